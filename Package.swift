@@ -1,0 +1,98 @@
+// swift-tools-version: 6.2
+// The rooms of the house and the only direction in which they import: see docs/architecture.md.
+import PackageDescription
+
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+/// A Swift library target under Sources/, held to warnings as errors.
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+/// The test target of one source target, with the shared helpers of GraftTesting.
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .testTarget(
+    name: "\(name)Tests", dependencies: [.init(stringLiteral: name), "GraftTesting"] + dependencies,
+    swiftSettings: strict)
+}
+
+let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let numerics = Target.Dependency.product(name: "RealModule", package: "swift-numerics")
+let parser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+  name: "graft",
+  products: [
+    .executable(name: "graft", targets: ["GraftCLI"]),
+    .library(name: "Graft", targets: ["Graft"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
+  ],
+  targets: [
+    .executableTarget(
+      name: "GraftCLI", dependencies: ["Graft", "GraftDiagnostics", parser, logging],
+      swiftSettings: strict),
+    room(
+      "Graft",
+      [
+        "GraftONNX", "GraftPasses", "GraftPlanning", "GraftCodegen", "GraftRuntime", "GraftData",
+        "GraftOps", "GraftIR", "GraftDiagnostics", crypto, logging,
+      ]),
+
+    room("GraftONNX", ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"]),
+    room("GraftPasses", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
+    room("GraftPlanning", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
+    .target(
+      name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics"],
+      swiftSettings: strict),
+    room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
+    room("GraftData", ["GraftIR", "GraftDiagnostics", "CImageCodecs"]),
+
+    room("GraftOps", ["GraftIR", "GraftDiagnostics", numerics]),
+    room("GraftIR", ["GraftDiagnostics", collections]),
+    room("GraftDiagnostics"),
+
+    .target(name: "CGraftABI"),
+    .target(
+      name: "COnnxProto", dependencies: ["CProtobufC"]),
+    .target(
+      name: "COnnxChecker",
+      cxxSettings: [.define("ONNX_NAMESPACE", to: "onnx"), .define("ONNX_ML", to: "1")],
+      linkerSettings: [
+        .linkedLibrary("onnx"), .linkedLibrary("onnx_proto"), .linkedLibrary("protobuf"),
+      ]),
+    .target(name: "CImageCodecs", dependencies: ["CJPEGTurbo", "CPNG"]),
+    .systemLibrary(
+      name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+    .systemLibrary(
+      name: "CJPEGTurbo", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
+    .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+
+    .target(
+      name: "GraftTesting", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics"],
+      path: "Tests/GraftTesting", swiftSettings: strict),
+    tests("GraftDiagnostics"),
+    tests("GraftIR"),
+    tests("GraftOps"),
+    tests("GraftONNX"),
+    tests("GraftPasses"),
+    tests("GraftPlanning"),
+    tests("GraftCodegen"),
+    tests("GraftRuntime"),
+    tests("GraftData"),
+    tests("Graft"),
+    .testTarget(
+      name: "EndToEndTests", dependencies: ["Graft", "GraftTesting"],
+      exclude: ["Fixtures"], swiftSettings: strict),
+    .testTarget(
+      name: "ErrorTests", dependencies: ["Graft", "GraftTesting"], swiftSettings: strict),
+  ],
+  cxxLanguageStandard: .cxx17
+)

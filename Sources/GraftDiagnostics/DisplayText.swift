@@ -1,0 +1,39 @@
+// How text that comes from files (names of nodes, tensors, paths) is shown to a person: control
+// characters and bidirectional overrides escaped, very long names shortened in the middle.
+
+extension String {
+  /// The longest name shown whole, in characters.
+  static let longestShown = 120
+
+  /// The text with everything escaped that could move a terminal's cursor or forge a line.
+  public var escapedForDisplay: String {
+    var result = ""
+    for scalar in unicodeScalars {
+      switch scalar {
+      case "\n": result += "\\n"
+      case "\r": result += "\\r"
+      case "\t": result += "\\t"
+      default:
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate,
+          .unassigned:
+          result += "\\u{\(String(scalar.value, radix: 16))}"
+        default: result.unicodeScalars.append(scalar)
+        }
+      }
+    }
+    return result.shortenedForDisplay
+  }
+
+  /// ``escapedForDisplay`` between double quotes, with quotes and backslashes escaped too.
+  public var quotedForDisplay: String {
+    let inner = self.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+    return "\"\(inner.escapedForDisplay)\""
+  }
+
+  private var shortenedForDisplay: String {
+    guard count > Self.longestShown else { return self }
+    let kept = Self.longestShown / 2
+    return "\(prefix(kept))…\(suffix(kept - 1)) (\(count) characters)"
+  }
+}
