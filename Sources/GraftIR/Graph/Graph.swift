@@ -1,0 +1,229 @@
+// The one graph of the compiler, for inference and training: SSA values, nodes in execution order,
+// parameters as values of their own. A graph is a value type: a pass changes its copy.
+
+import GraftDiagnostics
+
+/// What defines a value.
+public enum ValueDefinition: Hashable, Sendable {
+  /// An input of the graph.
+  case input
+  /// A weight, statistic or constant that the graph carries.
+  case parameter(Parameter)
+  /// Result number `index` of `node`.
+  case result(node: NodeID, index: Int)
+}
+
+/// An SSA value: defined once, by an input, a parameter or a node.
+public struct Value: Hashable, Sendable {
+  /// The name that the user's file gives it; inputs and parameters always have one.
+  public var name: String?
+  public var type: TensorType
+  public var definition: ValueDefinition
+
+  public var parameter: Parameter? {
+    if case .parameter(let parameter) = definition { parameter } else { nil }
+  }
+}
+
+/// A tensor that the graph carries: first class, so that fine-tuning can speak of it by name.
+public struct Parameter: Hashable, Sendable {
+  /// Whether a training step updates it.
+  public var isTrained: Bool
+  /// The optimizer's parameter group, where it has one.
+  public var group: String?
+  /// What a pass made it of, in words, such as `folded batch_normalization "bn1"`; nil as imported.
+  public var derivation: String?
+  /// The bytes, by reference; nil in a graph that was parsed from text and not yet bound.
+  /// Two graphs that differ only here are equal.
+  public var data: TensorData?
+
+  public init(
+    isTrained: Bool = false, group: String? = nil, derivation: String? = nil,
+    data: TensorData? = nil
+  ) {
+    self.isTrained = isTrained
+    self.group = group
+    self.derivation = derivation
+    self.data = data
+  }
+
+  public static func == (left: Parameter, right: Parameter) -> Bool {
+    left.isTrained == right.isTrained && left.group == right.group
+      && left.derivation == right.derivation
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(isTrained)
+    hasher.combine(group)
+    hasher.combine(derivation)
+  }
+}
+
+/// One operation: an operator applied to values.
+public struct Node: Hashable, Sendable {
+  public let id: NodeID
+  public var opcode: Opcode
+  /// The operands by position; nil where an optional operand is absent.
+  public var operands: [ValueID?]
+  public let results: [ValueID]
+  public var attributes: Attributes
+  /// The names of the user's nodes that this one does the work of, first to last.
+  public var origins: [String]
+
+  /// The operands that are present.
+  public var presentOperands: [ValueID] { operands.compactMap(\.self) }
+
+  /// The operand at `index`, nil where it is absent or past the end.
+  public func operand(_ index: Int) -> ValueID? {
+    index < operands.count ? operands[index] : nil
+  }
+}
+
+/// An output of the graph under the name that the user's file gives it.
+public struct GraphOutput: Hashable, Sendable {
+  public var name: String
+  public var value: ValueID
+
+  public init(name: String, value: ValueID) {
+    self.name = name
+    self.value = value
+  }
+}
+
+/// A network: inputs, parameters, nodes in execution order, outputs.
+///
+/// Two graphs are equal when they print the same text: numbering and the bytes of parameters do not
+/// distinguish them.
+public struct Graph: Sendable {
+  public var name: String
+  public private(set) var inputs: [ValueID] = []
+  public var outputs: [GraphOutput] = []
+
+  var values: [Value?] = []
+  var storedNodes: [Node?] = []
+  /// Execution order.
+  var order: [NodeID] = []
+
+  public init(name: String) { self.name = name }
+
+  // MARK: Reading
+
+  /// Every node in execution order.
+  public var nodes: [Node] { order.compactMap { storedNodes[$0.index] } }
+
+  public var nodeCount: Int { order.count }
+
+  /// Every parameter in the order in which it was added.
+  public var parameters: [ValueID] {
+    values.indices.filter { values[$0]?.parameter != nil }.map { ValueID($0) }
+  }
+
+  /// Every value that exists, in the order in which it was added.
+  public var allValues: [ValueID] {
+    values.indices.filter { values[$0] != nil }.map { ValueID($0) }
+  }
+
+  /// The value behind an identifier of this graph. Asking with an identifier of another graph, or of
+  /// a value that was removed, is a bug in the caller.
+  public subscript(id: ValueID) -> Value {
+    get {
+      guard let value = values[id.index] else { preconditionFailure("%\(id.index) was removed") }
+      return value
+    }
+    set { values[id.index] = newValue }
+  }
+
+  /// The node behind an identifier of this graph; the same rule as for values.
+  public subscript(id: NodeID) -> Node {
+    get {
+      guard let node = storedNodes[id.index] else {
+        preconditionFailure("node \(id.index) was removed")
+      }
+      return node
+    }
+    set { storedNodes[id.index] = newValue }
+  }
+
+  public func contains(_ id: NodeID) -> Bool {
+    storedNodes.indices.contains(id.index) && storedNodes[id.index] != nil
+  }
+
+  public func contains(_ id: ValueID) -> Bool {
+    values.indices.contains(id.index) && values[id.index] != nil
+  }
+
+  public func type(of id: ValueID) -> TensorType { self[id].type }
+
+  /// The node that makes `value`; nil for inputs and parameters.
+  public func producer(of value: ValueID) -> Node? {
+    guard case .result(let node, _) = self[value].definition else { return nil }
+    return self[node]
+  }
+
+  public func parameter(named name: String) -> ValueID? {
+    parameters.first { self[$0].name == name }
+  }
+
+  public func isOutput(_ value: ValueID) -> Bool { outputs.contains { $0.value == value } }
+
+  /// Whether any value grows with the free batch N.
+  public var hasFreeBatch: Bool {
+    inputs.contains { self[$0].type.shape.dependsOnBatch }
+  }
+
+  /// The nodes that read each value, in execution order, each once for every operand.
+  public func makeUses() -> [ValueID: [NodeID]] {
+    var uses: [ValueID: [NodeID]] = [:]
+    for node in nodes {
+      for operand in node.presentOperands { uses[operand, default: []].append(node.id) }
+    }
+    return uses
+  }
+
+  // MARK: Building
+
+  @discardableResult
+  public mutating func addInput(_ name: String, _ type: TensorType) -> ValueID {
+    let id = addValue(Value(name: name, type: type, definition: .input))
+    inputs.append(id)
+    return id
+  }
+
+  @discardableResult
+  public mutating func addParameter(
+    _ name: String, _ type: TensorType, _ parameter: Parameter = Parameter()
+  ) -> ValueID {
+    addValue(Value(name: name, type: type, definition: .parameter(parameter)))
+  }
+
+  /// Adds a node at the end, or before another one.
+  /// - Returns: the values that it defines, one for each of `types`.
+  @discardableResult
+  public mutating func addNode(
+    _ opcode: Opcode, _ operands: [ValueID?], _ attributes: Attributes = [:], types: [TensorType],
+    names: [String?] = [], origins: [String] = [], before successor: NodeID? = nil
+  ) -> [ValueID] {
+    let id = NodeID(storedNodes.count)
+    let results = types.indices.map { index in
+      addValue(
+        Value(
+          name: index < names.count ? names[index] : nil, type: types[index],
+          definition: .result(node: id, index: index)))
+    }
+    storedNodes.append(
+      Node(
+        id: id, opcode: opcode, operands: operands, results: results, attributes: attributes,
+        origins: origins))
+    if let successor, let position = order.firstIndex(of: successor) {
+      order.insert(id, at: position)
+    } else {
+      order.append(id)
+    }
+    return results
+  }
+
+  private mutating func addValue(_ value: Value) -> ValueID {
+    values.append(value)
+    return ValueID(values.count - 1)
+  }
+}

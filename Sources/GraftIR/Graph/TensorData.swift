@@ -1,0 +1,133 @@
+// The bytes of parameters, by reference: an array, or a range of a file that stays mapped, so that
+// half a gigabyte of weights is never copied just to be looked at.
+
+import Foundation
+import GraftDiagnostics
+
+/// Bytes that stay where they are while anyone refers to them.
+public protocol ByteSource: AnyObject, Sendable {
+  var count: Int { get }
+  /// Calls `body` with the bytes; the pointer is valid only during the call.
+  func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result
+}
+
+/// Bytes in memory of their own.
+public final class MemoryBytes: ByteSource {
+  private let bytes: [UInt8]
+  public init(_ bytes: [UInt8]) { self.bytes = bytes }
+  public var count: Int { bytes.count }
+  public func withUnsafeBytes<Result>(
+    _ body: (UnsafeRawBufferPointer) throws -> Result
+  ) rethrows -> Result { try bytes.withUnsafeBytes(body) }
+}
+
+/// A tensor's elements, dense and row-major, little-endian, in the file's own element type.
+public struct TensorData: Sendable {
+  public let dtype: DataType
+  /// The extents, outermost first.
+  public let shape: [Int]
+  private let source: any ByteSource
+  private let range: Range<Int>
+
+  /// - Throws: ``GraftError`` of kind `invalidData` if `range` does not hold exactly the elements.
+  public init(
+    _ dtype: DataType, _ shape: [Int], in source: any ByteSource, range: Range<Int>? = nil
+  ) throws {
+    let range = range ?? 0..<source.count
+    let expected = try TensorShape(shape).extents(batch: 1).reduce(1, *) * dtype.byteCount
+    guard range.lowerBound >= 0, range.upperBound <= source.count, range.count == expected else {
+      throw GraftError(
+        .invalidData,
+        "a \(dtype.rawValue)\(TensorShape(shape)) tensor needs \(expected) bytes, found "
+          + "\(max(0, min(range.upperBound, source.count) - range.lowerBound))")
+    }
+    self.dtype = dtype
+    self.shape = shape
+    self.source = source
+    self.range = range
+  }
+
+  /// Float32 elements in row-major order.
+  public init(_ elements: [Float], shape: [Int]) throws {
+    try self.init(
+      .float32, shape, in: MemoryBytes(elements.withUnsafeBytes { Array($0) }))
+  }
+
+  /// Int64 elements in row-major order.
+  public init(_ elements: [Int64], shape: [Int]) throws {
+    try self.init(.int64, shape, in: MemoryBytes(elements.withUnsafeBytes { Array($0) }))
+  }
+
+  public var byteCount: Int { range.count }
+  public var elementCount: Int { range.count / dtype.byteCount }
+
+  /// Calls `body` with the bytes, which may start at any alignment.
+  public func withUnsafeBytes<Result>(
+    _ body: (UnsafeRawBufferPointer) throws -> Result
+  ) rethrows -> Result {
+    try source.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[range])) }
+  }
+}
+
+extension TensorData {
+  /// The elements as float32, rounded to nearest where the type is wider.
+  public func floats() -> [Float] {
+    switch dtype {
+    case .float32: return load(Float.self) { $0 }
+    case .float64: return load(Double.self) { Float($0) }
+    case .float16: return load(UInt16.self) { Float(Float16(bitPattern: $0)) }
+    case .bfloat16: return load(UInt16.self) { Float(bitPattern: UInt32($0) << 16) }
+    case .int64: return load(Int64.self) { Float($0) }
+    case .int32: return load(Int32.self) { Float($0) }
+    case .int16: return load(Int16.self) { Float($0) }
+    case .int8: return load(Int8.self) { Float($0) }
+    case .uint64: return load(UInt64.self) { Float($0) }
+    case .uint32: return load(UInt32.self) { Float($0) }
+    case .uint16: return load(UInt16.self) { Float($0) }
+    case .uint8: return load(UInt8.self) { Float($0) }
+    case .bool: return load(UInt8.self) { $0 == 0 ? 0 : 1 }
+    }
+  }
+
+  /// The elements as float64.
+  public func doubles() -> [Double] {
+    switch dtype {
+    case .float64: return load(Double.self) { $0 }
+    case .int64: return load(Int64.self) { Double($0) }
+    case .uint64: return load(UInt64.self) { Double($0) }
+    case .int32: return load(Int32.self) { Double($0) }
+    case .uint32: return load(UInt32.self) { Double($0) }
+    default: return floats().map(Double.init)
+    }
+  }
+
+  /// The elements as integers; nil if the type is a floating-point one or an element does not fit.
+  public func integers() -> [Int]? {
+    switch dtype {
+    case .int64: return load(Int64.self) { Int($0) }
+    case .int32: return load(Int32.self) { Int($0) }
+    case .int16: return load(Int16.self) { Int($0) }
+    case .int8: return load(Int8.self) { Int($0) }
+    case .uint64:
+      let all = load(UInt64.self) { Int(exactly: $0) }
+      let known = all.compactMap(\.self)
+      return known.count == all.count ? known : nil
+    case .uint32: return load(UInt32.self) { Int($0) }
+    case .uint16: return load(UInt16.self) { Int($0) }
+    case .uint8: return load(UInt8.self) { Int($0) }
+    case .bool: return load(UInt8.self) { $0 == 0 ? 0 : 1 }
+    case .float64, .float32, .float16, .bfloat16: return nil
+    }
+  }
+
+  private func load<Stored: BitwiseCopyable, Element>(
+    _: Stored.Type, _ convert: (Stored) -> Element
+  ) -> [Element] {
+    withUnsafeBytes { bytes in
+      let stride = MemoryLayout<Stored>.size
+      return (0..<(bytes.count / stride)).map {
+        convert(bytes.loadUnaligned(fromByteOffset: $0 * stride, as: Stored.self))
+      }
+    }
+  }
+}

@@ -1,0 +1,40 @@
+// How a value lies in memory, as an explicit part of its type: the file's own order at the boundary,
+// a channel-blocked one inside. The shape always stays in the file's axis order.
+
+/// How the elements of a value are placed in memory.
+///
+/// A rank-4 value of shape [batch, channels, height, width] with block c and border (bh, bw) is
+/// stored as [batch, ⌈channels / c⌉, height + 2·bh, width + 2·bw, c]. The producer of a value writes
+/// its border as zeros on every run. Lanes past the last channel hold finite values.
+public struct Layout: Hashable, Sendable {
+  /// Channels that lie side by side; 1 is plain row-major order.
+  public var channelBlock: Int
+  /// Physical zero padding above and below every image.
+  public var borderHeight: Int
+  /// Physical zero padding left and right of every row.
+  public var borderWidth: Int
+
+  public init(channelBlock: Int, borderHeight: Int = 0, borderWidth: Int = 0) {
+    self.channelBlock = channelBlock
+    self.borderHeight = borderHeight
+    self.borderWidth = borderWidth
+  }
+
+  /// Row-major in the file's own axis order, without a border.
+  public static let plain = Layout(channelBlock: 1)
+
+  public static func blocked(_ channels: Int, border: (height: Int, width: Int) = (0, 0)) -> Layout {
+    Layout(channelBlock: channels, borderHeight: border.height, borderWidth: border.width)
+  }
+
+  public var isPlain: Bool { self == .plain }
+  public var isBlocked: Bool { channelBlock > 1 }
+}
+
+extension Layout: CustomStringConvertible {
+  /// `c8`, `c16b1x1`; a plain layout prints as nothing in a type.
+  public var description: String {
+    let border = borderHeight == 0 && borderWidth == 0 ? "" : "b\(borderHeight)x\(borderWidth)"
+    return "c\(channelBlock)\(border)"
+  }
+}
