@@ -1,1 +1,31 @@
+// libonnx's own model checker behind a C function: status out, message through a buffer.
 #pragma once
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// What the checker says of a model.
+enum {
+  COnnxChecker_accepted = 0,
+  /// The model breaks ONNX's rules; the message says which.
+  COnnxChecker_refused = 1,
+  /// The checker could not look at it (not a protobuf, or out of memory); the message says why.
+  COnnxChecker_failed = 2,
+};
+
+/// Checks a serialised ModelProto of `count` bytes. Files of external data are looked for in
+/// `folder`. `message`, of `capacity` bytes, receives a NUL-terminated text, cut where it is too long.
+int32_t COnnxChecker_check_model(
+    const uint8_t *bytes, uint64_t count, const char *folder, char *message, uint64_t capacity);
+
+/// The newest opset of the default domain that the installed libonnx knows.
+int64_t COnnxChecker_newest_opset(void);
+
+/// The newest IR version that the installed libonnx knows.
+int64_t COnnxChecker_newest_ir_version(void);
+
+#ifdef __cplusplus
+}
+#endif
