@@ -1,0 +1,44 @@
+"""What training ResNet-20 needs beside its loop: augmentation and scoring on uint8 tensors.
+
+Import only: it has no command line.
+"""
+
+import torch
+from torch import nn
+
+from lib import cifar
+
+BATCH = 128
+PADDING = 4
+
+
+def normalise(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, 3, H, W) to float32 as the cifar10 preset has it, in channels-last memory."""
+    mean = torch.from_numpy(cifar.MEAN).view(1, 3, 1, 1)
+    std = torch.from_numpy(cifar.STD).view(1, 3, 1, 1)
+    scaled = (pictures.float() / 255 - mean) / std
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def augment(pictures: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Each picture shifted by up to 4 pixels (black comes in) and mirrored half of the time."""
+    count, _, height, width = pictures.shape
+    padded = nn.functional.pad(pictures, [PADDING] * 4)
+    top, left = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=random)
+    mirrored = torch.rand(count, 1, generator=random) < 0.5
+    rows = top + torch.arange(height)
+    across = torch.arange(width)
+    columns = left + torch.where(mirrored, width - 1 - across, across)
+    index = torch.arange(count).view(-1, 1, 1, 1)
+    channels = torch.arange(3).view(1, -1, 1, 1)
+    return normalise(padded[index, channels, rows[:, None, :, None], columns[:, None, None, :]])
+
+
+def accuracy(network: nn.Module, pictures: torch.Tensor, labels: torch.Tensor) -> float:
+    """The share of pictures whose greatest logit is their label's."""
+    network.eval()
+    right = 0
+    with torch.inference_mode():
+        for part, expected in zip(pictures.split(500), labels.split(500)):
+            right += (network(normalise(part)).argmax(1) == expected).sum().item()
+    return right / len(labels)
