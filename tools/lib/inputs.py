@@ -1,0 +1,43 @@
+"""Pictures to compare networks on, as unlike each other as real input gets.
+
+Import only: it has no command line.
+"""
+
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from lib import cifar
+
+PHOTOS = pathlib.Path(__file__).parent / "../../models/photos"
+
+
+def photograph(name: str, side: int) -> np.ndarray:
+    """A picture of models/photos as the `imagenet` preset feeds it: (3, side, side) float32."""
+    picture = Image.open(PHOTOS / name).convert("RGB")
+    shorter = round(256 * side / 224)
+    scale = shorter / min(picture.size)
+    picture = picture.resize([round(x * scale) for x in picture.size], Image.Resampling.BILINEAR)
+    left, top = [(x - side) // 2 for x in picture.size]
+    picture = picture.crop((left, top, left + side, top + side))
+    return cifar.normalise(np.asarray(picture)[None])[0]
+
+
+def unlike(side: int, seed: int = 1) -> np.ndarray:
+    """Black, two photographs and noise: (4, 3, side, side) float32, normalised as ImageNet is."""
+    black = np.broadcast_to((-cifar.MEAN / cifar.STD)[:, None, None], (3, side, side))
+    noise = np.random.RandomState(seed).standard_normal((3, side, side)).astype(np.float32)
+    return np.stack([black, photograph("cat.jpg", side), photograph("coffee.jpg", side), noise])
+
+
+def spread(outputs: np.ndarray) -> float:
+    """How far the outputs of unlike pictures lie apart: over the first axis, which is the picture,
+    the greatest value less the smallest, and of that the largest over all outputs."""
+    return float((outputs.max(axis=0) - outputs.min(axis=0)).max())
+
+
+def as_caffe(pictures: np.ndarray) -> np.ndarray:
+    """The same pictures as Caffe's networks take them: BGR, 0..255 less the mean of each channel."""
+    raw = (pictures * cifar.STD[:, None, None] + cifar.MEAN[:, None, None]) * 255
+    return raw[:, ::-1].copy() - np.array([104, 117, 123], np.float32)[:, None, None]

