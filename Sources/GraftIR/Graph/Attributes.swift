@@ -13,6 +13,7 @@ public enum AttributeValue: Hashable, Sendable {
   case string(String)
   case strings([String])
   case type(DataType)
+  case shape(TensorShape)
 }
 
 /// The attributes of a node in the order in which its operator lists them.
@@ -97,6 +98,13 @@ extension Attributes {
     switch values[name] {
     case .type(let value): return value
     case let found: return try absent(name, found, "an element type", fallback)
+    }
+  }
+
+  public func shape(_ name: String, default fallback: TensorShape? = nil) throws -> TensorShape {
+    switch values[name] {
+    case .shape(let value): return value
+    case let found: return try absent(name, found, "a shape", fallback)
     }
   }
 

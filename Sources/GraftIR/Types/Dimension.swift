@@ -5,7 +5,7 @@ import GraftDiagnostics
 
 /// An extent of one axis: an integer k, or k·N with N the free batch.
 public struct Dimension: Hashable, Sendable {
-  /// The integer, or the k of k·N. Never negative.
+  /// The integer, or the k of k·N. Negative only in shape arithmetic, never in a shape.
   public let coefficient: Int
   /// Whether the extent grows with the batch.
   public let isBatch: Bool

@@ -23,7 +23,8 @@ public struct Layout: Hashable, Sendable {
   /// Row-major in the file's own axis order, without a border.
   public static let plain = Layout(channelBlock: 1)
 
-  public static func blocked(_ channels: Int, border: (height: Int, width: Int) = (0, 0)) -> Layout {
+  public static func blocked(_ channels: Int, border: (height: Int, width: Int) = (0, 0)) -> Layout
+  {
     Layout(channelBlock: channels, borderHeight: border.height, borderWidth: border.width)
   }
 

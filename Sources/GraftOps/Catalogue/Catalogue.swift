@@ -1,0 +1,100 @@
+// Every operator, and the questions that are asked of all of them alike: which one a node is, whether a
+// graph's types are the ones that its operators infer, how ONNX names them.
+
+import GraftDiagnostics
+import GraftIR
+
+/// The list of all operators.
+public enum Catalogue {
+  /// Every operator, in the order of the documentation. Adding one here is the only registration.
+  public static let operators: [any Operator.Type] = [
+    // Linear
+    Convolution.self,
+    // Activations
+    Relu.self,
+    // Arithmetic
+    Add.self,
+  ]
+
+  private static let byOpcode: [Opcode: any Operator.Type] = Dictionary(
+    operators.map { ($0.opcode, $0) }, uniquingKeysWith: { first, _ in first })
+
+  private static let byONNXName: [String: [(binding: ONNXBinding, type: any Operator.Type)]] = {
+    var result: [String: [(binding: ONNXBinding, type: any Operator.Type)]] = [:]
+    for type in operators {
+      for binding in type.onnx { result[binding.opType, default: []].append((binding, type)) }
+    }
+    return result
+  }()
+
+  /// The operator of that name; nil if there is none.
+  public static func type(of opcode: Opcode) -> (any Operator.Type)? { byOpcode[opcode] }
+
+  /// The bindings of an ONNX operator; empty if Graft has none.
+  public static func bindings(onnx opType: String) -> [ONNXBinding] {
+    byONNXName[opType, default: []].map(\.binding)
+  }
+
+  /// The operator of a node with its attributes typed.
+  /// - Throws: ``GraftError`` naming the node, for an unknown operator or a wrong attribute.
+  public static func operation(of node: Node) throws -> any Operator {
+    let location = SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)
+    guard let type = byOpcode[node.opcode] else {
+      throw GraftError(.invalidGraph, "there is no operator of this name", at: location)
+    }
+    return try at(location) { try type.init(attributes: node.attributes) }
+  }
+
+  /// Checks the number of operands, then infers the types of the results in plain layout.
+  public static func inferTypes(
+    _ operation: any Operator, _ operands: [TensorType?]
+  ) throws -> [TensorType] {
+    let rules = type(of: operation).operands
+    let isVariadic = rules.last?.presence == .variadic
+    guard operands.count <= rules.count || isVariadic else {
+      throw GraftError(
+        .invalidGraph, "\(operands.count) operands, at most \(rules.count) are expected")
+    }
+    for (index, rule) in rules.enumerated() where rule.presence != .optional {
+      guard index < operands.count, operands[index] != nil else {
+        throw GraftError(.invalidGraph, "operand \(index) (\(rule.name)) is missing")
+      }
+    }
+    let results = try operation.inferTypes(operands)
+    for result in results {
+      _ = try result.shape.extents(batch: 1)
+      guard result.shape.dimensions.allSatisfy({ $0.coefficient >= 0 }) else {
+        throw GraftError(.invalidGraph, "the result would have the shape \(result.shape)")
+      }
+    }
+    return results
+  }
+
+  private static func type(of operation: any Operator) -> any Operator.Type {
+    Swift.type(of: operation)
+  }
+}
+
+extension Graph {
+  /// Adds a node for `operation`, with types inferred from its operands.
+  @discardableResult
+  public mutating func append(
+    _ operation: any Operator, _ operands: [ValueID?], names: [String?] = [],
+    origins: [String] = [], before successor: NodeID? = nil
+  ) throws -> [ValueID] {
+    let opcode = Swift.type(of: operation).opcode
+    let types = try at(SourceLocation(node: origins.first, operatorName: opcode.rawValue)) {
+      try Catalogue.inferTypes(operation, operands.map { $0.map { self.type(of: $0) } })
+    }
+    return addNode(
+      opcode, operands, operation.attributes, types: types, names: names, origins: origins,
+      before: successor)
+  }
+
+  /// The operand types of a node by position.
+  public func operandTypes(of node: Node) -> [TensorType?] {
+    node.operands.map { $0.map { type(of: $0) } }
+  }
+
+  public func resultTypes(of node: Node) -> [TensorType] { node.results.map { type(of: $0) } }
+}

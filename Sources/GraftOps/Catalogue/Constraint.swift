@@ -1,0 +1,58 @@
+// Helpers for type inference: labelled constraints, and the questions that many operators ask.
+
+import GraftDiagnostics
+import GraftIR
+
+/// Throws unless `holds`, citing the constraint's label and what was found.
+func require(
+  _ label: String, _ holds: Bool, _ message: @autoclosure () -> String
+) throws {
+  guard holds else { throw GraftError(.invalidGraph, "\(message()) [\(label)]") }
+}
+
+/// The operand at `index`; operand counts are checked by the catalogue before inference.
+func operand(_ index: Int, of operands: [TensorType?]) throws -> TensorType {
+  guard index < operands.count, let type = operands[index] else {
+    throw GraftError(.invalidGraph, "operand \(index) is missing")
+  }
+  return type
+}
+
+/// The operand at `index` if it is there.
+func optionalOperand(_ index: Int, of operands: [TensorType?]) -> TensorType? {
+  index < operands.count ? operands[index] : nil
+}
+
+/// The same for evaluated operands.
+func tensor<Element>(
+  _ index: Int, of operands: [DenseTensor<Element>?]
+) throws -> DenseTensor<Element> {
+  guard index < operands.count, let value = operands[index] else {
+    throw GraftError(.invalidGraph, "operand \(index) is missing")
+  }
+  return value
+}
+
+func optionalTensor<Element>(
+  _ index: Int, of operands: [DenseTensor<Element>?]
+) -> DenseTensor<Element>? {
+  index < operands.count ? operands[index] : nil
+}
+
+/// The shape of an elementwise result: ONNX's multidirectional broadcasting (as NumPy's).
+func broadcast(_ shapes: [TensorShape], label: String) throws -> TensorShape {
+  let rank = shapes.map(\.rank).max() ?? 0
+  var result = Array(repeating: Dimension(1), count: rank)
+  for shape in shapes {
+    for (offset, dimension) in shape.dimensions.enumerated() {
+      let axis = rank - shape.rank + offset
+      if dimension == 1 || result[axis] == dimension { continue }
+      try require(
+        label, result[axis] == 1,
+        "shapes \(shapes.map(\.description).joined(separator: " and ")) do not broadcast: "
+          + "axis \(axis) has \(result[axis]) and \(dimension)")
+      result[axis] = dimension
+    }
+  }
+  return TensorShape(result)
+}

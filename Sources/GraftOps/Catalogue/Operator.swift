@@ -1,0 +1,199 @@
+// What an operator is: every facet that the compiler asks for, in one protocol, so that an operator is
+// one file. The list of all operators is Catalogue; running a graph of them is ReferenceEvaluator.
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// One operand position of an operator.
+public struct OperandRule: Hashable, Sendable {
+  public enum Presence: Hashable, Sendable {
+    case required
+    case optional
+    /// This one and any number after it; only for the last rule.
+    case variadic
+  }
+
+  public let name: String
+  public let presence: Presence
+
+  public static func required(_ name: String) -> OperandRule {
+    .init(name: name, presence: .required)
+  }
+  public static func optional(_ name: String) -> OperandRule {
+    .init(name: name, presence: .optional)
+  }
+  public static func variadic(_ name: String) -> OperandRule {
+    .init(name: name, presence: .variadic)
+  }
+}
+
+/// How an operator's operands and results may lie in memory.
+public enum LayoutSupport: Hashable, Sendable {
+  /// Row-major only.
+  case plain
+  /// Row-major, or all rank-4 operands and results channel-blocked with the same block.
+  case blocked
+  /// Joins two layouts; only `convert_layout`.
+  case conversion
+}
+
+/// The arithmetic of one node at batch 1.
+public struct OperatorCost: Hashable, Sendable {
+  /// Multiplications with their additions; a convolution of 1×1×C×K on H×W pixels has H·W·C·K.
+  public var multiplyAdds: Int
+  public init(multiplyAdds: Int) { self.multiplyAdds = multiplyAdds }
+}
+
+/// An operator with its attributes.
+///
+/// Constraints are labelled C1, C2 … in the doc comment of each operator and cited by the errors that
+/// ``inferTypes(_:)`` throws.
+public protocol Operator: Sendable {
+  /// The name in the IR.
+  static var opcode: Opcode { get }
+  /// One line for `docs/operators.md` and the HTML page.
+  static var summary: String { get }
+  static var operands: [OperandRule] { get }
+  static var resultNames: [String] { get }
+  /// How ONNX writes it; empty for operators that only passes make.
+  static var onnx: [ONNXBinding] { get }
+
+  /// Reads typed attributes from data.
+  /// - Throws: ``GraftError`` of kind `invalidGraph` naming the attribute.
+  init(attributes: Attributes) throws
+  /// The attributes as data; `init(attributes:)` of it gives an equal operator.
+  var attributes: Attributes { get }
+
+  /// The types of the results, in plain layout.
+  /// - Parameter operands: one entry for each operand position, nil where an optional one is absent.
+  /// - Throws: ``GraftError`` of kind `invalidGraph` citing the constraint that does not hold.
+  func inferTypes(_ operands: [TensorType?]) throws -> [TensorType]
+
+  /// Computes the results in plain Swift.
+  /// - Parameter extents: the shape of each result at the batch that is being evaluated.
+  func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor]
+
+  /// Shape arithmetic: the results from the operands' types and the integer operands that are known,
+  /// nil where they cannot be known while compiling.
+  func foldShapes(
+    types: [TensorType?], values: [DenseTensor<Dimension>?]
+  ) throws -> [DenseTensor<Dimension>]?
+
+  func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost
+
+  /// Which layouts the kernels of this operator take for operands and results of these types.
+  func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport
+
+  /// The physical zero padding that the kernel needs round an operand in blocked layout.
+  func border(ofOperand index: Int, types: [TensorType?]) -> (height: Int, width: Int)
+
+  /// Operands whose memory the first result may take when nothing reads them later: the kernel reads
+  /// each element before it writes the element at the same place.
+  var overwritableOperands: [Int] { get }
+
+  /// Whether the first result is the first operand's memory under another shape, in plain layout.
+  var isView: Bool { get }
+}
+
+extension Operator {
+  public static var resultNames: [String] { ["y"] }
+  public static var onnx: [ONNXBinding] { [] }
+  public var attributes: Attributes { [:] }
+  public func foldShapes(
+    types: [TensorType?], values: [DenseTensor<Dimension>?]
+  ) throws -> [DenseTensor<Dimension>]? { nil }
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(multiplyAdds: 0)
+  }
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    .plain
+  }
+  public func border(ofOperand index: Int, types: [TensorType?]) -> (height: Int, width: Int) {
+    (0, 0)
+  }
+  public var overwritableOperands: [Int] { [] }
+  public var isView: Bool { false }
+}
+
+/// An operator on real numbers, evaluated by one generic function in single and double precision.
+public protocol RealOperator: Operator {
+  func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
+    real operands: [DenseTensor<Scalar>?], extents: [[Int]]
+  ) throws -> [DenseTensor<Scalar>]
+}
+
+extension RealOperator {
+  public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
+    let isDouble = operands.contains { if case .float64 = $0 { true } else { false } }
+    if isDouble {
+      let reals = try operands.map { operand -> DenseTensor<Double>? in
+        switch operand {
+        case nil: return nil
+        case .float64(let tensor): return tensor
+        default: throw mixedElements()
+        }
+      }
+      return try evaluate(real: reals, extents: extents).map { .float64($0) }
+    }
+    let reals = try operands.map { operand -> DenseTensor<Float>? in
+      switch operand {
+      case nil: return nil
+      case .float32(let tensor): return tensor
+      default: throw mixedElements()
+      }
+    }
+    return try evaluate(real: reals, extents: extents).map { .float32($0) }
+  }
+
+  private func mixedElements() -> GraftError {
+    GraftError(.invalidGraph, "\(Self.opcode) computes on one floating-point type at a time")
+  }
+}
+
+/// An operator that only moves elements, whatever they are: it serves shape arithmetic as it is.
+public protocol StructuralOperator: Operator {
+  func evaluate<Element: Sendable>(
+    moving operands: [DenseTensor<Element>], extents: [[Int]]
+  ) throws -> [DenseTensor<Element>]
+}
+
+extension StructuralOperator {
+  public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
+    let present = operands.compactMap(\.self)
+    switch present.first {
+    case .float32:
+      return try evaluate(
+        moving: present.map { if case .float32(let t) = $0 { t } else { throw mixed() } },
+        extents: extents
+      ).map { .float32($0) }
+    case .float64:
+      return try evaluate(
+        moving: present.map { if case .float64(let t) = $0 { t } else { throw mixed() } },
+        extents: extents
+      ).map { .float64($0) }
+    case .integer:
+      return try evaluate(
+        moving: present.map { if case .integer(let t) = $0 { t } else { throw mixed() } },
+        extents: extents
+      ).map { .integer($0) }
+    case nil:
+      throw GraftError(.invalidGraph, "\(Self.opcode) needs an operand")
+    }
+  }
+
+  public func foldShapes(
+    types: [TensorType?], values: [DenseTensor<Dimension>?]
+  ) throws -> [DenseTensor<Dimension>]? {
+    let known = values.compactMap(\.self)
+    guard known.count == values.count, !known.isEmpty else { return nil }
+    let results = try inferTypes(types)
+    let extents = results.compactMap(\.shape.constants)
+    guard extents.count == results.count else { return nil }
+    return try evaluate(moving: known, extents: extents)
+  }
+
+  private func mixed() -> GraftError {
+    GraftError(.invalidGraph, "\(Self.opcode) moves elements of one type at a time")
+  }
+}

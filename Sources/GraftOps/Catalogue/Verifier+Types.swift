@@ -1,0 +1,47 @@
+// The second half of verification, which needs the catalogue: every node is a known operator whose
+// attributes read, whose operands are as many as it takes, and whose result types are the inferred ones.
+
+import GraftDiagnostics
+import GraftIR
+
+extension Graph {
+  /// Checks the structure of the graph (``Graph/verifyStructure()``) and the types of every node.
+  ///
+  /// - V1: the structure holds.
+  /// - V2: every opcode is in the catalogue and its attributes read.
+  /// - V3: every result has the element type and the shape that the operator infers.
+  /// - V4: a blocked layout stands only where the operator's kernels take one.
+  /// - Throws: ``GraftError`` of kind `invalidGraph` with the IR line.
+  public func verify() throws {
+    try verifyStructure()
+    for node in nodes {
+      let location = SourceLocation(
+        node: node.origins.first, operatorName: node.opcode.rawValue, irLine: line(of: node))
+      try at(location) { try verifyTypes(of: node) }
+    }
+  }
+
+  private func verifyTypes(of node: Node) throws {
+    let operation = try Catalogue.operation(of: node)
+    let operands = operandTypes(of: node)
+    let results = resultTypes(of: node)
+    let inferred = try Catalogue.inferTypes(operation, operands)
+    guard inferred.count == results.count else {
+      throw GraftError(
+        .invalidGraph, "\(results.count) results, the operator makes \(inferred.count) [V3]")
+    }
+    for (index, (expected, found)) in zip(inferred, results).enumerated() {
+      guard expected.dtype == found.dtype, expected.shape == found.shape else {
+        throw GraftError(
+          .invalidGraph, "result \(index) is \(found), the operator infers \(expected) [V3]")
+      }
+    }
+    let layouts = (operands.compactMap(\.self) + results).map(\.layout)
+    if layouts.contains(where: { !$0.isPlain }) {
+      let support = operation.layoutSupport(operands: operands, results: results)
+      guard support != .plain else {
+        throw GraftError(.invalidGraph, "the operator's kernels take plain layouts only [V4]")
+      }
+    }
+  }
+}

@@ -1,0 +1,192 @@
+// How an operator is written in ONNX, as data that the importer and the exporter read. No protobuf type
+// appears here: the importer hands over plain values.
+
+import GraftDiagnostics
+import GraftIR
+
+/// The value of an ONNX attribute.
+public enum ONNXAttributeValue: Sendable {
+  case int(Int)
+  case ints([Int])
+  case float(Double)
+  case floats([Double])
+  case string(String)
+  case strings([String])
+  case tensor(TensorData)
+}
+
+/// An ONNX node as its operator's binding sees it.
+public struct ONNXNode: Sendable {
+  public var opType: String
+  /// The version of the operator set that the model declares for the node's domain.
+  public var opset: Int
+  public var attributes: [String: ONNXAttributeValue]
+  /// The inputs by position, nil where one is absent.
+  public var inputs: [Input?]
+  public var outputCount: Int
+  /// The batch that the file fixes on its first axis, while the importer tries to free it.
+  public var freedBatch: Int?
+
+  public struct Input: Sendable {
+    public var type: TensorType
+    /// The elements where they are integers known while compiling.
+    public var integers: DenseTensor<Dimension>?
+    /// The data where the input is a constant of the file.
+    public var data: TensorData?
+
+    public init(type: TensorType, integers: DenseTensor<Dimension>? = nil, data: TensorData? = nil)
+    {
+      self.type = type
+      self.integers = integers
+      self.data = data
+    }
+  }
+
+  public init(
+    opType: String, opset: Int, attributes: [String: ONNXAttributeValue], inputs: [Input?],
+    outputCount: Int, freedBatch: Int? = nil
+  ) {
+    self.opType = opType
+    self.opset = opset
+    self.attributes = attributes
+    self.inputs = inputs
+    self.outputCount = outputCount
+    self.freedBatch = freedBatch
+  }
+}
+
+/// What an ONNX node becomes in the IR.
+public struct ImportedOperator: Sendable {
+  public var operation: any Operator
+  /// For each operand of the operator the ONNX input that it is, nil where it is absent.
+  public var operands: [Int?]
+  /// For each result of the operator the ONNX output that it is; by default the first, second …
+  public var results: [Int]?
+
+  public init(_ operation: any Operator, operands: [Int?], results: [Int]? = nil) {
+    self.operation = operation
+    self.operands = operands
+    self.results = results
+  }
+}
+
+/// An ONNX node as an operator's binding writes it, at opset 17 or later.
+public struct ExportedOperator: Sendable {
+  public enum Input: Sendable {
+    /// An operand of the IR node, by position.
+    case operand(Int)
+    /// A constant that the exporter adds as an initializer.
+    case constant(TensorData)
+    case absent
+  }
+
+  public var opType: String
+  /// In the order in which they are written.
+  public var attributes: [(name: String, value: ONNXAttributeValue)]
+  public var inputs: [Input]
+
+  public init(
+    _ opType: String, attributes: [(name: String, value: ONNXAttributeValue)] = [],
+    inputs: [Input]
+  ) {
+    self.opType = opType
+    self.attributes = attributes
+    self.inputs = inputs
+  }
+}
+
+/// One ONNX operator that an IR operator stands for.
+public struct ONNXBinding: Sendable {
+  /// `Conv`; the domain is ONNX's own.
+  public var opType: String
+  /// The operator-set versions of the model that the reader understands.
+  public var opsets: ClosedRange<Int>
+  /// Reads a node.
+  /// - Throws: ``GraftError``: `unsupported` where ONNX allows what Graft does not do, `invalidModel`
+  ///   where the node breaks ONNX's rules.
+  public var read: @Sendable (ONNXNode) throws -> ImportedOperator
+
+  public init(
+    _ opType: String, opsets: ClosedRange<Int> = ONNXBinding.supportedOpsets,
+    read: @escaping @Sendable (ONNXNode) throws -> ImportedOperator
+  ) {
+    self.opType = opType
+    self.opsets = opsets
+    self.read = read
+  }
+
+  /// Every operator-set version that Graft reads.
+  public static let supportedOpsets = 7...21
+}
+
+/// An operator that can be written as ONNX.
+public protocol ONNXExportable: Operator {
+  /// - Parameters:
+  ///   - operands: the operands' types, nil where absent.
+  ///   - opset: the version being written, 17 or later.
+  func exported(operands: [TensorType?], results: [TensorType], opset: Int) throws
+    -> ExportedOperator
+}
+
+/// Typed access to a node's attributes, with ONNX's defaults.
+extension ONNXNode {
+  public func int(_ name: String, default fallback: Int) throws -> Int {
+    switch attributes[name] {
+    case nil: return fallback
+    case .int(let value): return value
+    default: throw wrongAttribute(name, "an integer")
+    }
+  }
+
+  public func optionalInts(_ name: String) throws -> [Int]? {
+    switch attributes[name] {
+    case nil: return nil
+    case .ints(let value): return value
+    default: throw wrongAttribute(name, "a list of integers")
+    }
+  }
+
+  public func float(_ name: String, default fallback: Double) throws -> Double {
+    switch attributes[name] {
+    case nil: return fallback
+    case .float(let value): return value
+    default: throw wrongAttribute(name, "a number")
+    }
+  }
+
+  public func string(_ name: String, default fallback: String) throws -> String {
+    switch attributes[name] {
+    case nil: return fallback
+    case .string(let value): return value
+    default: throw wrongAttribute(name, "a string")
+    }
+  }
+
+  public func input(_ index: Int) throws -> Input {
+    guard index < inputs.count, let input = inputs[index] else {
+      throw GraftError(.invalidModel, "input \(index) is missing")
+    }
+    return input
+  }
+
+  public func optionalInput(_ index: Int) -> Input? {
+    index < inputs.count ? inputs[index] : nil
+  }
+
+  /// The integers of an input that must be known while compiling, such as a shape or axes; nil where
+  /// the input is absent.
+  public func constantIntegers(_ index: Int, named name: String) throws -> [Dimension]? {
+    guard let input = optionalInput(index) else { return nil }
+    guard let integers = input.integers else {
+      throw GraftError(
+        .unsupported,
+        "input \(name.quotedForDisplay) must be constant, but it is computed while "
+          + "the network runs")
+    }
+    return integers.elements
+  }
+
+  private func wrongAttribute(_ name: String, _ expected: String) -> GraftError {
+    GraftError(.invalidModel, "attribute \(name.quotedForDisplay) must be \(expected)")
+  }
+}

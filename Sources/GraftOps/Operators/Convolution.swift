@@ -1,0 +1,215 @@
+// Two-dimensional convolution, with the bias, residual and activation that passes fuse into it.
+// ONNX Conv, opsets 1, 11, 22 (same semantics); https://onnx.ai/onnx/operators/onnx__Conv.html
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y = activation(x ∗ w + bias + residual), the cross-correlation of deep learning.
+///
+/// Operands: x [batch, channels, height, width]; w [outputs, channels / groups, kernel height, kernel
+/// width]; bias [outputs]; residual of the result's shape [batch, outputs, height', width'].
+///
+/// - C1: x and w have rank 4 and the same floating-point type.
+/// - C2: channels = groups · w's second extent; outputs is a multiple of groups.
+/// - C3: bias has one element for each output.
+/// - C4: the window fits the padded image.
+/// - C5: residual has the result's type.
+/// - C6: channels, height, width and all extents of w are constant.
+public struct Convolution: RealOperator, ONNXExportable {
+  public static let opcode: Opcode = "convolution"
+  public static let summary = "2-D convolution with optional bias, residual and activation"
+  public static let operands: [OperandRule] = [
+    .required("x"), .required("w"), .optional("bias"), .optional("residual"),
+  ]
+
+  /// [height, width]
+  public var strides: [Int]
+  /// [top, left, bottom, right]
+  public var pads: [Int]
+  /// [height, width]
+  public var dilations: [Int]
+  public var groups: Int
+  public var activation: Activation
+
+  public init(
+    strides: [Int] = [1, 1], pads: [Int] = [0, 0, 0, 0], dilations: [Int] = [1, 1],
+    groups: Int = 1, activation: Activation = .none
+  ) {
+    self.strides = strides
+    self.pads = pads
+    self.dilations = dilations
+    self.groups = groups
+    self.activation = activation
+  }
+
+  public init(attributes: Attributes) throws {
+    strides = try attributes.ints("strides")
+    pads = try attributes.ints("pads")
+    dilations = try attributes.ints("dilations", default: [1, 1])
+    groups = try attributes.int("groups", default: 1)
+    activation = try attributes.activation()
+  }
+
+  public var attributes: Attributes {
+    var attributes: Attributes = ["strides": .ints(strides), "pads": .ints(pads)]
+    if dilations != [1, 1] { attributes["dilations"] = .ints(dilations) }
+    if groups != 1 { attributes["groups"] = .int(groups) }
+    attributes.set(activation)
+    return attributes
+  }
+
+  /// The window for weights of type `w`.
+  /// - Throws: ``GraftError`` where C1 or C6 does not hold for w.
+  public func window(_ w: TensorType) throws -> Window {
+    try require("C1", w.rank == 4, "w must have rank 4, found \(w)")
+    guard let extents = w.shape.constants else {
+      throw GraftError(.invalidGraph, "w must have a constant shape, found \(w) [C6]")
+    }
+    let window = Window(
+      kernel: Array(extents[2...]), strides: strides, pads: pads, dilations: dilations)
+    try window.validate("C4")
+    return window
+  }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    let w = try operand(1, of: operands)
+    try require("C1", x.rank == 4, "x must have rank 4, found \(x)")
+    try require(
+      "C1", x.dtype == w.dtype && x.dtype.isFloatingPoint,
+      "x and w must have one floating-point type, found \(x) and \(w)")
+    let window = try window(w)
+    guard let channels = x.shape[1].constant, let height = x.shape[2].constant,
+      let width = x.shape[3].constant, let outputs = w.shape[0].constant,
+      let groupChannels = w.shape[1].constant
+    else {
+      throw GraftError(.invalidGraph, "x must have constant channels and size, found \(x) [C6]")
+    }
+    try require(
+      "C2",
+      groups >= 1 && channels.isMultiple(of: groups) && channels / groups == groupChannels
+        && outputs.isMultiple(of: groups),
+      "\(channels) channels in \(groups) groups do not fit weights \(w.shape)")
+    if let bias = optionalOperand(2, of: operands) {
+      try require(
+        "C3", bias.dtype == x.dtype && bias.shape == TensorShape([outputs]),
+        "bias must be \(x.dtype.rawValue)[\(outputs)], found \(bias)")
+    }
+    let result = TensorType(
+      x.dtype,
+      [
+        x.shape[0], Dimension(outputs),
+        Dimension(try window.resultExtent(height, axis: 0, label: "C4")),
+        Dimension(try window.resultExtent(width, axis: 1, label: "C4")),
+      ])
+    if let residual = optionalOperand(3, of: operands) {
+      try require(
+        "C5", residual.dtype == result.dtype && residual.shape == result.shape,
+        "residual must be \(result), found \(residual)")
+    }
+    return [result]
+  }
+
+  public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
+    real operands: [DenseTensor<Scalar>?], extents: [[Int]]
+  ) throws -> [DenseTensor<Scalar>] {
+    let x = try tensor(0, of: operands)
+    let w = try tensor(1, of: operands)
+    let bias = optionalTensor(2, of: operands)
+    let residual = optionalTensor(3, of: operands)
+    let shape = extents[0]
+    let (channels, height, width) = (x.shape[1], x.shape[2], x.shape[3])
+    let (outputs, groupChannels, kernelHeight, kernelWidth) =
+      (w.shape[0], w.shape[1], w.shape[2], w.shape[3])
+    let outputsPerGroup = outputs / groups
+    var y = DenseTensor<Scalar>(shape: shape, repeating: 0)
+    x.elements.withUnsafeBufferPointer { x in
+      w.elements.withUnsafeBufferPointer { w in
+        y.elements.withUnsafeMutableBufferPointer { y in
+          var position = 0
+          for image in 0..<shape[0] {
+            for output in 0..<outputs {
+              let firstChannel = output / outputsPerGroup * groupChannels
+              for row in 0..<shape[2] {
+                for column in 0..<shape[3] {
+                  var sum: Scalar = bias?.elements[output] ?? 0
+                  for channel in 0..<groupChannels {
+                    let plane = ((image * channels) + firstChannel + channel) * height
+                    let weights = (output * groupChannels + channel) * kernelHeight
+                    for i in 0..<kernelHeight {
+                      let sourceRow = row * strides[0] - pads[0] + i * dilations[0]
+                      guard sourceRow >= 0, sourceRow < height else { continue }
+                      for j in 0..<kernelWidth {
+                        let sourceColumn = column * strides[1] - pads[1] + j * dilations[1]
+                        guard sourceColumn >= 0, sourceColumn < width else { continue }
+                        sum +=
+                          x[(plane + sourceRow) * width + sourceColumn]
+                          * w[(weights + i) * kernelWidth + j]
+                      }
+                    }
+                  }
+                  if let residual { sum += residual.elements[position] }
+                  y[position] = activation(sum)
+                  position += 1
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+    return [y]
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    guard let w = optionalOperand(1, of: operands)?.shape.constants, w.count == 4,
+      let result = results.first, let pixels = try? result.shape.extents(batch: 1)
+    else { return OperatorCost(multiplyAdds: 0) }
+    return OperatorCost(multiplyAdds: pixels.reduce(1, *) * w[1] * w[2] * w[3])
+  }
+
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    .blocked
+  }
+
+  public func border(ofOperand index: Int, types: [TensorType?]) -> (height: Int, width: Int) {
+    index == 0 ? (max(pads[0], pads[2]), max(pads[1], pads[3])) : (0, 0)
+  }
+
+  public static let onnx: [ONNXBinding] = [
+    ONNXBinding("Conv") { node in
+      let weights = try node.input(1).type.shape
+      guard weights.rank >= 3, let extents = weights.constants else {
+        throw GraftError(.invalidModel, "the weights must have rank 4, found \(weights)")
+      }
+      let kernel = Array(extents[2...])
+      if let stated = try node.optionalInts("kernel_shape"), stated != kernel {
+        throw GraftError(.invalidModel, "kernel_shape \(stated) does not fit weights \(weights)")
+      }
+      let window = try Window.read(node, kernel: kernel)
+      let hasBias = node.optionalInput(2) != nil
+      return ImportedOperator(
+        Convolution(
+          strides: window.strides, pads: window.pads, dilations: window.dilations,
+          groups: try node.int("group", default: 1)),
+        operands: hasBias ? [0, 1, 2] : [0, 1])
+    }
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    guard activation == .none, optionalOperand(3, of: operands) == nil else {
+      throw GraftError(.unsupported, "ONNX has no convolution with a fused residual or activation")
+    }
+    let kernel = try window(operand(1, of: operands)).kernel
+    return ExportedOperator(
+      "Conv",
+      attributes: [
+        ("dilations", .ints(dilations)), ("group", .int(groups)), ("kernel_shape", .ints(kernel)),
+        ("pads", .ints(pads)), ("strides", .ints(strides)),
+      ],
+      inputs: (0..<min(operands.count, 3)).map { operands[$0] == nil ? .absent : .operand($0) })
+  }
+}

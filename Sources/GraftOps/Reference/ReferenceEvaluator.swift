@@ -1,0 +1,104 @@
+// Runs a graph in plain Swift, one operator after the other: what `graft run --reference` does, and the
+// measure that compiled kernels, passes and gradients are tested against. Layouts do not change values,
+// so it ignores them.
+
+import GraftDiagnostics
+import GraftIR
+
+/// Evaluates graphs with the operators' reference functions.
+public struct ReferenceEvaluator {
+  private let graph: Graph
+  private let precision: HostTensor.Precision
+  private var parameterCache: [ValueID: HostTensor] = [:]
+
+  public init(_ graph: Graph, precision: HostTensor.Precision = .single) {
+    self.graph = graph
+    self.precision = precision
+  }
+
+  /// Runs the graph.
+  /// - Parameters:
+  ///   - inputs: a tensor for each input by name, in the precision of this evaluator.
+  ///   - observe: called with every value that a node makes, in execution order.
+  /// - Returns: the outputs by name.
+  /// - Throws: ``GraftError`` where an input is missing or of the wrong shape, or a node fails.
+  public mutating func run(
+    _ inputs: [String: HostTensor], observe: (ValueID, HostTensor) throws -> Void = { _, _ in }
+  ) throws -> [String: HostTensor] {
+    let batch = try self.batch(of: inputs)
+    var values: [ValueID: HostTensor] = [:]
+    for id in graph.inputs {
+      guard let name = graph[id].name, let tensor = inputs[name] else {
+        throw GraftError(
+          .invalidArgument, "input \((graph[id].name ?? "").quotedForDisplay) was not given")
+      }
+      let expected = try graph.type(of: id).shape.extents(batch: batch)
+      guard tensor.shape == expected else {
+        throw GraftError(
+          .invalidArgument,
+          "input \(name.quotedForDisplay) has shape \(tensor.shape), expected "
+            + "\(graph.type(of: id).shape)")
+      }
+      values[id] = tensor
+    }
+    var remaining = graph.makeUses().mapValues(\.count)
+    for output in graph.outputs { remaining[output.value, default: 0] += 1 }
+    for node in graph.nodes {
+      let location = SourceLocation(
+        node: node.origins.first, operatorName: node.opcode.rawValue, irLine: graph.line(of: node))
+      let results = try at(location) { () throws -> [HostTensor] in
+        let operands = try node.operands.map { try $0.map { try value(of: $0, in: values) } }
+        let extents = try node.results.map { try graph.type(of: $0).shape.extents(batch: batch) }
+        let results = try Catalogue.operation(of: node).evaluate(operands, extents: extents)
+        guard results.map(\.shape) == extents else {
+          throw GraftError(
+            .inconsistency, "evaluation gave \(results.map(\.shape)), the types say \(extents)")
+        }
+        return results
+      }
+      for (id, tensor) in zip(node.results, results) {
+        values[id] = tensor
+        try observe(id, tensor)
+      }
+      for operand in node.presentOperands {
+        remaining[operand, default: 0] -= 1
+        if remaining[operand] == 0 { values[operand] = nil }
+      }
+    }
+    var outputs: [String: HostTensor] = [:]
+    for output in graph.outputs { outputs[output.name] = try value(of: output.value, in: values) }
+    return outputs
+  }
+
+  private mutating func value(
+    of id: ValueID, in values: [ValueID: HostTensor]
+  ) throws -> HostTensor {
+    if let value = values[id] ?? parameterCache[id] { return value }
+    guard let parameter = graph[id].parameter, let data = parameter.data else {
+      throw GraftError(
+        .invalidGraph,
+        "the value \((graph[id].name ?? "%\(id.index)").quotedForDisplay) has no data")
+    }
+    let tensor = try HostTensor(data, precision: precision)
+    parameterCache[id] = tensor
+    return tensor
+  }
+
+  /// The batch, from the first input whose shape grows with it; 1 where none does.
+  private func batch(of inputs: [String: HostTensor]) throws -> Int {
+    for id in graph.inputs {
+      let shape = graph.type(of: id).shape
+      guard let axis = shape.dimensions.firstIndex(where: \.isBatch), let name = graph[id].name,
+        let tensor = inputs[name], tensor.shape.count == shape.rank
+      else { continue }
+      let coefficient = shape[axis].coefficient
+      guard tensor.shape[axis] > 0, tensor.shape[axis].isMultiple(of: coefficient) else {
+        throw GraftError(
+          .invalidArgument,
+          "input \(name.quotedForDisplay) has shape \(tensor.shape), expected \(shape)")
+      }
+      return tensor.shape[axis] / coefficient
+    }
+    return 1
+  }
+}
