@@ -53,13 +53,14 @@ let package = Package(
       name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics"],
       swiftSettings: strict),
     room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
-    room("GraftData", ["GraftIR", "GraftDiagnostics", "CImageCodecs"]),
+    room("GraftData", ["GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem"]),
 
     room("GraftOps", ["GraftIR", "GraftDiagnostics", numerics]),
     room("GraftIR", ["GraftDiagnostics", collections]),
     room("GraftDiagnostics"),
 
     .target(name: "CGraftABI"),
+    .target(name: "CFileSystem"),
     .target(
       name: "COnnxProto", dependencies: ["CProtobufC"]),
     .target(

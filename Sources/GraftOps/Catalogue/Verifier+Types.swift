@@ -15,10 +15,15 @@ extension Graph {
   public func verify() throws {
     try verifyStructure()
     for node in nodes {
-      let location = SourceLocation(
-        node: node.origins.first, operatorName: node.opcode.rawValue, irLine: line(of: node))
-      try at(location) { try verifyTypes(of: node) }
+      // Located lazily: printing a line numbers the whole graph.
+      try at(location(of: node)) { try verifyTypes(of: node) }
     }
+  }
+
+  /// Where errors about `node` point: its name in the model, its operator, its IR line.
+  func location(of node: Node) -> SourceLocation {
+    SourceLocation(
+      node: node.origins.first, operatorName: node.opcode.rawValue, irLine: line(of: node))
   }
 
   private func verifyTypes(of node: Node) throws {

@@ -44,9 +44,7 @@ public struct ReferenceEvaluator {
     var remaining = graph.makeUses().mapValues(\.count)
     for output in graph.outputs { remaining[output.value, default: 0] += 1 }
     for node in graph.nodes {
-      let location = SourceLocation(
-        node: node.origins.first, operatorName: node.opcode.rawValue, irLine: graph.line(of: node))
-      let results = try at(location) { () throws -> [HostTensor] in
+      let results = try at(graph.location(of: node)) { () throws -> [HostTensor] in
         let operands = try node.operands.map { try $0.map { try value(of: $0, in: values) } }
         let extents = try node.results.map { try graph.type(of: $0).shape.extents(batch: batch) }
         let results = try Catalogue.operation(of: node).evaluate(operands, extents: extents)

@@ -1,0 +1,115 @@
+// Makes a directory appear whole or not at all: it is written beside its place, synced, and renamed, or
+// exchanged with the bundle that stands there. A killed process leaves the old one untouched.
+
+import CFileSystem
+import Foundation
+import GraftDiagnostics
+
+/// Replaces a bundle, or makes a new one, in one step.
+public struct DirectoryReplacement: Sendable {
+  /// Where the directory will stand.
+  public let path: String
+  private let isReplacing: Bool
+
+  /// A directory with a file of this name is a bundle, and may be replaced.
+  private static let marker = "manifest.json"
+
+  /// Looks at the place before any work is done.
+  /// - Parameters:
+  ///   - path: where the directory will stand.
+  ///   - inputs: what is being read, none of which may be the output.
+  /// - Throws: ``GraftError`` where something stands there that is no bundle, where it is one of
+  ///   `inputs`, or where its folder cannot be written.
+  public init(at path: String, keeping inputs: [String] = []) throws {
+    var path = path
+    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+    let location = SourceLocation(file: path)
+    guard !path.isEmpty, !path.utf8.contains(0) else {
+      throw GraftError(.invalidArgument, "the output has no name", at: location)
+    }
+    self.path = path
+    let folder = Self.folder(of: path)
+    guard access(folder, W_OK | X_OK) == 0 else {
+      throw GraftError(
+        .inputOutput,
+        "cannot be written: \(folder.quotedForDisplay): \(String(cString: strerror(errno)))",
+        at: location)
+    }
+    var status = stat()
+    guard lstat(path, &status) == 0 else {
+      isReplacing = false
+      return
+    }
+    for input in inputs {
+      var other = stat()
+      if stat(input, &other) == 0, other.st_dev == status.st_dev, other.st_ino == status.st_ino {
+        throw GraftError(
+          .invalidArgument, "the output is the input", at: location,
+          advice: "Choose another name with -o.")
+      }
+    }
+    guard status.st_mode & S_IFMT == S_IFDIR,
+      FileManager.default.fileExists(atPath: path + "/" + Self.marker)
+    else {
+      throw GraftError(
+        .inputOutput, "is in the way and is not a bundle", at: location,
+        advice: "Remove it, or choose another name with -o.")
+    }
+    isReplacing = true
+  }
+
+  private static func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
+  /// Calls `body` with an empty directory, which then takes its place.
+  /// - Throws: what `body` throws, or ``GraftError`` where the disk says no; nothing has changed then.
+  public func write(_ body: (_ folder: String) throws -> Void) throws {
+    let folder = Self.folder(of: path)
+    let name = path.split(separator: "/").last.map(String.init) ?? "bundle"
+    // Names may be as long as the file system allows, so the temporary one is not made longer.
+    let temporary =
+      "\(folder)/.\(name.utf8.count > 200 ? "bundle" : name)."
+      + String(UInt64.random(in: .min ... .max), radix: 36)
+    guard mkdir(temporary, 0o755) == 0 else { throw failure("cannot be made", temporary) }
+    TemporaryPaths.add(temporary)
+    defer {
+      try? FileManager.default.removeItem(atPath: temporary)
+      TemporaryPaths.remove(temporary)
+    }
+    try body(temporary)
+    try Self.syncContents(of: temporary)
+    // Neither overwrites anything that appeared meanwhile.
+    let status =
+      isReplacing
+      ? CFileSystem_exchange(temporary, path) : CFileSystem_place(temporary, path)
+    guard status == 0 else {
+      throw failure("cannot be put in place", path)
+    }
+    try Self.sync(folder)
+  }
+
+  private static func syncContents(of folder: String) throws {
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+      try sync(folder + "/" + name)
+    }
+    try sync(folder)
+  }
+
+  private static func sync(_ path: String) throws {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    defer { if descriptor >= 0 { close(descriptor) } }
+    // Some file systems cannot sync a directory and say so with EINVAL.
+    guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
+      throw GraftError(
+        .inputOutput, "cannot be written: \(String(cString: strerror(errno)))",
+        at: SourceLocation(file: path))
+    }
+  }
+
+  private func failure(_ what: String, _ path: String) -> GraftError {
+    GraftError(
+      .inputOutput, "\(what): \(String(cString: strerror(errno)))", at: SourceLocation(file: path))
+  }
+}

@@ -1,0 +1,47 @@
+// Writing a new file with every error named. Making files appear whole or not at all is
+// DirectoryReplacement's and FileReplacement's work.
+
+import Foundation
+import GraftDiagnostics
+
+/// A file that is being written, unbuffered, with every error named.
+public final class OutputFile {
+  private let path: String
+  private var descriptor: Int32
+
+  /// Makes the file; it must not exist yet.
+  public init(_ path: String) throws {
+    self.path = path
+    descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw failure() }
+  }
+
+  deinit { if descriptor >= 0 { _ = Foundation.close(descriptor) } }
+
+  public func write(_ bytes: UnsafeRawBufferPointer) throws {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let part = UnsafeRawBufferPointer(rebasing: rest)
+      let count = Foundation.write(descriptor, part.baseAddress, part.count)
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw failure()
+      }
+      rest = rest.dropFirst(count)
+    }
+  }
+
+  /// Waits until the contents are on the disk, and closes.
+  public func close() throws {
+    guard fsync(descriptor) == 0 else { throw failure() }
+    let open = descriptor
+    descriptor = -1
+    guard Foundation.close(open) == 0 else { throw failure() }
+  }
+
+  private func failure() -> GraftError {
+    GraftError(
+      .inputOutput, "cannot be written: \(String(cString: strerror(errno)))",
+      at: SourceLocation(file: path))
+  }
+}

@@ -1,0 +1,55 @@
+// What must be removed when the process is interrupted: the temporary files and directories that are
+// being written. The command line installs the handler; a library must not take signals from its host.
+
+import Foundation
+import Synchronization
+
+/// The temporary paths of this process.
+public enum TemporaryPaths {
+  private static let paths = Mutex<Set<String>>([])
+  /// The write end of the pipe that the signal handler writes to.
+  nonisolated(unsafe) private static var pipeWriteEnd: Int32 = -1
+
+  static func add(_ path: String) { paths.withLock { _ = $0.insert(path) } }
+
+  static func remove(_ path: String) { paths.withLock { _ = $0.remove(path) } }
+
+  /// Removes everything that is registered.
+  private static func removeAll() {
+    for path in paths.withLock({ $0 }) {
+      // Other threads may still be writing into a directory while it is removed.
+      for _ in 0..<3 {
+        guard FileManager.default.fileExists(atPath: path) else { break }
+        try? FileManager.default.removeItem(atPath: path)
+      }
+    }
+  }
+
+  /// From now on SIGINT, SIGTERM and SIGHUP remove the temporary paths before they end the process,
+  /// as they would have without this. Call it once, first thing.
+  ///
+  /// The handler only writes a byte to a pipe, which is all that a signal handler may do; a thread
+  /// that waits on the pipe does the rest. Programs that are started meanwhile keep the default action.
+  public static func removeOnInterrupt() {
+    var ends: [Int32] = [0, 0]
+    guard pipe(&ends) == 0 else { return }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    pipeWriteEnd = ends[1]
+    let readEnd = ends[0]
+    let thread = Thread {
+      var number: UInt8 = 0
+      while read(readEnd, &number, 1) != 1 {}
+      removeAll()
+      let signalNumber = Int32(number)
+      signal(signalNumber, SIG_DFL)
+      kill(getpid(), signalNumber)
+    }
+    thread.start()
+    for number in [SIGINT, SIGTERM, SIGHUP] {
+      signal(number) { number in
+        var byte = UInt8(truncatingIfNeeded: number)
+        _ = write(TemporaryPaths.pipeWriteEnd, &byte, 1)
+      }
+    }
+  }
+}
