@@ -9,11 +9,26 @@ public enum Catalogue {
   /// Every operator, in the order of the documentation. Adding one here is the only registration.
   public static let operators: [any Operator.Type] = [
     // Linear
-    Convolution.self,
+    Convolution.self, Gemm.self, MatrixMultiply.self,
+    // Normalisation
+    BatchNormalization.self, ScaleShift.self, LocalResponseNormalization.self, Softmax.self,
+    LogSoftmax.self,
     // Activations
-    Relu.self,
+    Relu.self, Clip.self, LeakyRelu.self, Elu.self, Sigmoid.self, HardSigmoid.self, Tanh.self,
+    HardSwish.self, Silu.self,
+    // Pooling and reduction
+    MaxPool.self, AveragePool.self, GlobalMaxPool.self, GlobalAveragePool.self, ReduceMean.self,
     // Arithmetic
-    Add.self,
+    Add.self, Subtract.self, Multiply.self, Divide.self, Sum.self, Minimum.self, Maximum.self,
+    Negate.self, AbsoluteValue.self, Floor.self, Ceiling.self, SquareRoot.self, Exponential.self,
+    Power.self, ErrorFunction.self,
+    // The same elements, or some of them, in another place
+    Identity.self, Dropout.self, Flatten.self, Reshape.self, Squeeze.self, Unsqueeze.self,
+    Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,
+    ChannelShuffle.self, ConvertLayout.self,
+    // Shape arithmetic
+    Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self, Equal.self,
+    Greater.self, Less.self, LogicalNot.self, Where.self,
   ]
 
   private static let byOpcode: [Opcode: any Operator.Type] = Dictionary(
@@ -59,6 +74,13 @@ public enum Catalogue {
       guard index < operands.count, operands[index] != nil else {
         throw GraftError(.invalidGraph, "operand \(index) (\(rule.name)) is missing")
       }
+    }
+    for (index, type) in operands.enumerated() {
+      guard let type else { continue }
+      let largest = TensorShape.largestElementCount
+      guard type.shape.dimensions.allSatisfy({ (0...largest).contains($0.coefficient) }),
+        (try? type.shape.extents(batch: 1)) != nil
+      else { throw GraftError(.invalidGraph, "operand \(index) has an impossible shape: \(type)") }
     }
     let results = try operation.inferTypes(operands)
     for result in results {

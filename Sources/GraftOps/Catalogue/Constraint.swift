@@ -56,3 +56,26 @@ func broadcast(_ shapes: [TensorShape], label: String) throws -> TensorShape {
   }
   return TensorShape(result)
 }
+
+/// The product of extents, at most `Int.max`: costs are estimates and never trap.
+func saturatingProduct(_ factors: [Int]) -> Int {
+  var product = 1
+  for factor in factors {
+    let (next, overflow) = product.multipliedReportingOverflow(by: factor)
+    if overflow { return Int.max }
+    product = next
+  }
+  return product
+}
+
+/// The number of elements of a type at batch 1, for costs.
+func elementCount(_ type: TensorType?) -> Int {
+  guard let extents = type.flatMap({ try? $0.shape.extents(batch: 1) }) else { return 0 }
+  return saturatingProduct(extents)
+}
+
+/// Throws unless `x` has a floating-point type.
+func requireReal(_ label: String, _ x: TensorType, _ name: String = "x") throws {
+  try require(
+    label, x.dtype.isFloatingPoint, "\(name) must be a floating-point tensor, found \(x)")
+}

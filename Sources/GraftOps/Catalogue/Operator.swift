@@ -58,6 +58,9 @@ public protocol Operator: Sendable {
   static var resultNames: [String] { get }
   /// How ONNX writes it; empty for operators that only passes make.
   static var onnx: [ONNXBinding] { get }
+  /// Whether the operator exists for shape arithmetic alone: no kernel computes it, so the importer
+  /// refuses one that shape folding leaves in the network.
+  static var isCompileTimeOnly: Bool { get }
 
   /// Reads typed attributes from data.
   /// - Throws: ``GraftError`` of kind `invalidGraph` naming the attribute.
@@ -99,6 +102,7 @@ public protocol Operator: Sendable {
 extension Operator {
   public static var resultNames: [String] { ["y"] }
   public static var onnx: [ONNXBinding] { [] }
+  public static var isCompileTimeOnly: Bool { false }
   public var attributes: Attributes { [:] }
   public func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]

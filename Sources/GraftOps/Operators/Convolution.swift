@@ -166,7 +166,7 @@ public struct Convolution: RealOperator, ONNXExportable {
     guard let w = optionalOperand(1, of: operands)?.shape.constants, w.count == 4,
       let result = results.first, let pixels = try? result.shape.extents(batch: 1)
     else { return OperatorCost(multiplyAdds: 0) }
-    return OperatorCost(multiplyAdds: pixels.reduce(1, *) * w[1] * w[2] * w[3])
+    return OperatorCost(multiplyAdds: saturatingProduct(pixels + w[1...]))
   }
 
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
@@ -174,7 +174,8 @@ public struct Convolution: RealOperator, ONNXExportable {
   }
 
   public func border(ofOperand index: Int, types: [TensorType?]) -> (height: Int, width: Int) {
-    index == 0 ? (max(pads[0], pads[2]), max(pads[1], pads[3])) : (0, 0)
+    index == 0 && pads.count == 4
+      ? (max(pads[0], pads[2]), max(pads[1], pads[3])) : (0, 0)
   }
 
   public static let onnx: [ONNXBinding] = [

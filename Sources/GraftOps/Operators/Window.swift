@@ -58,6 +58,23 @@ public struct Window: Hashable, Sendable {
     return (rounded - 1) * strides[axis] >= extent + pads[axis] ? rounded - 1 : rounded
   }
 
+  /// Reads `kernel`, `strides`, `pads` and `dilations`.
+  init(attributes: Attributes) throws {
+    kernel = try attributes.ints("kernel")
+    strides = try attributes.ints("strides")
+    pads = try attributes.ints("pads")
+    dilations = try attributes.ints("dilations", default: [1, 1])
+  }
+
+  /// The same four as data; dilations only where they are not 1.
+  var attributes: Attributes {
+    var attributes: Attributes = [
+      "kernel": .ints(kernel), "strides": .ints(strides), "pads": .ints(pads),
+    ]
+    if dilations != [1, 1] { attributes["dilations"] = .ints(dilations) }
+    return attributes
+  }
+
   /// Reads strides, pads, dilations and auto_pad of an ONNX node whose first input is an image.
   static func read(_ node: ONNXNode, kernel: [Int], ceil: Bool = false) throws -> Window {
     var window = Window(kernel: kernel)

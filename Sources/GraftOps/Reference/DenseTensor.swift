@@ -112,6 +112,15 @@ public enum HostTensor: Sendable, Equatable {
     }
   }
 
+  /// The same tensor with floating-point elements in `precision`; integers stay what they are.
+  func converted(to precision: Precision) -> HostTensor {
+    switch (self, precision) {
+    case (.float32(let tensor), .double): .float64(tensor.map(Double.init))
+    case (.float64(let tensor), .single): .float32(tensor.map { Float($0) })
+    default: self
+    }
+  }
+
   /// The precision in which the reference evaluator computes floating-point values.
   public enum Precision: Sendable {
     case single

@@ -1,0 +1,139 @@
+// ONNX's numbers for element types, and the small constants that exported nodes take as inputs.
+
+import GraftDiagnostics
+import GraftIR
+
+extension DataType {
+  /// The element type that ONNX's `TensorProto.DataType` numbers `code`; nil where Graft has none.
+  public init?(onnx code: Int) {
+    guard let type = Self.onnxCodes.first(where: { $0.value == code })?.key else { return nil }
+    self = type
+  }
+
+  /// The number of `TensorProto.DataType`.
+  public var onnxCode: Int { Self.onnxCodes[self] ?? 0 }
+
+  private static let onnxCodes: [DataType: Int] = [
+    .float32: 1, .uint8: 2, .int8: 3, .uint16: 4, .int16: 5, .int32: 6, .int64: 7, .bool: 9,
+    .float16: 10, .float64: 11, .uint32: 12, .uint64: 13, .bfloat16: 16,
+  ]
+}
+
+/// One number as an attribute, exact in either kind.
+public enum ScalarConstant: Hashable, Sendable {
+  case integer(Int)
+  case real(Double)
+
+  init(_ attribute: AttributeValue?) throws {
+    switch attribute {
+    case .int(let value): self = .integer(value)
+    case .float(let value): self = .real(value)
+    default: throw GraftError(.invalidGraph, "attribute \"value\" must be a number")
+    }
+  }
+
+  /// The only element of `data`.
+  init(_ data: TensorData) throws {
+    guard data.elementCount == 1 else {
+      throw GraftError(
+        .invalidModel, "one element is expected, found a tensor of shape \(data.shape)")
+    }
+    if data.dtype.isFloatingPoint {
+      self = .real(data.doubles()[0])
+    } else if let integers = data.integers() {
+      self = .integer(integers[0])
+    } else {
+      throw GraftError(.unsupported, "an unsigned constant passes the largest signed integer")
+    }
+  }
+
+  var attribute: AttributeValue {
+    switch self {
+    case .integer(let value): .int(value)
+    case .real(let value): .float(value)
+    }
+  }
+
+  var real: Double {
+    switch self {
+    case .integer(let value): Double(value)
+    case .real(let value): value
+    }
+  }
+
+  /// The number as an integer; nil for one that is not whole.
+  var whole: Int? {
+    switch self {
+    case .integer(let value): value
+    case .real(let value): Int(exactly: value)
+    }
+  }
+
+  /// A tensor of `shape` that holds the number `count` times.
+  func data(_ dtype: DataType, shape: [Int]) throws -> TensorData {
+    let count = try TensorShape(shape).extents(batch: 1).reduce(1, *)
+    let bytes: [UInt8]
+    switch dtype {
+    case .float64: bytes = littleEndian(real.bitPattern)
+    case .float32: bytes = littleEndian(Float(real).bitPattern)
+    case .float16: bytes = littleEndian(Float16(real).bitPattern)
+    case .bfloat16: bytes = littleEndian(UInt16(truncatingIfNeeded: Float(real).bitPattern >> 16))
+    default:
+      guard let whole else {
+        throw GraftError(.invalidGraph, "\(real) is no \(dtype.rawValue)")
+      }
+      bytes = Array(littleEndian(whole).prefix(dtype.byteCount))
+    }
+    return try TensorData(
+      dtype, shape, in: MemoryBytes(Array(repeatElement(bytes, count: count).joined())))
+  }
+}
+
+private func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
+  withUnsafeBytes(of: value.littleEndian) { Array($0) }
+}
+
+extension TensorData {
+  /// A vector of int64, as ONNX takes axes and shapes.
+  static func vector(_ values: [Int]) throws -> TensorData {
+    try TensorData(values.map(Int64.init), shape: [values.count])
+  }
+}
+
+extension ONNXNode {
+  /// The one number of an input that must be a constant; nil where the input is absent.
+  func constantScalar(_ index: Int, named name: String) throws -> ScalarConstant? {
+    guard let input = optionalInput(index) else { return nil }
+    if let data = input.data { return try ScalarConstant(data) }
+    if let value = input.integers?.elements.first?.constant, input.integers?.elements.count == 1 {
+      return .integer(value)
+    }
+    throw GraftError(
+      .unsupported,
+      "input \(name.quotedForDisplay) must be constant, but it is computed while the network runs")
+  }
+
+  /// The integers of an input that must be constants, none of them the batch.
+  func fixedIntegers(_ index: Int, named name: String) throws -> [Int]? {
+    guard let values = try constantIntegers(index, named: name) else { return nil }
+    let constants = values.compactMap(\.constant)
+    guard constants.count == values.count else {
+      throw GraftError(
+        .unsupported, "input \(name.quotedForDisplay) depends on the batch: \(values)")
+    }
+    return constants
+  }
+
+  /// A list attribute that must be there.
+  func requiredInts(_ name: String) throws -> [Int] {
+    guard let values = try optionalInts(name) else {
+      throw GraftError(.invalidModel, "attribute \(name.quotedForDisplay) is missing")
+    }
+    return values
+  }
+
+  /// A boolean that ONNX writes as an integer.
+  func flag(_ name: String, default fallback: Bool) throws -> Bool {
+    try int(name, default: fallback ? 1 : 0) != 0
+  }
+}

@@ -1,0 +1,86 @@
+// Normalisation with stored statistics. ONNX BatchNormalization, opsets 7, 9, 14, 15 in inference mode;
+// https://onnx.ai/onnx/operators/onnx__BatchNormalization.html
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y = (x − mean[c]) / √(variance[c] + epsilon) · scale[c] + bias[c] (Ioffe and Szegedy 2015).
+///
+/// Operands: x [batch, channels, …]; scale, bias, mean and variance [channels].
+///
+/// - C1: x has rank 2 or more, a floating-point type and constant channels.
+/// - C2: scale, bias, mean and variance are [channels] of x's type.
+/// - C3: epsilon is a number that is not negative.
+public struct BatchNormalization: RealOperator, ONNXExportable {
+  public static let opcode: Opcode = "batch_normalization"
+  public static let summary = "normalises each channel with stored mean and variance"
+  public static let operands: [OperandRule] = [
+    .required("x"), .required("scale"), .required("bias"), .required("mean"),
+    .required("variance"),
+  ]
+
+  public var epsilon: Double
+
+  public init(epsilon: Double = 1e-5) { self.epsilon = epsilon }
+  public init(attributes: Attributes) throws { epsilon = try attributes.float("epsilon") }
+  public var attributes: Attributes { ["epsilon": .float(epsilon)] }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try channelwiseType(operands, label: "C1")
+    for (index, rule) in Self.operands.enumerated().dropFirst() {
+      try requireChannelVector("C2", try operand(index, of: operands), rule.name, of: x)
+    }
+    try require("C3", epsilon >= 0, "epsilon must not be negative, found \(epsilon)")
+    return [TensorType(x.dtype, x.shape)]
+  }
+
+  public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
+    real operands: [DenseTensor<Scalar>?], extents: [[Int]]
+  ) throws -> [DenseTensor<Scalar>] {
+    let scale = try tensor(1, of: operands).elements
+    let bias = try tensor(2, of: operands).elements
+    let mean = try tensor(3, of: operands).elements
+    let variance = try tensor(4, of: operands).elements
+    let factors = scale.indices.map { scale[$0] / (variance[$0] + Scalar(epsilon)).squareRoot() }
+    return [
+      mapChannels(try tensor(0, of: operands)) { x, channel in
+        (x - mean[channel]) * factors[channel] + bias[channel]
+      }
+    ]
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(multiplyAdds: elementCount(results.first))
+  }
+
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    .blocked
+  }
+
+  public var overwritableOperands: [Int] { [0] }
+
+  public static let onnx = [
+    ONNXBinding("BatchNormalization") { node in
+      guard try !node.flag("training_mode", default: false), node.outputCount <= 1 else {
+        throw GraftError(
+          .unsupported, "training mode",
+          advice: "Export the network in inference mode (model.eval() in PyTorch).")
+      }
+      guard try node.flag("spatial", default: true) else {
+        throw GraftError(.unsupported, "spatial=0, statistics for every element")
+      }
+      return ImportedOperator(
+        BatchNormalization(epsilon: try node.float("epsilon", default: Double(Float(1e-5)))),
+        operands: [0, 1, 2, 3, 4])
+    }
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    ExportedOperator(
+      "BatchNormalization", attributes: [("epsilon", .float(epsilon))],
+      inputs: (0..<5).map { .operand($0) })
+  }
+}

@@ -1,0 +1,63 @@
+// Limiting to a range. ONNX Clip, opset 6 (limits as attributes), 11, 12, 13 (as inputs);
+// https://onnx.ai/onnx/operators/onnx__Clip.html
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y = min(max(x, low), high), elementwise, any shape; a NaN stays one, and where low passes high
+/// every element becomes high, as in ONNX.
+public struct Clip: UnaryElementwise {
+  public static let opcode: Opcode = "clip"
+  public static let summary = "min(max(x, low), high)"
+  public static let onnxName: String? = "Clip"
+
+  /// −∞ where there is no lower limit.
+  public var low: Double
+  /// ∞ where there is no upper limit.
+  public var high: Double
+
+  public init(low: Double = -.infinity, high: Double = .infinity) {
+    self.low = low
+    self.high = high
+  }
+  public init(attributes: Attributes) throws {
+    low = try attributes.float("low")
+    high = try attributes.float("high")
+  }
+  public var attributes: Attributes { ["low": .float(low), "high": .float(high)] }
+  public var parameters: [Double] { [low, high] }
+
+  public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
+    Activation.clip(low: low, high: high)(x)
+  }
+  public var fusedActivation: Activation? { .clip(low: low, high: high) }
+
+  public static let onnx = [
+    ONNXBinding("Clip", opsets: 7...10) { node in
+      ImportedOperator(
+        Clip(
+          low: try node.float("min", default: -.infinity),
+          high: try node.float("max", default: .infinity)),
+        operands: [0])
+    },
+    ONNXBinding("Clip", opsets: 11...21) { node in
+      ImportedOperator(
+        Clip(
+          low: try node.constantScalar(1, named: "min")?.real ?? -.infinity,
+          high: try node.constantScalar(2, named: "max")?.real ?? .infinity),
+        operands: [0])
+    },
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    let dtype = try operand(0, of: operands).dtype
+    let limits = try [low, high].map { limit -> ExportedOperator.Input in
+      limit.isInfinite
+        ? .absent : .constant(try ScalarConstant.real(limit).data(dtype, shape: []))
+    }
+    return ExportedOperator("Clip", inputs: [.operand(0)] + limits)
+  }
+}

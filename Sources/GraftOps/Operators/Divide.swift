@@ -1,0 +1,42 @@
+// Elementwise quotient of two tensors. ONNX Div, opsets 7, 13, 14;
+// https://onnx.ai/onnx/operators/onnx__Div.html
+
+import GraftIR
+import RealModule
+
+/// y = activation(a / b) with multidirectional broadcasting. Integers divide towards zero.
+public struct Divide: BinaryElementwise {
+  public static let opcode: Opcode = "div"
+  public static let summary = "a / b with broadcasting and an optional activation"
+  public static let onnxName = "Div"
+
+  public var activation: Activation
+  public init(activation: Activation = .none) { self.activation = activation }
+
+  public static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar {
+    a / b
+  }
+
+  public static func apply(_ a: Dimension, _ b: Dimension) -> Dimension? {
+    guard let dividend = a.constant, let divisor = b.constant else { return a.divided(by: b) }
+    guard divisor != 0 else { return nil }
+    let (quotient, overflow) = dividend.dividedReportingOverflow(by: divisor)
+    return overflow ? nil : Dimension(quotient)
+  }
+
+  /// Shape values that were cast to floating point divide exactly or not at all.
+  public func foldShapes(
+    types: [TensorType?], values: [DenseTensor<Dimension>?]
+  ) throws -> [DenseTensor<Dimension>]? {
+    guard values.count == 2, let a = values[0], let b = values[1],
+      let result = try inferTypes(types).first, let extents = result.shape.constants
+    else { return nil }
+    let isReal = result.dtype.isFloatingPoint
+    let quotients = try broadcasting(a, b, to: extents) { a, b in
+      isReal ? a.divided(by: b) : Self.apply(a, b)
+    }
+    let known = quotients.elements.compactMap(\.self)
+    guard known.count == quotients.elements.count else { return nil }
+    return [try DenseTensor(shape: extents, elements: known)]
+  }
+}

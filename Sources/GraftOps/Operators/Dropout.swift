@@ -1,0 +1,65 @@
+// Dropout as it is when a network answers: nothing. It stays a node until passes remove it, so that
+// exporting gives back what was imported. ONNX Dropout, opsets 7, 10, 12 (ratio and training mode as
+// inputs), 13; https://onnx.ai/onnx/operators/onnx__Dropout.html
+
+import GraftDiagnostics
+import GraftIR
+
+/// y = x, of any floating-point shape; ``ratio`` is the share that training would set to zero.
+///
+/// - C1: x has a floating-point type.
+/// - C2: ratio lies in 0..<1.
+public struct Dropout: StructuralOperator, ONNXExportable {
+  public static let opcode: Opcode = "dropout"
+  public static let summary = "x itself; training would zero a share of it"
+  public static let operands: [OperandRule] = [.required("x")]
+
+  public var ratio: Double
+
+  public init(ratio: Double = 0.5) { self.ratio = ratio }
+  public init(attributes: Attributes) throws { ratio = try attributes.float("ratio") }
+  public var attributes: Attributes { ["ratio": .float(ratio)] }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    try requireReal("C1", x)
+    try require("C2", (0..<1).contains(ratio), "ratio must lie in 0..<1, found \(ratio)")
+    return [TensorType(x.dtype, x.shape)]
+  }
+
+  public func evaluate<Element: Sendable>(
+    moving operands: [DenseTensor<Element>], extents: [[Int]]
+  ) throws -> [DenseTensor<Element>] { [operands[0]] }
+
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    .blocked
+  }
+
+  public var overwritableOperands: [Int] { [0] }
+  public var isView: Bool { true }
+
+  // The mask output has no result here: the importer refuses a node that reads it.
+  public static let onnx = [
+    ONNXBinding("Dropout", opsets: 7...11) { node in
+      ImportedOperator(Dropout(ratio: try node.float("ratio", default: 0.5)), operands: [0])
+    },
+    ONNXBinding("Dropout", opsets: 12...21) { node in
+      if case let training? = try node.constantScalar(2, named: "training_mode"),
+        training.whole != 0
+      {
+        throw GraftError(
+          .unsupported, "training mode",
+          advice: "Export the network in inference mode (model.eval() in PyTorch).")
+      }
+      let ratio = try node.constantScalar(1, named: "ratio")?.real ?? 0.5
+      return ImportedOperator(Dropout(ratio: ratio), operands: [0])
+    },
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    let ratio = try ScalarConstant.real(ratio).data(.float32, shape: [])
+    return ExportedOperator("Dropout", inputs: [.operand(0), .constant(ratio)])
+  }
+}

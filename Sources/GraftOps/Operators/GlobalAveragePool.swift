@@ -1,0 +1,20 @@
+// The mean of each channel. ONNX GlobalAveragePool, opset 1;
+// https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html
+
+import GraftIR
+import RealModule
+
+/// y[n, c, 1, 1] = the mean of x[n, c, :, :]; constraints C1 and C2 of ``GlobalPooling``.
+public struct GlobalAveragePool: GlobalPooling {
+  public static let opcode: Opcode = "global_average_pool"
+  public static let summary = "mean of each channel over all spatial axes"
+  public static let onnxName = "GlobalAveragePool"
+
+  public init() {}
+
+  public static func reduce<Scalar: Real & BinaryFloatingPoint>(
+    _ elements: ArraySlice<Scalar>
+  ) -> Scalar {
+    elements.reduce(0, +) / Scalar(elements.count)
+  }
+}

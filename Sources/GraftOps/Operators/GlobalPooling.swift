@@ -1,0 +1,60 @@
+// What the two global pools share: a reduction over all spatial axes.
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// A reduction over every axis after the second: x [batch, channels, …] to [batch, channels, 1, …].
+///
+/// - C1: x has rank 3 or more and a floating-point type.
+/// - C2: the spatial axes are constant and not empty.
+public protocol GlobalPooling: RealOperator, ONNXExportable {
+  init()
+  static var onnxName: String { get }
+  /// Reduces the elements of one channel, of which there is at least one.
+  static func reduce<Scalar: Real & BinaryFloatingPoint>(_ elements: ArraySlice<Scalar>) -> Scalar
+}
+
+extension GlobalPooling {
+  public static var operands: [OperandRule] { [.required("x")] }
+  public init(attributes: Attributes) throws { self.init() }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    try require("C1", x.rank >= 3, "x must have spatial axes, found \(x)")
+    try requireReal("C1", x)
+    let spatial = x.shape.dimensions.dropFirst(2)
+    try require(
+      "C2", spatial.allSatisfy { ($0.constant ?? 0) > 0 },
+      "the spatial axes must be constant and not empty, found \(x)")
+    let ones = Array(repeating: Dimension(1), count: spatial.count)
+    return [TensorType(x.dtype, TensorShape([x.shape[0], x.shape[1]] + ones))]
+  }
+
+  public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
+    real operands: [DenseTensor<Scalar>?], extents: [[Int]]
+  ) throws -> [DenseTensor<Scalar>] {
+    let x = try tensor(0, of: operands)
+    let count = x.shape.dropFirst(2).reduce(1, *)
+    let elements = (0..<extents[0].reduce(1, *)).map {
+      Self.reduce(x.elements[($0 * count)..<(($0 + 1) * count)])
+    }
+    return [try DenseTensor(shape: extents[0], elements: elements)]
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(multiplyAdds: elementCount(optionalOperand(0, of: operands)))
+  }
+
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    .blocked
+  }
+
+  public static var onnx: [ONNXBinding] {
+    [ONNXBinding(onnxName) { _ in ImportedOperator(Self(), operands: [0]) }]
+  }
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator { ExportedOperator(Self.onnxName, inputs: [.operand(0)]) }
+}

@@ -1,0 +1,110 @@
+// Normalisation by neighbouring channels (Krizhevsky et al. 2012, section 3.3). ONNX LRN, opsets 1, 13;
+// https://onnx.ai/onnx/operators/onnx__LRN.html
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y[n, c, …] = x[n, c, …] / (bias + alpha / size · Σ x[n, i, …]²) to the power beta, over the channels i
+/// from c − ⌊(size − 1) / 2⌋ to c + ⌈(size − 1) / 2⌉ that exist.
+///
+/// x [batch, channels, …].
+///
+/// - C1: x has rank 2 or more, a floating-point type and constant channels.
+/// - C2: size is positive, and alpha, beta and bias are numbers.
+public struct LocalResponseNormalization: RealOperator, ONNXExportable {
+  public static let opcode: Opcode = "lrn"
+  public static let summary = "normalises each element by neighbouring channels"
+  public static let operands: [OperandRule] = [.required("x")]
+
+  public var size: Int
+  public var alpha: Double
+  public var beta: Double
+  public var bias: Double
+
+  public init(size: Int, alpha: Double = 1e-4, beta: Double = 0.75, bias: Double = 1) {
+    self.size = size
+    self.alpha = alpha
+    self.beta = beta
+    self.bias = bias
+  }
+
+  public init(attributes: Attributes) throws {
+    size = try attributes.int("size")
+    alpha = try attributes.float("alpha")
+    beta = try attributes.float("beta")
+    bias = try attributes.float("bias")
+  }
+
+  public var attributes: Attributes {
+    [
+      "size": .int(size), "alpha": .float(alpha), "beta": .float(beta), "bias": .float(bias),
+    ]
+  }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try channelwiseType(operands, label: "C1")
+    try require(
+      "C2",
+      (1...Window.largest).contains(size) && !alpha.isNaN && !beta.isNaN && !bias.isNaN,
+      "size \(size), alpha \(alpha), beta \(beta), bias \(bias)")
+    return [TensorType(x.dtype, x.shape)]
+  }
+
+  public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
+    real operands: [DenseTensor<Scalar>?], extents: [[Int]]
+  ) throws -> [DenseTensor<Scalar>] {
+    let x = try tensor(0, of: operands)
+    let channels = x.shape[1]
+    let inner = x.shape.dropFirst(2).reduce(1, *)
+    var y = x
+    for image in 0..<x.shape[0] {
+      for channel in 0..<channels {
+        let first = max(0, channel - (size - 1) / 2)
+        let last = min(channels - 1, channel + size / 2)
+        for position in 0..<inner {
+          var sum: Scalar = 0
+          for neighbour in first...last {
+            let value = x.elements[(image * channels + neighbour) * inner + position]
+            sum += value * value
+          }
+          let base = Scalar(bias) + Scalar(alpha) / Scalar(size) * sum
+          y.elements[(image * channels + channel) * inner + position] /=
+            Scalar.pow(base, Scalar(beta))
+        }
+      }
+    }
+    return [y]
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(multiplyAdds: saturatingProduct([elementCount(results.first), max(size, 0)]))
+  }
+
+  public static let onnx = [
+    ONNXBinding("LRN") { node in
+      guard node.attributes["size"] != nil else {
+        throw GraftError(.invalidModel, "attribute \"size\" is missing")
+      }
+      return ImportedOperator(
+        LocalResponseNormalization(
+          size: try node.int("size", default: 1),
+          alpha: try node.float("alpha", default: Double(Float(1e-4))),
+          beta: try node.float("beta", default: 0.75),
+          bias: try node.float("bias", default: 1)),
+        operands: [0])
+    }
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    ExportedOperator(
+      "LRN",
+      attributes: [
+        ("alpha", .float(alpha)), ("beta", .float(beta)), ("bias", .float(bias)),
+        ("size", .int(size)),
+      ],
+      inputs: [.operand(0)])
+  }
+}

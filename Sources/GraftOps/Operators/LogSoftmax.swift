@@ -1,0 +1,27 @@
+// The logarithm of the softmax. ONNX LogSoftmax, opsets 1, 11 (flattening), 13 (one axis);
+// https://onnx.ai/onnx/operators/onnx__LogSoftmax.html
+
+import GraftIR
+import RealModule
+
+/// y = (x − max x) − log Σ exp(x − max x) along an axis; constraints C1 to C3 of
+/// ``SoftmaxFamily``.
+public struct LogSoftmax: SoftmaxFamily {
+  public static let opcode: Opcode = "log_softmax"
+  public static let summary = "logarithm of the softmax along an axis"
+  public static let onnxName = "LogSoftmax"
+
+  public var axis: Int
+  public var flattens: Bool
+
+  public init(axis: Int, flattens: Bool = false) {
+    self.axis = axis
+    self.flattens = flattens
+  }
+
+  public static func normalize<Scalar: Real & BinaryFloatingPoint>(_ row: [Scalar]) -> [Scalar] {
+    let largest = row.max() ?? 0
+    let logarithm = Scalar.log(row.reduce(0) { $0 + Scalar.exp($1 - largest) })
+    return row.map { ($0 - largest) - logarithm }
+  }
+}

@@ -1,0 +1,44 @@
+// Negation of booleans. ONNX Not, opset 1; https://onnx.ai/onnx/operators/onnx__Not.html
+
+import GraftDiagnostics
+import GraftIR
+
+/// y = 1 where x is 0, else 0; any shape.
+///
+/// - C1: x holds booleans.
+public struct LogicalNot: ONNXExportable {
+  public static let opcode: Opcode = "not"
+  public static let summary = "negation of booleans"
+  public static let operands: [OperandRule] = [.required("x")]
+  public static let isCompileTimeOnly = true
+
+  public init() {}
+  public init(attributes: Attributes) throws {}
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    try require("C1", x.dtype == .bool, "x must hold booleans, found \(x)")
+    return [TensorType(.bool, x.shape)]
+  }
+
+  public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
+    guard case .integer(let x)? = operands.first ?? nil else {
+      throw GraftError(.invalidGraph, "x must hold booleans [C1]")
+    }
+    return [.integer(x.map { $0 == 0 ? 1 : 0 })]
+  }
+
+  public func foldShapes(
+    types: [TensorType?], values: [DenseTensor<Dimension>?]
+  ) throws -> [DenseTensor<Dimension>]? {
+    (values.first ?? nil).map { [$0.map { $0 == 0 ? 1 : 0 }] }
+  }
+
+  public static let onnx = [
+    ONNXBinding("Not") { _ in ImportedOperator(LogicalNot(), operands: [0]) }
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator { ExportedOperator("Not", inputs: [.operand(0)]) }
+}

@@ -1,0 +1,102 @@
+// Matrix product as NumPy's matmul. ONNX MatMul, opsets 1, 9, 13;
+// https://onnx.ai/onnx/operators/onnx__MatMul.html
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y = a · b on the last two axes; the axes before them broadcast. A vector counts as one row (a) or
+/// one column (b), and that axis is absent from the result.
+///
+/// Operands: a […, rows, depth]; b […, depth, columns].
+///
+/// - C1: a and b have one floating-point type and at least rank 1.
+/// - C2: depth is constant and the same in both.
+/// - C3: the leading axes broadcast.
+public struct MatrixMultiply: RealOperator, ONNXExportable {
+  public static let opcode: Opcode = "matmul"
+  public static let summary = "matrix product over the last two axes"
+  public static let operands: [OperandRule] = [.required("a"), .required("b")]
+
+  public init() {}
+  public init(attributes: Attributes) throws {}
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let a = try operand(0, of: operands)
+    let b = try operand(1, of: operands)
+    try require(
+      "C1", a.rank >= 1 && b.rank >= 1 && a.dtype == b.dtype && a.dtype.isFloatingPoint,
+      "a and b must have one floating-point type and at least rank 1, found \(a) and \(b)")
+    let (aShape, bShape) = (
+      Self.asMatrix(a.shape.dimensions, row: true),
+      Self.asMatrix(b.shape.dimensions, row: false)
+    )
+    let depth = aShape[aShape.count - 1]
+    try require(
+      "C2", depth == bShape[bShape.count - 2] && !depth.isBatch,
+      "the depth must be constant and the same in both, found \(a) and \(b)")
+    var shape = try broadcast(
+      [TensorShape(aShape.dropLast(2)), TensorShape(bShape.dropLast(2))], label: "C3"
+    ).dimensions
+    if a.rank > 1 { shape.append(aShape[aShape.count - 2]) }
+    if b.rank > 1 { shape.append(bShape[bShape.count - 1]) }
+    return [TensorType(a.dtype, TensorShape(shape))]
+  }
+
+  /// A vector as a matrix of one row or one column; anything else as it is.
+  private static func asMatrix<Extent: ExpressibleByIntegerLiteral>(
+    _ shape: [Extent], row: Bool
+  ) -> [Extent] {
+    guard shape.count == 1 else { return shape }
+    return row ? [1] + shape : shape + [1]
+  }
+
+  public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
+    real operands: [DenseTensor<Scalar>?], extents: [[Int]]
+  ) throws -> [DenseTensor<Scalar>] {
+    let a = try tensor(0, of: operands)
+    let b = try tensor(1, of: operands)
+    let aShape = Self.asMatrix(a.shape, row: true)
+    let bShape = Self.asMatrix(b.shape, row: false)
+    let (rows, depth) = (aShape[aShape.count - 2], aShape[aShape.count - 1])
+    let columns = bShape[bShape.count - 1]
+    let leading = Array(extents[0].dropLast((a.rank > 1 ? 1 : 0) + (b.rank > 1 ? 1 : 0)))
+    let aStrides = broadcastStrides(of: Array(aShape.dropLast(2)), to: leading)
+    let bStrides = broadcastStrides(of: Array(bShape.dropLast(2)), to: leading)
+    var y: [Scalar] = []
+    y.reserveCapacity(extents[0].reduce(1, *))
+    forEachIndex(of: leading) { index in
+      var (aMatrix, bMatrix) = (0, 0)
+      for axis in index.indices {
+        aMatrix += index[axis] * aStrides[axis]
+        bMatrix += index[axis] * bStrides[axis]
+      }
+      let (aBase, bBase) = (aMatrix * rows * depth, bMatrix * depth * columns)
+      for row in 0..<rows {
+        for column in 0..<columns {
+          var sum: Scalar = 0
+          for k in 0..<depth {
+            sum += a.elements[aBase + row * depth + k] * b.elements[bBase + k * columns + column]
+          }
+          y.append(sum)
+        }
+      }
+    }
+    return [try DenseTensor(shape: extents[0], elements: y)]
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    let depth = optionalOperand(0, of: operands)?.shape.dimensions.last?.constant ?? 0
+    return OperatorCost(multiplyAdds: saturatingProduct([elementCount(results.first), depth]))
+  }
+
+  public static let onnx = [
+    ONNXBinding("MatMul") { _ in ImportedOperator(MatrixMultiply(), operands: [0, 1]) }
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    ExportedOperator("MatMul", inputs: [.operand(0), .operand(1)])
+  }
+}

@@ -1,0 +1,22 @@
+// Elementwise product of two tensors. ONNX Mul, opsets 7, 13, 14;
+// https://onnx.ai/onnx/operators/onnx__Mul.html
+
+import GraftIR
+import RealModule
+
+/// y = activation(a · b) with multidirectional broadcasting.
+public struct Multiply: BinaryElementwise {
+  public static let opcode: Opcode = "mul"
+  public static let summary = "a · b with broadcasting and an optional activation"
+  public static let onnxName = "Mul"
+
+  public var activation: Activation
+  public init(activation: Activation = .none) { self.activation = activation }
+
+  public static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar {
+    a * b
+  }
+  public static func apply(_ a: Dimension, _ b: Dimension) -> Dimension? {
+    a.multiplied(by: b)
+  }
+}

@@ -1,0 +1,193 @@
+// A border round a tensor. ONNX Pad, opsets 2 (attributes), 11, 13 (inputs), 18 (axes), 19, 21;
+// https://onnx.ai/onnx/operators/onnx__Pad.html
+
+import GraftDiagnostics
+import GraftIR
+
+/// y is x with elements added, or with negative pads taken away, before and after each axis.
+///
+/// - C1: pads holds a number before each axis, then one after each.
+/// - C2: a padded axis is constant.
+/// - C3: what is taken away is there; a reflection is shorter than its axis; an edge exists.
+/// - C4: value is a number of x's element type.
+public struct Pad: StructuralOperator, ONNXExportable {
+  /// What the added elements are.
+  public enum Mode: String, Hashable, Sendable {
+    /// ``Pad/value``
+    case constant
+    /// The elements mirrored at the first and the last.
+    case reflect
+    /// The nearest element.
+    case edge
+  }
+
+  public static let opcode: Opcode = "pad"
+  public static let summary = "a border round a tensor"
+  public static let operands: [OperandRule] = [.required("x")]
+
+  /// Before each axis, then after each axis.
+  public var pads: [Int]
+  public var mode: Mode
+  public var value: ScalarConstant
+
+  public init(pads: [Int], mode: Mode = .constant, value: ScalarConstant = .integer(0)) {
+    self.pads = pads
+    self.mode = mode
+    self.value = value
+  }
+
+  public init(attributes: Attributes) throws {
+    pads = try attributes.ints("pads")
+    let name = try attributes.string("mode", default: Mode.constant.rawValue)
+    guard let mode = Mode(rawValue: name) else {
+      throw GraftError(.invalidGraph, "there is no padding mode \(name.quotedForDisplay)")
+    }
+    self.mode = mode
+    value = attributes["value"] == nil ? .integer(0) : try ScalarConstant(attributes["value"])
+  }
+
+  public var attributes: Attributes {
+    var attributes: Attributes = ["pads": .ints(pads)]
+    if mode != .constant { attributes["mode"] = .string(mode.rawValue) }
+    if value.real != 0 { attributes["value"] = value.attribute }
+    return attributes
+  }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    try require(
+      "C1", pads.count == 2 * x.rank, "\(pads.count) pads for a tensor of rank \(x.rank)")
+    try require(
+      "C4", x.dtype.isFloatingPoint || value.whole != nil, "\(value.real) is no \(x.dtype.rawValue)"
+    )
+    var shape = x.shape
+    for axis in 0..<x.rank {
+      let (before, after) = (pads[axis], pads[axis + x.rank])
+      if before == 0 && after == 0 { continue }
+      guard let extent = x.shape[axis].constant else {
+        throw GraftError(.invalidGraph, "axis \(axis) of \(x) is not constant [C2]")
+      }
+      let largest = TensorShape.largestElementCount
+      try require(
+        "C3",
+        (-extent...largest).contains(before) && (-extent...largest).contains(after)
+          && extent + before + after >= 0,
+        "pads \(before) and \(after) of axis \(axis) of \(x)")
+      switch mode {
+      case .constant: break
+      case .reflect:
+        try require(
+          "C3", (0..<max(extent, 1)).contains(before) && (0..<max(extent, 1)).contains(after),
+          "axis \(axis) of \(x) cannot be reflected by \(before) and \(after)")
+      case .edge:
+        try require("C3", extent > 0, "axis \(axis) of \(x) has no edge")
+      }
+      shape[axis] = Dimension(extent + before + after)
+    }
+    return [TensorType(x.dtype, shape)]
+  }
+
+  public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
+    switch operands.first ?? nil {
+    case .float32(let x): return [.float32(try pad(x, Float(value.real), extents[0]))]
+    case .float64(let x): return [.float64(try pad(x, value.real, extents[0]))]
+    case .integer(let x):
+      return [.integer(try evaluate(moving: [x], extents: extents)[0])]
+    case nil: throw GraftError(.invalidGraph, "operand 0 is missing")
+    }
+  }
+
+  /// Pads integers, the only elements for which the value has one meaning whatever they are.
+  public func evaluate<Element: Sendable>(
+    moving operands: [DenseTensor<Element>], extents: [[Int]]
+  ) throws -> [DenseTensor<Element>] {
+    guard let whole = value.whole, let fill = Dimension(whole) as? Element else {
+      throw GraftError(.invalidGraph, "\(value.real) is no integer [C4]")
+    }
+    return [try pad(operands[0], fill, extents[0])]
+  }
+
+  private func pad<Element>(
+    _ x: DenseTensor<Element>, _ fill: Element, _ extents: [Int]
+  ) throws -> DenseTensor<Element> {
+    let strides = x.strides
+    var elements: [Element] = []
+    elements.reserveCapacity(extents.reduce(1, *))
+    forEachIndex(of: extents) { index in
+      var position = 0
+      for axis in index.indices {
+        guard let source = source(of: index[axis] - pads[axis], in: x.shape[axis]) else {
+          elements.append(fill)
+          return
+        }
+        position += source * strides[axis]
+      }
+      elements.append(x.elements[position])
+    }
+    return try DenseTensor(shape: extents, elements: elements)
+  }
+
+  /// The index that an index outside an axis stands for; nil for the constant.
+  private func source(of index: Int, in extent: Int) -> Int? {
+    if (0..<extent).contains(index) { return index }
+    switch mode {
+    case .constant: return nil
+    case .reflect: return index < 0 ? -index : 2 * (extent - 1) - index
+    case .edge: return index < 0 ? 0 : extent - 1
+    }
+  }
+
+  /// Blocked where only the borders of images grow, by zeros.
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    guard pads.count == 8, mode == .constant else { return .plain }
+    return pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0 ? .blocked : .plain
+  }
+
+  public static let onnx = [
+    ONNXBinding("Pad", opsets: 7...10) { node in
+      try read(
+        node, pads: try node.requiredInts("pads"), axes: nil,
+        value: .real(try node.float("value", default: 0)))
+    },
+    ONNXBinding("Pad", opsets: 11...21) { node in
+      guard let pads = try node.fixedIntegers(1, named: "pads") else {
+        throw GraftError(.invalidModel, "input 1 is missing")
+      }
+      return try read(
+        node, pads: pads, axes: try node.fixedIntegers(3, named: "axes"),
+        value: try node.constantScalar(2, named: "constant_value") ?? .integer(0))
+    },
+  ]
+
+  private static func read(
+    _ node: ONNXNode, pads: [Int], axes: [Int]?, value: ScalarConstant
+  ) throws -> ImportedOperator {
+    let name = try node.string("mode", default: Mode.constant.rawValue)
+    guard let mode = Mode(rawValue: name) else {
+      throw GraftError(.unsupported, "padding mode \(name.quotedForDisplay)")
+    }
+    let shape = try node.input(0).type.shape
+    let listed = axes ?? Array(0..<shape.rank)
+    guard pads.count == 2 * listed.count else {
+      throw GraftError(.invalidModel, "\(pads.count) pads for \(listed.count) axes")
+    }
+    _ = try countFromFront(listed, rank: shape.rank)
+    var full = Array(repeating: 0, count: 2 * shape.rank)
+    for (index, listedAxis) in listed.enumerated() {
+      let axis = try shape.axis(listedAxis)
+      full[axis] = pads[index]
+      full[axis + shape.rank] = pads[index + listed.count]
+    }
+    return ImportedOperator(Pad(pads: full, mode: mode, value: value), operands: [0])
+  }
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    let dtype = try operand(0, of: operands).dtype
+    return ExportedOperator(
+      "Pad", attributes: [("mode", .string(mode.rawValue))],
+      inputs: [.operand(0), .constant(try .vector(pads))]
+        + (mode == .constant ? [.constant(try value.data(dtype, shape: []))] : []))
+  }
+}

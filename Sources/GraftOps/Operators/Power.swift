@@ -1,0 +1,50 @@
+// A constant power. ONNX Pow, opsets 7, 12, 13, 15, with a constant exponent;
+// https://onnx.ai/onnx/operators/onnx__Pow.html
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y = x to the power of a constant exponent, elementwise, any shape; NaN where x is negative and
+/// the exponent is not whole.
+public struct Power: UnaryElementwise {
+  public static let opcode: Opcode = "pow"
+  public static let summary = "x to a constant power"
+  public static let onnxName: String? = "Pow"
+
+  public var exponent: Double
+
+  public init(exponent: Double) { self.exponent = exponent }
+  public init(attributes: Attributes) throws { exponent = try attributes.float("exponent") }
+  public var attributes: Attributes { ["exponent": .float(exponent)] }
+  public var parameters: [Double] { [exponent] }
+
+  public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
+    if exponent == 2 { return x * x }
+    if let whole = Int(exactly: exponent) { return Scalar.pow(x, whole) }
+    return Scalar.pow(x, Scalar(exponent))
+  }
+
+  public static let onnx = [
+    ONNXBinding("Pow") { node in
+      guard let exponent = try node.constantScalar(1, named: "Y") else {
+        throw GraftError(.invalidModel, "input 1 is missing")
+      }
+      guard try node.input(1).type.rank <= node.input(0).type.rank else {
+        throw GraftError(.unsupported, "an exponent of higher rank than the base")
+      }
+      return ImportedOperator(Power(exponent: exponent.real), operands: [0])
+    }
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    let dtype = try operand(0, of: operands).dtype
+    return ExportedOperator(
+      "Pow",
+      inputs: [
+        .operand(0), .constant(try ScalarConstant.real(exponent).data(dtype, shape: [])),
+      ])
+  }
+}

@@ -1,0 +1,59 @@
+// One multiplication and one addition for each channel: what is left of a batch normalisation that no
+// convolution could take. Passes make it; ONNX has no operator for it.
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y = activation(x · scale[c] + shift[c]).
+///
+/// Operands: x [batch, channels, …]; scale and shift [channels].
+///
+/// - C1: x has rank 2 or more, a floating-point type and constant channels.
+/// - C2: scale and shift are [channels] of x's type.
+public struct ScaleShift: RealOperator {
+  public static let opcode: Opcode = "scale_shift"
+  public static let summary = "x · scale + shift for each channel, with an optional activation"
+  public static let operands: [OperandRule] = [
+    .required("x"), .required("scale"), .required("shift"),
+  ]
+
+  public var activation: Activation
+
+  public init(activation: Activation = .none) { self.activation = activation }
+  public init(attributes: Attributes) throws { activation = try attributes.activation() }
+  public var attributes: Attributes {
+    var attributes = Attributes()
+    attributes.set(activation)
+    return attributes
+  }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try channelwiseType(operands, label: "C1")
+    try requireChannelVector("C2", try operand(1, of: operands), "scale", of: x)
+    try requireChannelVector("C2", try operand(2, of: operands), "shift", of: x)
+    return [TensorType(x.dtype, x.shape)]
+  }
+
+  public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
+    real operands: [DenseTensor<Scalar>?], extents: [[Int]]
+  ) throws -> [DenseTensor<Scalar>] {
+    let scale = try tensor(1, of: operands).elements
+    let shift = try tensor(2, of: operands).elements
+    return [
+      mapChannels(try tensor(0, of: operands)) { x, channel in
+        activation(x * scale[channel] + shift[channel])
+      }
+    ]
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(multiplyAdds: elementCount(results.first))
+  }
+
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    .blocked
+  }
+
+  public var overwritableOperands: [Int] { [0] }
+}

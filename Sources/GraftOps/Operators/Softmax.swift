@@ -1,0 +1,27 @@
+// Exponentials that add up to one. ONNX Softmax, opsets 1, 11 (flattening), 13 (one axis);
+// https://onnx.ai/onnx/operators/onnx__Softmax.html
+
+import GraftIR
+import RealModule
+
+/// y = exp(x − max x) / Σ exp(x − max x) along an axis; constraints C1 to C3 of ``SoftmaxFamily``.
+public struct Softmax: SoftmaxFamily {
+  public static let opcode: Opcode = "softmax"
+  public static let summary = "exponentials that add up to one along an axis"
+  public static let onnxName = "Softmax"
+
+  public var axis: Int
+  public var flattens: Bool
+
+  public init(axis: Int, flattens: Bool = false) {
+    self.axis = axis
+    self.flattens = flattens
+  }
+
+  public static func normalize<Scalar: Real & BinaryFloatingPoint>(_ row: [Scalar]) -> [Scalar] {
+    let largest = row.max() ?? 0
+    let powers = row.map { Scalar.exp($0 - largest) }
+    let sum = powers.reduce(0, +)
+    return powers.map { $0 / sum }
+  }
+}

@@ -1,0 +1,99 @@
+// What softmax and log_softmax share: the axis, the older rule that flattens, types and ONNX form.
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// A normalisation of x along one axis, or along all axes from one on.
+///
+/// - C1: x has a floating-point type.
+/// - C2: axis is an axis of x.
+/// - C3: the normalised axes are constant.
+public protocol SoftmaxFamily: RealOperator, ONNXExportable {
+  static var onnxName: String { get }
+  /// Counted from the front.
+  var axis: Int { get }
+  /// Whether the axes from `axis` to the last are normalised as one (ONNX before opset 13).
+  var flattens: Bool { get }
+  init(axis: Int, flattens: Bool)
+  /// Normalises one row, which is not empty.
+  static func normalize<Scalar: Real & BinaryFloatingPoint>(_ row: [Scalar]) -> [Scalar]
+}
+
+extension SoftmaxFamily {
+  public static var operands: [OperandRule] { [.required("x")] }
+
+  public init(attributes: Attributes) throws {
+    self.init(
+      axis: try attributes.int("axis"),
+      flattens: try attributes.bool("flattened", default: false))
+  }
+
+  public var attributes: Attributes {
+    var attributes: Attributes = ["axis": .int(axis)]
+    if flattens { attributes["flattened"] = .bool(true) }
+    return attributes
+  }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    try requireReal("C1", x)
+    try require("C2", (0..<x.rank).contains(axis), "axis \(axis) is not an axis of \(x)")
+    let normalized = flattens ? x.shape.dimensions[axis...] : x.shape.dimensions[axis...axis]
+    try require(
+      "C3", normalized.allSatisfy { !$0.isBatch }, "the normalised axes of \(x) must be constant")
+    return [TensorType(x.dtype, x.shape)]
+  }
+
+  public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
+    real operands: [DenseTensor<Scalar>?], extents: [[Int]]
+  ) throws -> [DenseTensor<Scalar>] {
+    let x = try tensor(0, of: operands)
+    let extent = flattens ? x.shape[axis...].reduce(1, *) : x.shape[axis]
+    let inner = flattens ? 1 : x.shape[(axis + 1)...].reduce(1, *)
+    var y = x
+    guard !x.elements.isEmpty else { return [y] }
+    for outer in 0..<(x.elements.count / (extent * inner)) {
+      for column in 0..<inner {
+        let base = outer * extent * inner + column
+        let row = Self.normalize((0..<extent).map { x.elements[base + $0 * inner] })
+        for (index, value) in row.enumerated() { y.elements[base + index * inner] = value }
+      }
+    }
+    return [y]
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(multiplyAdds: elementCount(results.first))
+  }
+
+  public var overwritableOperands: [Int] { [0] }
+
+  public static var onnx: [ONNXBinding] {
+    [
+      ONNXBinding(onnxName, opsets: 7...12) { node in
+        let shape = try node.input(0).type.shape
+        let axis = try shape.axis(try node.int("axis", default: 1))
+        // Axes of extent 1 after it make no difference, and then both rules agree.
+        let flattens = shape.dimensions[(axis + 1)...].contains { $0 != 1 }
+        return ImportedOperator(Self(axis: axis, flattens: flattens), operands: [0])
+      },
+      ONNXBinding(onnxName, opsets: 13...21) { node in
+        let shape = try node.input(0).type.shape
+        let axis = try shape.axis(try node.int("axis", default: -1))
+        return ImportedOperator(Self(axis: axis, flattens: false), operands: [0])
+      },
+    ]
+  }
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    guard !flattens else {
+      throw GraftError(
+        .unsupported, "opset \(opset) has no \(Self.onnxName) over several axes at once")
+    }
+    return ExportedOperator(
+      Self.onnxName, attributes: [("axis", .int(axis))], inputs: [.operand(0)])
+  }
+}

@@ -1,0 +1,69 @@
+// Axes of extent 1 taken away. ONNX Squeeze, opsets 1, 11, 13 (axes as an input), 21;
+// https://onnx.ai/onnx/operators/onnx__Squeeze.html
+
+import GraftDiagnostics
+import GraftIR
+
+/// y has the elements of x and its shape without ``axes``.
+///
+/// - C1: axes are different axes of x, in ascending order.
+/// - C2: each of them has extent 1 at every batch.
+public struct Squeeze: StructuralOperator, ONNXExportable {
+  public static let opcode: Opcode = "squeeze"
+  public static let summary = "takes axes of extent 1 away"
+  public static let operands: [OperandRule] = [.required("x")]
+
+  /// Counted from the front, ascending.
+  public var axes: [Int]
+
+  public init(axes: [Int]) { self.axes = axes }
+  public init(attributes: Attributes) throws { axes = try attributes.ints("axes") }
+  public var attributes: Attributes { ["axes": .ints(axes)] }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    try requireAxes("C1", axes, rank: x.rank)
+    for axis in axes {
+      try require("C2", x.shape[axis] == 1, "axis \(axis) of \(x) has not extent 1")
+    }
+    let kept = x.shape.dimensions.indices.filter { !axes.contains($0) }
+    return [TensorType(x.dtype, TensorShape(kept.map { x.shape[$0] }))]
+  }
+
+  public func evaluate<Element: Sendable>(
+    moving operands: [DenseTensor<Element>], extents: [[Int]]
+  ) throws -> [DenseTensor<Element>] {
+    [try DenseTensor(shape: extents[0], elements: operands[0].elements)]
+  }
+
+  public var overwritableOperands: [Int] { [0] }
+  public var isView: Bool { true }
+
+  public static let onnx = [
+    ONNXBinding("Squeeze", opsets: 7...12) { node in
+      try read(node, axes: try node.optionalInts("axes"))
+    },
+    ONNXBinding("Squeeze", opsets: 13...21) { node in
+      try read(node, axes: try node.fixedIntegers(1, named: "axes"))
+    },
+  ]
+
+  private static func read(_ node: ONNXNode, axes: [Int]?) throws -> ImportedOperator {
+    let shape = try node.input(0).type.shape
+    if let axes {
+      return ImportedOperator(
+        Squeeze(axes: try countFromFront(axes, rank: shape.rank)), operands: [0])
+    }
+    guard node.freedBatch != 1 || !shape.dependsOnBatch else {
+      throw GraftError(.unsupported, "without axes it takes the batch axis away")
+    }
+    return ImportedOperator(
+      Squeeze(axes: shape.dimensions.indices.filter { shape[$0] == 1 }), operands: [0])
+  }
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    ExportedOperator("Squeeze", inputs: [.operand(0), .constant(try .vector(axes))])
+  }
+}

@@ -1,0 +1,22 @@
+// Elementwise difference of two tensors. ONNX Sub, opsets 7, 13, 14;
+// https://onnx.ai/onnx/operators/onnx__Sub.html
+
+import GraftIR
+import RealModule
+
+/// y = activation(a - b) with multidirectional broadcasting.
+public struct Subtract: BinaryElementwise {
+  public static let opcode: Opcode = "sub"
+  public static let summary = "a - b with broadcasting and an optional activation"
+  public static let onnxName = "Sub"
+
+  public var activation: Activation
+  public init(activation: Activation = .none) { self.activation = activation }
+
+  public static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar {
+    a - b
+  }
+  public static func apply(_ a: Dimension, _ b: Dimension) -> Dimension? {
+    b.multiplied(by: -1).flatMap(a.adding)
+  }
+}

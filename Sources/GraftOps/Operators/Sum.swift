@@ -1,0 +1,27 @@
+// Elementwise sum of several tensors. ONNX Sum, opsets 6, 8 (broadcasting), 13;
+// https://onnx.ai/onnx/operators/onnx__Sum.html
+
+import GraftIR
+import RealModule
+
+/// y = x₀ + x₁ + … with multidirectional broadcasting; of two operands an importer makes Add.
+public struct Sum: VariadicElementwise {
+  public static let opcode: Opcode = "sum"
+  public static let summary = "sum of several tensors with broadcasting"
+  public static let onnxName = "Sum"
+
+  public init() {}
+
+  public static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar {
+    a + b
+  }
+  public static func apply(_ a: Dimension, _ b: Dimension) -> Dimension? { a.adding(b) }
+
+  public static let onnx = [
+    ONNXBinding("Sum") { node in
+      node.inputs.count == 2
+        ? ImportedOperator(Add(), operands: [0, 1])
+        : ImportedOperator(Sum(), operands: Array(node.inputs.indices))
+    }
+  ]
+}

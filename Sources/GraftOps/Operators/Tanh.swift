@@ -1,0 +1,18 @@
+// Hyperbolic tangent. ONNX Tanh, opsets 6, 13; https://onnx.ai/onnx/operators/onnx__Tanh.html
+
+import GraftIR
+import RealModule
+
+/// y = tanh(x), elementwise, any shape.
+public struct Tanh: PlainUnaryElementwise {
+  public static let opcode: Opcode = "tanh"
+  public static let summary = "hyperbolic tangent"
+  public static let onnxName: String? = "Tanh"
+
+  public init() {}
+
+  public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
+    Activation.tanh(x)
+  }
+  public var fusedActivation: Activation? { .tanh }
+}

@@ -1,0 +1,54 @@
+// Axes in another order. ONNX Transpose, opsets 1, 13, 21;
+// https://onnx.ai/onnx/operators/onnx__Transpose.html
+
+import GraftDiagnostics
+import GraftIR
+
+/// Axis i of y is axis permutation[i] of x.
+///
+/// - C1: permutation holds each axis of x once.
+public struct Transpose: StructuralOperator, ONNXExportable {
+  public static let opcode: Opcode = "transpose"
+  public static let summary = "axes in another order"
+  public static let operands: [OperandRule] = [.required("x")]
+
+  public var permutation: [Int]
+
+  public init(permutation: [Int]) { self.permutation = permutation }
+  public init(attributes: Attributes) throws { permutation = try attributes.ints("permutation") }
+  public var attributes: Attributes { ["permutation": .ints(permutation)] }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    try require(
+      "C1", permutation.sorted() == Array(0..<x.rank),
+      "\(permutation) is no permutation of the axes of \(x)")
+    return [TensorType(x.dtype, TensorShape(permutation.map { x.shape[$0] }))]
+  }
+
+  public func evaluate<Element: Sendable>(
+    moving operands: [DenseTensor<Element>], extents: [[Int]]
+  ) throws -> [DenseTensor<Element>] {
+    let strides = operands[0].strides
+    let elements = try strided(
+      operands[0].elements, offset: 0, strides: permutation.map { strides[$0] },
+      extents: extents[0])
+    return [try DenseTensor(shape: extents[0], elements: elements)]
+  }
+
+  public static let onnx = [
+    ONNXBinding("Transpose") { node in
+      let rank = try node.input(0).type.rank
+      let reversed = Array((0..<rank).reversed())
+      return ImportedOperator(
+        Transpose(permutation: try node.optionalInts("perm") ?? reversed), operands: [0])
+    }
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    ExportedOperator(
+      "Transpose", attributes: [("perm", .ints(permutation))], inputs: [.operand(0)])
+  }
+}

@@ -1,0 +1,128 @@
+// What sum, min and max of any number of tensors share. A sum of two is Add, which kernels fuse.
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// An associative elementwise function of one or more tensors with multidirectional broadcasting.
+///
+/// - C1: the operands have one element type.
+/// - C2: their shapes broadcast.
+public protocol VariadicElementwise: ONNXExportable {
+  static var onnxName: String { get }
+  init()
+  static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
+  /// The function on shape values; nil where the result is neither an integer nor k·N.
+  static func apply(_ a: Dimension, _ b: Dimension) -> Dimension?
+}
+
+extension VariadicElementwise {
+  public static var operands: [OperandRule] { [.variadic("x")] }
+  public init(attributes: Attributes) throws { self.init() }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let types = try operands.indices.map { try operand($0, of: operands) }
+    let first = try operand(0, of: operands)
+    try require(
+      "C1", types.allSatisfy { $0.dtype == first.dtype },
+      "operands must have one type, found "
+        + types.map(\.description).joined(separator: " and "))
+    return [TensorType(first.dtype, try broadcast(types.map(\.shape), label: "C2"))]
+  }
+
+  public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
+    let present = operands.compactMap(\.self)
+    switch present.first {
+    case .float32:
+      return [
+        .float32(
+          try fold(
+            present.map { if case .float32(let x) = $0 { x } else { throw mixed() } }, extents[0],
+            Self.apply))
+      ]
+    case .float64:
+      return [
+        .float64(
+          try fold(
+            present.map { if case .float64(let x) = $0 { x } else { throw mixed() } }, extents[0],
+            Self.apply))
+      ]
+    case .integer:
+      return [
+        .integer(
+          try fold(
+            present.map { if case .integer(let x) = $0 { x } else { throw mixed() } }, extents[0],
+            Self.applyOrThrow))
+      ]
+    case nil: throw GraftError(.invalidGraph, "operand 0 is missing")
+    }
+  }
+
+  public func foldShapes(
+    types: [TensorType?], values: [DenseTensor<Dimension>?]
+  ) throws -> [DenseTensor<Dimension>]? {
+    let known = values.compactMap(\.self)
+    guard known.count == values.count, let extents = try inferTypes(types).first?.shape.constants
+    else { return nil }
+    return [try fold(known, extents, Self.applyOrThrow)]
+  }
+
+  private func fold<Element>(
+    _ operands: [DenseTensor<Element>], _ extents: [Int],
+    _ body: (Element, Element) throws -> Element
+  ) throws -> DenseTensor<Element> {
+    var result = try broadcasting(operands[0], operands[0], to: extents) { a, _ in a }
+    for operand in operands.dropFirst() {
+      result = try broadcasting(result, operand, to: extents, body)
+    }
+    return result
+  }
+
+  private static func applyOrThrow(_ a: Dimension, _ b: Dimension) throws -> Dimension {
+    guard let result = apply(a, b) else {
+      throw GraftError(
+        .unsupported, "\(opcode) of \(a) and \(b) is neither an integer nor a multiple of the batch"
+      )
+    }
+    return result
+  }
+
+  private func mixed() -> GraftError {
+    GraftError(.invalidGraph, "\(Self.opcode) computes on one element type at a time")
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(
+      multiplyAdds: saturatingProduct([elementCount(results.first), max(operands.count - 1, 0)]))
+  }
+
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    guard let result = results.first, result.rank == 4, result.dtype.isFloatingPoint,
+      operands.compactMap(\.self).allSatisfy({ $0.shape == result.shape })
+    else { return .plain }
+    return .blocked
+  }
+
+  public var overwritableOperands: [Int] { [0] }
+
+  public static var onnx: [ONNXBinding] {
+    [
+      ONNXBinding(onnxName, opsets: 8...21) { node in
+        ImportedOperator(Self(), operands: Array(node.inputs.indices))
+      },
+      ONNXBinding(onnxName, opsets: 7...7) { node in
+        let shapes = node.inputs.compactMap { $0?.type.shape }
+        guard shapes.allSatisfy({ $0 == shapes.first }) else {
+          throw GraftError(.invalidModel, "\(onnxName) broadcasts only from opset 8 on")
+        }
+        return ImportedOperator(Self(), operands: Array(node.inputs.indices))
+      },
+    ]
+  }
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    ExportedOperator(Self.onnxName, inputs: operands.indices.map { .operand($0) })
+  }
+}
