@@ -36,7 +36,7 @@ def fill(name: str, path: pathlib.Path) -> None:
         shape, name = shapes[node.input[0]], node.output[0]
         value = _weight(*role.get(name, ("", 0)), shape, random)
         graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
-        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape.tolist()))
     del graph.node[:]
     graph.node.extend(kept)
     _set_logits(model, path)
