@@ -1,0 +1,70 @@
+// A batch that the file fixes is freed where that is sound: the graph is converted with a symbolic
+// batch first, and as the file has it only if that fails. The user is told when it stays.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+enum BatchFreeing {
+  /// Converts `model` with the most general batch that it allows.
+  /// - Throws: what ``Converter/run()`` throws for the batch that the file gives.
+  static func convert(
+    _ model: ModelToConvert, options: ONNXImportOptions
+  ) throws -> (graph: Graph, warnings: [Warning]) {
+    let types = try InputTypes(of: model, options: options)
+    guard let batch = types.fixedBatch, options.freesBatch || types.mustFree else {
+      return try convert(model, types.inputs, freedBatch: nil)
+    }
+    do {
+      let freed = try convert(model, types.freed, freedBatch: batch)
+      for output in freed.graph.outputs {
+        let shape = freed.graph.type(of: output.value).shape
+        guard shape.dimensions.first == .batch else {
+          throw GraftError(
+            .unsupported, "output \(output.name.quotedForDisplay) has the shape \(shape) then")
+        }
+      }
+      return freed
+    } catch let reason as GraftError {
+      guard !types.mustFree else { throw reason.adding(context: "freeing the batch") }
+      var fixed = try convert(model, types.inputs, freedBatch: nil)
+      fixed.warnings.append(
+        Warning("the batch stays \(batch), as the file fixes it; freeing it fails: \(reason)"))
+      return fixed
+    }
+  }
+
+  private static func convert(
+    _ model: ModelToConvert, _ inputs: [(name: String, type: TensorType)], freedBatch: Int?
+  ) throws -> (graph: Graph, warnings: [Warning]) {
+    var converter = try Converter(model, inputTypes: inputs, freedBatch: freedBatch)
+    try converter.run()
+    return (converter.graph, converter.warnings)
+  }
+}
+
+/// When a batch that the file fixes may become free.
+enum FreedBatch {
+  /// - Throws: ``GraftError`` of kind `unsupported` where a node works along the batch axis: then an
+  ///   image's result would depend on the other images.
+  static func check(
+    _ operation: any Operator, _ operands: [TensorType?], _ results: [TensorType]
+  ) throws {
+    guard let shape = operands.first??.shape,
+      operands.contains(where: { $0?.shape.dependsOnBatch ?? false })
+    else { return }
+    guard results.allSatisfy(\.shape.dependsOnBatch) else {
+      throw GraftError(.unsupported, "it makes \(results) of operands with a batch")
+    }
+    var axes: [Int] = []
+    if case .int(let axis)? = operation.attributes["axis"] { axes = [axis] }
+    if case .ints(let list)? = operation.attributes["axes"] { axes = list }
+    for axis in axes {
+      let place = axis < 0 ? axis + shape.rank : axis
+      guard shape.dimensions.indices.contains(place), shape.dimensions[place].isBatch else {
+        continue
+      }
+      throw GraftError(.unsupported, "it works along axis \(place), the batch")
+    }
+  }
+}

@@ -1,0 +1,272 @@
+// Node by node from the file's graph to the IR: each operator's own binding reads the node, types are
+// inferred at once, and what is known while compiling (shapes above all) never becomes a node.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// What is converted: a checked graph, its version, and the data of its initializers.
+struct ModelToConvert {
+  var graph: FileGraph
+  var opset: Int
+  var parameters: NameTable<TensorData>
+  var loader: TensorLoader
+}
+
+/// One conversion, under one assumption about the batch.
+struct Converter {
+  /// A value of the file.
+  enum Imported {
+    case computed(ValueID)
+    /// Elements that the file gives or that were folded; a parameter of the graph once a node that
+    /// runs reads it.
+    case constant(TensorData, isFolded: Bool, id: ValueID?)
+    /// Integers some of which are multiples of the batch.
+    case symbolic(DenseTensor<Dimension>, DataType)
+    /// The result of a node that cannot be compiled.
+    case failed
+  }
+
+  private(set) var graph: Graph
+  private(set) var warnings: [Warning] = []
+  private let model: ModelToConvert
+  /// The batch that the file fixes, while it is tried to free it.
+  private let freedBatch: Int?
+  private var loader: TensorLoader
+  private var values = NameTable<Imported>()
+  private var unsupported = UnsupportedNodes()
+  private var takenNames: Set<String> = []
+  private var readers = NameTable<[Int]>()
+
+  /// - Parameter inputTypes: one for each input of the graph that no initializer stands for.
+  init(
+    _ model: ModelToConvert, inputTypes: [(name: String, type: TensorType)], freedBatch: Int?
+  ) throws {
+    self.model = model
+    self.freedBatch = freedBatch
+    loader = model.loader
+    graph = Graph(name: model.graph.name.isEmpty ? "main" : model.graph.name)
+    for (name, type) in inputTypes {
+      guard takenNames.insert(name).inserted else {
+        throw GraftError(
+          .unsupported, "two inputs have names that look alike: \(name.quotedForDisplay)")
+      }
+      values[name] = .computed(graph.addInput(name, type))
+    }
+    for tensor in model.graph.initializers {
+      guard let data = model.parameters[tensor.name] else { continue }
+      values[tensor.name] = .constant(data, isFolded: false, id: nil)
+    }
+  }
+
+  /// Converts every node and the outputs, and leaves out what no output needs.
+  /// - Throws: ``GraftError``: `unsupported` with all nodes that cannot be compiled, `invalidModel`
+  ///   naming the node that breaks a rule.
+  mutating func run() throws {
+    for (place, node) in model.graph.nodes.enumerated() {
+      let location = SourceLocation(node: node.displayName, operatorName: node.qualifiedType)
+      do {
+        try convert(node, place)
+      } catch let error as GraftError where error.kind == .unsupported {
+        // Reading goes on, so that the user learns of every such node at once.
+        unsupported.add(node, reason: error.message)
+        for output in node.outputs where !output.isEmpty { values[output] = .failed }
+      } catch var error as GraftError {
+        if error.kind == .invalidGraph { error.kind = .invalidModel }
+        throw error.at(location)
+      }
+    }
+    try unsupported.throwIfAny()
+    for output in model.graph.outputs {
+      guard let value = try value(of: output.name, place: nil) else {
+        throw GraftError(.invalidModel, "output \(output.name.quotedForDisplay) is made by no node")
+      }
+      guard !graph.outputs.contains(where: { $0.name == output.name }) else {
+        throw GraftError(
+          .unsupported, "two outputs have names that look alike: \(output.name.quotedForDisplay)")
+      }
+      graph.outputs.append(GraphOutput(name: output.name, value: value))
+    }
+    graph.removeDeadCode()
+    tellTiedParameters()
+    try graph.verify()
+  }
+
+  // MARK: One node
+
+  private mutating func convert(_ node: FileNode, _ place: Int) throws {
+    let inputs = try node.inputs.map { try input($0) }
+    if node.inputs.contains(where: { isFailed($0) }) {
+      for output in node.outputs where !output.isEmpty { values[output] = .failed }
+      return
+    }
+    switch node.opType {
+    case "Constant": return try define(node, constant: ConstantNode.data(of: node, &loader))
+    case "Identity": return try convertIdentity(node)
+    case "ConstantOfShape":
+      if let shape = inputs.first??.integers, let extents = constants(shape) {
+        return try define(node, constant: ConstantNode.fill(extents, of: node, &loader))
+      }
+    default: break
+    }
+    let imported = try read(node, inputs)
+    let types = imported.operands.map { index -> TensorType? in
+      index.flatMap { $0 < inputs.count ? inputs[$0]?.type : nil }
+    }
+    let results = try Catalogue.inferTypes(imported.operation, types)
+    let outputs = imported.results ?? Array(results.indices)
+    let names = outputs.map { $0 < node.outputs.count ? node.outputs[$0] : "" }
+    let operandNames = imported.operands.map { index -> String? in
+      index.flatMap { $0 < node.inputs.count ? node.inputs[$0] : nil }
+    }
+    if let folded = try fold(imported.operation, operandNames, types, results) {
+      for (name, value) in zip(names, folded) where !name.isEmpty { values[name] = value }
+      return
+    }
+    let operands = try operandNames.map { name in
+      try name.flatMap { try value(of: $0, place: place) }
+    }
+    if freedBatch != nil { try checkFreed(imported.operation, types, results) }
+    let ids = try graph.append(
+      imported.operation, operands, names: names.map { $0.isEmpty ? nil : unusedName($0) },
+      origins: [node.displayName])
+    for (name, id) in zip(names, ids) where !name.isEmpty { values[name] = .computed(id) }
+    for output in node.outputs where !output.isEmpty && !values.contains(output) {
+      throw GraftError(
+        .unsupported, "its output \(output.quotedForDisplay) is none that Graft computes")
+    }
+  }
+
+  private mutating func read(
+    _ node: FileNode, _ inputs: [ONNXNode.Input?]
+  ) throws -> ImportedOperator {
+    var attributes: [String: ONNXAttributeValue] = [:]
+    for attribute in node.attributes {
+      attributes[attribute.name] = try ConstantNode.value(of: attribute, &loader)
+    }
+    let seen = ONNXNode(
+      opType: node.opType, opset: model.opset, attributes: attributes, inputs: inputs,
+      outputCount: node.outputs.lastIndex { !$0.isEmpty }.map { $0 + 1 } ?? 0,
+      freedBatch: freedBatch)
+    let bindings = Catalogue.bindings(onnx: node.opType)
+    guard let binding = bindings.first(where: { $0.opsets.contains(model.opset) }) else {
+      throw GraftError(.unsupported, "Graft has no such operator")
+    }
+    return try binding.read(seen)
+  }
+
+  /// PyTorch's exporter merges equal initializers and marks the copies with Identity: there a copy is
+  /// a parameter of its own, named by the output. Elsewhere an Identity is another name.
+  private mutating func convertIdentity(_ node: FileNode) throws {
+    guard let source = node.inputs.first, let value = values[source] else {
+      throw GraftError(.invalidModel, "its input is missing")
+    }
+    guard let output = node.outputs.first, !output.isEmpty else { return }
+    if case .constant(let data, let isFolded, _) = value {
+      values[output] = .constant(data, isFolded: isFolded, id: nil)
+    } else {
+      values[output] = value
+    }
+  }
+
+  private mutating func define(_ node: FileNode, constant: TensorData) throws {
+    guard let output = node.outputs.first, !output.isEmpty else { return }
+    values[output] = .constant(constant, isFolded: true, id: nil)
+  }
+
+  // MARK: Values
+
+  private func isFailed(_ name: String) -> Bool {
+    if case .failed = values[name] { true } else { false }
+  }
+
+  /// What a binding sees of an input; nil where it is absent.
+  private func input(_ name: String) throws -> ONNXNode.Input? {
+    guard !name.isEmpty else { return nil }
+    switch values[name] {
+    case .computed(let id): return ONNXNode.Input(type: graph.type(of: id))
+    case .constant(let data, _, _):
+      return ONNXNode.Input(
+        type: TensorType(data.dtype, TensorShape(data.shape)),
+        integers: KnownValues.integers(of: data), data: data)
+    case .symbolic(let tensor, let dtype):
+      return ONNXNode.Input(type: TensorType(dtype, TensorShape(tensor.shape)), integers: tensor)
+    case .failed: return nil
+    case nil:
+      throw GraftError(.invalidModel, "its input \(name.quotedForDisplay) is missing")
+    }
+  }
+
+  /// The value in the graph that bears a name of the file, made a parameter now where it is known.
+  private mutating func value(of name: String, place: Int?) throws -> ValueID? {
+    guard !name.isEmpty else { return nil }
+    switch values[name] {
+    case .computed(let id): return id
+    case .constant(let data, let isFolded, let known):
+      if let place, !isFolded, data.elementCount > 1 { readers[name, default: []].append(place) }
+      if let known { return known }
+      let id = graph.addParameter(
+        unusedName(name), TensorType(data.dtype, TensorShape(data.shape)), Parameter(data: data))
+      values[name] = .constant(data, isFolded: isFolded, id: id)
+      return id
+    case .symbolic(let tensor, _):
+      throw GraftError(
+        .unsupported, "it computes with \(name.quotedForDisplay), which depends on the batch: "
+          + "\(tensor.elements.map(\.description).joined(separator: ", "))")
+    case .failed, nil: return nil
+    }
+  }
+
+  /// Names are unique in the IR, where Unicode decides what is equal; in the file bytes do.
+  private mutating func unusedName(_ name: String) -> String {
+    if takenNames.insert(name).inserted { return name }
+    var suffix = 1
+    while !takenNames.insert("\(name).\(suffix)").inserted { suffix += 1 }
+    return "\(name).\(suffix)"
+  }
+
+  private func constants(_ tensor: DenseTensor<Dimension>) -> [Int]? {
+    let known = tensor.elements.compactMap(\.constant)
+    return known.count == tensor.elements.count ? known : nil
+  }
+
+  // MARK: Folding
+
+  /// The results where they are known while compiling; nil where the node has to run.
+  private func fold(
+    _ operation: any Operator, _ operands: [String?], _ types: [TensorType?], _ results: [TensorType]
+  ) throws -> [Imported]? {
+    var known = KnownValues(results: results)
+    for name in operands {
+      switch name.flatMap({ values[$0] }) {
+      case .constant(let data, let isFolded, _): known.add(data, isFolded: isFolded)
+      case .symbolic(let tensor, _): known.add(tensor)
+      case .computed, .failed, nil: known.addUnknown(isAbsent: name == nil || name == "")
+      }
+    }
+    return try known.fold(operation, types)
+  }
+
+  // MARK: After the nodes
+
+  /// Freeing the batch is sound only while no node works along the batch axis.
+  private func checkFreed(
+    _ operation: any Operator, _ types: [TensorType?], _ results: [TensorType]
+  ) throws {
+    try FreedBatch.check(operation, types, results)
+  }
+
+  private mutating func tellTiedParameters() {
+    for tensor in model.graph.initializers {
+      guard let places = readers[tensor.name] else { continue }
+      let nodes = Set(places).sorted()
+      guard nodes.count > 1 else { continue }
+      let names = nodes.prefix(4).map { model.graph.nodes[$0].displayName.quotedForDisplay }
+      let rest = nodes.count > 4 ? " and \(nodes.count - 4) more" : ""
+      warnings.append(
+        Warning(
+          "parameter \(tensor.name.quotedForDisplay) is tied: nodes "
+            + names.joined(separator: ", ") + rest + " share it"))
+    }
+  }
+}

@@ -1,0 +1,158 @@
+// ONNX's rules about names and order, told in the user's terms before libonnx's checker has its say:
+// it stops at the first breach, and calls a cycle, a missing initializer and a wrong order alike.
+
+import GraftDiagnostics
+import GraftOps
+
+/// Checks one graph. Constraints: names of inputs, initializers and results are unique; whatever a
+/// node reads is defined, and defined before it; every output is defined.
+struct StructureCheck {
+  private let graph: FileGraph
+  private(set) var warnings: [Warning] = []
+  /// The node that makes each value, by place in the file.
+  private var producers = NameTable<Int>()
+  /// What is there before any node runs: inputs and initializers.
+  private var given = NameTable<Bool>()
+
+  init(_ graph: FileGraph) { self.graph = graph }
+
+  /// Operator sets and IR version are there and within what Graft reads.
+  static func check(versionsOf model: FileModel) throws {
+    guard model.irVersion > 0 else {
+      throw GraftError(.invalidModel, "the model does not say which version of ONNX's IR it has")
+    }
+    guard let opset = model.opsets[""] else {
+      throw GraftError(.invalidModel, "the model imports no version of ONNX's own operator set")
+    }
+    let supported = ONNXBinding.supportedOpsets
+    guard supported.contains(opset) else {
+      throw GraftError(
+        .unsupported, "the model is written for opset \(opset), Graft reads "
+          + "\(supported.lowerBound) to \(supported.upperBound)",
+        advice: "Export it again with an opset in that range, or convert it with "
+          + "onnx.version_converter.")
+    }
+  }
+
+  mutating func run() throws {
+    try collectGiven()
+    try collectResults()
+    try checkOrder()
+    guard !graph.outputs.isEmpty else {
+      throw GraftError(.invalidModel, "the graph has no output")
+    }
+    var seen = NameTable<Bool>()
+    for output in graph.outputs {
+      guard given.contains(output.name) || producers.contains(output.name) else {
+        throw GraftError(
+          .invalidModel, "output \(output.name.quotedForDisplay) is made by no node")
+      }
+      guard !seen.contains(output.name) else {
+        throw GraftError(.invalidModel, "two outputs are named \(output.name.quotedForDisplay)")
+      }
+      seen[output.name] = true
+    }
+  }
+
+  private mutating func collectGiven() throws {
+    if let sparse = graph.sparseInitializers.first {
+      throw GraftError(
+        .unsupported, "initializer \(sparse.quotedForDisplay) is sparse, which Graft does not "
+          + "handle")
+    }
+    var inputs = NameTable<Bool>()
+    for input in graph.inputs {
+      guard !input.name.isEmpty else {
+        throw GraftError(.invalidModel, "an input of the graph has no name")
+      }
+      guard !inputs.contains(input.name) else {
+        throw GraftError(.invalidModel, "two inputs are named \(input.name.quotedForDisplay)")
+      }
+      inputs[input.name] = true
+    }
+    for tensor in graph.initializers {
+      guard !tensor.name.isEmpty else {
+        throw GraftError(.invalidModel, "an initializer has no name")
+      }
+      guard !given.contains(tensor.name) else {
+        throw GraftError(
+          .invalidModel, "two initializers are named \(tensor.name.quotedForDisplay)")
+      }
+      given[tensor.name] = true
+    }
+    for input in graph.inputs { given[input.name] = true }
+  }
+
+  private mutating func collectResults() throws {
+    for (place, node) in graph.nodes.enumerated() {
+      guard !node.opType.isEmpty else {
+        throw GraftError(.invalidModel, "it has no operator", at: location(node))
+      }
+      for output in node.outputs where !output.isEmpty {
+        if given.contains(output) {
+          throw GraftError(
+            .invalidModel, "it makes \(output.quotedForDisplay), which is the name of an input or "
+              + "initializer too", at: location(node))
+        }
+        if let other = producers[output] {
+          throw GraftError(
+            .invalidModel, "it makes \(output.quotedForDisplay), which node "
+              + "\(graph.nodes[other].displayName.quotedForDisplay) makes too", at: location(node))
+        }
+        producers[output] = place
+      }
+    }
+  }
+
+  private func checkOrder() throws {
+    for (place, node) in graph.nodes.enumerated() {
+      for input in node.inputs where !input.isEmpty && !given.contains(input) {
+        guard let producer = producers[input] else {
+          throw GraftError(
+            .invalidModel, "its input \(input.quotedForDisplay) is missing: no input, initializer "
+              + "or node has this name", at: location(node))
+        }
+        guard producer >= place else { continue }
+        if let cycle = cycle(from: place) {
+          let names = cycle.map { graph.nodes[$0].displayName.quotedForDisplay }
+          throw GraftError(
+            .invalidModel, "the graph has a cycle: " + names.joined(separator: " → "),
+            at: location(node))
+        }
+        throw GraftError(
+          .invalidModel, "it reads \(input.quotedForDisplay) before node "
+            + "\(graph.nodes[producer].displayName.quotedForDisplay) makes it",
+          at: location(node), advice: "ONNX wants nodes in an order in which they can run.")
+      }
+    }
+  }
+
+  /// A path that follows inputs from the node back to itself, in the order of execution; shortened
+  /// where it is long. Without recursion, since the path may be as long as the graph.
+  private func cycle(from start: Int) -> [Int]? {
+    var cameFrom: [Int: Int] = [:]
+    var open = [start]
+    while let node = open.popLast() {
+      for input in graph.nodes[node].inputs {
+        guard let producer = producers[input], cameFrom[producer] == nil else { continue }
+        cameFrom[producer] = node
+        guard producer != start else {
+          // cameFrom points from a producer to its reader, so this walks in execution order.
+          var path = [start]
+          var next = node
+          while next != start, path.count < 12 {
+            path.append(next)
+            next = cameFrom[next] ?? start
+          }
+          return path + [start]
+        }
+        open.append(producer)
+      }
+    }
+    return nil
+  }
+
+  private func location(_ node: FileNode) -> SourceLocation {
+    SourceLocation(node: node.displayName, operatorName: node.qualifiedType)
+  }
+}

@@ -1,0 +1,54 @@
+// Lists every node whose operator Graft does not have, before any work is done on the others.
+
+import GraftDiagnostics
+import GraftOps
+
+/// Nodes that cannot be compiled, collected to be told together.
+struct UnsupportedNodes {
+  private var lines: [String] = []
+
+  var isEmpty: Bool { lines.isEmpty }
+
+  mutating func add(_ node: FileNode, reason: String) {
+    lines.append(
+      "node \(node.displayName.quotedForDisplay) (\(node.qualifiedType.escapedForDisplay)): \(reason)")
+  }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` that lists them, if there is any.
+  func throwIfAny() throws {
+    guard !lines.isEmpty else { return }
+    let count = lines.count == 1 ? "1 node" : "\(lines.count) nodes"
+    throw GraftError(
+      .unsupported, "\(count) cannot be compiled:\n    " + lines.joined(separator: "\n    "),
+      advice: "docs/operators.md lists what Graft compiles.")
+  }
+}
+
+enum SupportCheck {
+  /// Operators that the importer itself takes care of.
+  static let resolvedWhileImporting: Set<String> = ["Constant", "Identity"]
+
+  /// - Throws: ``GraftError`` of kind `unsupported` with every node that has no binding.
+  static func check(_ model: FileModel) throws {
+    var unsupported = UnsupportedNodes()
+    let opset = model.opsets[""] ?? 0
+    for node in model.graph.nodes {
+      if let reason = reason(node, opset: opset) { unsupported.add(node, reason: reason) }
+    }
+    try unsupported.throwIfAny()
+  }
+
+  private static func reason(_ node: FileNode, opset: Int) -> String? {
+    guard node.domain.isEmpty else {
+      return "Graft has no operators of the domain \(node.domain.quotedForDisplay)"
+    }
+    if resolvedWhileImporting.contains(node.opType) { return nil }
+    let bindings = Catalogue.bindings(onnx: node.opType)
+    if bindings.isEmpty { return "Graft has no such operator" }
+    guard bindings.contains(where: { $0.opsets.contains(opset) }) else {
+      let ranges = bindings.map { "\($0.opsets.lowerBound) to \($0.opsets.upperBound)" }
+      return "Graft reads it in opset \(ranges.joined(separator: ", ")), the model has \(opset)"
+    }
+    return nil
+  }
+}

@@ -1,0 +1,90 @@
+// Tensors that lie in files of their own. A model must not be able to read what is outside its own
+// folder: no absolute path, no "..", no symbolic link that leaves it.
+
+import Foundation
+import GraftDiagnostics
+import GraftIR
+
+/// The external-data files of one model, each mapped once.
+struct ExternalData {
+  /// As the user named it.
+  private let folder: String
+  private var open: [String: MappedFile] = [:]
+
+  init(modelPath: String) {
+    let folder = (modelPath as NSString).deletingLastPathComponent
+    self.folder = folder.isEmpty ? "." : folder
+  }
+
+  /// The place of a tensor.
+  /// - Parameters:
+  ///   - entries: the tensor's external_data.
+  ///   - byteCount: what its type and extents ask for.
+  /// - Throws: ``GraftError``: `invalidModel` for a location that leaves the folder, or numbers that
+  ///   do not fit; `inputOutput` for a file that cannot be read.
+  mutating func range(
+    _ entries: [String: String], byteCount: Int
+  ) throws -> (source: any ByteSource, range: Range<Int>) {
+    guard let location = entries["location"], !location.isEmpty else {
+      throw GraftError(.invalidModel, "its external data has no location")
+    }
+    let file = try self.file(at: location)
+    let offset = try number(entries["offset"], "offset") ?? 0
+    let length = try number(entries["length"], "length") ?? byteCount
+    let name = location.quotedForDisplay
+    guard length == byteCount else {
+      throw GraftError(
+        .invalidModel, "its external data in \(name) has \(length) bytes, expected \(byteCount)")
+    }
+    guard offset <= file.count, length <= file.count - offset else {
+      throw GraftError(
+        .invalidModel, "the external data file \(name) is too short: it has \(file.count) bytes, "
+          + "\(length) are needed at \(offset)")
+    }
+    return (file, offset..<(offset + length))
+  }
+
+  private func number(_ text: String?, _ key: String) throws -> Int? {
+    guard let text else { return nil }
+    guard let value = Int(text), value >= 0 else {
+      throw GraftError(
+        .invalidModel, "the \(key) of its external data is \(text.quotedForDisplay), "
+          + "expected a number of bytes")
+    }
+    return value
+  }
+
+  private mutating func file(at location: String) throws -> MappedFile {
+    if let known = open[location] { return known }
+    let name = location.quotedForDisplay
+    func refusal(_ reason: String) -> GraftError {
+      GraftError(
+        .invalidModel, "its external data is in \(name), which \(reason)",
+        advice: "Data is read only from the model's own folder.")
+    }
+    guard !location.hasPrefix("/") else { throw refusal("is an absolute path") }
+    guard !location.split(separator: "/", omittingEmptySubsequences: false).contains("..") else {
+      throw refusal("contains \"..\"")
+    }
+    let path = (folder as NSString).appendingPathComponent(location)
+    guard let realFolder = Self.realPath(folder), let realFile = Self.realPath(path) else {
+      throw GraftError(
+        .inputOutput, "its external data file \(name) cannot be opened: "
+          + String(cString: strerror(errno)))
+    }
+    let prefix = realFolder.hasSuffix("/") ? realFolder : realFolder + "/"
+    guard realFile.utf8.starts(with: prefix.utf8) else {
+      throw refusal("is a symbolic link that leads outside the model's folder")
+    }
+    // The resolved path has no link left; one put there since is not followed.
+    let file = try MappedFile(realFile, following: false)
+    open[location] = file
+    return file
+  }
+
+  private static func realPath(_ path: String) -> String? {
+    guard let resolved = realpath(path, nil) else { return nil }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+}
