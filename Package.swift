@@ -69,12 +69,13 @@ let package = Package(
       linkerSettings: [
         .linkedLibrary("onnx"), .linkedLibrary("onnx_proto"), .linkedLibrary("protobuf"),
       ]),
-    .target(name: "CImageCodecs", dependencies: ["CJPEGTurbo", "CPNG"]),
+    .target(name: "CImageCodecs", dependencies: ["CJPEGTurbo", "CPNG", "CExif"]),
     .systemLibrary(
       name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
     .systemLibrary(
       name: "CJPEGTurbo", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .systemLibrary(name: "CExif", pkgConfig: "libexif", providers: [.apt(["libexif-dev"])]),
 
     .target(
       name: "GraftTesting", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics"],
@@ -87,7 +88,9 @@ let package = Package(
     tests("GraftPlanning"),
     tests("GraftCodegen"),
     tests("GraftRuntime"),
-    tests("GraftData"),
+    .testTarget(
+      name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],
+      exclude: ["Fixtures"], swiftSettings: strict),
     tests("Graft"),
     .testTarget(
       name: "EndToEndTests", dependencies: ["Graft", "GraftTesting"],

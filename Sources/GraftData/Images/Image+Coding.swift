@@ -1,0 +1,129 @@
+// Files to pictures and back, through CImageCodecs. Size limits stand here, ahead of any allocation
+// that a header could ask for; so do the conversions that decoding leaves to its caller.
+
+import CImageCodecs
+import GraftDiagnostics
+
+extension Image {
+  /// The largest JPEG or PNG file that is read, in bytes.
+  public static let fileSizeLimit = 1 << 30
+
+  /// Reads and decodes a JPEG or PNG file.
+  /// - Throws: ``GraftError``: `inputOutput` where the file cannot be read, `invalidData` where it
+  ///   is no picture; the file is named in both.
+  public init(contentsOf path: String) throws {
+    let bytes = try InputFile(path).readAll(limit: Self.fileSizeLimit)
+    self = try at(SourceLocation(file: path)) { try Image(decoding: bytes) }
+  }
+
+  /// Decodes a JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline or progressive) or a PNG (every colour
+  /// type and depth, interlaced or not), turned as its EXIF orientation says.
+  ///
+  /// The pixels are those of Pillow's `convert("RGB")`, or `"L"` for pictures that are grey: palettes
+  /// looked up, CMYK taken as inverted, alpha dropped, 16 bits cut to their high byte. (For grey
+  /// pictures of 16 bits Pillow clips at 255 instead, which turns nearly all of them white.)
+  ///
+  /// - Throws: ``GraftError`` of kind `invalidData` for anything else: not a picture, damaged,
+  ///   truncated, or larger than ``pixelLimit``.
+  public init(decoding bytes: [UInt8]) throws {
+    self = try bytes.withUnsafeBufferPointer { try Image(decoding: $0) }
+  }
+
+  /// ``init(decoding:)-([UInt8])`` for bytes that stand elsewhere.
+  public init(decoding bytes: UnsafeBufferPointer<UInt8>) throws {
+    guard let start = bytes.baseAddress, !bytes.isEmpty else {
+      throw GraftError(.invalidData, "not an image: the file is empty")
+    }
+    var message = MessageBuffer()
+    var reader: OpaquePointer?
+    var header = CImageCodecs_Header()
+    let opened = message.withPointer {
+      CImageCodecs_open(start, bytes.count, &reader, &header, $0, MessageBuffer.capacity)
+    }
+    guard opened == CImageCodecs_ok, let reader else { throw Self.error(opened, message.text) }
+    defer { CImageCodecs_close(reader) }
+
+    let width = Int(header.width), height = Int(header.height), stored = Int(header.channels)
+    let channels = stored == 1 ? 1 : 3
+    let pixelCount = try Self.checkedCount(width: width, height: height, channels: channels)
+      / channels
+
+    var orientation: UInt32 = 1
+    var status = CImageCodecs_ok
+    var pixels = [UInt8](unsafeUninitializedCapacity: pixelCount * stored) { buffer, count in
+      // Rows that a damaged file leaves unwritten must not show old memory.
+      buffer.initialize(repeating: 0)
+      count = buffer.count
+      status = message.withPointer {
+        CImageCodecs_read(
+          reader, buffer.baseAddress, count, &orientation, $0, MessageBuffer.capacity)
+      }
+    }
+    guard status == CImageCodecs_ok else { throw Self.error(status, message.text) }
+    if header.color == CImageCodecs_cmyk { pixels = Self.rgb(fromInvertedCMYK: pixels) }
+    self = Image(unchecked: pixels, width: width, height: height, channels: channels)
+      .turned(byEXIFOrientation: Int(orientation))
+  }
+
+  /// The picture as a PNG file.
+  public func encodedPNG() throws -> [UInt8] {
+    var message = MessageBuffer()
+    var file: UnsafeMutablePointer<UInt8>?
+    var length = 0
+    let status = message.withPointer { text in
+      CImageCodecs_encodePNG(
+        pixels, pixels.count, UInt32(width), UInt32(height), UInt32(channels), &file, &length,
+        text, MessageBuffer.capacity)
+    }
+    defer { CImageCodecs_free(file) }
+    guard status == CImageCodecs_ok, let file else { throw Self.error(status, message.text) }
+    return Array(UnsafeBufferPointer(start: file, count: length))
+  }
+
+  private static func error(_ status: CImageCodecs_Status, _ text: String) -> GraftError {
+    let shown = text.escapedForDisplay
+    switch status {
+    case CImageCodecs_notAnImage: return GraftError(.invalidData, "not an image: \(shown)")
+    case CImageCodecs_truncated:
+      return GraftError(.invalidData, "the image is truncated: \(shown)")
+    case CImageCodecs_damaged: return GraftError(.invalidData, "the image is damaged: \(shown)")
+    case CImageCodecs_unsupported: return GraftError(.unsupported, "the image is \(shown)")
+    case CImageCodecs_outOfMemory:
+      return GraftError(.machine, "not enough memory for the image's pixels")
+    default: return GraftError(.inconsistency, "the image codec answered: \(shown)")
+    }
+  }
+
+  /// CMYK as JPEG files store it, inverted, to RGB: (255 − C) · (255 − K) / 255 with Pillow's
+  /// rounding.
+  static func rgb(fromInvertedCMYK stored: [UInt8]) -> [UInt8] {
+    let count = stored.count / 4
+    return [UInt8](unsafeUninitializedCapacity: count * 3) { target, filled in
+      stored.withUnsafeBufferPointer { source in
+        for pixel in 0..<count {
+          let white = Int(source[pixel * 4 + 3])
+          for channel in 0..<3 {
+            let product = (255 - Int(source[pixel * 4 + channel])) * white + 128
+            let ink = (product + (product >> 8)) >> 8
+            target[pixel * 3 + channel] = UInt8(clamping: white - ink)
+          }
+        }
+      }
+      filled = count * 3
+    }
+  }
+}
+
+/// Where a C function writes its message.
+private struct MessageBuffer {
+  static let capacity = 256
+  private var bytes = [CChar](repeating: 0, count: capacity)
+
+  mutating func withPointer<Result>(_ body: (UnsafeMutablePointer<CChar>?) -> Result) -> Result {
+    bytes.withUnsafeMutableBufferPointer { body($0.baseAddress) }
+  }
+
+  var text: String {
+    String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}

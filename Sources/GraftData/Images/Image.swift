@@ -1,0 +1,59 @@
+// A decoded picture: 8-bit pixels, grey or RGB. Files become one in Image+Coding.swift; what a
+// network is fed is made from one in Preprocessing.
+
+import GraftDiagnostics
+
+/// Pixels of 8 bits, rows from the top, channels interleaved, no padding: height × width × channels.
+public struct Image: Hashable, Sendable {
+  public let width: Int
+  public let height: Int
+  /// 1 (grey) or 3 (red, green, blue).
+  public let channels: Int
+  /// height × width × channels values.
+  public private(set) var pixels: [UInt8]
+
+  /// The most pixels a picture may have, Pillow's own bound against decompression bombs.
+  public static let pixelLimit = 178_956_970
+
+  /// - Throws: ``GraftError`` of kind `invalidData` where the sizes are not positive, contradict
+  ///   `pixels.count` or exceed ``pixelLimit``, or `channels` is neither 1 nor 3.
+  public init(width: Int, height: Int, channels: Int, pixels: [UInt8]) throws {
+    let count = try Self.checkedCount(width: width, height: height, channels: channels)
+    guard pixels.count == count else {
+      throw GraftError(
+        .invalidData,
+        "\(pixels.count) values for a picture of \(width) × \(height) × \(channels)")
+    }
+    self.init(unchecked: pixels, width: width, height: height, channels: channels)
+  }
+
+  /// For callers inside this module that have just made `pixels` of the right size.
+  init(unchecked pixels: [UInt8], width: Int, height: Int, channels: Int) {
+    self.pixels = pixels
+    self.width = width
+    self.height = height
+    self.channels = channels
+  }
+
+  /// The number of values of a picture of these sizes, once they are known to be sane.
+  static func checkedCount(width: Int, height: Int, channels: Int) throws -> Int {
+    guard width > 0, height > 0, channels == 1 || channels == 3 else {
+      throw GraftError(
+        .invalidData, "a picture cannot be \(width) × \(height) with \(channels) channels")
+    }
+    let (count, overflow) = width.multipliedReportingOverflow(by: height)
+    guard !overflow, count <= pixelLimit else {
+      throw GraftError(
+        .invalidData,
+        "a picture of \(width) × \(height) pixels is larger than the \(pixelLimit) that are read")
+    }
+    return count * channels
+  }
+
+  /// The values of one pixel, or nil outside the picture.
+  public subscript(x x: Int, y y: Int) -> [UInt8]? {
+    guard x >= 0, x < width, y >= 0, y < height else { return nil }
+    let start = (y * width + x) * channels
+    return Array(pixels[start..<start + channels])
+  }
+}
