@@ -23,6 +23,8 @@ struct Converter {
     case constant(TensorData, isFolded: Bool, id: ValueID?)
     /// Integers some of which are multiples of the batch.
     case symbolic(DenseTensor<Dimension>, DataType)
+    /// A list of other values, by their names.
+    case sequence([String])
     /// The result of a node that cannot be compiled.
     case failed
   }
@@ -36,7 +38,10 @@ struct Converter {
   private var values = NameTable<Imported>()
   private var unsupported = UnsupportedNodes()
   private var takenNames: Set<String> = []
+  /// The nodes that read each initializer, to tell which are tied.
   private var readers = NameTable<[Int]>()
+  /// Every name that some node or output reads.
+  private var readNames = NameTable<Bool>()
 
   /// - Parameter inputTypes: one for each input of the graph that no initializer stands for.
   init(
@@ -53,6 +58,8 @@ struct Converter {
       }
       values[name] = .computed(graph.addInput(name, type))
     }
+    for node in model.graph.nodes { for input in node.inputs { readNames[input] = true } }
+    for output in model.graph.outputs { readNames[output.name] = true }
     for tensor in model.graph.initializers {
       guard let data = model.parameters[tensor.name] else { continue }
       values[tensor.name] = .constant(data, isFolded: false, id: nil)
@@ -94,13 +101,21 @@ struct Converter {
 
   // MARK: One node
 
-  private mutating func convert(_ node: FileNode, _ place: Int) throws {
-    let inputs = try node.inputs.map { try input($0) }
+  private mutating func convert(_ original: FileNode, _ place: Int) throws {
+    if original.opType == "SequenceAt" { return try convertSequenceAt(original) }
+    var node = original
+    var inputs = try node.inputs.map { try input($0) }
     if node.inputs.contains(where: { isFailed($0) }) {
       for output in node.outputs where !output.isEmpty { values[output] = .failed }
       return
     }
     switch node.opType {
+    case "CastLike":
+      node = try castNode(for: node, inputs)
+      inputs.removeLast()
+    case "SplitToSequence":
+      node = try splitNode(for: node, inputs)
+      inputs = try node.inputs.map { try input($0) }
     case "Constant": return try define(node, constant: ConstantNode.data(of: node, &loader))
     case "Identity": return try convertIdentity(node)
     case "ConstantOfShape":
@@ -131,7 +146,7 @@ struct Converter {
       imported.operation, operands, names: names.map { $0.isEmpty ? nil : unusedName($0) },
       origins: [node.displayName])
     for (name, id) in zip(names, ids) where !name.isEmpty { values[name] = .computed(id) }
-    for output in node.outputs where !output.isEmpty && !values.contains(output) {
+    for output in node.outputs where readNames.contains(output) && !values.contains(output) {
       throw GraftError(
         .unsupported, "its output \(output.quotedForDisplay) is none that Graft computes")
     }
@@ -176,12 +191,18 @@ struct Converter {
 
   // MARK: Values
 
+  var opset: Int { model.opset }
+
+  func imported(_ name: String) -> Imported? { values[name] }
+
+  mutating func set(_ name: String, _ value: Imported) { values[name] = value }
+
   private func isFailed(_ name: String) -> Bool {
     if case .failed = values[name] { true } else { false }
   }
 
   /// What a binding sees of an input; nil where it is absent.
-  private func input(_ name: String) throws -> ONNXNode.Input? {
+  func input(_ name: String) throws -> ONNXNode.Input? {
     guard !name.isEmpty else { return nil }
     switch values[name] {
     case .computed(let id): return ONNXNode.Input(type: graph.type(of: id))
@@ -191,6 +212,8 @@ struct Converter {
         integers: KnownValues.integers(of: data), data: data)
     case .symbolic(let tensor, let dtype):
       return ONNXNode.Input(type: TensorType(dtype, TensorShape(tensor.shape)), integers: tensor)
+    case .sequence:
+      throw GraftError(.unsupported, "its input \(name.quotedForDisplay) is a sequence")
     case .failed: return nil
     case nil:
       throw GraftError(.invalidModel, "its input \(name.quotedForDisplay) is missing")
@@ -213,7 +236,7 @@ struct Converter {
       throw GraftError(
         .unsupported, "it computes with \(name.quotedForDisplay), which depends on the batch: "
           + "\(tensor.elements.map(\.description).joined(separator: ", "))")
-    case .failed, nil: return nil
+    case .sequence, .failed, nil: return nil
     }
   }
 
@@ -225,7 +248,7 @@ struct Converter {
     return "\(name).\(suffix)"
   }
 
-  private func constants(_ tensor: DenseTensor<Dimension>) -> [Int]? {
+  func constants(_ tensor: DenseTensor<Dimension>) -> [Int]? {
     let known = tensor.elements.compactMap(\.constant)
     return known.count == tensor.elements.count ? known : nil
   }
@@ -241,7 +264,7 @@ struct Converter {
       switch name.flatMap({ values[$0] }) {
       case .constant(let data, let isFolded, _): known.add(data, isFolded: isFolded)
       case .symbolic(let tensor, _): known.add(tensor)
-      case .computed, .failed, nil: known.addUnknown(isAbsent: name == nil || name == "")
+      case .computed, .sequence, .failed, nil: known.addUnknown(isAbsent: name == nil || name == "")
       }
     }
     return try known.fold(operation, types)

@@ -9,6 +9,8 @@ import GraftOps
 struct KnownValues {
   /// Tensors with more elements are never folded here.
   static let largestElementCount = 1 << 16
+  /// More elements than this in a sequence are refused.
+  static let largestSequence = 1 << 16
   /// Nodes that need more multiplications are left to the passes.
   private static let largestCost = 1 << 20
 

@@ -25,9 +25,6 @@ struct UnsupportedNodes {
 }
 
 enum SupportCheck {
-  /// Operators that the importer itself takes care of.
-  static let resolvedWhileImporting: Set<String> = ["Constant", "Identity"]
-
   /// - Throws: ``GraftError`` of kind `unsupported` with every node that has no binding.
   static func check(_ model: FileModel) throws {
     var unsupported = UnsupportedNodes()
@@ -42,7 +39,7 @@ enum SupportCheck {
     guard node.domain.isEmpty else {
       return "Graft has no operators of the domain \(node.domain.quotedForDisplay)"
     }
-    if resolvedWhileImporting.contains(node.opType) { return nil }
+    if Converter.rewrittenOperators.contains(node.opType) { return nil }
     let bindings = Catalogue.bindings(onnx: node.opType)
     if bindings.isEmpty { return "Graft has no such operator" }
     guard bindings.contains(where: { $0.opsets.contains(opset) }) else {
