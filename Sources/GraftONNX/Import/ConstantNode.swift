@@ -78,10 +78,20 @@ enum ConstantNode {
       throw GraftError(
         .unsupported, "it fills \(count) elements, at most \(largestFill / size) are handled")
     }
+    let total = count * size
     let bytes = element.withUnsafeBytes { pattern in
-      [UInt8](unsafeUninitializedCapacity: count * size) { buffer, initialized in
-        for index in 0..<(count * size) { buffer[index] = pattern[index % size] }
-        initialized = count * size
+      [UInt8](unsafeUninitializedCapacity: total) { buffer, initialized in
+        let target = UnsafeMutableRawBufferPointer(buffer)
+        var filled = min(size, total)
+        target.copyMemory(from: UnsafeRawBufferPointer(rebasing: pattern[..<filled]))
+        // What is filled already is copied behind itself, twice as much each time.
+        while filled < total {
+          let next = min(filled, total - filled)
+          UnsafeMutableRawBufferPointer(rebasing: target[filled..<(filled + next)])
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: target[..<next]))
+          filled += next
+        }
+        initialized = total
       }
     }
     return try TensorData(element.dtype, extents, in: MemoryBytes(bytes))
