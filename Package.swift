@@ -10,10 +10,12 @@ func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
 }
 
 /// The test target of one source target, with the shared helpers of GraftTesting.
-func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []
+) -> Target {
   .testTarget(
     name: "\(name)Tests", dependencies: [.init(stringLiteral: name), "GraftTesting"] + dependencies,
-    swiftSettings: strict)
+    exclude: exclude, swiftSettings: strict)
 }
 
 let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
@@ -84,7 +86,7 @@ let package = Package(
     tests("GraftIR"),
     tests("GraftOps"),
     tests("GraftONNX"),
-    tests("GraftPasses"),
+    tests("GraftPasses", exclude: ["Golden"]),
     tests("GraftPlanning"),
     tests("GraftCodegen"),
     tests("GraftRuntime"),

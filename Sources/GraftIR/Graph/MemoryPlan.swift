@@ -22,7 +22,18 @@ public struct Placement: Hashable, Sendable {
 
 /// A place for every value that nodes make, except those that are another value's memory.
 ///
-/// The graph's inputs and outputs in plain layout live with the caller and have no placement.
+/// How code generation finds the memory of a value: follow ``aliases`` to the root. A root is
+/// - a graph input or a parameter: read where the caller, or the packed weights, have it;
+/// - a graph output that a node makes: the caller's buffer of that output (the first one, where two
+///   outputs are one value). It is in plain layout, later nodes may read it, and nothing else is ever
+///   written there. A value whose root is an output is written straight into it;
+/// - anything else: a place in the arena, in ``placements`` under the root.
+///
+/// A node whose operator is a view, or a `convert_layout`, and whose result and first operand have the
+/// same root does no work: their bytes are the same. Where their roots differ (a view of an input that
+/// is an output, say) the node copies. Any other node whose result has the root of an operand computes
+/// in place. At the end an output that is an input, a parameter, or a second name of another output's
+/// value is copied into the caller's buffer.
 public struct MemoryPlan: Hashable, Sendable {
   public var placements: [ValueID: Placement]
   /// Values that share another value's memory whole: in-place results and free reshapes.

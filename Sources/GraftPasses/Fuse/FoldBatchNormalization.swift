@@ -1,0 +1,82 @@
+// Folds what scales and shifts channels into the convolution or the gemm that makes them.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// Batch normalisation after a convolution disappears into its weights and bias; so does any other
+/// multiplication or addition of constants for each channel.
+///
+/// ```
+/// %6 = convolution(%0, %1) {…} : f32[N,64,8,8] from "conv1"
+/// %7 = batch_normalization(%6, %2, %3, %4, %5) {epsilon=1e-05} : f32[N,64,8,8] from "bn1"
+/// ```
+/// becomes
+/// ```
+/// %3 = convolution(%0, %1, %2) {…} : f32[N,64,8,8] from "conv1", "bn1"
+/// ```
+/// with w' = w · γ/√(σ² + ε) for each output and bias' = (bias − μ) · γ/√(σ² + ε) + β, computed in
+/// float64 and rounded once. It fires where the convolution's result has no other reader and is no
+/// output, has neither residual nor activation yet, and all weights are constants.
+public struct FoldBatchNormalization: Pass {
+  public static let name = "fold-batch-normalization"
+  public static let summary = "scale and shift of channels into the convolution or gemm before"
+  public static let modes: Set<PassMode> = [.inference]
+
+  public init() {}
+
+  public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
+    for id in graph.nodeIDs where graph.contains(id) {
+      guard let affine = try ChannelAffine(graph[id], in: graph, context),
+        let producer = graph.producer(of: affine.x)
+      else { continue }
+      let operation = try Catalogue.operation(of: producer)
+      guard operation is Convolution || operation is Gemm else { continue }
+      let what = "\(graph.title(affine.node)) after \(graph.title(producer))"
+      if let obstacle = Uses(graph).obstacle(affine.x) {
+        context.left(what, because: obstacle)
+      } else if let reason = try fold(affine, into: producer, operation, &graph, context) {
+        context.left(what, because: reason)
+      } else {
+        context.did("folded \(graph.title(affine.node)) into \(graph.title(producer))")
+      }
+    }
+  }
+
+  /// - Returns: why it could not be done, or nil.
+  private func fold(
+    _ affine: ChannelAffine, into producer: Node, _ operation: any Operator, _ graph: inout Graph,
+    _ context: PassContext
+  ) throws -> String? {
+    let derivation = "folded \(affine.node.opcode) \(graph.title(affine.node))"
+    switch operation {
+    case var convolution as Convolution:
+      guard convolution.activation == .none, producer.operand(3) == nil else {
+        return "the convolution already has an activation or a residual"
+      }
+      guard
+        let (weights, bias) = try LinearWeights(convolution: producer, in: graph, context)?
+          .scaled(by: affine.scale, shift: affine.shift).add(to: &graph, derivation)
+      else { return Self.notConstant }
+      convolution.activation = affine.activation
+      try graph.replace(
+        affine.node, with: convolution, [producer.operand(0), weights, bias],
+        absorbing: [producer])
+    case let gemm as Gemm:
+      guard gemm.activation == .none else { return "the gemm already has an activation" }
+      guard
+        let (weights, bias) = try LinearWeights(gemm: producer, gemm, in: graph, context)?
+          .scaled(by: affine.scale, shift: affine.shift).add(to: &graph, derivation)
+      else { return Self.notConstant }
+      let folded = Gemm(
+        transposesA: gemm.transposesA, transposesB: gemm.transposesB,
+        activation: affine.activation)
+      try graph.replace(
+        affine.node, with: folded, [producer.operand(0), weights, bias], absorbing: [producer])
+    default: return "it is no linear operator"
+    }
+    return nil
+  }
+
+  static let notConstant = "weights are not constants, or would not be finite in float32"
+}

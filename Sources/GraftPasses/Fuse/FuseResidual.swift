@@ -1,0 +1,73 @@
+// The addition of a shortcut moves into the convolution that makes the other summand.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// An addition of two images of one shape, one of which comes from a convolution that nothing else
+/// reads, becomes the convolution's residual, with the activation that follows.
+///
+/// ```
+/// %3 = convolution(%0, %1) {…} : f32[N,8,8,8] from "conv"
+/// %4 = add(%3, %2) {activation="relu"} : f32[N,8,8,8] from "add", "relu"
+/// ```
+/// becomes
+/// ```
+/// %3 = convolution(%0, %1, _, %2) {…, activation="relu"} : f32[N,8,8,8] from "conv", "add", "relu"
+/// ```
+/// Where both summands come from convolutions the later one takes the other, which then is finished by
+/// the time it is read.
+public struct FuseResidual: Pass {
+  public static let name = "fuse-residual"
+  public static let summary = "the addition of a shortcut into the convolution before"
+
+  public init() {}
+
+  public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
+    for id in graph.nodeIDs where graph.contains(id) {
+      let node = graph[id]
+      guard let add = try graph.operation(node, as: Add.self), node.operands.count == 2,
+        let a = node.operand(0), let b = node.operand(1)
+      else { continue }
+      let order = Dictionary(
+        graph.nodeIDs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+      let candidates = [(a, b), (b, a)].sorted { left, right in
+        position(left.0, graph, order) > position(right.0, graph, order)
+      }
+      for (summand, residual) in candidates {
+        guard let producer = try graph.producer(of: summand, as: Convolution.self) else { continue }
+        let what = "\(graph.title(node)) after \(graph.title(producer.node))"
+        if let reason = obstacle(
+          node, producer, summand: summand, residual: residual, in: graph)
+        {
+          context.left(what, because: reason)
+          continue
+        }
+        var fused = producer.operation
+        fused.activation = add.activation
+        let operands = [0, 1, 2].map { producer.node.operand($0) } + [residual]
+        context.did("fused \(graph.title(node)) into \(graph.title(producer.node))")
+        try graph.replace(node, with: fused, operands, absorbing: [producer.node])
+        break
+      }
+    }
+  }
+
+  private func obstacle(
+    _ node: Node, _ producer: (node: Node, operation: Convolution), summand: ValueID,
+    residual: ValueID, in graph: Graph
+  ) -> String? {
+    if let obstacle = Uses(graph).obstacle(summand) { return obstacle }
+    if producer.operation.activation != .none || producer.node.operand(3) != nil {
+      return "the convolution already has an activation or a residual"
+    }
+    guard graph.type(of: residual) == graph.type(of: summand) else {
+      return "the summands are \(graph.type(of: summand)) and \(graph.type(of: residual))"
+    }
+    return graph[residual].parameter == nil ? nil : "the other summand is a constant"
+  }
+
+  private func position(_ value: ValueID, _ graph: Graph, _ order: [NodeID: Int]) -> Int {
+    graph.producer(of: value).flatMap { order[$0.id] } ?? -1
+  }
+}

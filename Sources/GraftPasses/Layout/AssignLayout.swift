@@ -1,0 +1,243 @@
+// Decides for every image whether it lies in blocks of channels, and puts the conversions in.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// Lays images in blocks of channels over whole regions and converts at their borders alone.
+///
+/// ```
+/// %0 "x" = input : f32[N,8,8,8]
+/// %2 = convolution(%0, %1) {strides=[1, 1], pads=[1, 1, 1, 1]} : f32[N,8,8,8] from "conv"
+/// ```
+/// becomes
+/// ```
+/// %0 "x" = input : f32[N,8,8,8]
+/// %2 = convert_layout(%0) : f32[N,8,8,8]@c8b1x1
+/// %3 = convolution(%2, %1) {…} : f32[N,8,8,8]@c8 from "conv"
+/// %4 = convert_layout(%3) : f32[N,8,8,8]
+/// ```
+/// Every node works either on blocks or on plain tensors. Which, is a minimum cut: each node has a cost
+/// on either side and each value one for being converted, once however many read it, so that a region is
+/// blocked exactly where that pays for its conversions. A blocked value has the widest border that its
+/// readers need. A convolution on an image of few channels reads planes, with a border where it pads.
+/// Running the pass again starts from plain tensors and comes to the same graph.
+public struct AssignLayout: Pass {
+  public static let name = "assign-layout"
+  public static let summary = "images in blocks of channels over whole regions"
+
+  public init() {}
+
+  public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
+    Self.makePlain(&graph)
+    let assignment = try LayoutAssignment(graph, block: context.channelBlock, &context)
+    try assignment.apply(to: &graph, &context)
+  }
+
+  /// Takes all layouts and conversions out.
+  private static func makePlain(_ graph: inout Graph) {
+    for id in graph.nodeIDs where graph[id].opcode == ConvertLayout.opcode {
+      guard let x = graph[id].operand(0), let result = graph[id].results.first else { continue }
+      graph.replaceUses(of: result, with: x)
+      graph.remove(id)
+    }
+    for value in graph.allValues { graph[value].type.layout = .plain }
+  }
+}
+
+/// Which nodes work on blocks, and how every value has to lie for its readers.
+private struct LayoutAssignment {
+  private let block: Int
+  private let nodes: [Node]
+  private let operations: [any Operator]
+  private let blocked: Set<Int>
+  private let costs: LayoutCosts
+
+  init(_ graph: Graph, block: Int, _ context: inout PassContext) throws {
+    self.block = block
+    nodes = graph.nodes
+    operations = try nodes.map { try Catalogue.operation(of: $0) }
+    costs = LayoutCosts(graph: graph, block: block)
+    guard block > 1 else {
+      blocked = []
+      return
+    }
+    var network = MinimumCut(vertices: nodes.count)
+    for (index, node) in nodes.enumerated() {
+      let operation = operations[index]
+      if let reason = costs.obstacle(node, operation) {
+        network.addEdge(index, network.sink, MinimumCut.forbidden)
+        if operation is Convolution { context.left(graph.title(node), because: reason) }
+      } else {
+        let cost = costs.cost(node, operation)
+        network.addEdge(index, network.sink, cost.blocked)
+        network.addEdge(network.source, index, cost.plain)
+      }
+    }
+    Self.addConversions(to: &network, nodes, operations, costs, graph)
+    blocked = network.sourceSide()
+  }
+
+  /// A value is converted once if its maker and any of its readers are on different sides.
+  private static func addConversions(
+    to network: inout MinimumCut, _ nodes: [Node], _ operations: [any Operator],
+    _ costs: LayoutCosts, _ graph: Graph
+  ) {
+    var makers: [ValueID: Int] = [:]
+    var readers: [ValueID: [Int]] = [:]
+    for (index, node) in nodes.enumerated() {
+      for result in node.results { makers[result] = index }
+      for operand in Set(node.presentOperands) where costs.isImage(operand) {
+        let readsPlanes =
+          operand == node.operand(0) && costs.readsPlanes(node, operations[index])
+        readers[operand, default: []].append(readsPlanes ? network.sink : index)
+      }
+    }
+    for output in graph.outputs where costs.isImage(output.value) {
+      readers[output.value, default: []].append(network.sink)
+    }
+    for value in readers.keys.sorted() {
+      let maker = makers[value] ?? network.sink
+      let cost = costs.conversion(value)
+      let toPlain = network.addVertex()
+      let toBlocked = network.addVertex()
+      network.addEdge(maker, toPlain, cost)
+      network.addEdge(toBlocked, maker, cost)
+      for reader in readers[value, default: []] {
+        network.addEdge(toPlain, reader, MinimumCut.forbidden)
+        network.addEdge(reader, toBlocked, MinimumCut.forbidden)
+      }
+    }
+  }
+
+  // MARK: Applying
+
+  /// How one operand wants its value.
+  private enum Need: Hashable {
+    case plain
+    case planes
+    case blocks
+  }
+
+  private struct Reader {
+    let node: Int
+    let operand: Int
+    let need: Need
+    let border: (height: Int, width: Int)
+  }
+
+  func apply(to graph: inout Graph, _ context: inout PassContext) throws {
+    let readers = findReaders(graph)
+    var borders = makeBorders(readers)
+    spreadBorders(&borders, readers, graph)
+    for index in nodes.indices where blocked.contains(index) {
+      for result in nodes[index].results {
+        graph[result].type.layout = layout(.blocks, borders[result])
+      }
+    }
+    let sources = graph.inputs + nodes.flatMap(\.results)
+    for value in sources where costs.isImage(value) {
+      try convert(value, readers[value, default: []], borders, &graph, &context)
+    }
+    report(graph, &context)
+  }
+
+  private func findReaders(_ graph: Graph) -> [ValueID: [Reader]] {
+    var readers: [ValueID: [Reader]] = [:]
+    for (index, node) in nodes.enumerated() {
+      let types = graph.operandTypes(of: node)
+      for (position, operand) in node.operands.enumerated() {
+        guard let operand, costs.isImage(operand) else { continue }
+        let isBlocked = blocked.contains(index)
+        let readsPlanes =
+          isBlocked && position == 0 && costs.readsPlanes(node, operations[index])
+        let need: Need = readsPlanes ? .planes : (isBlocked ? .blocks : .plain)
+        readers[operand, default: []].append(
+          Reader(
+            node: index, operand: position, need: need,
+            border: operations[index].border(ofOperand: position, types: types)))
+      }
+    }
+    return readers
+  }
+
+  private typealias Borders = [Need: (height: Int, width: Int)]
+
+  private func makeBorders(_ readers: [ValueID: [Reader]]) -> [ValueID: Borders] {
+    readers.mapValues { list in
+      var borders: Borders = [:]
+      for reader in list where reader.need != .plain {
+        let old = borders[reader.need] ?? (0, 0)
+        borders[reader.need] = (
+          max(old.height, reader.border.height), max(old.width, reader.border.width)
+        )
+      }
+      return borders
+    }
+  }
+
+  /// Gives a value the border of the result that may overwrite it, so that it can.
+  private func spreadBorders(
+    _ borders: inout [ValueID: Borders], _ readers: [ValueID: [Reader]], _ graph: Graph
+  ) {
+    for index in nodes.indices.reversed() where blocked.contains(index) {
+      guard let result = nodes[index].results.first, let border = borders[result]?[.blocks] else {
+        continue
+      }
+      for position in operations[index].overwritableOperands {
+        guard let operand = nodes[index].operand(position), readers[operand]?.count == 1,
+          graph.type(of: operand).shape == graph.type(of: result).shape, !graph.isOutput(operand)
+        else { continue }
+        borders[operand, default: [:]][.blocks] = border
+      }
+    }
+  }
+
+  private func layout(_ need: Need, _ borders: Borders?) -> Layout {
+    let border = borders?[need] ?? (0, 0)
+    switch need {
+    case .plain: return .plain
+    case .planes:
+      return Layout(channelBlock: 1, borderHeight: border.height, borderWidth: border.width)
+    case .blocks: return .blocked(block, border: border)
+    }
+  }
+
+  /// Inserts the conversions of one value, one for each way in which it is needed.
+  private func convert(
+    _ value: ValueID, _ readers: [Reader], _ borders: [ValueID: Borders], _ graph: inout Graph,
+    _ context: inout PassContext
+  ) throws {
+    for need in [Need.plain, .planes, .blocks] {
+      let wanted = layout(need, borders[value])
+      let users = readers.filter { $0.need == need }
+      let isOutput = need == .plain && graph.isOutput(value)
+      guard !users.isEmpty || isOutput, graph.type(of: value).layout != wanted else { continue }
+      let first = users.map(\.node).min().map { nodes[$0].id }
+      let type = graph.type(of: value).with(layout: wanted)
+      let converted = graph.addNode(
+        ConvertLayout.opcode, [value], ConvertLayout().attributes, types: [type], before: first)[0]
+      for user in users { graph[nodes[user.node].id].operands[user.operand] = converted }
+      guard isOutput else { continue }
+      for index in graph.outputs.indices where graph.outputs[index].value == value {
+        graph.outputs[index].value = converted
+      }
+    }
+  }
+
+  private func report(_ graph: Graph, _ context: inout PassContext) {
+    let blockedValues = graph.allValues.count { graph.type(of: $0).layout.isBlocked }
+    guard blockedValues > 0 else { return }
+    let conversions = graph.nodes.filter { $0.opcode == ConvertLayout.opcode }
+    context.did(
+      "laid \(blockedValues) images in blocks of \(block) channels, with \(conversions.count) "
+        + "conversions")
+    for node in conversions {
+      guard let x = node.operand(0), let y = node.results.first else { continue }
+      let maker = graph.producer(of: x).map { "the result of \(graph.title($0))" }
+      context.did(
+        "converted \(maker ?? graph[x].name?.quotedForDisplay ?? "a value") from "
+          + "\(graph.type(of: x)) to \(graph.type(of: y))")
+    }
+  }
+}

@@ -1,0 +1,103 @@
+// What a node costs in either layout and what a conversion costs: estimates in vector operations, good
+// enough to tell a region that is worth converting from one that is not.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// The facts about one graph and one vector width that the layout pass decides by.
+struct LayoutCosts {
+  let graph: Graph
+  /// Channels in a block.
+  let block: Int
+
+  /// Up to this many channels an image that a convolution reads stays planar: a block would be mostly
+  /// padding.
+  static let fewChannels = 4
+
+  /// Whether a value can lie in blocks of channels at all.
+  func isImage(_ value: ValueID) -> Bool {
+    let type = graph.type(of: value)
+    return type.rank == 4 && type.dtype == .float32
+      && type.shape.dimensions.dropFirst().allSatisfy { ($0.constant ?? 0) > 0 }
+      && graph[value].parameter == nil
+  }
+
+  /// Whether the convolution `node` reads its image plane by plane.
+  func readsPlanes(_ node: Node, _ operation: any Operator) -> Bool {
+    guard let convolution = operation as? Convolution, let x = node.operand(0) else { return false }
+    return convolution.groups == 1
+      && (graph.type(of: x).shape[1].constant ?? Int.max) <= Self.fewChannels
+  }
+
+  /// Why a node cannot work on blocks; nil where it can.
+  func obstacle(_ node: Node, _ operation: any Operator) -> String? {
+    let support = operation.layoutSupport(
+      operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
+    guard support == .blocked, !node.results.isEmpty, node.results.allSatisfy(isImage) else {
+      return "its kernels work on plain tensors"
+    }
+    for (index, operand) in node.operands.enumerated() {
+      guard let operand, graph.type(of: operand).rank == 4 else { continue }
+      if operation is Convolution && index == 1 { continue }
+      guard isImage(operand) else { return "it reads a constant image" }
+    }
+    if let convolution = operation as? Convolution { return obstacle(node, convolution) }
+    return nil
+  }
+
+  private func obstacle(_ node: Node, _ convolution: Convolution) -> String? {
+    guard convolution.groups > 1, let x = node.operand(0), let y = node.results.first,
+      let channels = graph.type(of: x).shape[1].constant,
+      let outputs = graph.type(of: y).shape[1].constant
+    else { return nil }
+    let groups = convolution.groups
+    if channels == groups && outputs == groups { return nil }
+    let perGroup = (channels / groups, outputs / groups)
+    guard perGroup.0.isMultiple(of: block), perGroup.1.isMultiple(of: block) else {
+      return "its groups of \(perGroup.0) to \(perGroup.1) channels do not fill blocks of \(block)"
+    }
+    return nil
+  }
+
+  /// Vector operations of a node on blocks, and on plain tensors.
+  func cost(_ node: Node, _ operation: any Operator) -> (blocked: Int, plain: Int) {
+    let values = node.presentOperands.filter(isImage) + node.results.filter(isImage)
+    let blocked = values.reduce(0) { $0 + elements($1, blocked: true) } / block
+    let plain = values.reduce(0) { $0 + elements($1, blocked: false) } / block
+    switch operation {
+    case is Convolution:
+      let work = operation.cost(
+        operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
+      ).multiplyAdds
+      let padding = values.reduce(1.0) { largest, value in
+        max(largest, Double(elements(value, blocked: true)) / Double(elements(value, blocked: false)))
+      }
+      // The general kernel for plain tensors does one multiplication at a time.
+      return (blocked + Int(Double(work) * padding) / block, plain + work)
+    case is any Pooling:
+      // Windows of a plain row do not start at multiples of a vector.
+      let work = operation.cost(
+        operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
+      ).multiplyAdds
+      return (blocked + work / block, plain + work)
+    default: return (blocked, plain)
+    }
+  }
+
+  /// Vector operations of converting a value between its plain and its blocked layout.
+  func conversion(_ value: ValueID) -> Int {
+    let type = graph.type(of: value)
+    guard type.shape[2] != 1 || type.shape[3] != 1
+      || !(type.shape[1].constant ?? 1).isMultiple(of: block)
+    else { return 0 }
+    // Half of its loads or stores are strided.
+    return 2 * (elements(value, blocked: true) + elements(value, blocked: false)) / block + 1
+  }
+
+  private func elements(_ value: ValueID, blocked: Bool) -> Int {
+    var type = graph.type(of: value)
+    type.layout = blocked ? .blocked(block) : .plain
+    return (type.storedByteCount?.coefficient ?? 0) / type.dtype.byteCount
+  }
+}

@@ -1,0 +1,45 @@
+// The pipelines: which passes run, in which order, and why each sits where it does.
+
+/// Lists of passes.
+public enum Pipeline {
+  /// What makes a graph as it was imported into the one that is laid out and scheduled: `graft dump
+  /// --stage optimized`.
+  public static let inference: [PipelineEntry] = [
+    PipelineEntry(
+      RemoveDeadCode(), because: "what nothing reads should neither cost time nor block a fusion"),
+    PipelineEntry(
+      FoldConstants(),
+      because: "exporters compute weights with nodes, and later passes look for parameters"),
+    PipelineEntry(
+      Canonicalise(), because: "every later pass then knows one form of each computation"),
+    PipelineEntry(
+      MergeCommonSubexpressions(),
+      because: "after canonicalising, equal computations look equal; and a value that is made twice "
+        + "hides that it has other readers"),
+    PipelineEntry(
+      FoldBatchNormalization(),
+      because: "before activations are fused: a normalisation reads the bare convolution"),
+    PipelineEntry(
+      FoldIntoNextConvolution(),
+      because: "what could not go into the convolution before may go into the one after"),
+    PipelineEntry(
+      LowerToScaleShift(), because: "what neither could take is one operator with one kernel"),
+    PipelineEntry(
+      FuseActivation(),
+      because: "before residuals, so that an addition already carries the activation after it"),
+    PipelineEntry(FuseResidual(), because: "the addition and its activation go as one"),
+    PipelineEntry(
+      RemoveDeadCode(), because: "folding leaves the original parameters behind"),
+  ]
+
+  /// What turns that graph into the one that kernels are generated for; scheduling in GraftPlanning
+  /// follows. `graft dump --stage scheduled`.
+  public static let layout: [PipelineEntry] = [
+    PipelineEntry(
+      AssignLayout(), because: "last, since a pattern with a conversion inside matches nothing")
+  ]
+
+  /// The names that `graft dump --after` takes, in the order in which the passes first run.
+  public static let passNames: [String] = (inference + layout).map(\.name)
+    .reduce(into: []) { names, name in if !names.contains(name) { names.append(name) } }
+}

@@ -1,0 +1,115 @@
+// One multiplication and one addition for each channel, however the user's file writes it: as a batch
+// normalisation, a scale_shift, or an Add, Sub, Mul or Div with constants. Passes fold it into what makes
+// the value or what reads it.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// y = activation(x · scale[c] + shift[c]) with c on axis 1 of x [batch, channels, …], in float64.
+struct ChannelAffine {
+  let node: Node
+  let x: ValueID
+  let scale: [Double]
+  let shift: [Double]
+  let activation: Activation
+
+  /// Recognises a node.
+  /// - Returns: nil where the node is something else, or its constants may not be computed with yet.
+  init?(_ node: Node, in graph: Graph, _ context: PassContext) throws {
+    guard node.results.count == 1, graph.type(of: node.results[0]).dtype == .float32 else {
+      return nil
+    }
+    let operation = try Catalogue.operation(of: node)
+    switch operation {
+    case let normalization as BatchNormalization:
+      guard let x = node.operand(0),
+        let parameters = Self.vectors(node.operands.dropFirst(), graph, context),
+        parameters.count == 4
+      else { return nil }
+      let (gamma, beta, mean, variance) =
+        (parameters[0], parameters[1], parameters[2], parameters[3])
+      let factors = gamma.indices.map {
+        gamma[$0] / (variance[$0] + normalization.epsilon).squareRoot()
+      }
+      self.init(
+        node, x, factors, factors.indices.map { beta[$0] - mean[$0] * factors[$0] }, .none)
+    case let affine as ScaleShift:
+      guard let x = node.operand(0),
+        let parameters = Self.vectors(node.operands.dropFirst(), graph, context),
+        parameters.count == 2
+      else { return nil }
+      self.init(node, x, parameters[0], parameters[1], affine.activation)
+    case is Add, is Subtract, is Multiply, is Divide:
+      guard let binary = operation as? any BinaryElementwise else { return nil }
+      self.init(binary, node, graph, context)
+    default: return nil
+    }
+  }
+
+  private init(
+    _ node: Node, _ x: ValueID, _ scale: [Double], _ shift: [Double], _ activation: Activation
+  ) {
+    self.node = node
+    self.x = x
+    self.scale = scale
+    self.shift = shift
+    self.activation = activation
+  }
+
+  /// A binary operator one of whose operands is a constant for each channel.
+  private init?(
+    _ binary: any BinaryElementwise, _ node: Node, _ graph: Graph, _ context: PassContext
+  ) {
+    guard let left = node.operand(0), let right = node.operand(1) else { return nil }
+    for (x, constant, isConstantLeft) in [(left, right, false), (right, left, true)] {
+      guard !context.isConstant(x, in: graph),
+        let k = Self.perChannel(constant, against: x, node, graph, context)
+      else { continue }
+      let ones = Array(repeating: 1.0, count: k.count)
+      let zeros = Array(repeating: 0.0, count: k.count)
+      switch (binary, isConstantLeft) {
+      case (is Add, _): self.init(node, x, ones, k, binary.activation)
+      case (is Multiply, _): self.init(node, x, k, zeros, binary.activation)
+      case (is Subtract, false): self.init(node, x, ones, k.map { -$0 }, binary.activation)
+      case (is Subtract, true): self.init(node, x, ones.map { -$0 }, k, binary.activation)
+      case (is Divide, false): self.init(node, x, k.map { 1 / $0 }, zeros, binary.activation)
+      default: return nil
+      }
+      return
+    }
+    return nil
+  }
+
+  private static func vectors(
+    _ operands: ArraySlice<ValueID?>, _ graph: Graph, _ context: PassContext
+  ) -> [[Double]]? {
+    var result: [[Double]] = []
+    for operand in operands {
+      guard let operand, context.isConstant(operand, in: graph),
+        let data = graph[operand].parameter?.data
+      else { return nil }
+      result.append(data.doubles())
+    }
+    return result
+  }
+
+  /// The elements of `constant`, one for each channel of `x`, if it broadcasts along axis 1 alone.
+  private static func perChannel(
+    _ constant: ValueID, against x: ValueID, _ node: Node, _ graph: Graph, _ context: PassContext
+  ) -> [Double]? {
+    let type = graph.type(of: x)
+    guard type.rank >= 2, let channels = type.shape[1].constant,
+      graph.type(of: node.results[0]).shape == type.shape,
+      context.isConstant(constant, in: graph), let data = graph[constant].parameter?.data,
+      data.shape.count <= type.rank
+    else { return nil }
+    let extents = Array(repeating: 1, count: type.rank - data.shape.count) + data.shape
+    for (axis, extent) in extents.enumerated() where extent != 1 {
+      guard axis == 1 else { return nil }
+    }
+    let elements = data.doubles()
+    if elements.count == 1 { return Array(repeating: elements[0], count: channels) }
+    return elements.count == channels ? elements : nil
+  }
+}

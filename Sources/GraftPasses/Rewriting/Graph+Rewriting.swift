@@ -1,0 +1,98 @@
+// The changes that passes make of a graph, with the bookkeeping that keeps the user's names right.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+extension Graph {
+  /// The nodes in execution order as identifiers, to walk over while the graph changes.
+  var nodeIDs: [NodeID] { nodes.map(\.id) }
+
+  /// The node's names for the log: the user's, or its operator where a pass made it.
+  func title(_ node: Node) -> String {
+    node.origins.isEmpty
+      ? node.opcode.rawValue : node.origins.map(\.quotedForDisplay).joined(separator: "+")
+  }
+
+  /// The node that makes `value` and its operator, if that is an `Operation`.
+  func producer<Operation: Operator>(
+    of value: ValueID?, as: Operation.Type
+  ) throws -> (node: Node, operation: Operation)? {
+    guard let value, let node = producer(of: value), node.opcode == Operation.opcode,
+      let operation = try Catalogue.operation(of: node) as? Operation
+    else { return nil }
+    return (node, operation)
+  }
+
+  /// The node's operator, if it is an `Operation`.
+  func operation<Operation: Operator>(_ node: Node, as: Operation.Type) throws -> Operation? {
+    guard node.opcode == Operation.opcode else { return nil }
+    return try Catalogue.operation(of: node) as? Operation
+  }
+
+  /// Puts a new node in the place of the single-result `node`, doing its work and that of `absorbed`
+  /// too: it takes over the name of its result, all readers, and all origins, first to last. The
+  /// absorbed nodes go once nothing reads them.
+  @discardableResult
+  mutating func replace(
+    _ node: Node, with operation: any Operator, _ operands: [ValueID?], absorbing absorbed: [Node] = []
+  ) throws -> ValueID {
+    let old = node.results[0]
+    let name = self[old].name
+    let results = try append(
+      operation, operands, names: [name], origins: origins(of: absorbed + [node]), before: node.id)
+    replaceUses(of: old, with: results[0])
+    remove(node.id)
+    removeUnread(absorbed)
+    return results[0]
+  }
+
+  /// Makes readers of the single-result `node` read `value`, which holds the same elements, and removes
+  /// the node. Its name moves to `value` where that has none.
+  mutating func bypass(_ node: Node, with value: ValueID) {
+    let old = node.results[0]
+    if self[value].name == nil { self[value].name = self[old].name }
+    replaceUses(of: old, with: value)
+    if let producer = producer(of: value) {
+      self[producer.id].origins = origins(of: [producer, node])
+    }
+    remove(node.id)
+  }
+
+  /// Removes those of `nodes` that nothing reads, readers before what they read.
+  mutating func removeUnread(_ nodes: [Node]) {
+    var pending = nodes
+    var isChanging = true
+    while isChanging {
+      isChanging = false
+      let uses = Uses(self)
+      for node in pending where contains(node.id) && node.results.allSatisfy({ uses.count($0) == 0 })
+      {
+        remove(node.id)
+        pending.removeAll { $0.id == node.id }
+        isChanging = true
+      }
+    }
+  }
+
+  /// The origins of several nodes, each once, in the order given.
+  func origins(of nodes: [Node]) -> [String] {
+    var seen = Set<String>()
+    return nodes.flatMap(\.origins).filter { seen.insert($0).inserted }
+  }
+
+  /// Adds a parameter that a pass computed in double precision, rounded to float32.
+  /// - Returns: nil where an element is not finite in float32: the caller then leaves things alone.
+  mutating func addDerived(
+    _ base: String, _ elements: [Double], shape: [Int], derivation: String
+  ) throws -> ValueID? {
+    let rounded = elements.map(Float.init)
+    guard rounded.allSatisfy(\.isFinite) else { return nil }
+    return addParameter(
+      unusedName(base), TensorType(.float32, TensorShape(shape)),
+      Parameter(derivation: derivation, data: try TensorData(rounded, shape: shape)))
+  }
+
+  /// The name of a parameter, for names and derivations made of it.
+  func name(_ value: ValueID) -> String { self[value].name ?? "%\(value.index)" }
+}

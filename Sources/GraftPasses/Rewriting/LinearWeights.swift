@@ -1,0 +1,111 @@
+// The weights and bias of a convolution or a gemm as float64 arrays, while passes fold scales into them.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// Weights with one stretch of elements for each output and each input channel.
+struct LinearWeights {
+  /// The parameters' names, for what is derived of them.
+  private let weightName: String
+  private let biasName: String
+  private let shape: [Int]
+  private var weights: [Double]
+  private var bias: [Double]
+  /// The output channel of a weight by its position.
+  private let output: (Int) -> Int
+  /// The input channel of a weight by its position, counted over all groups.
+  private let input: (Int) -> Int
+
+  /// - Returns: nil unless weights and bias are constants.
+  init?(convolution node: Node, in graph: Graph, _ context: PassContext) throws {
+    guard let operation = try graph.operation(node, as: Convolution.self),
+      let w = node.operand(1), context.isConstant(w, in: graph),
+      let data = graph[w].parameter?.data, data.shape.count == 4, data.elementCount > 0,
+      let bias = try Self.bias(node.operand(2), count: data.shape[0], graph, context)
+    else { return nil }
+    let taps = data.shape[2] * data.shape[3]
+    let groupChannels = data.shape[1]
+    let outputsPerGroup = max(1, data.shape[0] / operation.groups)
+    self.bias = bias
+    weightName = graph.name(w)
+    biasName = node.operand(2).map(graph.name) ?? "\(weightName).bias"
+    shape = data.shape
+    weights = data.doubles()
+    output = { $0 / (taps * groupChannels) }
+    input = { position in
+      let group = position / (taps * groupChannels) / outputsPerGroup
+      return group * groupChannels + position / taps % groupChannels
+    }
+  }
+
+  /// alpha and beta go into the weights and the bias.
+  /// - Returns: nil unless B and C are constants and C is the same in every row.
+  init?(gemm node: Node, _ operation: Gemm, in graph: Graph, _ context: PassContext) throws {
+    guard let b = node.operand(1), context.isConstant(b, in: graph),
+      let data = graph[b].parameter?.data, data.shape.count == 2, data.elementCount > 0
+    else { return nil }
+    let columns = data.shape[operation.transposesB ? 0 : 1]
+    let width = data.shape[1]
+    guard let bias = try Self.bias(node.operand(2), count: columns, graph, context) else {
+      return nil
+    }
+    self.bias = bias.map { $0 * operation.beta }
+    weightName = graph.name(b)
+    biasName = node.operand(2).map(graph.name) ?? "\(weightName).bias"
+    shape = data.shape
+    weights = data.doubles().map { $0 * operation.alpha }
+    let isTransposed = operation.transposesB
+    output = { isTransposed ? $0 / width : $0 % width }
+    input = { isTransposed ? $0 % width : $0 / width }
+  }
+
+  private static func bias(
+    _ value: ValueID?, count: Int, _ graph: Graph, _ context: PassContext
+  ) throws -> [Double]? {
+    guard let value else { return Array(repeating: 0, count: count) }
+    guard context.isConstant(value, in: graph), let data = graph[value].parameter?.data,
+      data.shape.dropLast().allSatisfy({ $0 == 1 })
+    else { return nil }
+    let elements = data.doubles()
+    if elements.count == count { return elements }
+    return elements.count == 1 ? Array(repeating: elements[0], count: count) : nil
+  }
+
+  /// The weights of x ↦ linear(x) · scale + shift, a number for each output.
+  func scaled(by scale: [Double], shift: [Double]) -> LinearWeights {
+    var result = self
+    for position in weights.indices { result.weights[position] *= scale[output(position)] }
+    for index in bias.indices { result.bias[index] = bias[index] * scale[index] + shift[index] }
+    return result
+  }
+
+  /// The weights of x ↦ linear(x · scale + shift), a number for each input channel.
+  func reading(_ scale: [Double], shift: [Double]) -> LinearWeights {
+    var result = self
+    for position in weights.indices {
+      result.bias[output(position)] += weights[position] * shift[input(position)]
+      result.weights[position] *= scale[input(position)]
+    }
+    return result
+  }
+
+  /// Adds both as parameters.
+  /// - Returns: nil where an element is not finite in float32.
+  func add(
+    to graph: inout Graph, _ derivation: String
+  ) throws -> (weights: ValueID, bias: ValueID)? {
+    let name = "\(weightName).folded"
+    guard
+      let weights = try graph.addDerived(name, weights, shape: shape, derivation: derivation)
+    else { return nil }
+    guard
+      let bias = try graph.addDerived(
+        "\(biasName).folded", bias, shape: [bias.count], derivation: derivation)
+    else {
+      graph.removeParameter(weights)
+      return nil
+    }
+    return (weights, bias)
+  }
+}

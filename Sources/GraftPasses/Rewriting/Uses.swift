@@ -1,0 +1,40 @@
+// Who reads what, as passes ask it while they match patterns.
+
+import GraftIR
+import GraftOps
+
+/// The readers of every value of a graph at one moment; it must be made again after a change.
+struct Uses {
+  private let readers: [ValueID: [NodeID]]
+  private let outputs: Set<ValueID>
+
+  init(_ graph: Graph) {
+    readers = graph.makeUses()
+    outputs = Set(graph.outputs.map(\.value))
+  }
+
+  /// The nodes that read `value`, once for every operand.
+  func readers(of value: ValueID) -> [NodeID] { readers[value] ?? [] }
+
+  func isOutput(_ value: ValueID) -> Bool { outputs.contains(value) }
+
+  /// The number of operands and outputs that read `value`.
+  func count(_ value: ValueID) -> Int {
+    readers(of: value).count + (outputs.contains(value) ? 1 : 0)
+  }
+
+  /// Whether one operand of one node reads `value`, and no output: then a pass may change what it is.
+  func isPrivate(_ value: ValueID) -> Bool { count(value) == 1 && !isOutput(value) }
+
+  /// Why `value` must stay as it is, in words; nil where it is private.
+  func obstacle(_ value: ValueID) -> String? {
+    if isOutput(value) { return "its result is an output of the network" }
+    return readers(of: value).count == 1 ? nil : "its result has other readers"
+  }
+
+  /// The one node that reads `value`, if it is private.
+  func soleReader(of value: ValueID, in graph: Graph) -> Node? {
+    guard isPrivate(value), let reader = readers(of: value).first else { return nil }
+    return graph[reader]
+  }
+}

@@ -1,0 +1,31 @@
+// Removes what nothing reads.
+
+import GraftIR
+
+/// Nodes whose results are neither read nor outputs go, and parameters that nothing reads. Inputs stay:
+/// they are the caller's contract.
+///
+/// ```
+/// %1 = relu(%0) : f32[N,8] from "used"
+/// %2 = tanh(%0) : f32[N,8] from "unused"
+/// output "y" = %1
+/// ```
+/// becomes
+/// ```
+/// %1 = relu(%0) : f32[N,8] from "used"
+/// output "y" = %1
+/// ```
+public struct RemoveDeadCode: Pass {
+  public static let name = "remove-dead-code"
+  public static let summary = "nodes and parameters that nothing reads"
+
+  public init() {}
+
+  public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
+    let removed = graph.removeDeadCode()
+    for node in removed.nodes { context.did("removed \(graph.title(node)), which nothing reads") }
+    if removed.parameters > 0 {
+      context.did("removed \(removed.parameters) parameters that nothing reads")
+    }
+  }
+}
