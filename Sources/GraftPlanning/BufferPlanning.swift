@@ -93,31 +93,35 @@ struct PlacementSearch {
   // MARK: Greedy
 
   mutating func tryGreedyOrders() {
-    let pressure = requests.indices.map { one in
-      greatestLiveBytes(
+    for key in greedyKeys() where !isOptimal {
+      let order = requests.indices.sorted {
+        (key[$0].0, key[$0].1, $0) < (key[$1].0, key[$1].1, $1)
+      }
+      consider(order, bestFit: true)
+      consider(order, bestFit: false)
+    }
+  }
+
+  /// For each greedy order the sort keys of the requests: large, long-lived, contested or early first.
+  private func greedyKeys() -> [[(Int, Int)]] {
+    let sizes = requests.map { -$0.byteCount }
+    let spans = requests.map { -$0.lifetime.count }
+    let areas = requests.map { -$0.byteCount * $0.lifetime.count }
+    let starts = requests.map(\.lifetime.lowerBound)
+    let ends = requests.map { -$0.lifetime.upperBound }
+    let crowds = conflicts.map { -$0.count }
+    let pressures = requests.indices.map { one in
+      -greatestLiveBytes(
         (conflicts[one] + [one]).map { other in
           BufferRequest(
             lifetime: requests[other].lifetime.clamped(to: requests[one].lifetime),
             byteCount: requests[other].byteCount)
         })
     }
-    let keys: [(Int) -> (Int, Int)] = [
-      { (-requests[$0].byteCount, -requests[$0].lifetime.count) },
-      { (-requests[$0].byteCount * requests[$0].lifetime.count, -requests[$0].byteCount) },
-      { (-requests[$0].lifetime.count, -requests[$0].byteCount) },
-      { (-pressure[$0], -requests[$0].byteCount) },
-      { (-pressure[$0], -requests[$0].lifetime.count) },
-      { (-conflicts[$0].count, -requests[$0].byteCount) },
-      { (requests[$0].lifetime.lowerBound, -requests[$0].byteCount) },
-      { (-requests[$0].lifetime.upperBound, -requests[$0].byteCount) },
-    ]
-    for key in keys where !isOptimal {
-      let order = requests.indices.sorted {
-        (key($0).0, key($0).1, $0) < (key($1).0, key($1).1, $1)
-      }
-      consider(order, bestFit: true)
-      consider(order, bestFit: false)
-    }
+    return [
+      (sizes, spans), (areas, sizes), (spans, sizes), (pressures, sizes), (pressures, spans),
+      (crowds, sizes), (starts, sizes), (ends, sizes),
+    ].map { Array(zip($0, $1)) }
   }
 
   /// Moves a buffer that reaches the top to the front of the order, or two buffers about, and keeps

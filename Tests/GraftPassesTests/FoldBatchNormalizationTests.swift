@@ -33,8 +33,8 @@ import Testing
       header
         + """
         %10 = convolution(%0, %1, %3) {strides=[2, 2], pads=[0, 0, 0, 0]} : f32[N,4,2,2] from "conv"
-        %11 = multiply(%6, %10) : f32[N,4,2,2] from "mul"
-        %12 = subtract(%6, %11) : f32[N,4,2,2] from "sub"
+        %11 = mul(%6, %10) : f32[N,4,2,2] from "mul"
+        %12 = sub(%6, %11) : f32[N,4,2,2] from "sub"
         output "y" = %12 }
         """)
   }
@@ -106,7 +106,7 @@ import Testing
         %1 "w" = parameter : f32[4,3,1,1]
         %2 "k" = parameter : f32[5]
         %10 = convolution(%0, %1) {strides=[1, 1], pads=[0, 0, 0, 0]} : f32[N,4,5,5] from "conv"
-        %11 = multiply(%10, %2) : f32[N,4,5,5] from "mul"
+        %11 = mul(%10, %2) : f32[N,4,5,5] from "mul"
         output "y" = %11
       }
       """)

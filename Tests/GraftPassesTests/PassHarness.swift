@@ -23,8 +23,9 @@ func checkPass(
   let manager = PassManager([PipelineEntry(pass, because: "this test is about it")], mode: mode)
   let report = try manager.run(&after)
   let log = report.notes.map { "// \($0)\n" }.joined()
+  let result = before.text == after.text ? "// unchanged\n" : after.text
   try expectGolden(
-    "\(before.text)\(log)\(after.text)", "\(golden).ir", sourceLocation: sourceLocation)
+    "\(before.text)\n\(log)\(result)", "\(golden).ir", sourceLocation: sourceLocation)
   #expect((before.text != after.text) == fires, sourceLocation: sourceLocation)
   try expectSameOutputs(before, after, sourceLocation: sourceLocation)
   var again = after
