@@ -20,7 +20,9 @@ def load(path: str, split: str) -> tuple[np.ndarray, np.ndarray, list[str], list
     Classes stand in code-point order, which is how Graft numbers the folders of a data set.
     """
     with zipfile.ZipFile(path) as archive:
-        names = sorted(n for n in archive.namelist() if n.startswith(split + "/") and n.endswith(".jpg"))
+        names = sorted(
+            n for n in archive.namelist() if n.startswith(split + "/") and n.endswith(".jpg")
+        )
         if not names:
             raise SystemExit(f"{path}: holds no {split}/CLASS/*.jpg")
         classes = sorted({n.split("/")[1] for n in names})

@@ -6,9 +6,8 @@ Import only: it has no command line.
 import pathlib
 
 import numpy as np
-from PIL import Image
-
 from lib import cifar
+from PIL import Image
 
 PHOTOS = pathlib.Path(__file__).parent / "../../models/photos"
 
@@ -38,6 +37,6 @@ def spread(outputs: np.ndarray) -> float:
 
 
 def as_caffe(pictures: np.ndarray) -> np.ndarray:
-    """The same pictures as Caffe's networks take them: BGR, 0..255 less the mean of each channel."""
+    """The same pictures as Caffe's networks take them: BGR, 0..255 less each channel's mean."""
     raw = (pictures * cifar.STD[:, None, None] + cifar.MEAN[:, None, None]) * 255
     return raw[:, ::-1].copy() - np.array([104, 117, 123], np.float32)[:, None, None]

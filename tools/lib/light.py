@@ -10,9 +10,8 @@ import shutil
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
-
 from lib import inputs, ort
+from onnx import helper, numpy_helper
 
 _FOLDER = pathlib.Path(onnx.__file__).parent / "backend/test/data/light"
 
@@ -36,13 +35,17 @@ def fill(name: str, path: pathlib.Path) -> None:
         shape, name = shapes[node.input[0]], node.output[0]
         value = _weight(*role.get(name, ("", 0)), shape, random)
         graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
-        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape.tolist()))
+        graph.input.append(
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape.tolist())
+        )
     del graph.node[:]
     graph.node.extend(kept)
     _set_logits(model, path)
 
 
-def _weight(operator: str, index: int, shape: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+def _weight(
+    operator: str, index: int, shape: np.ndarray, random: np.random.RandomState
+) -> np.ndarray:
     if operator == "BatchNormalization":  # scale, bias, mean, variance
         if index in (1, 4):
             # A quarter's scale keeps sixteen residual blocks in a row from growing without bound.

@@ -1,4 +1,4 @@
-"""The networks that tools/verify-networks checks, and how each file and its expected numbers are made.
+"""The networks of tools/verify-networks, and how each file and its expected numbers are made.
 
 A case is a stem such as `resnet18-opset17`; in the work folder it becomes STEM.onnx, and for each
 batch STEM.b1.input.npy, STEM.b1.expected.npy, STEM.b3.… , expected being onnxruntime's output.
@@ -9,13 +9,27 @@ import pathlib
 import shutil
 
 import numpy as np
-
 from lib import inputs, light, ort
 
-TORCHVISION = ["resnet18", "resnet34", "resnet50", "resnet101", "vgg11", "vgg16", "vgg16_bn", "alexnet",
-               "mobilenet_v2", "shufflenet_v2_x1_0", "squeezenet1_1", "googlenet", "inception_v3",
-               "densenet121"]  # fmt: skip
+TORCHVISION = [
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "vgg11",
+    "vgg16",
+    "vgg16_bn",
+    "alexnet",
+    "mobilenet_v2",
+    "shufflenet_v2_x1_0",
+    "squeezenet1_1",
+    "googlenet",
+    "inception_v3",
+    "densenet121",
+]
 LIGHT = ["light_resnet50", "light_vgg19", "light_bvlc_alexnet"]
+# As they are, every picture gets the same output; filled with weights, a wrong kernel shows.
+ALL = TORCHVISION + ["open_nsfw"] + LIGHT + [f"{name}-filled" for name in LIGHT]
 # opset17: TorchScript exporter. opset18: dynamo exporter, constants folded; -none: as traced, with
 # all of its shape arithmetic; -all: PyTorch's default, BatchNorms folded.
 VARIANTS = ["opset17", "opset18", "opset18-none", "opset18-all"]
@@ -23,8 +37,11 @@ VARIANTS = ["opset17", "opset18", "opset18-none", "opset18-all"]
 
 def stems(names: list[str], variants: list[str]) -> list[str]:
     """The cases of the named networks: torchvision's in each variant, the others once."""
-    return [stem for name in names
-            for stem in ([f"{name}-{v}" for v in variants] if name in TORCHVISION else [name])]  # fmt: skip
+    return [
+        stem
+        for name in names
+        for stem in ([f"{name}-{v}" for v in variants] if name in TORCHVISION else [name])
+    ]
 
 
 def prepare(stem: str, folder: pathlib.Path) -> None:
@@ -53,7 +70,6 @@ def _make(stem: str, path: pathlib.Path) -> None:
         (light.fill if variant == "filled" else light.copy)(name, path)
     else:
         import torch
-
         from lib import onnx_export, zoo
 
         opset, _, simplify = variant.removeprefix("opset").partition("-")

@@ -8,9 +8,15 @@ from onnxscript import optimizer
 from torch import nn
 
 
-def export(network: nn.Module, example: torch.Tensor, path: str, opset: int,
-           simplify: str = "constants",
-           input_name: str = "input", output_name: str = "output") -> None:  # fmt: skip
+def export(
+    network: nn.Module,
+    example: torch.Tensor,
+    path: str,
+    opset: int,
+    simplify: str = "constants",
+    input_name: str = "input",
+    output_name: str = "output",
+) -> None:
     """Writes `network` (evaluation mode) for inputs shaped like `example` except in the batch.
 
     Opsets up to 17 go through the TorchScript exporter; PRESERVE stops it folding each BatchNorm
@@ -21,17 +27,29 @@ def export(network: nn.Module, example: torch.Tensor, path: str, opset: int,
     network.eval()
     if opset <= 17:
         torch.onnx.export(
-            network, (example,), path, dynamo=False, opset_version=opset,
-            training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False,
-            input_names=[input_name], output_names=[output_name],
+            network,
+            (example,),
+            path,
+            dynamo=False,
+            opset_version=opset,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=False,
+            input_names=[input_name],
+            output_names=[output_name],
             dynamic_axes={input_name: {0: "N"}, output_name: {0: "N"}},
-        )  # fmt: skip
+        )
         return
     program = torch.onnx.export(
-        network, (example,), dynamo=True, opset_version=opset, verbose=False,
-        optimize=simplify == "all", input_names=[input_name], output_names=[output_name],
+        network,
+        (example,),
+        dynamo=True,
+        opset_version=opset,
+        verbose=False,
+        optimize=simplify == "all",
+        input_names=[input_name],
+        output_names=[output_name],
         dynamic_shapes=({0: torch.export.Dim("N")},),
-    )  # fmt: skip
+    )
     if simplify == "constants":
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)

@@ -1,12 +1,14 @@
-"""What training ResNet-20 needs beside its loop: augmentation and scoring on uint8 tensors.
+"""What training ResNet-20 needs beside its loop: pictures as uint8 tensors, augmentation, scoring,
+checkpoints.
 
 Import only: it has no command line.
 """
 
-import torch
-from torch import nn
+import os
 
+import torch
 from lib import cifar
+from torch import nn
 
 BATCH = 128
 PADDING = 4
@@ -39,6 +41,29 @@ def accuracy(network: nn.Module, pictures: torch.Tensor, labels: torch.Tensor) -
     network.eval()
     right = 0
     with torch.inference_mode():
-        for part, expected in zip(pictures.split(500), labels.split(500)):
+        for part, expected in zip(pictures.split(500), labels.split(500), strict=True):
             right += (network(normalise(part)).argmax(1) == expected).sum().item()
     return right / len(labels)
+
+
+def load(archive: str, split: str) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Pictures (N, 3, 32, 32) uint8, labels (N,), class names of one split of the archive."""
+    pictures, labels, classes, _ = cifar.load(archive, split)
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(labels), classes
+
+
+def save(path: str, epoch: int, **parts) -> None:
+    """Writes a checkpoint whole or not at all: everything that goes on after `epoch`."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    torch.save({**state, "epoch": epoch}, path + ".new")
+    os.replace(path + ".new", path)
+
+
+def resume(path: str, **parts) -> int:
+    """Puts a checkpoint into the parts; returns how many epochs are behind it, 0 without one."""
+    if not os.path.exists(path):
+        return 0
+    state = torch.load(path, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return state["epoch"]

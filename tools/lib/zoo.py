@@ -10,10 +10,9 @@ _operators = torch.library.Library("torchvision", "DEF")
 _operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 _operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
+from lib import inputs  # noqa: E402
 from torch import nn  # noqa: E402
 from torchvision import models  # noqa: E402
-
-from lib import inputs  # noqa: E402
 
 # Networks whose constructor takes arguments of its own: the auxiliary classifiers serve training
 # alone, and torchvision's pretrained weights expect its input transform.
@@ -30,15 +29,17 @@ def size(name: str) -> int:
 
 
 def create(name: str) -> nn.Module:
-    """A classifier by torchvision's name, in evaluation mode, with torchvision's initial weights."""
+    """A classifier by torchvision's name in evaluation mode, with torchvision's initial weights."""
     if name not in models.list_models(module=models):
-        raise SystemExit(f"no classifier {name} in torchvision; it has: "
-                         + " ".join(models.list_models(module=models)))  # fmt: skip
+        raise SystemExit(
+            f"no classifier {name} in torchvision; it has: "
+            + " ".join(models.list_models(module=models))
+        )
     return models.get_model(name, weights=None, **ARGUMENTS.get(name, {})).eval()
 
 
 def load(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Puts a saved state dictionary into `network`; entries of auxiliary classifiers are left out."""
+    """Puts a saved state dictionary into `network`, without its auxiliary classifiers."""
     auxiliary = ("aux1.", "aux2.", "AuxLogits.")
     network.load_state_dict({k: v for k, v in state.items() if not k.startswith(auxiliary)})
 
@@ -87,5 +88,7 @@ def seed_checked(name: str, number: int = 1) -> tuple[nn.Module, float]:
         outputs = network(torch.from_numpy(inputs.unlike(size(name), number))).numpy()
     share = inputs.spread(outputs) / float(abs(outputs).max())
     if share < 0.25:
-        raise SystemExit(f"{name}: unlike pictures get outputs only {share:.2f} apart; try another seed")
+        raise SystemExit(
+            f"{name}: unlike pictures get outputs only {share:.2f} apart; try another seed"
+        )
     return network, share
