@@ -52,8 +52,8 @@ let package = Package(
     room("GraftPasses", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
     room("GraftPlanning", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
     .target(
-      name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics"],
-      swiftSettings: strict),
+      name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
+      resources: [.embedInCode("Templates")], swiftSettings: strict),
     room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
     room("GraftData", ["GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem"]),
 
@@ -61,7 +61,7 @@ let package = Package(
     room("GraftIR", ["GraftDiagnostics", collections]),
     room("GraftDiagnostics"),
 
-    .target(name: "CGraftABI"),
+    .target(name: "CGraftABI", exclude: ["runtime"]),
     .target(name: "CFileSystem"),
     .target(
       name: "COnnxProto", dependencies: ["CProtobufC"]),
@@ -88,7 +88,7 @@ let package = Package(
     tests("GraftONNX"),
     tests("GraftPasses", exclude: ["Golden"]),
     tests("GraftPlanning"),
-    tests("GraftCodegen"),
+    tests("GraftCodegen", ["GraftRuntime"]),
     tests("GraftRuntime"),
     .testTarget(
       name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],

@@ -1,0 +1,158 @@
+/* Memory of a session: anonymous mappings on huge pages, and the packed weights, read into one in
+ * chunks (measured up to a fifth faster than using the mapped file) or mapped when asked for.
+ */
+#define _GNU_SOURCE
+#include "graft_runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { HUGE_PAGE = 2 << 20, CHUNK = 4 << 20 };
+
+static const char packed_magic[8] = {'G', 'R', 'A', 'F', 'T', 'P', 'K', '\n'};
+
+bool graft_allocate(graft_memory *memory, uint64_t bytes) {
+  memset(memory, 0, sizeof *memory);
+  if (bytes == 0) return true;
+  if (bytes > SIZE_MAX / 2) return false;
+  const size_t slack = bytes >= HUGE_PAGE ? HUGE_PAGE : 0;
+  void *mapping = mmap(NULL, (size_t)bytes + slack, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) return false;
+  memory->mapping = mapping;
+  memory->mapping_bytes = (size_t)bytes + slack;
+  memory->bytes = (size_t)bytes;
+  const uintptr_t start = (uintptr_t)mapping;
+  const uintptr_t skipped = slack ? (HUGE_PAGE - start % HUGE_PAGE) % HUGE_PAGE : 0;
+  memory->data = (unsigned char *)mapping + skipped;
+#ifdef MADV_HUGEPAGE
+  if (slack) (void)madvise(memory->data, memory->bytes, MADV_HUGEPAGE);
+#endif
+  return true;
+}
+
+void graft_release(graft_memory *memory) {
+  if (memory->mapping) munmap(memory->mapping, memory->mapping_bytes);
+  memset(memory, 0, sizeof *memory);
+}
+
+static graft_status check_header(
+    const unsigned char *header, uint64_t bytes, char *message, size_t message_bytes) {
+  const graft_description *description = graft_program_of_model.description;
+  if (bytes != description->packed_bytes) {
+    return graft_fail(GRAFT_BAD_WEIGHTS, message, message_bytes,
+                      "packed weights have %llu bytes, expected %llu", (unsigned long long)bytes,
+                      (unsigned long long)description->packed_bytes);
+  }
+  if (memcmp(header, packed_magic, sizeof packed_magic) != 0) {
+    return graft_fail(GRAFT_BAD_WEIGHTS, message, message_bytes,
+                      "packed weights do not begin with their magic number");
+  }
+  uint32_t version;
+  memcpy(&version, header + 8, sizeof version);
+  if (version != GRAFT_PACKED_VERSION) {
+    return graft_fail(GRAFT_BAD_WEIGHTS, message, message_bytes,
+                      "packed weights have version %u, expected %u", version,
+                      GRAFT_PACKED_VERSION);
+  }
+  if (memcmp(header + 16, description->build_id, sizeof description->build_id) != 0) {
+    return graft_fail(GRAFT_BAD_WEIGHTS, message, message_bytes,
+                      "packed weights belong to another build of the model");
+  }
+  return GRAFT_OK;
+}
+
+/* Reads exactly `bytes`; false with errno set, or errno 0 where the file ends early. */
+static bool read_fully(int file, unsigned char *to, size_t bytes) {
+  while (bytes > 0) {
+    const ssize_t count = read(file, to, bytes < CHUNK ? bytes : CHUNK);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      if (count == 0) errno = 0;
+      return false;
+    }
+    to += count;
+    bytes -= (size_t)count;
+  }
+  return true;
+}
+
+static graft_status load_from_file(
+    graft_memory *weights, int file, bool mapped, const char *path, char *message,
+    size_t message_bytes) {
+  struct stat status;
+  unsigned char header[GRAFT_PACKED_HEADER];
+  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+    return graft_fail(GRAFT_IO_ERROR, message, message_bytes, "%s is not a regular file", path);
+  }
+  if (status.st_size < (off_t)sizeof header || !read_fully(file, header, sizeof header)) {
+    return graft_fail(GRAFT_BAD_WEIGHTS, message, message_bytes,
+                      "%s is shorter than its header of %u bytes", path, GRAFT_PACKED_HEADER);
+  }
+  const graft_status checked =
+      check_header(header, (uint64_t)status.st_size, message, message_bytes);
+  if (checked != GRAFT_OK) return checked;
+  if (mapped) {
+    void *mapping = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, file, 0);
+    if (mapping == MAP_FAILED) {
+      return graft_fail(GRAFT_IO_ERROR, message, message_bytes, "cannot map %s: %s", path,
+                        strerror(errno));
+    }
+    weights->mapping = mapping;
+    weights->mapping_bytes = (size_t)status.st_size;
+    weights->data = (unsigned char *)mapping + GRAFT_PACKED_HEADER;
+    weights->bytes = (size_t)status.st_size - GRAFT_PACKED_HEADER;
+    return GRAFT_OK;
+  }
+  if (!graft_allocate(weights, (uint64_t)status.st_size - GRAFT_PACKED_HEADER)) {
+    return graft_fail(GRAFT_OUT_OF_MEMORY, message, message_bytes,
+                      "no memory for %lld bytes of weights", (long long)status.st_size);
+  }
+  if (!read_fully(file, weights->data, weights->bytes)) {
+    const int reason = errno;
+    graft_release(weights);
+    return graft_fail(GRAFT_IO_ERROR, message, message_bytes, "cannot read %s: %s", path,
+                      reason ? strerror(reason) : "the file ends early");
+  }
+  return GRAFT_OK;
+}
+
+graft_status graft_load_weights(
+    graft_memory *weights, const graft_options *options, char *message, size_t message_bytes) {
+  memset(weights, 0, sizeof *weights);
+  if (!options->bundle_path) {
+    if (!options->packed || options->packed_bytes < GRAFT_PACKED_HEADER ||
+        (uintptr_t)options->packed % 64 != 0) {
+      return graft_fail(GRAFT_INVALID_ARGUMENT, message, message_bytes,
+                        "give the bundle's path, or packed weights in memory aligned to 64 bytes");
+    }
+    /* Never written through: the frame sees the weights as const. */
+    weights->data = (unsigned char *)(uintptr_t)options->packed + GRAFT_PACKED_HEADER;
+    weights->bytes = (size_t)options->packed_bytes - GRAFT_PACKED_HEADER;
+    return check_header(options->packed, options->packed_bytes, message, message_bytes);
+  }
+  static const char file_name[] = "/packed.bin";
+  const size_t length = strlen(options->bundle_path);
+  char *path = malloc(length + sizeof file_name);
+  if (!path) return graft_fail(GRAFT_OUT_OF_MEMORY, message, message_bytes, "no memory");
+  memcpy(path, options->bundle_path, length);
+  memcpy(path + length, file_name, sizeof file_name);
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  graft_status status;
+  if (file < 0) {
+    status = graft_fail(GRAFT_IO_ERROR, message, message_bytes, "cannot open %s: %s", path,
+                        strerror(errno));
+  } else {
+    status = load_from_file(weights, file, (options->flags & GRAFT_MAP_WEIGHTS) != 0, path,
+                            message, message_bytes);
+    close(file);
+  }
+  free(path);
+  return status;
+}

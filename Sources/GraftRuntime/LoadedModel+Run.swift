@@ -1,0 +1,206 @@
+// A session of a loaded library: weights in memory, an arena, threads; and running it.
+
+import CGraftABI
+import GraftDiagnostics
+import GraftIR
+
+/// A network that is ready to run. One caller at a time: a second one meanwhile gets an error.
+public final class LoadedModel: @unchecked Sendable {
+  // The C session guards itself against two callers; everything else is immutable.
+  public let library: ModelLibrary
+  private let session: OpaquePointer
+  public let threads: Int
+
+  public var description: LibraryDescription { library.description }
+
+  /// Reads the packed weights of the bundle in folder `bundle` and makes room for `largestBatch`.
+  /// - Parameter mapsWeights: use packed.bin mapped from its file, shared between processes.
+  /// - Throws: ``GraftError`` of kind `machine` where the CPU lacks features or memory is short, of
+  ///   kind `invalidBundle` where packed.bin does not belong to the library, of kind `inputOutput`
+  ///   where it cannot be read.
+  public init(
+    library: ModelLibrary, bundle: String, largestBatch: Int = 1, threads: Int = 1,
+    mapsWeights: Bool = false
+  ) throws {
+    guard largestBatch > 0, (1...4096).contains(threads) else {
+      throw GraftError(
+        .invalidArgument,
+        "a batch of \(largestBatch) on \(threads) threads: expected a batch of at least 1 and "
+          + "1 to 4096 threads")
+    }
+    var options = graft_options()
+    options.struct_bytes = UInt32(MemoryLayout<graft_options>.size)
+    options.flags = mapsWeights ? UInt32(GRAFT_MAP_WEIGHTS) : 0
+    options.largest_batch = UInt64(largestBatch)
+    options.threads = UInt32(threads)
+    var session: OpaquePointer?
+    let create = library.api.create
+    try bundle.withCString { path in
+      options.bundle_path = path
+      try withMessage { create?(&options, &session, $0, $1) ?? GRAFT_INVALID_ARGUMENT }
+    }
+    guard let session else {
+      throw GraftError(.invalidBundle, "the library made no session")
+    }
+    self.library = library
+    self.session = session
+    self.threads = threads
+  }
+
+  deinit { library.api.destroy?(session) }
+
+  /// Makes room for a larger batch.
+  public func reserve(batch: Int) throws {
+    guard batch > 0 else {
+      throw GraftError(.invalidArgument, "a batch of \(batch), expected at least 1")
+    }
+    try withMessage { library.api.reserve?(session, UInt64(batch), $0, $1) ?? GRAFT_OK }
+  }
+
+  /// A value to copy out while the network runs.
+  public struct Tap {
+    /// The index into ``LibraryDescription/values``.
+    public var value: Int
+    /// Exactly the bytes of the value at the batch of the call.
+    public var buffer: UnsafeMutableRawBufferPointer
+
+    public init(value: Int, buffer: UnsafeMutableRawBufferPointer) {
+      self.value = value
+      self.buffer = buffer
+    }
+  }
+
+  /// Runs steps of the network on the caller's buffers, in plain row-major order.
+  ///
+  /// - Parameters:
+  ///   - inputs: one buffer for each input, of exactly its bytes at `batch`.
+  ///   - outputs: one buffer for each output.
+  ///   - steps: which steps to run, all by default. A range that stops early leaves outputs that are
+  ///     made later as they are; one that starts later goes on from the call before.
+  /// - Throws: ``GraftError`` where a buffer has another size, or another caller is at work.
+  public func run(
+    batch: Int, inputs: [UnsafeRawBufferPointer], outputs: [UnsafeMutableRawBufferPointer],
+    taps: [Tap] = [], steps: Range<Int>? = nil
+  ) throws {
+    let stepCount = description.stepNames.count
+    let steps = steps ?? 0..<stepCount
+    guard batch > 0, steps.lowerBound >= 0, steps.upperBound <= stepCount,
+      inputs.count == description.inputs.count, outputs.count == description.outputs.count,
+      taps.allSatisfy({ description.values.indices.contains($0.value) })
+    else {
+      throw GraftError(
+        .invalidArgument,
+        "a batch of \(batch) with \(inputs.count) inputs, \(outputs.count) outputs and steps "
+          + "\(steps); expected \(description.inputs.count) inputs, \(description.outputs.count) "
+          + "outputs and steps within 0..<\(stepCount)")
+    }
+    let inputPointers = inputs.map { $0.baseAddress }
+    let outputPointers = outputs.map { $0.baseAddress }
+    let inputBytes = inputs.map { UInt64($0.count) }
+    let outputBytes = outputs.map { UInt64($0.count) }
+    let rawTaps = taps.map { tap in
+      graft_tap(
+        value: UInt32(tap.value), reserved: 0, data: tap.buffer.baseAddress,
+        bytes: UInt64(tap.buffer.count))
+    }
+    try inputPointers.withUnsafeBufferPointer { inputPointers in
+      try outputPointers.withUnsafeBufferPointer { outputPointers in
+        try inputBytes.withUnsafeBufferPointer { inputBytes in
+          try outputBytes.withUnsafeBufferPointer { outputBytes in
+            try rawTaps.withUnsafeBufferPointer { rawTaps in
+              var call = graft_call()
+              call.struct_bytes = UInt32(MemoryLayout<graft_call>.size)
+              call.first_step = UInt32(steps.lowerBound)
+              call.end_step = UInt32(steps.upperBound)
+              call.tap_count = UInt32(rawTaps.count)
+              call.batch = UInt64(batch)
+              call.inputs = inputPointers.baseAddress
+              call.input_bytes = inputBytes.baseAddress
+              call.outputs = outputPointers.baseAddress
+              call.output_bytes = outputBytes.baseAddress
+              call.taps = rawTaps.baseAddress
+              try withMessage {
+                library.api.run?(session, &call, $0, $1) ?? GRAFT_INVALID_ARGUMENT
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// Runs the whole network on float32 arrays.
+  /// - Parameter inputs: one array for each input, row-major in its shape at `batch`.
+  /// - Returns: one array for each output.
+  public func run(batch: Int, inputs: [[Float]]) throws -> [[Float]] {
+    var outputs = try description.outputs.map { output in
+      guard output.type.dtype == .float32 else {
+        throw GraftError(.unsupported, "output \(output.name.quotedForDisplay) is not float32")
+      }
+      return [Float](
+        repeating: 0, count: try output.type.shape.extents(batch: batch).reduce(1, *))
+    }
+    try withBuffers(inputs) { inputs in
+      try withMutableBuffers(&outputs) { outputs in
+        try run(batch: batch, inputs: inputs, outputs: outputs)
+      }
+    }
+    return outputs
+  }
+
+  /// Nanoseconds of each step of the last call, on the caller's thread. The first call switches the
+  /// clock on and returns nothing.
+  public func stepTimes() -> [UInt64] {
+    var times = [UInt64](repeating: 0, count: description.stepNames.count)
+    let count = times.withUnsafeMutableBufferPointer { buffer in
+      library.api.step_times?(session, buffer.baseAddress, UInt32(buffer.count)) ?? 0
+    }
+    return Array(times.prefix(Int(count)))
+  }
+}
+
+private func withBuffers(
+  _ arrays: [[Float]], _ collected: [UnsafeRawBufferPointer] = [],
+  _ body: ([UnsafeRawBufferPointer]) throws -> Void
+) throws {
+  guard collected.count < arrays.count else { return try body(collected) }
+  try arrays[collected.count].withUnsafeBytes {
+    try withBuffers(arrays, collected + [$0], body)
+  }
+}
+
+private func withMutableBuffers(
+  _ arrays: inout [[Float]], _ collected: [UnsafeMutableRawBufferPointer] = [],
+  _ body: ([UnsafeMutableRawBufferPointer]) throws -> Void
+) throws {
+  guard let first = arrays.first else { return try body(collected) }
+  var head = first
+  var rest = Array(arrays.dropFirst())
+  try head.withUnsafeMutableBytes {
+    try withMutableBuffers(&rest, collected + [$0], body)
+  }
+  arrays = [head] + rest
+}
+
+/// Calls `body` with room for a message, and throws what its status means.
+private func withMessage(
+  _ body: (UnsafeMutablePointer<CChar>?, Int) -> graft_status
+) throws {
+  var message = [CChar](repeating: 0, count: 512)
+  let status = message.withUnsafeMutableBufferPointer { body($0.baseAddress, $0.count) }
+  guard status != GRAFT_OK else { return }
+  let length = message.firstIndex(of: 0) ?? message.count
+  let text = String(
+    decoding: message.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  let kind: GraftError.Kind =
+    switch status {
+    case GRAFT_UNSUPPORTED_CPU, GRAFT_OUT_OF_MEMORY, GRAFT_THREAD_ERROR: .machine
+    case GRAFT_IO_ERROR: .inputOutput
+    case GRAFT_BAD_WEIGHTS: .invalidBundle
+    default: .invalidArgument
+    }
+  throw GraftError(
+    kind, text,
+    advice: status == GRAFT_UNSUPPORTED_CPU
+      ? "Compile the model again on this machine, or with --target generic." : nil)
+}

@@ -1,0 +1,151 @@
+// A bundle's libmodel.so, loaded: the Swift face of the C table in graft.h. It checks no digests and knows
+// no manifest; that is the work of Graft. Errors of the library become GraftErrors.
+
+import CGraftABI
+import Foundation
+import GraftDiagnostics
+import GraftIR
+
+/// One input, output or inner value as the library describes it.
+public struct TensorDescription: Hashable, Sendable {
+  public var name: String
+  public var type: TensorType
+}
+
+/// What a loaded library says of itself.
+public struct LibraryDescription: Hashable, Sendable {
+  public var inputs: [TensorDescription]
+  public var outputs: [TensorDescription]
+  /// What taps may name, by index.
+  public var values: [TensorDescription]
+  public var stepNames: [String]
+  /// For each of ``values``, the step after which it can be read.
+  public var availableAfterStep: [Int]
+  public var target: String
+  public var requiredFeatures: String
+  public var compiler: String
+  public var buildID: [UInt8]
+  public var packedBytes: Int
+  public var arenaBytesPerImage: Int
+  public var arenaBytesFixed: Int
+  public var hasFreeBatch: Bool
+}
+
+/// The library of a bundle. Loading it runs none of its code but the function that returns its table.
+public final class ModelLibrary: @unchecked Sendable {
+  // Immutable once made; the table and what it points to live as long as the library is loaded.
+  private let handle: UnsafeMutableRawPointer
+  let api: graft_model_api
+  public let path: String
+  public let description: LibraryDescription
+
+  /// Loads the library at `path`, an absolute path or one relative to the working directory.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` where it cannot be loaded, is none of Graft's,
+  ///   or has another version.
+  public init(path: String) throws {
+    let full = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    guard let handle = dlopen(full, RTLD_NOW | RTLD_LOCAL) else {
+      let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
+      throw GraftError(
+        .invalidBundle, "\(path.quotedForDisplay) cannot be loaded: \(reason)",
+        advice: "Compile the model again for this machine.")
+    }
+    do {
+      guard let symbol = dlsym(handle, "graft_model") else {
+        throw GraftError(
+          .invalidBundle, "\(path.quotedForDisplay) does not export graft_model")
+      }
+      let function = unsafeBitCast(
+        symbol, to: (@convention(c) () -> UnsafePointer<graft_model_api>?).self)
+      guard let table = function(), table.pointee.abi_version == GRAFT_ABI_VERSION,
+        table.pointee.table_bytes >= MemoryLayout<graft_model_api>.size
+      else {
+        throw GraftError(
+          .invalidBundle,
+          "\(path.quotedForDisplay) has another version of the interface than \(GRAFT_ABI_VERSION)",
+          advice: "Compile the model again with this version of Graft.")
+      }
+      api = table.pointee
+      guard let description = api.describe() else {
+        throw GraftError(.invalidBundle, "\(path.quotedForDisplay) does not describe itself")
+      }
+      self.description = try LibraryDescription(description.pointee)
+    } catch {
+      dlclose(handle)
+      throw error
+    }
+    self.handle = handle
+    self.path = path
+  }
+
+  deinit { dlclose(handle) }
+
+  /// Bytes that a session keeps beside its weights; nil where they cannot be counted.
+  public func arenaBytes(batch: Int, threads: Int) -> Int? {
+    guard batch > 0, threads > 0, threads <= Int(UInt32.max) else { return nil }
+    let bytes = api.arena_bytes(UInt64(batch), UInt32(threads))
+    return bytes == 0 && description.arenaBytesPerImage > 0 ? nil : Int(exactly: bytes)
+  }
+}
+
+extension LibraryDescription {
+  init(_ raw: graft_description) throws {
+    inputs = try Self.tensors(raw.inputs, raw.input_count)
+    outputs = try Self.tensors(raw.outputs, raw.output_count)
+    values = try Self.tensors(raw.values, raw.value_count)
+    availableAfterStep = (0..<Int(raw.value_count)).map { index in
+      raw.values.map { Int($0[index].available_after_step) } ?? 0
+    }
+    stepNames = (0..<Int(raw.step_count)).map { index in
+      raw.step_names?[index].map { String(cString: $0) } ?? ""
+    }
+    target = raw.target.map { String(cString: $0) } ?? ""
+    requiredFeatures = raw.required_features.map { String(cString: $0) } ?? ""
+    compiler = raw.compiler.map { String(cString: $0) } ?? ""
+    buildID = withUnsafeBytes(of: raw.build_id) { Array($0) }
+    packedBytes = Int(clamping: raw.packed_bytes)
+    arenaBytesPerImage = Int(clamping: raw.arena_bytes_per_image)
+    arenaBytesFixed = Int(clamping: raw.arena_bytes_fixed)
+    hasFreeBatch = raw.has_batch != 0
+  }
+
+  private static func tensors(
+    _ pointer: UnsafePointer<graft_tensor>?, _ count: UInt32
+  ) throws -> [TensorDescription] {
+    guard count > 0 else { return [] }
+    guard let pointer else {
+      throw GraftError(.invalidBundle, "the library's tables are missing")
+    }
+    return try UnsafeBufferPointer(start: pointer, count: Int(count)).map { raw in
+      let extents = withUnsafeBytes(of: raw.extents) {
+        Array($0.bindMemory(to: graft_extent.self).prefix(Int(min(raw.rank, 8))))
+      }
+      return TensorDescription(
+        name: raw.name.map { String(cString: $0) } ?? "",
+        type: TensorType(
+          try DataType(raw.dtype),
+          TensorShape(
+            extents.map {
+              $0.scale == 0 ? Dimension(Int($0.base)) : .batch(times: Int($0.scale))
+            })))
+    }
+  }
+}
+
+extension DataType {
+  init(_ raw: graft_dtype) throws {
+    switch raw {
+    case GRAFT_FLOAT32: self = .float32
+    case GRAFT_FLOAT16: self = .float16
+    case GRAFT_BFLOAT16: self = .bfloat16
+    case GRAFT_FLOAT64: self = .float64
+    case GRAFT_INT8: self = .int8
+    case GRAFT_UINT8: self = .uint8
+    case GRAFT_INT32: self = .int32
+    case GRAFT_INT64: self = .int64
+    case GRAFT_BOOL: self = .bool
+    default:
+      throw GraftError(.invalidBundle, "the library knows an element type \(raw.rawValue)")
+    }
+  }
+}
