@@ -1,0 +1,173 @@
+// How a convolution is computed: algorithm, register tile, blocking, how it is split over threads. A
+// pure function of shape and target; rendering and packing only follow it.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// All extents of one convolution. The batch is not among them: every image is done alike.
+struct ConvolutionShape: Hashable {
+  var channels: Int
+  var height: Int
+  var width: Int
+  var outputs: Int
+  var resultHeight: Int
+  var resultWidth: Int
+  var window: Window
+  var groups: Int
+
+  var resultPixels: Int { resultHeight * resultWidth }
+  var channelsPerGroup: Int { channels / groups }
+  var outputsPerGroup: Int { outputs / groups }
+  var isDepthwise: Bool { groups == channels && outputs == channels && groups > 1 }
+}
+
+/// Direct convolution: a register tile of output blocks × pixels, reduced over chunks of input blocks.
+struct DirectSchedule: Hashable {
+  /// Channels of an input block: the target's lanes, or 1 for a planar input.
+  var inputBlock: Int
+  /// Input blocks that each output needs: all of them, or the widest window of a grouped one.
+  var inputBlocks: Int
+  /// First input block of each group of output blocks, for a grouped convolution.
+  var firstBlocks: [Int]?
+  var outputBlocks: Int
+  /// Output blocks of a register tile.
+  var tileBlocks: Int
+  /// Pixels of the narrower register tiles; `wideTiles` of them have one more.
+  var tilePixels: Int
+  var tiles: Int
+  var wideTiles: Int
+  /// Input blocks that are reduced before a tile goes back to memory.
+  var chunk: Int
+  /// Whether threads share an image by tiles of pixels, or by groups of output blocks.
+  var splitsTiles: Bool
+  /// Tiles that one chunk of the input is used for before the next.
+  var tilesPerBlock: Int
+  /// Cache lines of the next weight panel to prefetch for each tile and input block.
+  var linesAhead: Int
+
+  /// Groups of output blocks; the last one may be smaller.
+  var groups: Int { (outputBlocks + tileBlocks - 1) / tileBlocks }
+  var fullGroups: Int { outputBlocks / tileBlocks }
+  var lastGroupBlocks: Int {
+    outputBlocks % tileBlocks == 0 ? tileBlocks : outputBlocks % tileBlocks
+  }
+  var tilePixelsMost: Int { wideTiles > 0 ? tilePixels + 1 : tilePixels }
+  var unitsPerImage: Int { splitsTiles ? tiles : groups }
+
+  /// Floats of the packed weights for one input block and one output block.
+  func blockWeights(kernel: [Int], lanes: Int) -> Int { kernel[0] * kernel[1] * inputBlock * lanes }
+}
+
+/// Depthwise convolution: one vector of channels, a row of pixels at a time.
+struct DepthwiseSchedule: Hashable {
+  var blocks: Int
+  var tilePixels: Int
+  var tiles: Int
+  var wideTiles: Int
+  /// Parts of a plane, so that few channels still make work for many threads.
+  var bands: Int
+
+  var tilePixelsMost: Int { wideTiles > 0 ? tilePixels + 1 : tilePixels }
+  var unitsPerImage: Int { blocks * bands }
+}
+
+enum ConvolutionSchedule: Hashable {
+  case direct(DirectSchedule)
+  case depthwise(DepthwiseSchedule)
+
+  /// Chooses for `shape`; `isPlanar` says that the input has channel block 1.
+  static func choose(_ shape: ConvolutionShape, isPlanar: Bool, target: Target)
+    -> ConvolutionSchedule
+  {
+    shape.isDepthwise && !isPlanar
+      ? .depthwise(depthwise(shape, target: target))
+      : .direct(direct(shape, isPlanar: isPlanar, target: target))
+  }
+
+  /// Splits `count` into the fewest parts of at most `most`, as evenly as whole numbers allow:
+  /// the first `wide` parts have one more than the others.
+  static func balanced(_ count: Int, most: Int) -> (parts: Int, narrow: Int, wide: Int) {
+    let parts = max(1, (count + most - 1) / most)
+    return (parts, count / parts, count % parts)
+  }
+
+  /// Output blocks × pixels. Accumulators, the weights of one input channel and one broadcast must
+  /// fit the registers (one more for the product without FMA), and each pixel takes an address
+  /// register. 2 × 6 and 3 × 4 measured 91–98 % of the FMA peak on Zen 3, 1 × 12 only 75 %.
+  static func tile(outputBlocks: Int, target: Target) -> (blocks: Int, pixels: Int) {
+    if target.registers >= 32 {
+      if outputBlocks % 4 == 0 { return (4, 6) }
+      if outputBlocks % 3 == 0 { return (3, 8) }
+      return outputBlocks == 1 ? (1, 8) : (2, 8)
+    }
+    if outputBlocks == 1 { return (1, 8) }
+    if outputBlocks % 3 == 0 && outputBlocks % 2 != 0 { return target.hasFusedMultiplyAdd ? (3, 4) : (3, 3) }
+    return target.hasFusedMultiplyAdd ? (2, 6) : (2, 5)
+  }
+
+  private static func direct(_ shape: ConvolutionShape, isPlanar: Bool, target: Target)
+    -> DirectSchedule
+  {
+    let lanes = target.lanes
+    let inputBlock = isPlanar ? 1 : lanes
+    let allInputBlocks = (shape.channels + inputBlock - 1) / inputBlock
+    let outputBlocks = (shape.outputs + lanes - 1) / lanes
+    let (tileBlocks, mostPixels) = tile(outputBlocks: outputBlocks, target: target)
+    let groups = (outputBlocks + tileBlocks - 1) / tileBlocks
+    let (firstBlocks, inputBlocks) = windows(
+      shape, inputBlock: inputBlock, allInputBlocks: allInputBlocks,
+      tileOutputs: tileBlocks * lanes, groups: groups)
+    let (tiles, narrow, wide) = balanced(shape.resultPixels, most: mostPixels)
+
+    // A weight panel of one chunk and one group should stay in the first-level cache.
+    let panelBytes = shape.window.kernel[0] * shape.window.kernel[1] * inputBlock * lanes
+      * tileBlocks * 4
+    let (chunks, _, _) = balanced(inputBlocks, most: max(1, (20 << 10) / max(1, panelBytes)))
+    let chunk = (inputBlocks + chunks - 1) / chunks
+
+    // Rows where the image is large, output groups where it is small: then each thread streams only
+    // its part of the weights.
+    let splitsTiles = shape.resultPixels >= 28 * 28 || groups < 8
+    let tileInputBytes =
+      mostPixels * shape.window.strides[0] * shape.window.strides[1] * chunk * inputBlock * 4
+    let perBlock = max(24, target.cacheBytes * 3 / 8 / max(1, tileInputBytes))
+    let (blocks, _, _) = balanced(tiles, most: perBlock)
+
+    let weightBytes = panelBytes / tileBlocks * outputBlocks * inputBlocks
+    let lines = (panelBytes / 64 + tiles - 1) / tiles
+    return DirectSchedule(
+      inputBlock: inputBlock, inputBlocks: inputBlocks, firstBlocks: firstBlocks,
+      outputBlocks: outputBlocks, tileBlocks: tileBlocks, tilePixels: narrow, tiles: tiles,
+      wideTiles: wide, chunk: chunk, splitsTiles: splitsTiles,
+      tilesPerBlock: (tiles + blocks - 1) / blocks,
+      linesAhead: weightBytes > target.cacheBytes / 2 ? min(lines, 16) : 0)
+  }
+
+  /// The input blocks that each group of output blocks reads in a grouped convolution: as many for
+  /// each, so that one loop serves all; weights of channels outside a group are packed as zeros.
+  private static func windows(
+    _ shape: ConvolutionShape, inputBlock: Int, allInputBlocks: Int, tileOutputs: Int, groups: Int
+  ) -> (first: [Int]?, count: Int) {
+    guard shape.groups > 1 else { return (nil, allInputBlocks) }
+    var ranges: [ClosedRange<Int>] = []
+    for group in 0..<groups {
+      let firstOutput = group * tileOutputs
+      let lastOutput = min(shape.outputs, firstOutput + tileOutputs) - 1
+      let firstChannel = firstOutput / shape.outputsPerGroup * shape.channelsPerGroup
+      let lastChannel = (lastOutput / shape.outputsPerGroup + 1) * shape.channelsPerGroup - 1
+      ranges.append(firstChannel / inputBlock...lastChannel / inputBlock)
+    }
+    let count = ranges.map(\.count).max() ?? 1
+    return (ranges.map { min($0.lowerBound, allInputBlocks - count) }, count)
+  }
+
+  private static func depthwise(_ shape: ConvolutionShape, target: Target) -> DepthwiseSchedule {
+    let blocks = (shape.channels + target.lanes - 1) / target.lanes
+    let (tiles, narrow, wide) = balanced(
+      shape.resultWidth, most: target.registers >= 32 ? 12 : 6)
+    return DepthwiseSchedule(
+      blocks: blocks, tilePixels: narrow, tiles: tiles, wideTiles: wide,
+      bands: max(1, min(shape.resultHeight, (32 + blocks - 1) / blocks)))
+  }
+}

@@ -1,0 +1,164 @@
+// From the nodes of a scheduled graph to calls of kernels. Each family of operators has its lowering in a
+// file of Kernels/; this one holds what they share and the list of which operator goes where.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// One step of the program: a kernel with its arguments and the units that its work splits into.
+struct Step {
+  /// The node, or nil for a copy that only serves an output.
+  var node: NodeID?
+  var kernel: Kernel
+  /// C expressions, in the kernel's order; the range of units comes last by itself.
+  var arguments: [String]
+  var units: WorkUnits
+}
+
+/// Lowers one graph. Values of a graph that passes and the verifier let through are assumed sound;
+/// what a kernel cannot do is an error with the node's name.
+struct Lowering {
+  let graph: Graph
+  let target: Target
+  let places: ValuePlaces
+  let library = KernelLibrary()
+  var weights = PackedWeights()
+  private(set) var steps: [Step] = []
+  private var currentNode: NodeID?
+
+  init(graph: Graph, plan: MemoryPlan, target: Target) {
+    self.graph = graph
+    self.target = target
+    places = ValuePlaces(graph: graph, plan: plan)
+  }
+
+  /// Lowers every node, then copies the outputs that no node writes in place.
+  mutating func run() throws {
+    for node in graph.nodes {
+      currentNode = node.id
+      let location = SourceLocation(
+        node: node.origins.first ?? node.results.first.flatMap { graph[$0].name },
+        operatorName: node.opcode.rawValue, irLine: graph.line(of: node))
+      try at(location) { try lower(node) }
+    }
+    currentNode = nil
+    for (index, output) in graph.outputs.enumerated() {
+      let place = try location(of: output.value)
+      guard place != .output(index) else { continue }
+      try copyOutput(output.value, from: place, to: .output(index))
+    }
+  }
+
+  mutating func emit(_ kernel: Kernel, _ arguments: [String], units: WorkUnits) {
+    steps.append(
+      Step(node: currentNode, kernel: kernel, arguments: arguments, units: units))
+  }
+
+  // MARK: Operands
+
+  func type(_ value: ValueID) -> TensorType { graph.type(of: value) }
+
+  /// The operand at `index`.
+  /// - Throws: ``GraftError`` where it is absent.
+  func operand(_ index: Int, of node: Node) throws -> ValueID {
+    guard let value = node.operand(index) else {
+      throw GraftError(.invalidGraph, "\(node.opcode) lacks operand \(index)")
+    }
+    return value
+  }
+
+  func result(of node: Node) throws -> ValueID {
+    guard let value = node.results.first else {
+      throw GraftError(.invalidGraph, "\(node.opcode) has no result")
+    }
+    return value
+  }
+
+  /// Requires float32, the one type that kernels compute in so far.
+  func requireFloat(_ values: [ValueID]) throws {
+    for value in values where type(value).dtype.isFloatingPoint == false {
+      throw GraftError(
+        .unsupported, "kernels compute on floating-point numbers, found \(type(value))")
+    }
+  }
+
+  /// Where a value stands; a parameter is packed as it is.
+  func location(of value: ValueID) throws -> Place { try places.place(of: value) }
+
+  /// The C address of a value that is no parameter.
+  func address(_ value: ValueID) throws -> String { try location(of: value).expression }
+
+  /// The elements of a parameter as float32.
+  func floats(of value: ValueID) throws -> [Float] {
+    guard let data = graph[value].parameter?.data else {
+      throw GraftError(
+        .invalidGraph,
+        "parameter \((graph[value].name ?? "").quotedForDisplay) has no data to pack")
+    }
+    return data.floats()
+  }
+
+  func isParameter(_ value: ValueID) -> Bool { graph[value].parameter != nil }
+
+  /// The C address of one float for each of `count` channels, zeros where `value` is absent, with room
+  /// for whole groups of lanes up to `padded`.
+  mutating func channelVector(_ value: ValueID?, count: Int, padded: Int, scale: Float = 1)
+    throws -> String
+  {
+    guard let value else {
+      let offset = weights.add([], form: "zeros \(padded)", floatCount: padded) { _ in }
+      return Place.weights(offset).expression
+    }
+    guard isParameter(value) else {
+      throw GraftError(
+        .unsupported, "the operand \(type(value)) must be a constant",
+        advice: "only weights that the file stores can be packed")
+    }
+    let elements = try floats(of: value)
+    guard elements.count == count else {
+      throw GraftError(
+        .inconsistency, "expected \(count) elements for \(type(value)), found \(elements.count)")
+    }
+    let offset = weights.add(
+      [value], form: "vector \(padded) x \(scale)", floatCount: padded
+    ) { packed in WeightPacking.vector(elements, into: packed, scale: scale) }
+    return Place.weights(offset).expression
+  }
+}
+
+extension Lowering {
+  /// Which lowering does the work of `node`.
+  mutating func lower(_ node: Node) throws {
+    switch try Catalogue.operation(of: node) {
+    case let operation as Convolution: try lower(operation, node)
+    case let operation as Gemm: try lower(operation, node)
+    case let operation as MatrixMultiply: try lower(operation, node)
+    case let operation as MaxPool: try lower(operation, node)
+    case let operation as AveragePool: try lower(operation, node)
+    case is GlobalAveragePool: try lowerGlobalPool(node, isAverage: true)
+    case is GlobalMaxPool: try lowerGlobalPool(node, isAverage: false)
+    case let operation as any BinaryElementwise: try lower(binary: operation, node)
+    case let operation as any UnaryElementwise: try lower(unary: operation, node)
+    case let operation as ScaleShift: try lower(operation, node)
+    case let operation as LogSoftmax: try lower(softmax: operation, node, isLogarithm: true)
+    case let operation as Softmax: try lower(softmax: operation, node, isLogarithm: false)
+    case let operation as ConvertLayout: try lower(operation, node)
+    case let operation as ChannelShuffle: try lower(operation, node)
+    case let operation as any VariadicElementwise: try lower(variadic: operation, node)
+    case let operation as LocalResponseNormalization: try lower(operation, node)
+    case let operation as ReduceMean: try lower(operation, node)
+    case let operation as Concatenate: try lower(operation, node)
+    case let operation as Split: try lower(operation, node)
+    case let operation as Slice: try lower(operation, node)
+    case let operation as Gather: try lower(operation, node)
+    case let operation as Transpose: try lower(operation, node)
+    case is Expand: try lowerExpand(node)
+    case let operation as Pad: try lower(operation, node)
+    case let operation where operation.isView: try lowerView(node)
+    default:
+      throw GraftError(
+        .unsupported, "there is no kernel for \(node.opcode)",
+        advice: "Passes replace or fold such operators; this one is left.")
+    }
+  }
+}

@@ -1,0 +1,249 @@
+// Elementwise operators of one to three values, with broadcasting and a fused activation: over blocked
+// images, over plain values that all lie alike, and over plain values that broadcast.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// An elementwise function: operands by name, an expression over them, an activation on top.
+struct MapFunction: Hashable {
+  /// For the kernel's name.
+  var name: String
+  /// C over the vectors a, b and c.
+  var expression: String
+  var activation: Activation = .none
+}
+
+extension Lowering {
+  static let operandNames = ["a", "b", "c"]
+
+  /// Maps `operands` to `result` elementwise. An operand that is a parameter [channels] of a rank-4
+  /// result may be marked in `channelOperands`: then it broadcasts along axis 1 and not the last.
+  mutating func map(
+    _ function: MapFunction, _ operands: [ValueID], to result: ValueID,
+    channelOperands: Set<Int> = []
+  ) throws {
+    try requireFloat(operands + [result])
+    if type(result).layout.isBlocked {
+      try mapBlocked(function, operands, to: result, channelOperands: channelOperands)
+    } else {
+      try mapPlain(function, operands, to: result, channelOperands: channelOperands)
+    }
+  }
+
+  // MARK: Blocked
+
+  private mutating func mapBlocked(
+    _ function: MapFunction, _ operands: [ValueID], to result: ValueID, channelOperands: Set<Int>
+  ) throws {
+    let y = try ImageGeometry(type(result))
+    var parameters: [String] = []
+    var rows: [String] = []
+    var loads: [String] = []
+    var arguments: [String] = []
+    var forms: [String] = []
+    for (index, operand) in operands.enumerated() {
+      let name = Self.operandNames[index]
+      let source = try blockedOperand(
+        operand, name: name, like: y, isChannelVector: channelOperands.contains(index))
+      parameters.append("const float *\(name),")
+      if !source.row.isEmpty { rows.append(source.row) }
+      loads.append("const vf \(name)_value = \(source.load);")
+      arguments.append(source.address)
+      forms.append(source.form)
+    }
+    let name =
+      "\(function.name)_f32_\(y.channels)_\(y.height)x\(y.width)\(forms.joined())"
+      + function.activation.nameSuffix
+    let kernel = try library.add(
+      name, algorithm: "vectors of \(target.lanes) channels, threads split rows"
+    ) { name in
+      try Templates.mapBlocked.render([
+        "banner": "\(function.name) of [\(y.channels), \(y.height), \(y.width)] in blocks of "
+          + "\(y.block) channels: \(function.expression), activation \(function.activation).",
+        "name": name, "parameters": parameters.joined(separator: " "),
+        "channels": "\(y.channels)", "blocks": "\(y.blocks)", "height": "\(y.height)",
+        "width": "\(y.width)", "y_plane": "\(y.plane)", "y_row": "\(y.row)",
+        "y_origin": "\(y.origin)", "y_border_height": "\(y.borderHeight)",
+        "y_border_width": "\(y.borderWidth)", "row_addresses": rows.joined(separator: "\n"),
+        "loads": loads.joined(separator: "\n"), "expression": function.expression,
+        "activation": function.activation.expression("value"),
+      ])
+    }
+    try emit(
+      kernel, arguments + [address(result)],
+      units: WorkUnits(y.blocks * y.height, times: y.images))
+  }
+
+  private struct MapOperand {
+    var row: String
+    var load: String
+    var address: String
+    /// What the kernel's name says of it; nothing for an image like the result.
+    var form: String
+  }
+
+  private mutating func blockedOperand(
+    _ operand: ValueID, name: String, like y: ImageGeometry, isChannelVector: Bool
+  ) throws -> MapOperand {
+    let type = type(operand)
+    if isParameter(operand) {
+      let elements = try floats(of: operand)
+      let perChannel =
+        isChannelVector
+        || type.shape.dimensions.suffix(3) == [Dimension(y.channels), 1, 1]
+      if perChannel, elements.count == y.channels {
+        return MapOperand(
+          row: "const float *\(name)_row = \(name) + block * LANES;", load: "load(\(name)_row)",
+          address: try channelVector(operand, count: y.channels, padded: y.blocks * y.block),
+          form: "_\(name)channel")
+      }
+      guard elements.count == 1 else {
+        throw GraftError(
+          .unsupported, "a constant \(type) beside a blocked \(y.channels)-channel image")
+      }
+      return MapOperand(
+        row: "", load: "splat(\(name)[0])", address: try plainParameter(operand),
+        form: "_\(name)scalar")
+    }
+    let image = try ImageGeometry(type)
+    guard image.channels == y.channels, image.images == y.images else {
+      throw GraftError(.unsupported, "\(type) beside an image of \(y.channels) channels")
+    }
+    let isOne = image.height == 1 && image.width == 1 && (y.height > 1 || y.width > 1)
+    guard isOne || (image.height == y.height && image.width == y.width) else {
+      throw GraftError(.unsupported, "\(type) beside an image of \(y.height)x\(y.width)")
+    }
+    if image.block == 1, isOne {
+      return MapOperand(
+        row: "const float *\(name)_row = \(name) + plane / BLOCKS * \(image.image) + block * LANES;",
+        load: "load_part(\(name)_row, smaller(LANES, CHANNELS - block * LANES))",
+        address: try address(operand), form: "_\(name)plain")
+    }
+    guard image.block == y.block else {
+      throw GraftError(.inconsistency, "\(type) has another channel block than the result")
+    }
+    let row = isOne ? "" : " + row * \(image.row)"
+    return MapOperand(
+      row: "const float *\(name)_row = \(name) + plane * \(image.plane) + \(image.origin)\(row);",
+      load: isOne ? "load(\(name)_row)" : "load(\(name)_row + column * LANES)",
+      address: try address(operand), form: isOne ? "_\(name)image" : "")
+  }
+
+  // MARK: Plain
+
+  private mutating func mapPlain(
+    _ function: MapFunction, _ operands: [ValueID], to result: ValueID, channelOperands: Set<Int>
+  ) throws {
+    let shape = type(result).shape
+    let strides = try operands.enumerated().map { index, operand in
+      guard type(operand).layout.isPlain else {
+        throw GraftError(.inconsistency, "\(type(operand)) beside a plain result")
+      }
+      if channelOperands.contains(index) {
+        return shape.dimensions.indices.map { $0 == 1 ? 1 : 0 }
+      }
+      return try type(operand).shape.broadcastStrides(to: shape)
+    }
+    let loop = try StridedLoop(
+      extents: shape.dimensions, strides: strides + [try shape.plainStrides()])
+    let addresses = try operands.map { try isParameter($0) ? plainParameter($0) : address($0) }
+    let arguments = addresses + [try address(result)]
+    if loop.extents.count <= 1 {
+      try mapFlat(function, loop, arguments, count: operands.count)
+    } else {
+      try mapRows(function, loop, arguments, count: operands.count)
+    }
+  }
+
+  /// Loads of every operand, whole vectors and parts, for strides of 0 and 1.
+  private func plainLoads(
+    _ count: Int, at: (Int) -> String, stride: (Int) -> Int
+  ) throws -> (whole: String, part: String) {
+    var whole: [String] = []
+    var part: [String] = []
+    for index in 0..<count {
+      let name = Self.operandNames[index]
+      switch stride(index) {
+      case 0:
+        whole.append("\(name)_value = splat(*(\(at(index))));")
+        part.append("\(name)_value = splat(*(\(at(index))));")
+      case 1:
+        whole.append("\(name)_value = load_any(\(at(index)) + i);")
+        part.append("\(name)_value = load_part(\(at(index)) + i, lanes);")
+      default:
+        throw GraftError(.unsupported, "an elementwise operand with gaps in its last axis")
+      }
+    }
+    return (whole.joined(separator: "\n"), part.joined(separator: "\n"))
+  }
+
+  private mutating func mapFlat(
+    _ function: MapFunction, _ loop: StridedLoop, _ arguments: [String], count: Int
+  ) throws {
+    let extent = loop.extents.first ?? 1
+    let piece = 4096
+    let loads = try plainLoads(
+      count, at: { Self.operandNames[$0] },
+      stride: { loop.extents.isEmpty ? 0 : loop.strides[$0].first ?? 0 })
+    let forms = (0..<count).map { loop.strides[$0].first == 1 ? "" : "_\(Self.operandNames[$0])scalar" }
+    let kernel = try library.add(
+      "\(function.name)_f32_\(extent.coefficient)\(forms.joined())\(function.activation.nameSuffix)",
+      algorithm: "one run of \(extent.coefficient) elements, threads split pieces of \(piece)"
+    ) { name in
+      try Templates.mapFlat.render(
+        plainValues(function, name: name, count: count, loads: loads).merging([
+          "count": "\(extent.coefficient)", "piece": "\(piece)",
+        ]) { $1 })
+    }
+    let units = (extent.coefficient + piece - 1) / piece
+    emit(
+      kernel, arguments,
+      units: extent.isBatch ? WorkUnits(perBatch: units) : WorkUnits(fixed: units))
+  }
+
+  private mutating func mapRows(
+    _ function: MapFunction, _ loop: StridedLoop, _ arguments: [String], count: Int
+  ) throws {
+    let names = Self.operandNames
+    let rows = (0..<count).map {
+      "const float *\(names[$0])_row = \(names[$0]) + \(loop.offset($0));"
+    }
+    let loads = try plainLoads(
+      count, at: { "\(names[$0])_row" }, stride: { loop.innerStride($0) })
+    let extents = loop.extents.map { $0.isBatch ? "n" : "\($0.coefficient)" }.joined(separator: "x")
+    let kernel = try library.add(
+      "\(function.name)_f32_rows_\(extents)\(function.activation.nameSuffix)",
+      algorithm: "rows of \(loop.innerExtent) elements, threads split rows"
+    ) { name in
+      try Templates.mapRows.render(
+        plainValues(function, name: name, count: count, loads: loads).merging([
+          "count": "\(loop.innerExtent)", "row_addresses": rows.joined(separator: "\n"),
+        ]) { $1 })
+    }
+    emit(kernel, arguments, units: loop.rows)
+  }
+
+  private func plainValues(
+    _ function: MapFunction, name: String, count: Int, loads: (whole: String, part: String)
+  ) -> [String: String] {
+    let names = Self.operandNames.prefix(count)
+    return [
+      "banner": "\(function.name) of plain values: \(function.expression), activation "
+        + "\(function.activation).",
+      "name": name, "parameters": names.map { "const float *\($0)," }.joined(separator: " "),
+      "whole_variables": names.map { "\($0)_value" }.joined(separator: ", "),
+      "loads": loads.whole, "part_loads": loads.part, "expression": function.expression,
+      "activation": function.activation.expression("value"),
+    ]
+  }
+
+  /// The address of a parameter in plain order, packed as it is.
+  mutating func plainParameter(_ value: ValueID) throws -> String {
+    let elements = try floats(of: value)
+    let offset = weights.add([value], form: "plain", floatCount: max(1, elements.count)) {
+      WeightPacking.vector(elements, into: $0)
+    }
+    return Place.weights(offset).expression
+  }
+}

@@ -1,0 +1,180 @@
+// Products of matrices: fully connected layers with constant weights, and the plain product of two
+// computed matrices.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+extension Lowering {
+  mutating func lower(_ operation: Gemm, _ node: Node) throws {
+    let (a, b) = (try operand(0, of: node), try operand(1, of: node))
+    let output = try result(of: node)
+    let addend = node.operand(2)
+    let shape = type(output).shape
+    guard isParameter(b), !operation.transposesA, let columns = shape[1].constant,
+      let depth = type(a).shape[1].constant
+    else {
+      return try lowerPlainGemm(operation, node)
+    }
+    let isBias =
+      addend.map {
+        isParameter($0) && type($0).shape.elementCount == Dimension(columns)
+          && type($0).shape.dimensions.last == Dimension(columns)
+      } ?? true
+    try fullyConnected(
+      a, b, bias: isBias ? addend : nil, to: output, rows: shape[0], inputs: depth,
+      outputs: columns, isTransposed: operation.transposesB, scale: Float(operation.alpha),
+      biasScale: Float(operation.beta), activation: isBias ? operation.activation : .none)
+    if !isBias, let addend {
+      try addScaled(addend, operation, to: output)
+    }
+  }
+
+  /// y = activation(x · w + bias) for x [rows, inputs] and a constant matrix.
+  private mutating func fullyConnected(
+    _ x: ValueID, _ weight: ValueID, bias: ValueID?, to output: ValueID, rows: Dimension,
+    inputs: Int, outputs: Int, isTransposed: Bool, scale: Float, biasScale: Float,
+    activation: Activation
+  ) throws {
+    try requireFloat([x, weight, output])
+    let schedule = MatrixSchedule.choose(inputs: inputs, outputs: outputs, target: target)
+    let groupLanes = schedule.groupLanes(target)
+    let groups = schedule.groups(target)
+    let algorithm =
+      "tile of \(groupLanes) outputs x \(schedule.tileRows) rows, \(schedule.chunk) inputs at a "
+      + "time, threads split \(groups) groups of outputs"
+    let kernel = try library.add(
+      "fully_connected_f32_\(inputs)to\(outputs)\(activation.nameSuffix)", algorithm: algorithm
+    ) { name in
+      try Templates.fullyConnected.render([
+        "banner": "x [rows, \(inputs)] times weights [\(inputs), \(outputs)] plus bias, activation "
+          + "\(activation), float32 throughout.\n * \(algorithm).",
+        "name": name, "tile_blocks": "\(schedule.tileBlocks)",
+        "tile_rows": "\(schedule.tileRows)", "inputs": "\(inputs)", "outputs": "\(outputs)",
+        "chunk": "\(schedule.chunk)", "activation": activation.expression("value"),
+        "residual_parameter": "", "residual_argument": "", "add_residual": "",
+      ])
+    }
+    let source = try floats(of: weight)
+    let packed = weights.add(
+      [weight], form: "matrix \(groupLanes) \(isTransposed) x \(scale)",
+      floatCount: groups * inputs * groupLanes
+    ) {
+      WeightPacking.matrix(
+        source, into: $0, inputs: inputs, outputs: outputs, groupLanes: groupLanes,
+        isTransposed: isTransposed, scale: scale)
+    }
+    let biasAddress = try channelVector(
+      bias, count: outputs, padded: groups * groupLanes, scale: biasScale)
+    try emit(
+      kernel,
+      [
+        address(x), Place.weights(packed).expression, biasAddress, address(output),
+        rows.expression,
+      ], units: WorkUnits(fixed: groups))
+  }
+
+  private mutating func addScaled(
+    _ addend: ValueID, _ operation: Gemm, to output: ValueID
+  ) throws {
+    let beta = operation.beta == 1 ? "b_value" : "\(CText.float(operation.beta)) * b_value"
+    try map(
+      MapFunction(name: "gemm_add", expression: "a_value + \(beta)", activation: operation.activation),
+      [output, addend], to: output)
+  }
+
+  private mutating func lowerPlainGemm(_ operation: Gemm, _ node: Node) throws {
+    let (a, b) = (try operand(0, of: node), try operand(1, of: node))
+    let output = try result(of: node)
+    let depthAxis = operation.transposesA ? 0 : 1
+    guard let columns = type(output).shape[1].constant,
+      let depth = type(a).shape[depthAxis].constant,
+      let aWidth = type(a).shape[1].constant, let bWidth = type(b).shape[1].constant
+    else { throw GraftError(.unsupported, "a product of \(type(a)) and \(type(b))") }
+    let finish =
+      operation.alpha == 1
+      ? "" : "for (size_t j = 0; j < COLUMNS; j++) to[j] *= \(CText.float(operation.alpha));"
+    try matmul(
+      a, b, to: output, depth: depth, columns: columns, rows: type(output).shape[0],
+      matrices: 1, aOffset: "0", bOffset: "0",
+      aSteps: operation.transposesA ? (1, aWidth) : (aWidth, 1),
+      bSteps: operation.transposesB ? (1, bWidth) : (bWidth, 1), finish: finish)
+    if let addend = node.operand(2) {
+      try addScaled(addend, operation, to: output)
+    } else if operation.activation != .none {
+      try map(
+        MapFunction(name: "map", expression: "a_value", activation: operation.activation), [output],
+        to: output)
+    }
+  }
+
+  /// a · b with leading axes that broadcast. A vector counts as one row or one column.
+  mutating func lower(_ operation: MatrixMultiply, _ node: Node) throws {
+    let (a, b) = (try operand(0, of: node), try operand(1, of: node))
+    let output = try result(of: node)
+    var aShape = type(a).shape.dimensions
+    var bShape = type(b).shape.dimensions
+    var yShape = type(output).shape.dimensions
+    if aShape.count == 1 {
+      aShape.insert(1, at: 0)
+      yShape.insert(1, at: max(0, yShape.count - (bShape.count == 1 ? 0 : 1)))
+    }
+    if bShape.count == 1 {
+      bShape.append(1)
+      yShape.append(1)
+    }
+    guard aShape.count >= 2, bShape.count >= 2, let columns = yShape.last?.constant,
+      let depth = aShape.last?.constant
+    else { throw GraftError(.unsupported, "a product of \(type(a)) and \(type(b))") }
+    if isParameter(b), bShape.count == 2,
+      let rows = TensorShape(Array(yShape.dropLast())).elementCount
+    {
+      return try fullyConnected(
+        a, b, bias: nil, to: output, rows: rows, inputs: depth, outputs: columns,
+        isTransposed: false, scale: 1, biasScale: 1, activation: .none)
+    }
+    let leading = TensorShape(Array(yShape.dropLast(2)))
+    let aLeading = try TensorShape(aShape).broadcastStrides(to: TensorShape(leading.dimensions + aShape.suffix(2)))
+    let bLeading = try TensorShape(bShape).broadcastStrides(to: TensorShape(leading.dimensions + bShape.suffix(2)))
+    let rows = yShape[yShape.count - 2]
+    // A dummy inner axis, so that all leading axes are outer ones.
+    let loop = try StridedLoop(
+      extents: leading.dimensions + [2],
+      strides: [aLeading.dropLast(2) + [0], bLeading.dropLast(2) + [0]].map(Array.init))
+    guard !rows.isBatch || leading.elementCount == 1 else {
+      throw GraftError(.unsupported, "a product whose rows grow with the batch, of \(type(a))")
+    }
+    try matmul(
+      a, b, to: output, depth: depth, columns: columns, rows: rows, matrices: leading.elementCount ?? 1,
+      aOffset: loop.offset(0, row: "matrix"), bOffset: loop.offset(1, row: "matrix"),
+      aSteps: (depth, 1), bSteps: (columns, 1), finish: "")
+  }
+
+  private mutating func matmul(
+    _ a: ValueID, _ b: ValueID, to output: ValueID, depth: Int, columns: Int, rows: Dimension,
+    matrices: Dimension, aOffset: String, bOffset: String, aSteps: (row: Int, column: Int),
+    bSteps: (row: Int, column: Int), finish: String
+  ) throws {
+    try requireFloat([a, b, output])
+    guard let units = rows.multiplied(by: matrices) else {
+      throw GraftError(.unsupported, "a product whose size grows with the square of the batch")
+    }
+    // Rows that grow with the batch belong to one matrix.
+    let rowCount = rows.isBatch ? "((size_t)-1)" : "\(rows.coefficient)"
+    let kernel = try library.add(
+      "matmul_f32_\(rows.isBatch ? "n" : "\(rows.coefficient)")x\(depth)x\(columns)",
+      algorithm: "plain product, threads split rows"
+    ) { name in
+      try Templates.matmul.render([
+        "banner": "Product of two computed matrices, depth \(depth), \(columns) columns.",
+        "name": name, "rows": rowCount, "depth": "\(depth)", "columns": "\(columns)",
+        "a_offset": aOffset, "b_offset": bOffset, "a_row": "\(aSteps.row)",
+        "a_column": "\(aSteps.column)", "b_row": "\(bSteps.row)", "b_column": "\(bSteps.column)",
+        "finish": finish,
+      ])
+    }
+    let left = try isParameter(a) ? plainParameter(a) : address(a)
+    let right = try isParameter(b) ? plainParameter(b) : address(b)
+    emit(kernel, [left, right, try address(output)], units: WorkUnits(1, times: units))
+  }
+}

@@ -1,0 +1,190 @@
+// What only moves elements: layouts, views, channels, slices, transposes, joins.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+extension Lowering {
+  mutating func lower(_ operation: ConvertLayout, _ node: Node) throws {
+    try convertLayout(try operand(0, of: node), to: try result(of: node))
+  }
+
+  private mutating func convertLayout(_ input: ValueID, to output: ValueID) throws {
+    try requireFloat([input, output])
+    if type(input).layout == type(output).layout {
+      return try copyPlain(
+        loop: try StridedLoop(extents: [storedCount(output)], strides: [[1], [1]]),
+        from: address(input), to: address(output), dtype: type(output).dtype)
+    }
+    let x = try ImageGeometry(type(input))
+    let y = try ImageGeometry(type(output))
+    let form = { (image: ImageGeometry) in
+      (image.block == 1 ? "plain" : "c\(image.block)")
+        + (image.hasBorder ? "b\(image.borderHeight)x\(image.borderWidth)" : "")
+    }
+    let kernel = try library.add(
+      "convert_f32_\(form(x))_to_\(form(y))_\(x.channels)_\(x.height)x\(x.width)",
+      algorithm: "row by row, threads split rows"
+    ) { name in
+      try Templates.convertLayout.render(
+        imageValues(x, y).merging([
+          "banner": "[\(x.channels), \(x.height), \(x.width)] from layout \(form(x)) to \(form(y)).",
+          "name": name,
+        ]) { $1 })
+    }
+    let source = try isParameter(input) ? plainParameter(input) : address(input)
+    try emit(
+      kernel, [source, address(output)],
+      units: WorkUnits(y.blocks * y.height, times: y.images))
+  }
+
+  private func storedCount(_ value: ValueID) throws -> Dimension {
+    guard let count = type(value).storedShape.elementCount else {
+      throw GraftError(.inconsistency, "\(type(value)) has too many elements")
+    }
+    return count
+  }
+
+  /// A result that is its operand under another shape: nothing to do where both share memory.
+  mutating func lowerView(_ node: Node) throws {
+    let (input, output) = (try operand(0, of: node), try result(of: node))
+    guard type(input).layout == type(output).layout, type(input).layout.isPlain else {
+      return try lowerBlockedView(node, input, output)
+    }
+    let source = try isParameter(input) ? plainParameter(input) : address(input)
+    guard try source != address(output) else { return }
+    try copyPlain(
+      loop: try StridedLoop(extents: [storedCount(output)], strides: [[1], [1]]),
+      from: source, to: address(output), dtype: type(output).dtype)
+  }
+
+  /// A view between layouts is free where the bytes are the same in both: [N, C, 1, 1] in whole
+  /// blocks without a border is [N, C] in plain order.
+  private mutating func lowerBlockedView(_ node: Node, _ input: ValueID, _ output: ValueID) throws {
+    if type(input).shape == type(output).shape {
+      return try convertLayout(input, to: output)
+    }
+    func isDense(_ value: ValueID) -> Bool {
+      guard !type(value).layout.isPlain else { return true }
+      guard let image = try? ImageGeometry(type(value)) else { return false }
+      return image.height == 1 && image.width == 1 && !image.hasBorder
+        && image.channels.isMultiple(of: image.block)
+    }
+    guard isDense(input), isDense(output) else {
+      throw GraftError(
+        .inconsistency, "\(type(input)) cannot be seen as \(type(output)) without moving elements")
+    }
+    guard try address(input) != address(output) else { return }
+    try copyPlain(
+      loop: try StridedLoop(extents: [storedCount(output)], strides: [[1], [1]]),
+      from: address(input), to: address(output), dtype: type(output).dtype)
+  }
+
+  mutating func copyOutput(_ value: ValueID, from place: Place, to output: Place) throws {
+    guard type(value).layout.isPlain else {
+      throw GraftError(
+        .inconsistency, "an output is in layout \(type(value).layout), expected plain")
+    }
+    let source = isParameter(value) ? try plainParameter(value) : place.expression
+    try copyPlain(
+      loop: try StridedLoop(extents: [storedCount(value)], strides: [[1], [1]]),
+      from: source, to: output.expression, dtype: type(value).dtype)
+  }
+
+  /// Copies along `loop`, whose operand 0 is the source and 1 the destination.
+  mutating func copyPlain(
+    loop: StridedLoop, from: String, to: String, xOffset: Int = 0, yOffset: Int = 0,
+    dtype: DataType
+  ) throws {
+    let loop = loop.split(longest: 4096)
+    let element = try dtype.storageType()
+    let extents = loop.extents.map { $0.isBatch ? "n" : "\($0.coefficient)" }.joined(separator: "x")
+    let offset = { (text: String, start: Int) in start == 0 ? text : "\(text) + \(start)" }
+    let kernel = try library.add(
+      "copy_\(element.name)_\(extents.isEmpty ? "1" : extents)",
+      algorithm: "runs of \(loop.innerExtent) elements, threads split runs"
+    ) { name in
+      try Templates.copyRows.render([
+        "banner": "Copies elements: extents \(extents), strides \(loop.strides).", "name": name,
+        "element": element.type, "count": "\(loop.innerExtent)",
+        "x_step": "\(loop.innerStride(0))", "y_step": "\(loop.innerStride(1))",
+        "x_offset": offset(loop.offset(0), xOffset), "y_offset": offset(loop.offset(1), yOffset),
+      ])
+    }
+    let pointer = element.type == "float" ? "" : "(\(element.type) *)(void *)"
+    let constPointer = element.type == "float" ? "" : "(const \(element.type) *)(const void *)"
+    emit(kernel, [constPointer + from, pointer + to], units: loop.rows)
+  }
+
+  mutating func lower(_ operation: ChannelShuffle, _ node: Node) throws {
+    let (input, output) = (try operand(0, of: node), try result(of: node))
+    let groups = operation.groups
+    guard type(output).layout.isBlocked else {
+      // [groups, channels / groups] transposed, each entry a whole plane.
+      let shape = type(output).shape
+      guard let channels = shape.dimensions.dropFirst().first?.constant,
+        let inner = TensorShape(Array(shape.dimensions.dropFirst(2))).elementCount?.constant
+      else { throw GraftError(.unsupported, "a shuffle of \(shape)") }
+      let each = channels / groups
+      return try copyPlain(
+        loop: StridedLoop(
+          extents: [shape[0], Dimension(each), Dimension(groups), Dimension(inner)],
+          strides: [
+            [channels * inner, inner, each * inner, 1],
+            [channels * inner, groups * inner, inner, 1],
+          ]), from: address(input), to: address(output), dtype: type(output).dtype)
+    }
+    let y = try ImageGeometry(type(output))
+    let each = y.channels / groups
+    try gatherChannels(
+      [input], to: output,
+      map: (0..<y.channels).map { (source: 0, channel: $0 % groups * each + $0 / groups) })
+  }
+
+  /// Builds a blocked image from channels of others. `map` gives each channel's source and its
+  /// channel there.
+  mutating func gatherChannels(
+    _ inputs: [ValueID], to output: ValueID, map: [(source: Int, channel: Int)]
+  ) throws {
+    try requireFloat(inputs + [output])
+    let y = try ImageGeometry(type(output))
+    let sources = try inputs.map { try ImageGeometry(type($0)) }
+    guard sources.allSatisfy({ $0.block == y.block && $0.height == y.height && $0.width == y.width })
+    else {
+      throw GraftError(.inconsistency, "channels are gathered from images that do not lie alike")
+    }
+    let names = inputs.indices.map { "x\($0)" }
+    let kernel = try library.add(
+      "gather_channels_f32_\(inputs.count)_\(y.channels)_\(y.height)x\(y.width)",
+      algorithm: "channels by a constant map, threads split rows"
+    ) { name in
+      try Templates.gatherChannels.render(
+        imageValues(sources.first ?? y, y).merging([
+          "banner": "[\(y.channels), \(y.height), \(y.width)] from channels of "
+            + "\(inputs.count) image\(inputs.count == 1 ? "" : "s").",
+          "name": name, "blocks": "\(y.blocks)",
+          "parameters": names.map { "const float *restrict \($0)," }.joined(separator: "\n"),
+          "sources": names.joined(separator: ", "),
+          "shapes": sources.map { "{\($0.image), \($0.plane), \($0.row), \($0.origin)}," }
+            .joined(separator: "\n"),
+          "source_of": CText.table(map.map(\.source)),
+          "channel_of": CText.table(map.map(\.channel)),
+        ]) { $1 })
+    }
+    try emit(
+      kernel, inputs.map { try address($0) } + [address(output)],
+      units: WorkUnits(y.blocks * y.height, times: y.images))
+  }
+}
+
+extension DataType {
+  /// The C type that moves an element, and its part of a kernel's name.
+  fileprivate func storageType() throws -> (type: String, name: String) {
+    switch byteCount {
+    case 4: self == .float32 ? ("float", "f32") : ("int", "i32")
+    case 8: ("long long", "i64")
+    case 2: ("short", "i16")
+    default: ("signed char", "i8")
+    }
+  }
+}

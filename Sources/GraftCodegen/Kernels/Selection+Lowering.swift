@@ -1,0 +1,225 @@
+// Parts of values put together and taken apart: joins, splits, slices, gathers, transposes, repeats and
+// padding. Blocked images are joined and split by channel; everything else is a strided copy.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+extension Lowering {
+  /// The address of an operand that may be a parameter.
+  mutating func source(_ value: ValueID) throws -> String {
+    try isParameter(value) ? plainParameter(value) : address(value)
+  }
+
+  mutating func lower(_ operation: Concatenate, _ node: Node) throws {
+    let output = try result(of: node)
+    let operands = node.presentOperands
+    if type(output).layout.isBlocked {
+      guard operation.axis == 1 else {
+        throw GraftError(.inconsistency, "a blocked image is joined along its channels only")
+      }
+      var map: [(source: Int, channel: Int)] = []
+      for (index, operand) in operands.enumerated() {
+        let channels = try ImageGeometry(type(operand)).channels
+        map += (0..<channels).map { (index, $0) }
+      }
+      return try gatherChannels(operands, to: output, map: map)
+    }
+    let strides = try type(output).shape.plainStrides()
+    var start = 0
+    for operand in operands {
+      let shape = type(operand).shape
+      guard let extent = shape[operation.axis].constant else {
+        throw GraftError(.unsupported, "a join along an axis that grows with the batch")
+      }
+      if extent > 0 {
+        try copyPlain(
+          loop: StridedLoop(
+            extents: shape.dimensions, strides: [try shape.plainStrides(), strides]),
+          from: source(operand), to: address(output), yOffset: start * strides[operation.axis],
+          dtype: type(output).dtype)
+      }
+      start += extent
+    }
+  }
+
+  mutating func lower(_ operation: Split, _ node: Node) throws {
+    let input = try operand(0, of: node)
+    let strides = try type(input).layout.isBlocked ? [] : type(input).shape.plainStrides()
+    var start = 0
+    for (output, size) in zip(node.results, operation.sizes) {
+      if type(output).layout.isBlocked {
+        guard operation.axis == 1 else {
+          throw GraftError(.inconsistency, "a blocked image is split along its channels only")
+        }
+        let first = start
+        try gatherChannels([input], to: output, map: (0..<size).map { (0, first + $0) })
+      } else if size > 0 {
+        let shape = type(output).shape
+        try copyPlain(
+          loop: StridedLoop(
+            extents: shape.dimensions, strides: [strides, try shape.plainStrides()]),
+          from: source(input), to: address(output), xOffset: start * strides[operation.axis],
+          dtype: type(output).dtype)
+      }
+      start += size
+    }
+  }
+
+  mutating func lower(_ operation: Slice, _ node: Node) throws {
+    let (input, output) = (try operand(0, of: node), try result(of: node))
+    if type(output).layout.isBlocked {
+      guard operation.axes == [1] else {
+        throw GraftError(.inconsistency, "a blocked image is sliced along its channels only")
+      }
+      return try gatherChannels(
+        [input], to: output,
+        map: (0..<operation.extents[0]).map { (0, operation.starts[0] + $0 * operation.steps[0]) })
+    }
+    var strides = try type(input).shape.plainStrides()
+    var start = 0
+    for (index, axis) in operation.axes.enumerated() {
+      start += operation.starts[index] * strides[axis]
+      strides[axis] *= operation.steps[index]
+    }
+    let shape = type(output).shape
+    try copyPlain(
+      loop: StridedLoop(extents: shape.dimensions, strides: [strides, try shape.plainStrides()]),
+      from: source(input), to: address(output), xOffset: start, dtype: type(output).dtype)
+  }
+
+  /// One copy for each index, which must be constant.
+  mutating func lower(_ operation: Gather, _ node: Node) throws {
+    let (input, indices) = (try operand(0, of: node), try operand(1, of: node))
+    let output = try result(of: node)
+    let xShape = type(input).shape
+    guard let data = graph[indices].parameter?.data, let positions = data.integers(),
+      let extent = xShape[operation.axis].constant
+    else {
+      throw GraftError(.unsupported, "indices that are computed while the network runs")
+    }
+    let axis = operation.axis
+    let indexRank = type(indices).rank
+    let xStrides = try xShape.plainStrides()
+    let yStrides = try type(output).shape.plainStrides()
+    let extents = Array(xShape.dimensions[..<axis] + xShape.dimensions[(axis + 1)...])
+    let from = Array(xStrides[..<axis] + xStrides[(axis + 1)...])
+    let to = Array(yStrides[..<axis] + yStrides[(axis + indexRank)...])
+    let inner = indexRank > 0 ? yStrides[axis + indexRank - 1] : 0
+    for (number, position) in positions.enumerated() {
+      let index = position < 0 ? position + extent : position
+      guard (0..<extent).contains(index) else {
+        throw GraftError(.invalidGraph, "index \(position) is outside axis \(axis) of \(xShape)")
+      }
+      try copyPlain(
+        loop: StridedLoop(extents: extents, strides: [from, to]), from: source(input),
+        to: address(output), xOffset: index * xStrides[axis], yOffset: number * inner,
+        dtype: type(output).dtype)
+    }
+  }
+
+  mutating func lower(_ operation: Transpose, _ node: Node) throws {
+    let (input, output) = (try operand(0, of: node), try result(of: node))
+    let strides = try type(input).shape.plainStrides()
+    let shape = type(output).shape
+    try copyPlain(
+      loop: StridedLoop(
+        extents: shape.dimensions,
+        strides: [operation.permutation.map { strides[$0] }, try shape.plainStrides()]),
+      from: source(input), to: address(output), dtype: type(output).dtype)
+  }
+
+  mutating func lowerExpand(_ node: Node) throws {
+    let (input, output) = (try operand(0, of: node), try result(of: node))
+    let shape = type(output).shape
+    try copyPlain(
+      loop: StridedLoop(
+        extents: shape.dimensions,
+        strides: [try type(input).shape.broadcastStrides(to: shape), try shape.plainStrides()]),
+      from: source(input), to: address(output), dtype: type(output).dtype)
+  }
+
+  mutating func lower(_ operation: Pad, _ node: Node) throws {
+    let (input, output) = (try operand(0, of: node), try result(of: node))
+    guard operation.mode == .constant else {
+      throw GraftError(.unsupported, "padding by \(operation.mode.rawValue)")
+    }
+    let value: Double =
+      switch operation.value {
+      case .integer(let value): Double(value)
+      case .real(let value): value
+      }
+    if type(output).layout.isBlocked {
+      return try padBlocked(input, to: output, pads: operation.pads, value: value)
+    }
+    try requireFloat([input, output])
+    let (xShape, yShape) = (type(input).shape, type(output).shape)
+    let (xStrides, yStrides) = (try xShape.plainStrides(), try yShape.plainStrides())
+    try fill(output, with: value)
+    // What of x stays: negative pads take elements away.
+    var extents = xShape.dimensions
+    var (xStart, yStart) = (0, 0)
+    for axis in extents.indices {
+      let (before, after) = (operation.pads[axis], operation.pads[axis + extents.count])
+      if before == 0 && after == 0 { continue }
+      guard let extent = extents[axis].constant else {
+        throw GraftError(.unsupported, "padding along the batch")
+      }
+      let kept = extent + min(0, before) + min(0, after)
+      guard kept > 0 else { return }
+      extents[axis] = Dimension(kept)
+      xStart += max(0, -before) * xStrides[axis]
+      yStart += max(0, before) * yStrides[axis]
+    }
+    try copyPlain(
+      loop: StridedLoop(extents: extents, strides: [xStrides, yStrides]), from: source(input),
+      to: address(output), xOffset: xStart, yOffset: yStart, dtype: type(output).dtype)
+  }
+
+  private mutating func fill(_ output: ValueID, with value: Double) throws {
+    guard let count = type(output).shape.elementCount else {
+      throw GraftError(.inconsistency, "\(type(output)) has too many elements")
+    }
+    let piece = 4096
+    let kernel = try library.add(
+      "fill_f32_\(count.coefficient)", algorithm: "one run, threads split pieces of \(piece)"
+    ) { name in
+      try Templates.fill.render([
+        "banner": "Sets \(count.coefficient) elements to \(value).", "name": name,
+        "element": "float", "count": "\(count.coefficient)", "piece": "\(piece)",
+        "fill_value": CText.float(value),
+      ])
+    }
+    let units = (count.coefficient + piece - 1) / piece
+    emit(
+      kernel, [try address(output)],
+      units: count.isBatch ? WorkUnits(perBatch: units) : WorkUnits(fixed: units))
+  }
+
+  private mutating func padBlocked(
+    _ input: ValueID, to output: ValueID, pads: [Int], value: Double
+  ) throws {
+    try requireFloat([input, output])
+    let x = try ImageGeometry(type(input))
+    let y = try ImageGeometry(type(output))
+    try requireSameBlock(x, y)
+    guard pads.count == 8, pads[0] == 0, pads[1] == 0, pads[4] == 0, pads[5] == 0 else {
+      throw GraftError(.inconsistency, "a blocked image is padded in height and width only")
+    }
+    let kernel = try library.add(
+      "pad_f32_\(x.channels)_\(x.height)x\(x.width)_to_\(y.height)x\(y.width)",
+      algorithm: "row by row, threads split rows"
+    ) { name in
+      try Templates.padBlocked.render(
+        imageValues(x, y).merging([
+          "banner": "Pads [\(x.channels), \(x.height), \(x.width)] to "
+            + "[\(y.channels), \(y.height), \(y.width)] with \(value).",
+          "name": name, "pad_top": "\(pads[2])", "pad_left": "\(pads[3])",
+          "fill_value": CText.float(value),
+        ]) { $1 })
+    }
+    try emit(
+      kernel, [address(input), address(output)],
+      units: WorkUnits(y.blocks * y.height, times: y.images))
+  }
+}

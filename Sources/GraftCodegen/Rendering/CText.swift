@@ -1,0 +1,48 @@
+// Text that comes from outside (names of nodes, tensors, models) on its way into C source. This is the
+// only way: everything that C could take for its own leaves here as an octal escape.
+
+/// Builds pieces of C text.
+enum CText {
+  /// `text` with every byte that is not plainly harmless as `\ooo`: safe inside a string literal,
+  /// where C turns it back into the same bytes, and inside a comment, which it cannot end.
+  static func escaped(_ text: String) -> String {
+    var result = ""
+    for byte in text.utf8 {
+      if harmless.contains(byte) {
+        result.unicodeScalars.append(Unicode.Scalar(byte))
+      } else {
+        let digits = String(byte, radix: 8)
+        result += "\\" + String(repeating: "0", count: 3 - digits.count) + digits
+      }
+    }
+    return result
+  }
+
+  private static let harmless = Set(
+    ("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 "
+      + "_.,:;=<>+-()[]{}|#&'^~%/").utf8)
+
+  /// A string literal with the bytes of `text`.
+  static func literal(_ text: String) -> String { "\"\(escaped(text))\"" }
+
+  /// `text` for a comment: escaped, and shortened where it is very long.
+  static func comment(_ text: String, longest: Int = 400) -> String {
+    let escaped = escaped(text)
+    return escaped.count <= longest ? escaped : escaped.prefix(longest) + " ..."
+  }
+
+  /// A float constant that C reads back as the same number.
+  static func float(_ value: Double) -> String {
+    let single = Float(value)
+    if single.isNaN { return "__builtin_nanf(\"\")" }
+    if single.isInfinite { return single < 0 ? "-__builtin_inff()" : "__builtin_inff()" }
+    return "\(single)f"
+  }
+
+  /// The elements between braces, broken into lines.
+  static func table(_ elements: [Int]) -> String {
+    stride(from: 0, to: elements.count, by: 16).map { start in
+      elements[start..<min(start + 16, elements.count)].map(String.init).joined(separator: ", ")
+    }.joined(separator: ",\n    ")
+  }
+}

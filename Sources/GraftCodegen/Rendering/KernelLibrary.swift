@@ -1,0 +1,52 @@
+// The kernels of one model: each distinct specialisation once, under a name that says what it is.
+
+import GraftDiagnostics
+
+/// One rendered C function with the helpers that only it uses.
+struct Kernel: Hashable {
+  /// The C function's name.
+  var name: String
+  var definition: String
+  /// What is said of it beside each call: algorithm and tile.
+  var algorithm: String
+
+  /// The prototype, cut out of the definition.
+  func declaration() throws -> String {
+    guard let start = definition.range(of: "\nvoid \(name)("),
+      let end = definition[start.lowerBound...].range(of: " {")
+    else {
+      throw GraftError(.inconsistency, "kernel \(name) has no definition of that name")
+    }
+    return definition[start.lowerBound..<end.lowerBound].dropFirst() + ";"
+  }
+}
+
+/// Collects kernels; equal ones become one.
+///
+/// A class, since the rendering that it calls reads the lowering that owns it.
+final class KernelLibrary {
+  private(set) var kernels: [Kernel] = []
+  private var byName: [String: Kernel] = [:]
+
+  /// Renders a kernel unless an equal one is there already.
+  ///
+  /// Names are made from what distinguishes kernels, but cannot hold everything: a different kernel
+  /// under the same name gets a number behind it.
+  func add(
+    _ baseName: String, algorithm: String, render: (_ name: String) throws -> String
+  ) throws -> Kernel {
+    var name = baseName
+    var attempt = 1
+    while true {
+      let kernel = Kernel(name: name, definition: try render(name), algorithm: algorithm)
+      guard let present = byName[name] else {
+        byName[name] = kernel
+        kernels.append(kernel)
+        return kernel
+      }
+      if present == kernel { return present }
+      attempt += 1
+      name = "\(baseName)_v\(attempt)"
+    }
+  }
+}

@@ -1,0 +1,65 @@
+// The template engine: C text with @names@ in it, and nothing else. No conditions, no loops: what
+// differs between specialisations is either a constant that C itself decides on, or a value given here.
+
+import Foundation
+import GraftDiagnostics
+
+/// A text with placeholders of the form `@name@`.
+///
+/// A placeholder that stands alone on its line is replaced by all lines of its value, each indented
+/// as the placeholder was; an empty value removes the line.
+struct Template {
+  let name: String
+  let text: String
+
+  init(name: String, text: String) {
+    self.name = name
+    self.text = text
+  }
+
+  /// A template that is embedded in the program.
+  init(_ name: String, _ bytes: [UInt8]) {
+    self.init(name: name, text: String(decoding: bytes, as: UTF8.self))
+  }
+
+  /// The text with every placeholder replaced.
+  /// - Throws: ``GraftError`` of kind `inconsistency` that names template, line and placeholder
+  ///   where `values` lacks one, or where an `@` has no partner.
+  func render(_ values: [String: String]) throws -> String {
+    var result: [String] = []
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    for (index, line) in lines.enumerated() {
+      let parts = line.split(separator: "@", omittingEmptySubsequences: false).map(String.init)
+      guard parts.count > 1 else {
+        result.append(String(line))
+        continue
+      }
+      guard parts.count % 2 == 1 else {
+        throw GraftError(
+          .inconsistency, "template \(name), line \(index + 1): an @ without a partner")
+      }
+      func value(_ placeholder: String) throws -> String {
+        guard let value = values[placeholder] else {
+          throw GraftError(
+            .inconsistency, "template \(name), line \(index + 1): no value for @\(placeholder)@")
+        }
+        return value
+      }
+      let isAlone = parts.count == 3 && (parts[0] + parts[2]).allSatisfy { $0 == " " }
+      if isAlone {
+        let replaced = try value(parts[1])
+        guard !replaced.isEmpty else { continue }
+        for inner in replaced.split(separator: "\n", omittingEmptySubsequences: false) {
+          result.append(inner.isEmpty ? "" : parts[0] + inner)
+        }
+      } else {
+        var joined = ""
+        for (position, part) in parts.enumerated() {
+          joined += position % 2 == 0 ? part : try value(part)
+        }
+        result.append(joined)
+      }
+    }
+    return result.joined(separator: "\n")
+  }
+}

@@ -1,0 +1,25 @@
+// The templates that are embedded in the program, by name.
+
+/// Every template of Templates/.
+enum Templates {
+  static let kernelsHeader = Template("kernels.h", PackageResources.kernels_h_in)
+  static let convolutionDirect = Template(
+    "convolution_direct.c", PackageResources.convolution_direct_c_in)
+  static let convolutionDepthwise = Template(
+    "convolution_depthwise.c", PackageResources.convolution_depthwise_c_in)
+  static let fullyConnected = Template("fully_connected.c", PackageResources.fully_connected_c_in)
+  static let mapBlocked = Template("map_blocked.c", PackageResources.map_blocked_c_in)
+  static let mapFlat = Template("map_flat.c", PackageResources.map_flat_c_in)
+  static let mapRows = Template("map_rows.c", PackageResources.map_rows_c_in)
+  static let copyRows = Template("copy_rows.c", PackageResources.copy_rows_c_in)
+  static let fill = Template("fill.c", PackageResources.fill_c_in)
+  static let convertLayout = Template("convert_layout.c", PackageResources.convert_layout_c_in)
+  static let pool = Template("pool.c", PackageResources.pool_c_in)
+  static let globalPool = Template("global_pool.c", PackageResources.global_pool_c_in)
+  static let gatherChannels = Template("gather_channels.c", PackageResources.gather_channels_c_in)
+  static let softmax = Template("softmax.c", PackageResources.softmax_c_in)
+  static let localResponse = Template("lrn.c", PackageResources.lrn_c_in)
+  static let reduceRows = Template("reduce_rows.c", PackageResources.reduce_rows_c_in)
+  static let matmul = Template("matmul.c", PackageResources.matmul_c_in)
+  static let padBlocked = Template("pad_blocked.c", PackageResources.pad_blocked_c_in)
+}

@@ -1,0 +1,118 @@
+// What a kernel is generated for: vector width, registers, compiler flags, and the CPU features that a
+// bundle demands when it is loaded. It says nothing of the shapes; choosing does.
+
+import Foundation
+import GraftDiagnostics
+
+/// A processor that kernels can be generated for.
+public struct Target: Hashable, Sendable {
+  /// As `--target` names it, such as `x86-64-v3`.
+  public var name: String
+  /// float32 lanes of one vector; also the channels of a channel block.
+  public var lanes: Int
+  /// Vector registers that a register tile may fill.
+  public var registers: Int
+  public var hasFusedMultiplyAdd: Bool
+  /// Flags that make clang compile kernels for it.
+  public var kernelFlags: [String]
+  /// Flags for the code that looks at the CPU first: the baseline of the architecture.
+  public var baselineFlags: [String]
+  /// CPU features that kernels need, as the bundle's runtime spells them.
+  public var requiredFeatures: [String]
+  /// Bytes of second-level cache of one core that blocking may count on.
+  public var cacheBytes: Int
+
+  /// Haswell, Zen and later: AVX2 and FMA.
+  public static let x8664v3 = Target(
+    name: "x86-64-v3", lanes: 8, registers: 16, hasFusedMultiplyAdd: true,
+    kernelFlags: ["-march=x86-64-v3"], baselineFlags: ["-march=x86-64"],
+    requiredFeatures: [
+      "sse4.2", "popcnt", "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe",
+    ], cacheBytes: 512 << 10)
+
+  /// Skylake-SP, Zen 4 and later: AVX-512. clang halves 64-byte vectors unless told not to.
+  public static let x8664v4 = Target(
+    name: "x86-64-v4", lanes: 16, registers: 32, hasFusedMultiplyAdd: true,
+    kernelFlags: ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    baselineFlags: ["-march=x86-64"],
+    requiredFeatures: x8664v3.requiredFeatures + [
+      "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl",
+    ], cacheBytes: 1 << 20)
+
+  /// Any 64-bit Arm: NEON.
+  public static let aarch64 = Target(
+    name: "aarch64", lanes: 4, registers: 32, hasFusedMultiplyAdd: true,
+    kernelFlags: ["--target=aarch64-linux-gnu", "-march=armv8-a"],
+    baselineFlags: ["--target=aarch64-linux-gnu", "-march=armv8-a"],
+    requiredFeatures: ["neon"], cacheBytes: 512 << 10)
+
+  /// The baseline of the architecture that Graft itself runs on.
+  public static let generic: Target = {
+    #if arch(arm64)
+      var target = aarch64
+      target.name = "generic"
+      target.kernelFlags = ["-march=armv8-a"]
+      target.baselineFlags = target.kernelFlags
+      return target
+    #else
+      return Target(
+        name: "generic", lanes: 4, registers: 16, hasFusedMultiplyAdd: false,
+        kernelFlags: ["-march=x86-64"], baselineFlags: ["-march=x86-64"], requiredFeatures: [],
+        cacheBytes: 256 << 10)
+    #endif
+  }()
+
+  /// The names that ``init(named:)`` knows.
+  public static let names = ["native", "x86-64-v3", "x86-64-v4", "generic", "aarch64"]
+
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for a name that is not one of ``names``.
+  public init(named name: String) throws {
+    switch name {
+    case "native": self = .native
+    case "x86-64-v3": self = .x8664v3
+    case "x86-64-v4": self = .x8664v4
+    case "generic": self = .generic
+    case "aarch64": self = .aarch64
+    default:
+      throw GraftError(
+        .invalidArgument,
+        "there is no target \(name.quotedForDisplay), expected one of "
+          + Self.names.joined(separator: ", "))
+    }
+  }
+
+  /// The best target that this machine can run.
+  public static let native: Target = {
+    #if arch(arm64)
+      return aarch64
+    #else
+      let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+      return best(forCPU: cpu)
+    #endif
+  }()
+
+  /// The best x86 target for the text of /proc/cpuinfo.
+  static func best(forCPU text: String) -> Target {
+    let line = text.split(separator: "\n").first { $0.hasPrefix("flags") } ?? ""
+    let flags = Set(line.split(whereSeparator: { " \t".contains($0) }).map(String.init))
+    // The kernel's spelling of features where it differs from clang's.
+    let spelling = ["sse4.2": "sse4_2", "bmi": "bmi1", "lzcnt": "abm"]
+    return [x8664v4, x8664v3].first {
+      $0.requiredFeatures.allSatisfy { flags.contains(spelling[$0] ?? $0) }
+    } ?? generic
+  }
+
+  init(
+    name: String, lanes: Int, registers: Int, hasFusedMultiplyAdd: Bool, kernelFlags: [String],
+    baselineFlags: [String], requiredFeatures: [String], cacheBytes: Int
+  ) {
+    self.name = name
+    self.lanes = lanes
+    self.registers = registers
+    self.hasFusedMultiplyAdd = hasFusedMultiplyAdd
+    self.kernelFlags = kernelFlags
+    self.baselineFlags = baselineFlags
+    self.requiredFeatures = requiredFeatures
+    self.cacheBytes = cacheBytes
+  }
+}

@@ -1,0 +1,127 @@
+// Convolution kernels against the reference evaluator, over shapes that do not divide by anything.
+
+import GraftCodegen
+import GraftIR
+import GraftOps
+import Testing
+
+@Suite struct ConvolutionKernelTests {
+  struct Case {
+    var channels, height, width, outputs: Int
+    var kernel: [Int]
+    var strides = [1, 1]
+    var pads = [0, 0, 0, 0]
+    var dilations = [1, 1]
+    var groups = 1
+    var isPlanar = false
+    var hasBias = true
+    var hasResidual = false
+    var activation = Activation.none
+    var resultBorder = (height: 0, width: 0)
+  }
+
+  static func add(_ test: Case, to harness: inout KernelHarness) throws {
+    let border = (max(test.pads[0], test.pads[2]), max(test.pads[1], test.pads[3]))
+    let x = try harness.image(
+      [test.channels, test.height, test.width], border: border, isPlanar: test.isPlanar)
+    let w = try harness.parameter(
+      [test.outputs, test.channels / test.groups] + test.kernel,
+      scale: 1 / Float(test.channels / test.groups * test.kernel[0] * test.kernel[1]).squareRoot())
+    let bias = test.hasBias ? try harness.parameter([test.outputs]) : nil
+    let operation = Convolution(
+      strides: test.strides, pads: test.pads, dilations: test.dilations, groups: test.groups,
+      activation: test.activation)
+    var residual: ValueID?
+    if test.hasResidual {
+      let type = try operation.inferTypes([
+        TensorType(
+          .float32,
+          [
+            .batch, Dimension(test.channels), Dimension(test.height), Dimension(test.width),
+          ]), harness.graph.type(of: w),
+      ])[0]
+      residual = try harness.image(
+        type.shape.dimensions.dropFirst().compactMap(\.constant), border: (1, 0))
+    }
+    let y = try harness.apply(
+      operation, [x, w, bias, residual],
+      layout: harness.blocked(border: test.resultBorder))
+    try harness.output(y[0])
+  }
+
+  @Test func shapesOfRealNetworks() throws {
+    var harness = KernelHarness(seed: 1)
+    let cases = [
+      Case(
+        channels: 3, height: 32, width: 32, outputs: 16, kernel: [3, 3], pads: [1, 1, 1, 1],
+        isPlanar: true, activation: .relu, resultBorder: (1, 1)),
+      Case(
+        channels: 3, height: 30, width: 30, outputs: 24, kernel: [7, 7], strides: [2, 2],
+        pads: [3, 3, 3, 3], isPlanar: true),
+      Case(
+        channels: 16, height: 32, width: 32, outputs: 16, kernel: [3, 3], pads: [1, 1, 1, 1],
+        hasResidual: true, activation: .relu, resultBorder: (1, 1)),
+      Case(
+        channels: 64, height: 7, width: 7, outputs: 64, kernel: [3, 3], pads: [1, 1, 1, 1],
+        hasResidual: true, activation: .relu),
+      Case(channels: 256, height: 7, width: 7, outputs: 320, kernel: [1, 1], activation: .relu),
+      Case(
+        channels: 600, height: 5, width: 5, outputs: 40, kernel: [1, 1], hasResidual: true),
+      Case(
+        channels: 32, height: 28, width: 28, outputs: 64, kernel: [1, 1], strides: [2, 2],
+        hasBias: false),
+      Case(
+        channels: 96, height: 14, width: 14, outputs: 96, kernel: [3, 3], strides: [2, 2],
+        pads: [1, 1, 1, 1], groups: 96, activation: .clip(low: 0, high: 6)),
+      Case(
+        channels: 32, height: 17, width: 17, outputs: 32, kernel: [7, 1], pads: [3, 0, 3, 0]),
+      Case(
+        channels: 32, height: 17, width: 17, outputs: 32, kernel: [1, 7], pads: [0, 3, 0, 3]),
+    ]
+    for test in cases { try Self.add(test, to: &harness) }
+    try harness.check()
+  }
+
+  @Test(arguments: [2, 3, 4]) func randomShapes(seed: UInt64) throws {
+    var harness = KernelHarness(seed: seed)
+    for _ in 0..<16 {
+      let kernel = [harness.random.int(1...5), harness.random.int(1...5)]
+      let dilations = [harness.random.int(1...2), harness.random.int(1...2)]
+      let pads = (0..<4).map { _ in harness.random.int(0...2) }
+      let groupKind = harness.random.int(0...3)
+      let groups = groupKind == 0 ? harness.random.int(2...5) : 1
+      let perGroup = harness.random.int(1...12)
+      let outputsPerGroup = harness.random.int(1...12)
+      let reach = (0..<2).map { (kernel[$0] - 1) * dilations[$0] + 1 }
+      try Self.add(
+        Case(
+          channels: groups == 1 ? harness.random.int(1...40) : groups * perGroup,
+          height: max(1, reach[0] - pads[0] - pads[2]) + harness.random.int(0...9),
+          width: max(1, reach[1] - pads[1] - pads[3]) + harness.random.int(0...9),
+          outputs: groups == 1 ? harness.random.int(1...60) : groups * outputsPerGroup,
+          kernel: kernel, strides: [harness.random.int(1...6), harness.random.int(1...3)],
+          pads: pads, dilations: dilations, groups: groups, isPlanar: groupKind == 1,
+          hasBias: harness.random.int(0...1) == 0, hasResidual: harness.random.int(0...1) == 0,
+          activation: [.none, .relu, .leakyRelu(alpha: 0.1), .hardSwish][harness.random.int(0...3)],
+          resultBorder: (harness.random.int(0...2), harness.random.int(0...2))), to: &harness)
+    }
+    try harness.check()
+  }
+
+  @Test func depthwiseOfManyShapes() throws {
+    var harness = KernelHarness(seed: 5)
+    for _ in 0..<12 {
+      let channels = harness.random.int(2...40)
+      let kernel = [harness.random.int(1...5), harness.random.int(1...5)]
+      try Self.add(
+        Case(
+          channels: channels, height: harness.random.int(5...12),
+          width: harness.random.int(5...20), outputs: channels, kernel: kernel,
+          strides: [harness.random.int(1...2), harness.random.int(1...2)],
+          pads: (0..<4).map { _ in harness.random.int(0...2) }, groups: channels,
+          hasResidual: harness.random.int(0...1) == 0, activation: .silu,
+          resultBorder: (1, 2)), to: &harness)
+    }
+    try harness.check()
+  }
+}

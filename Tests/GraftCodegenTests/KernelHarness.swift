@@ -1,0 +1,228 @@
+// Builds small graphs, generates and compiles them, runs them and compares with the reference evaluator
+// in double precision.
+
+import Foundation
+import GraftCodegen
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import GraftRuntime
+import Testing
+
+/// Foundation has a Dimension of its own.
+typealias Dimension = GraftIR.Dimension
+
+/// A small counter-based generator: the same numbers on every machine.
+struct TestRandom: RandomNumberGenerator {
+  var state: UInt64
+  init(seed: UInt64) { state = seed }
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+  mutating func float(_ range: ClosedRange<Float> = -1...1) -> Float {
+    Float.random(in: range, using: &self)
+  }
+  mutating func int(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
+}
+
+/// A graph under construction with the layouts that passes would give it.
+struct KernelHarness {
+  var graph = Graph(name: "kernels \"*/ under test")
+  var random: TestRandom
+  var target: Target
+
+  init(seed: UInt64, target: Target = .native) {
+    random = TestRandom(seed: seed)
+    self.target = target
+  }
+
+  // MARK: Building
+
+  mutating func parameter(_ shape: [Int], scale: Float = 1) throws -> ValueID {
+    let elements = (0..<shape.reduce(1, *)).map { _ in random.float() * scale }
+    return graph.addParameter(
+      graph.unusedName("p"), TensorType(.float32, TensorShape(shape)),
+      Parameter(data: try TensorData(elements, shape: shape)))
+  }
+
+  mutating func input(_ dimensions: [Dimension]) -> ValueID {
+    graph.addInput(graph.unusedName("in"), TensorType(.float32, TensorShape(dimensions)))
+  }
+
+  /// An input [N, channels, height, width] brought into a blocked layout, or a planar one.
+  mutating func image(
+    _ shape: [Int], border: (Int, Int) = (0, 0), isPlanar: Bool = false
+  ) throws -> ValueID {
+    let plain = input([.batch] + shape.map { Dimension($0) })
+    return try convert(
+      plain,
+      Layout(
+        channelBlock: isPlanar ? 1 : target.lanes, borderHeight: border.0, borderWidth: border.1))
+  }
+
+  mutating func convert(_ value: ValueID, _ layout: Layout) throws -> ValueID {
+    guard graph.type(of: value).layout != layout else { return value }
+    let result = try graph.append(ConvertLayout(), [value])[0]
+    graph[result].type.layout = layout
+    return result
+  }
+
+  /// Adds a node whose result lies as `layout` says; blocked without a border where it has rank 4.
+  mutating func apply(
+    _ operation: any GraftOps.Operator, _ operands: [ValueID?], layout: Layout? = nil
+  ) throws -> [ValueID] {
+    let results = try graph.append(operation, operands, origins: ["node"])
+    for result in results {
+      graph[result].type.layout = layout ?? .plain
+    }
+    return results
+  }
+
+  /// Makes `value` an output in plain layout.
+  mutating func output(_ value: ValueID) throws {
+    let plain = try convert(value, .plain)
+    graph.outputs.append(GraphOutput(name: "out\(graph.outputs.count)", value: plain))
+  }
+
+  var blocked: Layout { .blocked(target.lanes) }
+
+  func blocked(border: (height: Int, width: Int)) -> Layout {
+    .blocked(target.lanes, border: border)
+  }
+
+  // MARK: Running
+
+  /// A place of its own for every value.
+  static func plan(_ graph: Graph) throws -> MemoryPlan {
+    var plan = MemoryPlan()
+    let outputs = Set(graph.outputs.map(\.value))
+    for node in graph.nodes {
+      for result in node.results {
+        let type = graph.type(of: result)
+        if outputs.contains(result) && type.layout.isPlain { continue }
+        let bytes = try #require(type.storedByteCount)
+        let size = (bytes.coefficient + 63) / 64 * 64
+        let offset = bytes.isBatch ? plan.arenaBytesPerBatch : plan.fixedBytes
+        plan.placements[result] = Placement(
+          offset: offset, byteCount: size, isPerBatch: bytes.isBatch, lifetime: 0...0)
+        if bytes.isBatch { plan.arenaBytesPerBatch += size } else { plan.fixedBytes += size }
+      }
+    }
+    return plan
+  }
+
+  static func temporaryFolder() throws -> String {
+    let folder = FileManager.default.temporaryDirectory.path + "/graft-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    return folder
+  }
+
+  /// Generates, compiles and writes packed.bin into a new folder.
+  static func build(
+    _ graph: Graph, plan: MemoryPlan? = nil, target: Target = .native, extraFlags: [String] = []
+  ) throws -> String {
+    let folder = try temporaryFolder()
+    let model = try CodeGenerator(target: target, kernelFiles: 2).generate(
+      graph: graph, plan: plan ?? Self.plan(graph))
+    try Toolchain.find().compile(model, into: folder, extraFlags: extraFlags)
+    var packed = Data()
+    try model.packed.write { packed.append(contentsOf: $0) }
+    try packed.write(to: URL(fileURLWithPath: folder + "/packed.bin"))
+    return folder
+  }
+
+  /// Runs the graph at each batch and compares every output with the reference.
+  ///
+  /// Batches run one after the other in one session, so that borders and lanes that a kernel forgets
+  /// hold what the run before left there.
+  mutating func check(
+    batches: [Int] = [3, 1, 2], threads: [Int] = [1, 2], tolerance: Double = 2e-6,
+    range: ClosedRange<Float> = -1...1, sourceLocation: Testing.SourceLocation = #_sourceLocation
+  ) throws {
+    let folder = try Self.build(graph, target: target)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let library = try ModelLibrary(path: folder + "/libmodel.so")
+    let sessions = try threads.map {
+      try LoadedModel(
+        library: library, bundle: folder, largestBatch: batches.max() ?? 1, threads: $0)
+    }
+    for batch in batches {
+      let inputs = try graph.inputs.map { id in
+        let shape = try graph.type(of: id).shape.extents(batch: batch)
+        return try DenseTensor(
+          shape: shape, elements: (0..<shape.reduce(1, *)).map { _ in random.float(range) })
+      }
+      var evaluator = ReferenceEvaluator(graph, precision: .double)
+      let named = zip(graph.inputs, inputs).map {
+        (graph[$0].name ?? "", HostTensor.float64($1.map(Double.init)))
+      }
+      let expected = try evaluator.run(Dictionary(uniqueKeysWithValues: named))
+      var first: [[Float]]?
+      for session in sessions {
+        let found = try session.run(batch: batch, inputs: inputs.map(\.elements))
+        if let first {
+          #expect(
+            first.map { $0.map(\.bitPattern) } == found.map { $0.map(\.bitPattern) },
+            "\(session.threads) threads give other bits at batch \(batch)",
+            sourceLocation: sourceLocation)
+        }
+        first = found
+        for (output, values) in zip(graph.outputs, found) {
+          let reference = try #require(expected[output.name]).doubles
+          compare(
+            values, reference, tolerance: tolerance,
+            "\(output.name) at batch \(batch): \(line(of: output.value))", sourceLocation)
+        }
+      }
+    }
+  }
+
+  /// The line of the node that computes an output, past the conversion to plain layout.
+  private func line(of value: ValueID) -> String {
+    guard let node = graph.producer(of: value) else { return "" }
+    if node.opcode == ConvertLayout.opcode, let before = node.operand(0),
+      let producer = graph.producer(of: before)
+    {
+      return graph.line(of: producer)
+    }
+    return graph.line(of: node)
+  }
+
+  private func compare(
+    _ found: [Float], _ expected: [Double], tolerance: Double, _ label: String,
+    _ sourceLocation: Testing.SourceLocation
+  ) {
+    guard found.count == expected.count else {
+      Issue.record("\(label): \(found.count) elements, expected \(expected.count)")
+      return
+    }
+    let largest = max(1, expected.lazy.map(abs).filter(\.isFinite).max() ?? 1)
+    for (index, pair) in zip(found, expected).enumerated() {
+      let (value, reference) = (Double(pair.0), pair.1)
+      let agrees =
+        reference.isFinite
+        ? abs(value - reference) <= tolerance * largest
+        : value == Double(Float(reference)) || (value.isNaN && reference.isNaN)
+      if !agrees {
+        Issue.record(
+          "\(label): element \(index) of \(found.count) is \(value), expected \(reference)",
+          sourceLocation: sourceLocation)
+        return
+      }
+    }
+  }
+}
+
+extension HostTensor {
+  var doubles: [Double] {
+    switch self {
+    case .float32(let tensor): tensor.elements.map(Double.init)
+    case .float64(let tensor): tensor.elements
+    case .integer(let tensor): tensor.elements.map { Double($0.coefficient) }
+    }
+  }
+}
