@@ -7,8 +7,9 @@ import GraftDiagnostics
 import Testing
 
 enum Fixture {
-  static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    .appendingPathComponent("Fixtures/images")
+  static let all = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .appendingPathComponent("Fixtures")
+  static let folder = all.appendingPathComponent("images")
 
   static func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
 

@@ -90,9 +90,17 @@ public struct DirectoryReplacement: Sendable {
     try Self.sync(folder)
   }
 
+  /// Files first, then the folder that names them.
   private static func syncContents(of folder: String) throws {
     for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
-      try sync(folder + "/" + name)
+      let path = folder + "/" + name
+      var status = stat()
+      guard lstat(path, &status) == 0 else { throw systemError(errno, "cannot be read", path) }
+      switch status.st_mode & S_IFMT {
+      case S_IFDIR: try syncContents(of: path)
+      case S_IFREG: try sync(path)
+      default: break
+      }
     }
     try sync(folder)
   }
@@ -102,14 +110,11 @@ public struct DirectoryReplacement: Sendable {
     defer { if descriptor >= 0 { close(descriptor) } }
     // Some file systems cannot sync a directory and say so with EINVAL.
     guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
-      throw GraftError(
-        .inputOutput, "cannot be written: \(String(cString: strerror(errno)))",
-        at: SourceLocation(file: path))
+      throw systemError(errno, "cannot be written", path)
     }
   }
 
   private func failure(_ what: String, _ path: String) -> GraftError {
-    GraftError(
-      .inputOutput, "\(what): \(String(cString: strerror(errno)))", at: SourceLocation(file: path))
+    systemError(errno, what, path)
   }
 }

@@ -31,6 +31,20 @@ public final class OutputFile {
     }
   }
 
+  /// Replaces bytes that were written before, from `offset` on.
+  public func overwrite(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
+    var done = 0
+    while done < bytes.count {
+      let count = pwrite(
+        descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(offset + done))
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw failure()
+      }
+      done += count
+    }
+  }
+
   /// Waits until the contents are on the disk, and closes.
   public func close() throws {
     guard fsync(descriptor) == 0 else { throw failure() }
@@ -39,9 +53,5 @@ public final class OutputFile {
     guard Foundation.close(open) == 0 else { throw failure() }
   }
 
-  private func failure() -> GraftError {
-    GraftError(
-      .inputOutput, "cannot be written: \(String(cString: strerror(errno)))",
-      at: SourceLocation(file: path))
-  }
+  private func failure() -> GraftError { systemError(errno, "cannot be written", path) }
 }

@@ -1,0 +1,281 @@
+// Items of a data set as batches of numbers, read and preprocessed by several threads ahead of whoever
+// consumes them. The order is the data set's (or the one given) whatever the threads do; memory is
+// bounded by the number of items that may be ready.
+
+import Foundation
+import GraftDiagnostics
+
+/// What a network is fed at once.
+public struct Batch: Sendable {
+  /// The items' places in the data set.
+  public var indices: [Int]
+  /// The values of each input, items one after another.
+  public var inputs: [[Float]]
+  /// What the network should answer, an entry an item.
+  public var targets: [Target]
+
+  /// The number of items.
+  public var count: Int { indices.count }
+}
+
+/// An item that could not be read, and was left out.
+public struct BrokenItem: Sendable {
+  public var index: Int
+  /// Names the file.
+  public var error: GraftError
+}
+
+/// Batches of a data set in order. Not to be used by two threads at once.
+public final class BatchLoader {
+  /// A change of the pixels that are fed, between cropping and becoming numbers: the picture, the
+  /// item's place in the data set, its position in the order. The size must stay.
+  public typealias Augmentation =
+    @Sendable (_ pixels: Image, _ index: Int, _ position: Int) throws -> Image
+
+  /// The most broken items whose errors are kept.
+  public static let brokenItemLimit = 100
+
+  /// The first broken items met so far, at most ``brokenItemLimit``.
+  public private(set) var brokenItems: [BrokenItem] = []
+  /// The number of broken items met so far.
+  public private(set) var brokenCount = 0
+  /// The number of items given so far.
+  public private(set) var deliveredCount = 0
+
+  private let dataset: any Dataset
+  private let order: [Int]
+  private let batchSize: Int
+  private let inputSizes: [Int]
+  private let pipeline: Pipeline
+  private var position = 0
+
+  /// Starts reading.
+  /// - Parameters:
+  ///   - inputs: The network's inputs, shapes without the batch.
+  ///   - preprocessing: What pictures go through; data sets of tensors need none.
+  ///   - batchSize: The items a batch; the last may have fewer.
+  ///   - threads: How many read at once.
+  ///   - order: The places in the data set, in the order wanted; all by default.
+  /// - Throws: ``GraftError`` where pictures cannot be made into what the network takes.
+  public init(
+    _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
+    batchSize: Int, threads: Int, order: [Int]? = nil, augmentation: Augmentation? = nil
+  ) throws {
+    let items = try ItemReader(
+      dataset: dataset, inputs: inputs, preprocessing: preprocessing, augmentation: augmentation)
+    self.dataset = dataset
+    self.order = order ?? Array(0..<dataset.count)
+    self.batchSize = max(1, batchSize)
+    inputSizes = items.sizes
+    let threads = max(1, min(threads, self.order.count, 256))
+    pipeline = Pipeline(order: self.order, capacity: self.batchSize + 2 * threads, items: items)
+    for _ in 0..<threads {
+      Thread.detachNewThread { [pipeline] in pipeline.work() }
+    }
+  }
+
+  deinit { pipeline.cancel() }
+
+  /// Stops reading: ``next()`` throws from now on. May be called from any thread.
+  public func cancel() { pipeline.cancel() }
+
+  /// The next batch, or nil after the last. Broken items are left out and counted, and the batch
+  /// is filled up with those behind them.
+  /// - Throws: ``GraftError``: `cancelled` after ``cancel()``, `invalidData` where the end is reached
+  ///   and every single item was broken.
+  public func next() throws -> Batch? {
+    var batch = Batch(indices: [], inputs: [], targets: [])
+    batch.indices.reserveCapacity(batchSize)
+    batch.targets.reserveCapacity(batchSize)
+    batch.inputs = inputSizes.map { size in
+      var values: [Float] = []
+      values.reserveCapacity(size * min(batchSize, order.count - position))
+      return values
+    }
+    while batch.count < batchSize, position < order.count {
+      let index = order[position]
+      switch try pipeline.take(position) {
+      case .success(let item):
+        batch.indices.append(index)
+        batch.targets.append(item.target)
+        for (input, values) in item.inputs.enumerated() { batch.inputs[input] += values }
+      case .failure(let error):
+        brokenCount += 1
+        if brokenItems.count < Self.brokenItemLimit {
+          brokenItems.append(BrokenItem(index: index, error: error))
+        }
+      }
+      position += 1
+    }
+    deliveredCount += batch.count
+    if batch.count > 0 { return batch }
+    if deliveredCount == 0 { throw nothingReadable() }
+    return nil
+  }
+
+  private func nothingReadable() -> GraftError {
+    let location = SourceLocation(file: dataset.location)
+    guard let first = brokenItems.first else {
+      return GraftError(.invalidData, "there are no items to read", at: location)
+    }
+    return GraftError(
+      .invalidData, "none of the \(brokenCount) items could be read", at: location,
+      context: ["reading the first: \(first.error)"])
+  }
+}
+
+/// Reads one item and makes it what the network is fed.
+private struct ItemReader: Sendable {
+  struct Item: Sendable {
+    var inputs: [[Float]]
+    var target: Target
+  }
+
+  let dataset: any Dataset
+  let inputs: [TensorSpecification]
+  let preprocessor: Preprocessor?
+  let augmentation: BatchLoader.Augmentation?
+  /// Values an item, for each input.
+  let sizes: [Int]
+
+  init(
+    dataset: any Dataset, inputs: [TensorSpecification], preprocessing: Preprocessing?,
+    augmentation: BatchLoader.Augmentation?
+  ) throws {
+    sizes = try inputs.map { input in
+      guard let count = input.elementCount, count > 0 else {
+        throw GraftError(
+          .invalidArgument, "the input \(input.name.quotedForDisplay) has the shape \(input.shape)")
+      }
+      return count
+    }
+    if dataset.holdsImages {
+      guard inputs.count == 1, let input = inputs.first, let preprocessing else {
+        throw GraftError(
+          .invalidArgument,
+          inputs.count == 1
+            ? "pictures cannot be fed without a preprocessing"
+            : "pictures cannot be fed to a network of \(inputs.count) inputs",
+          at: SourceLocation(file: dataset.location),
+          advice: inputs.count == 1
+            ? "Compile the bundle with --preprocess." : "Give its inputs as .npy files.")
+      }
+      try preprocessing.check(inputShape: input.shape)
+    }
+    self.dataset = dataset
+    self.inputs = inputs
+    self.augmentation = augmentation
+    preprocessor = preprocessing.map(Preprocessor.init)
+  }
+
+  func read(_ index: Int, position: Int) throws -> Item {
+    let sample = try dataset.sample(at: index)
+    switch sample.content {
+    case .tensors(let values):
+      guard values.map(\.count) == sizes else {
+        throw GraftError(.inconsistency, "item \(index) has the wrong number of values")
+      }
+      return Item(inputs: values, target: sample.target)
+    case .image(let image):
+      let location = SourceLocation(file: dataset.path(of: index))
+      return try at(location) {
+        Item(inputs: [try values(of: image, index, position)], target: sample.target)
+      }
+    }
+  }
+
+  private func values(of image: Image, _ index: Int, _ position: Int) throws -> [Float] {
+    guard let preprocessor, let input = inputs.first, let size = sizes.first else {
+      throw GraftError(.inconsistency, "a picture without a preprocessing")
+    }
+    var pixels = try preprocessor.pixels(of: image)
+    if let augmentation { pixels = try augmentation(pixels, index, position) }
+    let specification = preprocessor.specification
+    let shape = specification.layout.shape(
+      channels: specification.color.channels, height: pixels.height, width: pixels.width)
+    guard shape == input.shape else {
+      throw GraftError(
+        .invalidData,
+        "the picture is \(image.height) × \(image.width) and fed as \(shape); "
+          + "the network takes \(input.shape)",
+        advice: "A preprocessing with a resize or a crop makes all pictures equal.")
+    }
+    return try [Float](unsafeUninitializedCapacity: size) { target, count in
+      try preprocessor.write(
+        pixels, into: UnsafeMutableBufferPointer(rebasing: target[..<size]))
+      count = size
+    }
+  }
+}
+
+/// Hands out positions to the working threads and keeps their results until they are taken in order.
+/// Its lock guards everything that changes.
+private final class Pipeline: @unchecked Sendable {
+  private let order: [Int]
+  private let items: ItemReader
+  private let condition = NSCondition()
+  /// A ring: the result of a position, once it is there.
+  private var results: [Result<ItemReader.Item, GraftError>?]
+  /// The position that the next free thread begins.
+  private var begun = 0
+  /// The position that is taken next.
+  private var taken = 0
+  private var isCancelled = false
+
+  init(order: [Int], capacity: Int, items: ItemReader) {
+    self.order = order
+    self.items = items
+    results = Array(repeating: nil, count: max(1, min(capacity, order.count)))
+  }
+
+  func cancel() {
+    condition.lock()
+    isCancelled = true
+    condition.broadcast()
+    condition.unlock()
+  }
+
+  /// What every working thread does until nothing is left.
+  func work() {
+    while let position = begin() {
+      let result: Result<ItemReader.Item, GraftError>
+      do {
+        result = .success(try items.read(order[position], position: position))
+      } catch let error as GraftError {
+        result = .failure(error)
+      } catch {
+        result = .failure(GraftError(.inconsistency, "\(error)"))
+      }
+      condition.lock()
+      results[position % results.count] = result
+      condition.broadcast()
+      condition.unlock()
+    }
+  }
+
+  private func begin() -> Int? {
+    condition.lock()
+    defer { condition.unlock() }
+    while !isCancelled, begun < order.count, begun - taken >= results.count { condition.wait() }
+    guard !isCancelled, begun < order.count else { return nil }
+    begun += 1
+    return begun - 1
+  }
+
+  /// The result of a position, which must be the one after the last taken.
+  func take(_ position: Int) throws -> Result<ItemReader.Item, GraftError> {
+    condition.lock()
+    defer { condition.unlock() }
+    let slot = position % results.count
+    while true {
+      if isCancelled { throw GraftError(.cancelled, "reading the data was cancelled") }
+      if let result = results[slot] {
+        results[slot] = nil
+        taken = position + 1
+        condition.broadcast()
+        return result
+      }
+      condition.wait()
+    }
+  }
+}

@@ -1,0 +1,55 @@
+// From names of classes to the indices that a network answers with.
+
+import GraftDiagnostics
+
+/// Which index each class of a data set has.
+struct ClassMapping {
+  /// The network's classes in the order of their indices.
+  let classes: [String]
+  /// For each name given, its index.
+  let indices: [Int]
+
+  /// - Parameters:
+  ///   - names: The data set's classes, in code-point order.
+  ///   - labels: The bundle's labels, where it has them: classes match them by name.
+  ///   - count: The number of the network's classes, where it is fixed.
+  /// - Throws: ``GraftError`` of kind `invalidData` naming the classes that do not fit.
+  init(names: [String], labels: [String]?, count: Int?, at location: String) throws {
+    guard let labels else {
+      if let count, count != names.count {
+        throw GraftError(
+          .invalidData,
+          "there are \(names.count) classes (\(Self.list(names))), but the network tells \(count) "
+            + "apart and has no labels to match them by",
+          at: SourceLocation(file: location),
+          advice: "Compile the bundle with --labels, or give data with all of its classes.")
+      }
+      classes = names
+      indices = Array(names.indices)
+      return
+    }
+    var known: [String: [Int]] = [:]
+    for (index, label) in labels.enumerated() { known[label, default: []].append(index) }
+    let strangers = names.filter { known[$0] == nil }
+    guard strangers.isEmpty else {
+      throw GraftError(
+        .invalidData,
+        "\(strangers.count) of \(names.count) classes are not among the network's labels: "
+          + Self.list(strangers),
+        at: SourceLocation(file: location),
+        advice: "Its labels are: \(Self.list(labels)).")
+    }
+    if let twice = names.first(where: { (known[$0]?.count ?? 0) > 1 }) {
+      throw GraftError(
+        .invalidData, "the network has more than one class labelled \(twice.quotedForDisplay)",
+        at: SourceLocation(file: location), advice: "Give its labels names that differ.")
+    }
+    classes = labels
+    indices = names.compactMap { known[$0]?.first }
+  }
+
+  private static func list(_ names: [String]) -> String {
+    let shown = names.prefix(10).map(\.quotedForDisplay).joined(separator: ", ")
+    return names.count > 10 ? "\(shown) and \(names.count - 10) more" : shown
+  }
+}

@@ -1,0 +1,96 @@
+// What stands in a folder, in code-point order, links followed. Names that are not UTF-8 are counted,
+// since no text could name them.
+
+import Glibc
+import GraftDiagnostics
+
+struct FolderListing {
+  enum Kind {
+    case file, folder, other
+    /// A link that leads nowhere or in a circle.
+    case brokenLink
+  }
+
+  struct Entry {
+    var name: String
+    var kind: Kind
+  }
+
+  /// In the order of the names' code points.
+  private(set) var entries: [Entry] = []
+  private(set) var unreadableNames = 0
+
+  /// - Throws: ``GraftError`` of kind `inputOutput` where there is no such folder.
+  init(of path: String) throws {
+    guard let folder = opendir(path) else { throw systemError(errno, "cannot be opened", path) }
+    defer { closedir(folder) }
+    while true {
+      errno = 0
+      guard let entry = readdir(folder) else {
+        guard errno == 0 else { throw systemError(errno, "cannot be read", path) }
+        break
+      }
+      guard let name = Self.name(of: entry) else {
+        unreadableNames += 1
+        continue
+      }
+      if name == "." || name == ".." { continue }
+      entries.append(Entry(name: name, kind: Self.kind(of: entry, at: path + "/" + name)))
+    }
+    // UTF-8 keeps the order of code points.
+    entries.sort { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+  }
+
+  private static func name(of entry: UnsafeMutablePointer<dirent>) -> String? {
+    withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+      String(validating: raw.prefix { $0 != 0 }, as: UTF8.self)
+    }
+  }
+
+  private static func kind(of entry: UnsafeMutablePointer<dirent>, at path: String) -> Kind {
+    // Most file systems say what it is without being asked once more.
+    switch Int32(entry.pointee.d_type) {
+    case Int32(DT_REG): return .file
+    case Int32(DT_DIR): return .folder
+    default:
+      var status = stat()
+      guard stat(path, &status) == 0 else { return .brokenLink }
+      switch status.st_mode & S_IFMT {
+      case S_IFREG: return .file
+      case S_IFDIR: return .folder
+      default: return .other
+      }
+    }
+  }
+}
+
+/// The files that a data set leaves out, by kind.
+struct StrayFiles {
+  private var counts: [String: Int] = [:]
+
+  mutating func add(kind: String, count: Int = 1) {
+    if count > 0 { counts[kind, default: 0] += count }
+  }
+
+  /// Counts a file that is no picture by its extension.
+  mutating func add(file name: String) {
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    let ending = parts.count > 1 ? parts.last ?? "" : ""
+    add(kind: ending.isEmpty ? "without extension" : "." + ending.lowercased())
+  }
+
+  /// One warning that names all kinds; none where there is nothing to tell.
+  func warning(at location: String) -> [Warning] {
+    guard !counts.isEmpty else { return [] }
+    let total = counts.values.reduce(0, +)
+    let kinds = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+    let named = kinds.prefix(8).map { "\($0.value) \($0.key.escapedForDisplay)" }
+    let rest = kinds.count > 8 ? ", and \(kinds.count - 8) more kinds" : ""
+    return [
+      Warning(
+        "\(total) \(total == 1 ? "entry is" : "entries are") not JPEG or PNG files of a class and "
+          + "left out: \(named.joined(separator: ", "))\(rest)",
+        at: SourceLocation(file: location))
+    ]
+  }
+}

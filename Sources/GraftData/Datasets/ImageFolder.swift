@@ -1,0 +1,142 @@
+// Pictures sorted into a folder a class: DIR/class/picture.jpg.
+
+import Glibc
+import GraftDiagnostics
+
+/// A folder of class folders with JPEG and PNG files in them. Links are followed; deeper folders are
+/// not searched. Classes and files come in code-point order.
+public struct ImageFolder: Dataset {
+  private struct Item {
+    var folder: Int32
+    var file: String
+  }
+
+  public let location: String
+  public let classes: [String]
+  /// What was left out and why, to be told to the user.
+  public let warnings: [Warning]
+  private let folders: [(name: String, label: Int)]
+  private let items: [Item]
+
+  public var count: Int { items.count }
+  public var holdsImages: Bool { true }
+
+  /// - Parameters:
+  ///   - labels: The names of the network's classes, where it has them; folders match them by name.
+  ///   - classCount: The number of the network's classes, where it is fixed. Without labels there
+  ///     must be as many folders.
+  /// - Throws: ``GraftError``: `inputOutput` where a folder cannot be read, `invalidData` where there
+  ///   is no picture in it or its classes are not the network's.
+  public init(_ path: String, labels: [String]? = nil, classCount: Int? = nil) throws {
+    var stray = StrayFiles()
+    var warnings: [Warning] = []
+    let top = try FolderListing(of: path)
+    stray.add(kind: "whose name is not UTF-8", count: top.unreadableNames)
+    var found: [(name: String, files: [String])] = []
+    for entry in top.entries {
+      switch entry.kind {
+      case .file where Self.isPicture(entry.name): stray.add(kind: "pictures outside class folders")
+      case .file: stray.add(file: entry.name)
+      case .brokenLink: stray.add(kind: "broken links")
+      case .other: stray.add(kind: "devices or pipes")
+      case .folder:
+        if entry.name.hasPrefix(".") {
+          stray.add(kind: "hidden folders")
+        } else if Self.contains(folder: path + "/" + entry.name, path) {
+          stray.add(kind: "links to a folder above")
+        } else {
+          let files = try Self.pictures(in: path + "/" + entry.name, &stray)
+          // A folder of something else is not a class that the network lacks.
+          if files.isEmpty, let labels, !labels.contains(entry.name) {
+            stray.add(kind: "folders without pictures")
+          } else {
+            found.append((entry.name, files))
+          }
+        }
+      }
+    }
+    warnings += stray.warning(at: path)
+    let total = found.reduce(0) { $0 + $1.files.count }
+    guard total > 0 else {
+      throw GraftError(
+        .invalidData, "there is no JPEG or PNG file in a class folder here",
+        at: SourceLocation(file: path),
+        advice: "Pictures belong into a folder a class: \(path.escapedForDisplay)/cat/1.jpg."
+          + (warnings.first.map { " Found: \($0.message)." } ?? ""))
+    }
+    let empty = found.filter(\.files.isEmpty).map(\.name)
+    if !empty.isEmpty {
+      let names = empty.prefix(8).map(\.quotedForDisplay).joined(separator: ", ")
+      warnings.append(
+        Warning(
+          "\(empty.count) class folder(s) hold no picture: \(names)",
+          at: SourceLocation(file: path)))
+    }
+    let mapping = try ClassMapping(
+      names: found.map(\.name), labels: labels, count: classCount, at: path)
+    location = path
+    classes = mapping.classes
+    self.warnings = warnings
+    folders = zip(found, mapping.indices).map { ($0.name, $1) }
+    items = found.enumerated().flatMap { folder, entry in
+      entry.files.map { Item(folder: Int32(truncatingIfNeeded: folder), file: $0) }
+    }
+  }
+
+  private static func pictures(in folder: String, _ stray: inout StrayFiles) throws -> [String] {
+    let listing = try FolderListing(of: folder)
+    stray.add(kind: "whose name is not UTF-8", count: listing.unreadableNames)
+    var files: [String] = []
+    for entry in listing.entries {
+      switch entry.kind {
+      case .file where isPicture(entry.name): files.append(entry.name)
+      case .file: stray.add(file: entry.name)
+      case .folder: stray.add(kind: "folders inside class folders")
+      case .brokenLink: stray.add(kind: "broken links")
+      case .other: stray.add(kind: "devices or pipes")
+      }
+    }
+    return files
+  }
+
+  private static func isPicture(_ name: String) -> Bool {
+    guard !name.hasPrefix(".") else { return false }
+    let lower = name.lowercased()
+    return [".jpg", ".jpeg", ".png"].contains { lower.hasSuffix($0) }
+  }
+
+  /// Whether `folder` is `path` itself or one of the folders above it, as a link may be.
+  private static func contains(folder: String, _ path: String) -> Bool {
+    var candidate = stat()
+    guard stat(folder, &candidate) == 0 else { return false }
+    var above = path
+    // The root is its own parent; no path is deeper than this.
+    for _ in 0..<256 {
+      var status = stat()
+      guard stat(above, &status) == 0 else { return false }
+      if status.st_dev == candidate.st_dev, status.st_ino == candidate.st_ino { return true }
+      var parent = stat()
+      above += "/.."
+      guard stat(above, &parent) == 0,
+        parent.st_ino != status.st_ino || parent.st_dev != status.st_dev
+      else { return false }
+    }
+    return false
+  }
+
+  public func name(of index: Int) -> String {
+    guard items.indices ~= index else { return "" }
+    return folders[Int(items[index].folder)].name + "/" + items[index].file
+  }
+
+  public func label(of index: Int) -> Int? {
+    items.indices ~= index ? folders[Int(items[index].folder)].label : nil
+  }
+
+  public func sample(at index: Int) throws -> Sample {
+    try check(index)
+    let image = try Image(contentsOf: location + "/" + name(of: index))
+    return Sample(
+      content: .image(image), target: .label(folders[Int(items[index].folder)].label))
+  }
+}

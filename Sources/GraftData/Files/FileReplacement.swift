@@ -1,0 +1,105 @@
+// Makes a file appear whole or not at all: it is written beside its place, synced, and renamed.
+
+import Foundation
+import GraftDiagnostics
+
+/// Writes or replaces one regular file in one step.
+public struct FileReplacement: Sendable {
+  /// Where the file will stand.
+  public let path: String
+
+  /// Looks at the place before any work is done.
+  /// - Parameters:
+  ///   - path: Where the file will stand. A regular file there will be replaced.
+  ///   - inputs: What is being read: the output may be none of them, nor lie inside one.
+  /// - Throws: ``GraftError`` where something else stands there, the output is an input, or its folder
+  ///   cannot be written.
+  public init(at path: String, keeping inputs: [String] = []) throws {
+    let location = SourceLocation(file: path)
+    guard !path.isEmpty, !path.hasSuffix("/"), !path.utf8.contains(0) else {
+      throw GraftError(.invalidArgument, "the output has no file name", at: location)
+    }
+    // A link stays, and what it leads to is replaced.
+    self.path = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+    let folder = Self.folder(of: self.path)
+    guard access(folder, W_OK | X_OK) == 0 else {
+      throw systemError(errno, "cannot be written", path)
+    }
+    try Self.check(path: self.path, folder: folder, inputs: inputs, location)
+    var status = stat()
+    guard lstat(self.path, &status) == 0 else { return }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw GraftError(
+        .inputOutput, "is in the way and is not a regular file", at: location,
+        advice: "Choose another name.")
+    }
+  }
+
+  private static func check(
+    path: String, folder: String, inputs: [String], _ location: SourceLocation
+  ) throws {
+    func identity(_ path: String) -> [UInt64]? {
+      var status = stat()
+      return stat(path, &status) == 0 ? [UInt64(status.st_dev), UInt64(status.st_ino)] : nil
+    }
+    for input in inputs {
+      guard let source = identity(input) else { continue }
+      if identity(path) == source {
+        throw GraftError(
+          .invalidArgument, "the output is the input", at: location, advice: "Choose another name.")
+      }
+      var ancestor = folder
+      while true {
+        if identity(ancestor) == source {
+          throw GraftError(
+            .invalidArgument, "the output lies inside the input \(input.quotedForDisplay)",
+            at: location, advice: "Choose another place.")
+        }
+        let above = Self.folder(of: ancestor)
+        if above == ancestor { break }
+        ancestor = above
+      }
+    }
+  }
+
+  private static func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
+  /// Calls `body` with the path of a file that does not exist yet; what it makes there takes its place.
+  /// - Throws: What `body` throws, or ``GraftError`` where the disk says no; nothing has changed then.
+  public func write(_ body: (_ temporary: String) throws -> Void) throws {
+    let folder = Self.folder(of: path)
+    let temporary = "\(folder)/.graft-" + String(UInt64.random(in: .min ... .max), radix: 36)
+    TemporaryPaths.add(temporary)
+    defer {
+      unlink(temporary)
+      TemporaryPaths.remove(temporary)
+    }
+    do {
+      try body(temporary)
+    } catch var error as GraftError where error.location.file == temporary {
+      // The name that the user knows.
+      error.location.file = path
+      throw error
+    }
+    guard rename(temporary, path) == 0 else {
+      throw systemError(errno, "cannot be put in place", path)
+    }
+    let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
+    defer { if descriptor >= 0 { close(descriptor) } }
+    guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
+      throw systemError(errno, "cannot be written", folder)
+    }
+  }
+
+  /// Writes a whole file.
+  public func write(_ bytes: [UInt8]) throws {
+    try write { temporary in
+      let file = try OutputFile(temporary)
+      try bytes.withUnsafeBytes { try file.write($0) }
+      try file.close()
+    }
+  }
+}

@@ -1,0 +1,110 @@
+// Does what a Preprocessing says. Sizes, rounding and padding are torchvision's, whose transforms
+// networks are trained with (torchvision.transforms.Resize and CenterCrop).
+
+import GraftDiagnostics
+
+/// A ``Preprocessing`` made ready: every stored value's number is looked up, not computed.
+public struct Preprocessor: Sendable {
+  public let specification: Preprocessing
+  /// The numbers of the values 0 … 255, 256 a channel, channels in the order that is fed.
+  private let tables: [Float]
+
+  public init(_ specification: Preprocessing) {
+    self.specification = specification
+    // In double precision and rounded once, so that a value is right to the last bit.
+    tables = zip(specification.mean, specification.std).flatMap { mean, std in
+      (0..<256).map { Float((Double($0) * specification.scale - mean) / std) }
+    }
+  }
+
+  /// The pixels that are fed, as a picture: resized, cropped, in grey or in RGB (BGR's order is
+  /// taken only by ``write(_:into:)``).
+  /// - Throws: ``GraftError`` of kind `invalidData` where the resized picture would be too large.
+  public func pixels(of image: Image) throws -> Image {
+    // Grey pictures grow their two other channels last, since all three would be the same.
+    var image = specification.color == .grey ? image.convertedToGrey() : image
+    let size = resizedSize(of: image)
+    let crop = specification.crop
+    let cropHeight = crop?.height ?? size.height
+    let cropWidth = crop?.width ?? size.width
+    let top = Self.start(of: cropHeight, in: size.height)
+    let left = Self.start(of: cropWidth, in: size.width)
+    if let resize = specification.resize {
+      // Only what the crop will keep is computed.
+      let rows = max(0, top)..<min(size.height, top + cropHeight)
+      let columns = max(0, left)..<min(size.width, left + cropWidth)
+      image = try image.resized(
+        width: size.width, height: size.height, filter: resize.filter,
+        antialias: resize.antialias, window: (columns, rows))
+      if image.height != cropHeight || image.width != cropWidth {
+        image = try image.cropped(
+          x: min(0, left), y: min(0, top), width: cropWidth, height: cropHeight)
+      }
+    } else if crop != nil {
+      image = try image.cropped(x: left, y: top, width: cropWidth, height: cropHeight)
+    }
+    return specification.color == .grey ? image : image.expandedToRGB()
+  }
+
+  /// The numbers of a picture from ``pixels(of:)``: channels × height × width of them, in the order
+  /// of the specification's layout.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where channels or counts do not fit.
+  public func write(_ pixels: Image, into target: UnsafeMutableBufferPointer<Float>) throws {
+    let channels = specification.color.channels
+    guard pixels.channels == channels, target.count == pixels.pixels.count else {
+      throw GraftError(
+        .invalidArgument,
+        "\(pixels.height) × \(pixels.width) × \(pixels.channels) pixels do not fill a tensor of "
+          + "\(target.count) values in \(channels) channels")
+    }
+    let reversed = specification.color == .bgr
+    let planar = specification.layout == .nchw
+    let count = pixels.width * pixels.height
+    pixels.pixels.withUnsafeBufferPointer { source in
+      tables.withUnsafeBufferPointer { tables in
+        for channel in 0..<channels {
+          let stored = reversed ? channels - 1 - channel : channel
+          let table = channel * 256
+          var write = planar ? channel * count : channel
+          let step = planar ? 1 : channels
+          var read = stored
+          for _ in 0..<count {
+            target[write] = tables[table + Int(source[read])]
+            write += step
+            read += channels
+          }
+        }
+      }
+    }
+  }
+
+  /// The tensor of one picture: its shape (without a batch) and its values in that order.
+  public func tensor(of image: Image) throws -> (shape: [Int], values: [Float]) {
+    let pixels = try pixels(of: image)
+    let shape = specification.layout.shape(
+      channels: pixels.channels, height: pixels.height, width: pixels.width)
+    var values = [Float](repeating: 0, count: pixels.pixels.count)
+    try values.withUnsafeMutableBufferPointer { try write(pixels, into: $0) }
+    return (shape, values)
+  }
+
+  private func resizedSize(of image: Image) -> (height: Int, width: Int) {
+    switch specification.resize?.target {
+    case nil: return (image.height, image.width)
+    case .exact(let height, let width): return (height, width)
+    case .shorter(let edge):
+      // An image's edges are below 2²⁸ and `edge` below 2¹⁶.
+      return image.width <= image.height
+        ? (edge * image.height / image.width, edge) : (edge, edge * image.width / image.height)
+    }
+  }
+
+  /// Where a centred crop begins; negative where it reaches beyond the edge. torchvision rounds the
+  /// half pixel to even, and pads the lesser half first.
+  private static func start(of crop: Int, in whole: Int) -> Int {
+    let excess = whole - crop
+    guard excess >= 0 else { return -(-excess / 2) }
+    let half = excess / 2
+    return excess % 2 == 1 && half % 2 == 1 ? half + 1 : half
+  }
+}

@@ -1,0 +1,117 @@
+// Arrays on disk that need not fit in memory: rows read by position as they are wanted, and rows
+// appended without knowing their number beforehand.
+
+import GraftDiagnostics
+
+/// A .npy file that is open for reading. Rows are the entries of the first axis; any number of
+/// threads may read. Reads go by position and not through a memory map (see ``InputFile``).
+public struct NPYFile: Sendable {
+  let file: InputFile
+  let header: NPYHeader
+
+  public var path: String { file.path }
+  public var element: NPYElement { header.element }
+  public var shape: [Int] { header.shape }
+  /// The extent of the first axis; 1 for an array without axes.
+  public var rowCount: Int { shape.first ?? 1 }
+  /// The shape of one row.
+  public var rowShape: [Int] { Array(shape.dropFirst()) }
+
+  /// Opens a file and checks its header against its length.
+  /// - Throws: ``GraftError`` naming the file: `inputOutput`, or `invalidData` where it is no array
+  ///   that can be read.
+  public init(_ path: String) throws {
+    let file = try InputFile(path)
+    self.file = file
+    header = try at(SourceLocation(file: path)) {
+      let start = try file.read(count: min(file.size, 12), at: 0)
+      let length = try NPYHeader.headerLength(start)
+      guard length <= file.size else {
+        throw GraftError(.invalidData, "the file ends in its header")
+      }
+      let header = try NPYHeader(parsing: file.read(count: length, at: 0))
+      try header.check(fileSize: file.size)
+      return header
+    }
+  }
+
+  /// Elements a row.
+  public var rowElements: Int { rowCount == 0 ? 0 : header.count / rowCount }
+
+  /// The elements of some rows as single-precision numbers.
+  public func floats(rows: Range<Int>) throws -> [Float] { element.floats(try bytes(of: rows)) }
+
+  /// The elements of some rows as integers.
+  public func integers(rows: Range<Int>) throws -> [Int] {
+    let bytes = try bytes(of: rows)
+    return try at(SourceLocation(file: path)) { try element.integers(bytes) }
+  }
+
+  private func bytes(of rows: Range<Int>) throws -> [UInt8] {
+    guard rows.lowerBound >= 0, rows.upperBound <= rowCount else {
+      throw GraftError(
+        .invalidArgument, "rows \(rows) of an array that has \(rowCount)",
+        at: SourceLocation(file: path))
+    }
+    let size = rowElements * element.size
+    return try file.read(
+      count: rows.count * size, at: header.dataOffset + rows.lowerBound * size)
+  }
+}
+
+/// A .npy file that grows row by row. Its header is made right by ``finish()``.
+public final class NPYWriter {
+  private let file: OutputFile
+  private let element: NPYElement
+  private let rowShape: [Int]
+  private let rowElements: Int
+  private let headerLength: Int
+  /// The rows written so far.
+  public private(set) var rowCount = 0
+
+  /// Makes the file, which must not exist yet.
+  /// - Parameter element: `float32` or `int64`.
+  public init(_ path: String, element: NPYElement, rowShape: [Int]) throws {
+    guard element == .float32 || element == .int64 else {
+      throw GraftError(.inconsistency, "rows of \(element.rawValue) are not written")
+    }
+    self.element = element
+    self.rowShape = rowShape
+    rowElements = try NPYHeader(element: element, shape: rowShape).count
+    file = try OutputFile(path)
+    // Room for the greatest number of rows.
+    let header = try NPYHeader(element: element, shape: [0] + rowShape).encoded(minimumLength: 192)
+    headerLength = header.count
+    try header.withUnsafeBytes { try file.write($0) }
+  }
+
+  /// Appends whole rows.
+  /// - Throws: ``GraftError`` where the count is no multiple of a row, or the disk says no.
+  public func append(_ values: [Float]) throws {
+    try append(values, as: .float32)
+  }
+
+  public func append(_ values: [Int64]) throws {
+    try append(values, as: .int64)
+  }
+
+  private func append<Value>(_ values: [Value], as kind: NPYElement) throws {
+    guard kind == element, rowElements > 0, values.count.isMultiple(of: rowElements) else {
+      throw GraftError(
+        .inconsistency, "\(values.count) values of \(kind.rawValue) are no rows of \(rowShape)")
+    }
+    try values.withUnsafeBytes { try file.write($0) }
+    rowCount += values.count / rowElements
+  }
+
+  /// Writes the number of rows and waits until everything is on the disk.
+  public func finish() throws {
+    let header = try NPYHeader(element: element, shape: [rowCount] + rowShape)
+      .encoded(minimumLength: headerLength)
+    guard header.count == headerLength else {
+      throw GraftError(.inconsistency, "the header outgrew its room")
+    }
+    try header.withUnsafeBytes { try file.overwrite($0, at: 0) }
+    try file.close()
+  }
+}

@@ -1,0 +1,148 @@
+// Files and folders that appear whole or not at all: over old ones, beside what is in the way, on a
+// full disk, and when the process is interrupted.
+
+import Foundation
+import GraftData
+import GraftDiagnostics
+import Testing
+
+private func contents(_ path: String) -> String? {
+  FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
+}
+
+private func names(in folder: String) throws -> [String] {
+  try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+}
+
+private struct Failure: Error {}
+
+@Suite struct FileReplacementTests {
+  @Test func writesAndReplaces() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/a.csv"
+      try FileReplacement(at: path).write(Array("one".utf8))
+      try FileReplacement(at: path).write(Array("two".utf8))
+      #expect(contents(path) == "two")
+      // A link stays a link.
+      try FileManager.default.createSymbolicLink(
+        atPath: folder + "/link", withDestinationPath: "a.csv")
+      try FileReplacement(at: folder + "/link").write(Array("three".utf8))
+      #expect(contents(path) == "three")
+      #expect(try names(in: folder) == ["a.csv", "link"])
+    }
+  }
+
+  @Test func leavesEverythingAsItWasOnFailure() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/a"
+      try FileReplacement(at: path).write([1])
+      #expect(throws: Failure.self) {
+        try FileReplacement(at: path).write { temporary in
+          try Data([9]).write(to: URL(fileURLWithPath: temporary))
+          throw Failure()
+        }
+      }
+      #expect(FileManager.default.contents(atPath: path) == Data([1]))
+      #expect(try names(in: folder) == ["a"])
+    }
+  }
+
+  @Test func refusesWhatIsInTheWay() throws {
+    try withTemporaryFolder { folder in
+      expectError(.inputOutput, containing: "/dev/null: is in the way and is not a regular file") {
+        _ = try FileReplacement(at: "/dev/null")
+      }
+      expectError(.inputOutput, containing: "is in the way and is not a regular file") {
+        _ = try FileReplacement(at: folder)
+      }
+      expectError(.inputOutput, containing: "cannot be written: No such file or directory") {
+        _ = try FileReplacement(at: folder + "/absent/a")
+      }
+      try write([1], to: "bundle/manifest.json", in: folder)
+      expectError(.invalidArgument, containing: "the output is the input") {
+        _ = try FileReplacement(
+          at: folder + "/bundle/manifest.json", keeping: [folder + "/bundle/../bundle/manifest.json"])
+      }
+      expectError(.invalidArgument, containing: "the output lies inside the input") {
+        _ = try FileReplacement(at: folder + "/bundle/new", keeping: [folder + "/bundle"])
+      }
+      expectError(.invalidArgument, containing: "the output has no file name") {
+        _ = try FileReplacement(at: "")
+      }
+    }
+  }
+}
+
+@Suite struct DirectoryReplacementTests {
+  private func make(_ text: String, at path: String) throws {
+    try DirectoryReplacement(at: path).write { folder in
+      for name in ["manifest.json", "sub/data"] { try GraftDataTests.write(Array(text.utf8), to: name, in: folder) }
+    }
+  }
+
+  @Test func exchangesBundles() throws {
+    try withTemporaryFolder { folder in
+      try make("one", at: folder + "/b")
+      try make("two", at: folder + "/b/")
+      #expect(contents(folder + "/b/sub/data") == "two")
+      #expect(try names(in: folder) == ["b"])
+      #expect(throws: Failure.self) {
+        try DirectoryReplacement(at: folder + "/b").write { _ in throw Failure() }
+      }
+      #expect(contents(folder + "/b/sub/data") == "two")
+      #expect(try names(in: folder) == ["b"])
+    }
+  }
+
+  @Test func refusesWhatIsNoBundleOrAnInput() throws {
+    try withTemporaryFolder { folder in
+      try write([1], to: "stuff/a", in: folder)
+      expectError(.inputOutput, containing: "stuff: is in the way and is not a bundle") {
+        _ = try DirectoryReplacement(at: folder + "/stuff")
+      }
+      expectError(.inputOutput, containing: "stuff/a: is in the way and is not a bundle") {
+        _ = try DirectoryReplacement(at: folder + "/stuff/a")
+      }
+      try make("one", at: folder + "/b")
+      expectError(.invalidArgument, containing: "the output is the input") {
+        _ = try DirectoryReplacement(at: folder + "/b", keeping: [folder + "/./b"])
+      }
+      expectError(.inputOutput, containing: "cannot be written", "No such file or directory") {
+        _ = try DirectoryReplacement(at: folder + "/absent/b")
+      }
+    }
+  }
+
+  @Test("A full disk is named and leaves nothing", .enabled(if: geteuid() == 0, "needs root to mount"))
+  func namesFullDisks() throws {
+    try withTemporaryFolder { folder in
+      let mounted = run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder)
+      // Containers may forbid mounting even to root; that leaves nothing to see here.
+      try #require(mounted || getenv("CI") != nil, "tmpfs cannot be mounted")
+      guard mounted else { return }
+      defer { _ = run("umount", folder) }
+      let large = [UInt8](repeating: 1, count: 200_000)
+      expectError(.inputOutput, containing: folder + "/a.npy: cannot be written: No space left", "Free some space") {
+        try FileReplacement(at: folder + "/a.npy").write(large)
+      }
+      expectError(.inputOutput, containing: "x.npy: cannot be written: No space left") {
+        try DirectoryReplacement(at: folder + "/b").write { inner in
+          let writer = try NPYWriter(inner + "/x.npy", element: .float32, rowShape: [50_000])
+          try writer.append([Float](repeating: 0, count: 50_000))
+          try writer.finish()
+        }
+      }
+      #expect(try names(in: folder) == [])
+    }
+  }
+
+  private func run(_ command: String...) -> Bool {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = command
+    process.standardError = FileHandle.nullDevice
+    guard (try? process.run()) != nil else { return false }
+    process.waitUntilExit()
+    return process.terminationStatus == 0
+  }
+}
