@@ -84,7 +84,7 @@ let package = Package(
       path: "Tests/GraftTesting", swiftSettings: strict),
     tests("GraftDiagnostics"),
     tests("GraftIR"),
-    tests("GraftOps"),
+    tests("GraftOps", exclude: ["Fixtures"]),
     tests("GraftONNX"),
     tests("GraftPasses", exclude: ["Golden"]),
     tests("GraftPlanning"),

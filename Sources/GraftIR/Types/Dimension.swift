@@ -49,7 +49,8 @@ public struct Dimension: Hashable, Sendable {
   /// `self / other` where it divides without remainder for every batch; otherwise nil.
   public func divided(by other: Dimension) -> Dimension? {
     guard other.coefficient != 0, coefficient.isMultiple(of: other.coefficient) else { return nil }
-    let quotient = coefficient / other.coefficient
+    let (quotient, overflow) = coefficient.dividedReportingOverflow(by: other.coefficient)
+    guard !overflow else { return nil }
     switch (isBatch, other.isBatch) {
     case (true, true), (false, false): return Dimension(quotient)
     case (true, false): return .batch(times: quotient)

@@ -37,8 +37,9 @@ public struct TensorShape: Hashable, Sendable {
     var count = 1
     for dimension in dimensions {
       guard let extent = dimension.extent(batch: batch),
-        case let (product, overflow) = count.multipliedReportingOverflow(by: extent), !overflow,
-        product <= Self.largestElementCount
+        // An empty axis does not excuse the others: strides are products of any of them.
+        case let (product, overflow) = count.multipliedReportingOverflow(by: max(extent, 1)),
+        !overflow, product <= Self.largestElementCount
       else {
         throw GraftError(
           .invalidArgument,

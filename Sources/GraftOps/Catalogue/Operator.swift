@@ -118,7 +118,21 @@ extension Operator {
   }
   public var overwritableOperands: [Int] { [] }
   public var isView: Bool { false }
+
+  /// The extents of the results where shape arithmetic may compute them: they are constant, and few
+  /// enough elements that a hostile file cannot fill the memory with them.
+  func foldableExtents(_ types: [TensorType?]) throws -> [[Int]]? {
+    let results = try Catalogue.inferTypes(self, types)
+    let extents = results.compactMap(\.shape.constants)
+    guard extents.count == results.count,
+      extents.allSatisfy({ $0.reduce(1, *) <= largestFoldedCount })
+    else { return nil }
+    return extents
+  }
 }
+
+/// Shape arithmetic is of a few numbers; a larger constant stays a node.
+let largestFoldedCount = 1 << 16
 
 /// An operator on real numbers, evaluated by one generic function in single and double precision.
 public protocol RealOperator: Operator {
@@ -190,10 +204,9 @@ extension StructuralOperator {
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
     let known = values.compactMap(\.self)
-    guard known.count == values.count, !known.isEmpty else { return nil }
-    let results = try inferTypes(types)
-    let extents = results.compactMap(\.shape.constants)
-    guard extents.count == results.count else { return nil }
+    guard known.count == values.count, !known.isEmpty,
+      let extents = try foldableExtents(types)
+    else { return nil }
     return try evaluate(moving: known, extents: extents)
   }
 

@@ -59,7 +59,7 @@ extension BinaryElementwise {
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
     guard values.count == 2, let a = values[0], let b = values[1],
-      let extents = try inferTypes(types).first?.shape.constants
+      let extents = try foldableExtents(types)?.first
     else { return nil }
     return [try broadcasting(a, b, to: extents, Self.applyOrThrow)]
   }

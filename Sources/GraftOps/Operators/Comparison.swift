@@ -47,7 +47,7 @@ extension Comparison {
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
     guard values.count == 2, let a = values[0], let b = values[1],
-      let extents = try inferTypes(types).first?.shape.constants
+      let extents = try foldableExtents(types)?.first
     else { return nil }
     return [try broadcasting(a, b, to: extents, Self.compare)]
   }

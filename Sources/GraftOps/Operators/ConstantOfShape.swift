@@ -53,10 +53,10 @@ public struct ConstantOfShape: ONNXExportable {
   public func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
-    guard !dtype.isFloatingPoint, let whole = value.whole, let extents = shape.constants,
-      let count = shape.elementCount?.constant, count <= largestFoldedCount
+    guard !dtype.isFloatingPoint, let whole = value.whole,
+      let extents = try foldableExtents(types)
     else { return nil }
-    return [DenseTensor(shape: extents, repeating: Dimension(whole))]
+    return [DenseTensor(shape: extents[0], repeating: Dimension(whole))]
   }
 
   public static let onnx = [
@@ -92,6 +92,3 @@ public struct ConstantOfShape: ONNXExportable {
       inputs: [.constant(try .vector(extents))])
   }
 }
-
-/// Shape arithmetic is of a few numbers; a larger constant stays a node.
-let largestFoldedCount = 1 << 16

@@ -29,9 +29,9 @@ public struct Divide: BinaryElementwise {
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
     guard values.count == 2, let a = values[0], let b = values[1],
-      let result = try inferTypes(types).first, let extents = result.shape.constants
+      let extents = try foldableExtents(types)?.first
     else { return nil }
-    let isReal = result.dtype.isFloatingPoint
+    let isReal = try operand(0, of: types).dtype.isFloatingPoint
     let quotients = try broadcasting(a, b, to: extents) { a, b in
       isReal ? a.divided(by: b) : Self.apply(a, b)
     }

@@ -55,7 +55,7 @@ public struct Gather: ONNXExportable {
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
     guard values.count == 2, let x = values[0], let indices = values[1],
-      let extents = try inferTypes(types).first?.shape.constants
+      let extents = try foldableExtents(types)?.first
     else { return nil }
     return [try gather(x, indices, extents)]
   }

@@ -75,7 +75,7 @@ extension Pooling {
             for j in column.inside { value = combine(value, x.elements[base + i * width + j]) }
           }
           y.append(
-            finish(value, row.inside.count * column.inside.count, row.padded * column.padded))
+            finish(value, row.count * column.count, row.padded * column.padded))
         }
       }
     }
@@ -85,14 +85,21 @@ extension Pooling {
     return result
   }
 
-  /// The positions of one window along one axis: those inside the image, and how many are inside the
-  /// image with its padding.
-  private func taps(at index: Int, extent: Int, axis: Int) -> (inside: [Int], padded: Int) {
+  /// One window along one axis: the positions inside the image, and how many taps are inside the image
+  /// with its padding.
+  private func taps(
+    at index: Int, extent: Int, axis: Int
+  ) -> (inside: StrideTo<Int>, count: Int, padded: Int) {
+    let (kernel, dilation) = (window.kernel[axis], window.dilations[axis])
     let start = index * window.strides[axis] - window.pads[axis]
-    let positions = (0..<window.kernel[axis]).map { start + $0 * window.dilations[axis] }
+    /// How many taps lie before `limit`.
+    func taps(before limit: Int) -> Int {
+      limit <= start ? 0 : min(kernel, (limit - start - 1) / dilation + 1)
+    }
+    let (first, end) = (taps(before: 0), taps(before: extent))
     return (
-      positions.filter { (0..<extent).contains($0) },
-      positions.count { $0 < extent + window.pads[axis + 2] }
+      stride(from: start + first * dilation, to: start + end * dilation, by: dilation), end - first,
+      taps(before: extent + window.pads[axis + 2])
     )
   }
 

@@ -140,6 +140,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
             + "\(extent)")
       }
       let part = resolve(start: start, end: end, step: step, in: available)
+      if part.step == 1 && part.extent == available { continue }
       parts.append((axis, part.start, part.extent, part.step))
     }
     guard !parts.isEmpty else { return ImportedOperator(Identity(), operands: [0]) }

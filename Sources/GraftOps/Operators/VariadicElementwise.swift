@@ -62,7 +62,7 @@ extension VariadicElementwise {
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
     let known = values.compactMap(\.self)
-    guard known.count == values.count, let extents = try inferTypes(types).first?.shape.constants
+    guard known.count == values.count, let extents = try foldableExtents(types)?.first
     else { return nil }
     return [try fold(known, extents, Self.applyOrThrow)]
   }
@@ -107,15 +107,15 @@ extension VariadicElementwise {
 
   public static var onnx: [ONNXBinding] {
     [
-      ONNXBinding(onnxName, opsets: 8...21) { node in
-        ImportedOperator(Self(), operands: Array(node.inputs.indices))
-      },
       ONNXBinding(onnxName, opsets: 7...7) { node in
         let shapes = node.inputs.compactMap { $0?.type.shape }
         guard shapes.allSatisfy({ $0 == shapes.first }) else {
           throw GraftError(.invalidModel, "\(onnxName) broadcasts only from opset 8 on")
         }
         return ImportedOperator(Self(), operands: Array(node.inputs.indices))
+      },
+      ONNXBinding(onnxName, opsets: 8...21) { node in
+        ImportedOperator(Self(), operands: Array(node.inputs.indices))
       },
     ]
   }

@@ -50,7 +50,7 @@ public struct Where: ONNXExportable {
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
     guard values.count == 3, let condition = values[0], let a = values[1], let b = values[2],
-      let extents = try inferTypes(types).first?.shape.constants
+      let extents = try foldableExtents(types)?.first
     else { return nil }
     return [try choose(condition, a, b, extents)]
   }

@@ -1,0 +1,148 @@
+// The catalogue itself: that names are unique, attributes survive, bindings do not overlap, and the
+// documentation lists exactly what there is.
+
+import Foundation
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import Testing
+
+@Suite struct CatalogueTests {
+  @Test func opcodesAreUniqueAndSnakeCase() {
+    let opcodes = Catalogue.operators.map { $0.opcode.rawValue }
+    #expect(Set(opcodes).count == opcodes.count)
+    for opcode in opcodes {
+      let isSnakeCase = opcode.allSatisfy { $0.isLowercase || $0 == "_" }
+      #expect(isSnakeCase && !opcode.hasPrefix("_") && !opcode.hasSuffix("_"), "\(opcode)")
+      #expect(Catalogue.type(of: Opcode(rawValue: opcode))?.opcode.rawValue == opcode)
+    }
+    #expect(Catalogue.type(of: "no_such_operator") == nil)
+  }
+
+  @Test func everyFacetIsThere() {
+    for type in Catalogue.operators {
+      #expect(!type.summary.isEmpty && !type.summary.hasSuffix("."), "\(type.opcode)")
+      #expect(!type.resultNames.isEmpty, "\(type.opcode)")
+      let names = type.operands.map(\.name)
+      #expect(Set(names).count == names.count, "\(type.opcode)")
+      let variadic = type.operands.dropLast().contains { $0.presence == .variadic }
+      #expect(!variadic, "\(type.opcode): only the last operand may be variadic")
+      let firstOptional = type.operands.firstIndex { $0.presence == .optional }
+      let lastRequired = type.operands.lastIndex { $0.presence == .required }
+      if let firstOptional, let lastRequired { #expect(firstOptional > lastRequired) }
+      for binding in type.onnx {
+        #expect(ONNXBinding.supportedOpsets.contains(binding.opsets.lowerBound), "\(type.opcode)")
+        #expect(ONNXBinding.supportedOpsets.contains(binding.opsets.upperBound), "\(type.opcode)")
+      }
+      if !type.onnx.isEmpty {
+        let isExportable = type is any ONNXExportable.Type
+        #expect(isExportable, "\(type.opcode)")
+      }
+    }
+  }
+
+  @Test func bindingsOfOneOperatorDoNotOverlapAndLeaveNoGap() {
+    let names = Set(Catalogue.operators.flatMap { $0.onnx.map(\.opType) })
+    #expect(names.count == 58)
+    for name in names {
+      let opsets = Catalogue.bindings(onnx: name).map(\.opsets).sorted {
+        $0.lowerBound < $1.lowerBound
+      }
+      for (earlier, later) in zip(opsets, opsets.dropFirst()) {
+        #expect(earlier.upperBound + 1 == later.lowerBound, "\(name): \(earlier), \(later)")
+      }
+      #expect(opsets.last?.upperBound == 21, "\(name)")
+    }
+    #expect(Catalogue.bindings(onnx: "Loop").isEmpty)
+  }
+
+  @Test func attributesSurviveBeingWrittenAndRead() throws {
+    var seen = Set<Opcode>()
+    for operation in try sampleOperators() {
+      let type = Swift.type(of: operation)
+      seen.insert(type.opcode)
+      let again = try type.init(attributes: operation.attributes)
+      #expect(again.attributes == operation.attributes, "\(type.opcode)")
+    }
+    let all = Set(Catalogue.operators.map { $0.opcode })
+    #expect(seen == all)
+  }
+
+  @Test func aMissingOrWrongAttributeIsNamed() throws {
+    let samples = try sampleOperators()
+    for type in Catalogue.operators {
+      guard let sample = samples.first(where: { Swift.type(of: $0) == type }) else {
+        continue
+      }
+      for (name, value) in sample.attributes.values {
+        var wrong = sample.attributes
+        if case .strings = value { continue }
+        wrong[name] = .strings(["x"])
+        let error = #expect(throws: GraftError.self) { try type.init(attributes: wrong) }
+        #expect(
+          error?.message.contains("\"\(name)\"") == true, "\(type.opcode): \(error?.message ?? "")")
+        #expect(error?.kind == .invalidGraph)
+      }
+    }
+  }
+
+  @Test func tooManyOrTooFewOperandsAreRefused() throws {
+    let image = TensorType(.float32, [.batch, 3, 8, 8])
+    let few = #expect(throws: GraftError.self) { try Catalogue.inferTypes(Add(), [image]) }
+    #expect(few?.message == "operand 1 (b) is missing")
+    let many = #expect(throws: GraftError.self) {
+      try Catalogue.inferTypes(Relu(), [image, image])
+    }
+    #expect(many?.message == "2 operands, at most 1 are expected")
+    let impossible = TensorType(.float32, [Dimension(-1), 3])
+    let error = #expect(throws: GraftError.self) { try Catalogue.inferTypes(Relu(), [impossible]) }
+    #expect(error?.message == "operand 0 has an impossible shape: f32[-1,3]")
+  }
+
+  @Test func documentationListsExactlyTheCatalogue() throws {
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    let text = try String(contentsOf: root.appending(path: "docs/operators.md"), encoding: .utf8)
+    let rows = text.split(separator: "\n").filter { $0.hasPrefix("| `") }
+    let expected = Catalogue.operators.map { type -> String in
+      let names = Dictionary(grouping: type.onnx, by: \.opType).sorted { $0.key < $1.key }
+      let columns = names.map { name, bindings in
+        let first = bindings.map(\.opsets.lowerBound).min() ?? 0
+        let last = bindings.map(\.opsets.upperBound).max() ?? 0
+        return first...last == ONNXBinding.supportedOpsets ? name : "\(name) \(first)–\(last)"
+      }
+      return "| `\(type.opcode)` | \(type.summary) | "
+        + (columns.isEmpty ? "—" : columns.joined(separator: ", ")) + " |"
+    }
+    #expect(rows.map(String.init) == expected, "\(expected.joined(separator: "\n"))")
+  }
+}
+
+/// Every operator with attributes and operand types that it takes: what the fixtures hold, and those
+/// that only passes make.
+func sampleNodes() throws -> [(operation: any Operator, types: [TensorType?])] {
+  let image = TensorType(.float32, [.batch, 4, 5, 6])
+  let vector = TensorType(.float32, [4])
+  let read = try OperatorFixture.all().map { fixture -> (any Operator, [TensorType?]) in
+    let imported = try GraftOpsTests.read(fixture.node())
+    return (
+      imported.operation, imported.operands.map { $0.flatMap { fixture.inputs[$0]?.type } }
+    )
+  }
+  return read + [
+    (ScaleShift(activation: .clip(low: 0, high: 6)), [image, vector, vector]),
+    (ConvertLayout(), [image]), (ChannelShuffle(groups: 2), [image]), (Silu(), [image]),
+    (
+      Convolution(
+        strides: [2, 1], pads: [1, 0, 2, 3], dilations: [1, 2], groups: 4,
+        activation: .leakyRelu(alpha: 0.125)), [image, TensorType(.float32, [8, 1, 2, 3]), nil]
+    ),
+    (
+      Gemm(activation: .hardSigmoid(alpha: 0.25, beta: 0.5)),
+      [TensorType(.float32, [.batch, 3]), TensorType(.float32, [3, 4]), vector]
+    ),
+    (Add(activation: .relu), [image, image]), (Multiply(activation: .silu), [image, image]),
+  ]
+}
+
+func sampleOperators() throws -> [any Operator] { try sampleNodes().map(\.operation) }
