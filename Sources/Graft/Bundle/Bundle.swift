@@ -1,0 +1,170 @@
+// A bundle on disk: its manifest, its graph with weights, and the check of its digests. Nothing here
+// loads the bundle's code; Session does that.
+
+import Foundation
+import GraftData
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// A compiled bundle, opened for reading.
+///
+/// Opening checks the manifest against its own digest and the format version. Every other file is
+/// checked against the manifest when it is first used, or all of them by ``verify()``.
+public struct Bundle: Sendable {
+  /// The folder as the user named it.
+  public let path: String
+  public let manifest: Manifest
+
+  /// Opens the bundle at `path`.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` where it is none or is damaged.
+  public init(opening path: String) throws {
+    self.path = path
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+      throw GraftError(
+        .inputOutput, "there is no such file or folder", at: SourceLocation(file: path))
+    }
+    let manifestPath = Self.join(path, BundleLayout.manifest)
+    guard isDirectory.boolValue, FileManager.default.fileExists(atPath: manifestPath) else {
+      throw GraftError(
+        .invalidBundle, "is not a bundle: it has no \(BundleLayout.manifest)",
+        at: SourceLocation(file: path),
+        advice: "A bundle is made by: graft compile MODEL.onnx -o NAME.graft.")
+    }
+    let file = try MappedFile(manifestPath, following: false)
+    guard file.count <= BundleLayout.largestManifest else {
+      throw GraftError(
+        .invalidBundle, "is \(file.count) bytes, which no manifest is",
+        at: SourceLocation(file: manifestPath))
+    }
+    let data = file.withUnsafeBytes { Data($0) }
+    manifest = try at(SourceLocation(file: manifestPath)) { try Manifest.decode(data) }
+    try Self.checkManifestDigest(of: data, in: path)
+  }
+
+  private static func checkManifestDigest(of data: Data, in path: String) throws {
+    let digestPath = join(path, BundleLayout.manifestDigest)
+    let file = try MappedFile(digestPath, following: false)
+    let stated = file.withUnsafeBytes { String(decoding: $0.prefix(64), as: UTF8.self) }
+    guard file.count <= 65, stated == Digest.sha256(data) else {
+      throw GraftError(
+        .invalidBundle,
+        "the manifest is damaged: its SHA-256 is \(Digest.sha256(data)), "
+          + "\(BundleLayout.manifestDigest) says \(stated.quotedForDisplay)",
+        at: SourceLocation(file: join(path, BundleLayout.manifest)),
+        advice: "Compile the model again.")
+    }
+  }
+
+  /// The path of one of the bundle's files.
+  public func path(of name: String) -> String { Self.join(path, name) }
+
+  static func join(_ folder: String, _ name: String) -> String {
+    folder.hasSuffix("/") ? folder + name : folder + "/" + name
+  }
+
+  /// Whether the thing at `path` looks like a bundle rather than an ONNX file.
+  public static func isBundle(at path: String) -> Bool {
+    FileManager.default.fileExists(atPath: join(path, BundleLayout.manifest))
+  }
+
+  /// Checks the named files against the manifest, several at a time.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` naming the first file that differs.
+  public func checkDigests(of names: [String]) throws {
+    try concurrently(names.count) { index in
+      let name = names[index]
+      let location = SourceLocation(file: path(of: name))
+      guard let expected = manifest.files[name] else {
+        throw GraftError(.invalidBundle, "is not listed in the manifest", at: location)
+      }
+      let found = try Digest.sha256(fileAt: path(of: name))
+      guard found.bytes == expected.bytes else {
+        throw GraftError(
+          .invalidBundle, "is damaged: \(found.bytes) bytes, the manifest says \(expected.bytes)",
+          at: location, advice: "Compile the model again.")
+      }
+      guard found.sha256 == expected.sha256 else {
+        throw GraftError(
+          .invalidBundle,
+          "is damaged: its SHA-256 is \(found.sha256), the manifest says \(expected.sha256)",
+          at: location, advice: "Compile the model again.")
+      }
+    }
+  }
+
+  /// The graph as imported, with its weights by reference into the mapped file.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` where a file is damaged or they do not fit.
+  public func loadGraph() throws -> Graph {
+    try checkDigests(of: [BundleLayout.graph, BundleLayout.weights])
+    return try parseGraph()
+  }
+
+  private func parseGraph() throws -> Graph {
+    let file = try MappedFile(path(of: BundleLayout.graph), following: false)
+    guard let text = file.withUnsafeBytes({ String(validating: $0, as: UTF8.self) }) else {
+      throw GraftError(
+        .invalidBundle, "is not UTF-8 text", at: SourceLocation(file: path(of: BundleLayout.graph)))
+    }
+    var graph = try at(SourceLocation(file: path(of: BundleLayout.graph))) {
+      try Graph(parsing: text)
+    }
+    let tensors = try Safetensors.read(path(of: BundleLayout.weights))
+    try at(SourceLocation(file: path(of: BundleLayout.weights))) {
+      try Self.bind(tensors, to: &graph)
+    }
+    try at(SourceLocation(file: path(of: BundleLayout.graph))) { try graph.verify() }
+    return graph
+  }
+
+  /// Gives every parameter its bytes by name.
+  static func bind(_ tensors: [String: TensorData], to graph: inout Graph) throws {
+    for id in graph.parameters {
+      let name = graph[id].name ?? ""
+      guard var parameter = graph[id].parameter else { continue }
+      guard let data = tensors[name] else {
+        throw GraftError(.invalidBundle, "has no tensor \(name.quotedForDisplay)")
+      }
+      let type = graph.type(of: id)
+      guard data.dtype == type.dtype, data.shape == type.shape.constants else {
+        throw GraftError(
+          .invalidBundle,
+          "tensor \(name.quotedForDisplay) is \(data.dtype.rawValue)\(TensorShape(data.shape)), the "
+            + "graph says \(type)")
+      }
+      parameter.data = data
+      graph[id].definition = .parameter(parameter)
+    }
+  }
+
+  /// Checks every digest, the list of files, the graph, its weights and the shapes in the manifest.
+  /// - Throws: ``GraftError`` naming the file and what is wrong with it.
+  public func verify() throws {
+    try checkDigests(of: manifest.files.keys.sorted())
+    let present = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+    let known = Set(manifest.files.keys).union([BundleLayout.manifest, BundleLayout.manifestDigest])
+    for name in present where !known.contains(name) {
+      throw GraftError(
+        .invalidBundle, "is in the bundle, but not listed in the manifest",
+        at: SourceLocation(file: self.path(of: name)))
+    }
+    for name in [
+      BundleLayout.graph, BundleLayout.weights, BundleLayout.packed, BundleLayout.library,
+    ]
+    where manifest.files[name] == nil {
+      throw GraftError(.invalidBundle, "is missing", at: SourceLocation(file: self.path(of: name)))
+    }
+    let graph = try parseGraph()
+    let inputs = graph.inputs.map {
+      Manifest.Tensor(name: graph[$0].name ?? "", type: graph[$0].type)
+    }
+    let outputs = graph.outputs.map {
+      Manifest.Tensor(name: $0.name, type: graph.type(of: $0.value))
+    }
+    guard inputs == manifest.inputs, outputs == manifest.outputs else {
+      throw GraftError(
+        .invalidBundle, "the manifest's inputs and outputs are not those of the graph",
+        at: SourceLocation(file: self.path(of: BundleLayout.manifest)))
+    }
+  }
+}

@@ -1,0 +1,101 @@
+// Writes the files of a bundle into an empty directory. Making that directory appear whole or not at all
+// is DirectoryReplacement's work.
+
+import Foundation
+import GraftCodegen
+import GraftData
+import GraftDiagnostics
+import GraftIR
+
+/// Writes bundles.
+struct BundleWriter {
+  let model: SourceModel
+  let scheduled: Graph
+  let plan: MemoryPlan
+  let generated: GeneratedModel
+  let toolchain: Toolchain
+
+  /// Writes everything but the manifest: graph, weights, C, objects and library.
+  func writeFiles(to folder: String) throws {
+    try writeGraph(to: folder)
+    try writePacked(to: folder)
+    try toolchain.compile(generated, into: folder)
+  }
+
+  private func writeGraph(to folder: String) throws {
+    let file = try OutputFile(Bundle.join(folder, BundleLayout.graph))
+    try Data(model.graph.text.utf8).withUnsafeBytes { try file.write($0) }
+    try file.close()
+    let tensors = try model.graph.parameters.map { id -> (name: String, data: TensorData) in
+      guard let name = model.graph[id].name, let data = model.graph[id].parameter?.data else {
+        throw GraftError(.inconsistency, "a parameter has no name or no data")
+      }
+      return (name, data)
+    }
+    try Safetensors.write(tensors, to: Bundle.join(folder, BundleLayout.weights))
+  }
+
+  private func writePacked(to folder: String) throws {
+    let file = try OutputFile(Bundle.join(folder, BundleLayout.packed))
+    try generated.packed.write { try file.write($0) }
+    try file.close()
+  }
+
+  /// Writes the manifest over the files that are there, and its digest.
+  func writeManifest(to folder: String) throws {
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+    var files: [String: Manifest.File] = [:]
+    for name in names {
+      let digest = try Digest.sha256(fileAt: Bundle.join(folder, name))
+      files[name] = Manifest.File(bytes: digest.bytes, sha256: digest.sha256)
+    }
+    let graph = model.graph
+    let manifest = Manifest(
+      format: Manifest.FormatVersion(
+        major: BundleLayout.formatMajor, minor: BundleLayout.formatMinor),
+      tool: GraftVersion.tool, compiler: toolchain.version, name: graph.name,
+      inputs: graph.inputs.map {
+        Manifest.Tensor(name: graph[$0].name ?? "", type: graph[$0].type)
+      },
+      outputs: graph.outputs.map {
+        Manifest.Tensor(name: $0.name, type: graph.type(of: $0.value))
+      },
+      preprocessing: model.preprocessing, labels: model.labels,
+      outputActivation: Self.outputActivation(of: graph),
+      target: Manifest.Target(
+        name: generated.target.name, features: generated.target.requiredFeatures,
+        lanes: generated.target.lanes),
+      hasFreeBatch: graph.hasFreeBatch, arenaBytesPerImage: plan.arenaBytesPerBatch,
+      schedule: generated.steps.map { step in
+        let origins = step.node.map { scheduled[$0].origins.joined(separator: ", ") } ?? ""
+        return origins.isEmpty
+          ? "\(step.kernel): \(step.algorithm)" : "\(step.kernel): \(step.algorithm): \(origins)"
+      },
+      provenance: model.provenance, files: files)
+    let data = try manifest.encoded()
+    for (name, contents) in [
+      (BundleLayout.manifest, data),
+      (BundleLayout.manifestDigest, Data((Digest.sha256(data) + "\n").utf8)),
+    ] {
+      let file = try OutputFile(Bundle.join(folder, name))
+      try contents.withUnsafeBytes { try file.write($0) }
+      try file.close()
+    }
+  }
+
+  /// Follows the first output up through operators that only reshape.
+  private static func outputActivation(of graph: Graph) -> Manifest.OutputActivation {
+    guard var value = graph.outputs.first?.value else { return .none }
+    while let node = graph.producer(of: value) {
+      switch node.opcode.rawValue {
+      case "softmax": return .softmax
+      case "log_softmax": return .logSoftmax
+      case "identity", "reshape", "flatten", "squeeze", "unsqueeze", "dropout":
+        guard let operand = node.operand(0) else { return .none }
+        value = operand
+      default: return .none
+      }
+    }
+    return .none
+  }
+}

@@ -1,0 +1,201 @@
+// What a bundle says of itself: manifest.json as Swift values. Reading files and checking digests is
+// Bundle's work.
+
+import Foundation
+import GraftData
+import GraftDiagnostics
+import GraftIR
+
+/// The contents of `manifest.json`.
+public struct Manifest: Codable, Sendable, Equatable {
+  public struct FormatVersion: Codable, Sendable, Equatable {
+    public var major: Int
+    public var minor: Int
+  }
+
+  /// An input or output in the model's own terms.
+  public struct Tensor: Codable, Sendable, Equatable {
+    public var name: String
+    public var dtype: String
+    /// Outermost axis first: numbers, or `"N"` and `"2N"` for multiples of the free batch.
+    public var shape: [Extent]
+
+    public init(name: String, type: TensorType) {
+      self.name = name
+      self.dtype = type.dtype.rawValue
+      self.shape = type.shape.dimensions.map { Extent($0) }
+    }
+
+    /// The type that the entry describes.
+    /// - Throws: ``GraftError`` of kind `invalidBundle` for an element type that is none.
+    public func type() throws -> TensorType {
+      guard let dtype = DataType(rawValue: dtype) else {
+        throw GraftError(.invalidBundle, "there is no element type \(dtype.quotedForDisplay)")
+      }
+      return TensorType(dtype, TensorShape(shape.map { $0.dimension }))
+    }
+  }
+
+  /// A dimension as JSON: a number, or a string such as `"N"`.
+  public struct Extent: Codable, Sendable, Equatable {
+    public var dimension: GraftIR.Dimension
+
+    public init(_ dimension: GraftIR.Dimension) { self.dimension = dimension }
+
+    public init(from decoder: any Decoder) throws {
+      let container = try decoder.singleValueContainer()
+      if let number = try? container.decode(Int.self), number >= 0 {
+        dimension = GraftIR.Dimension(number)
+        return
+      }
+      let text = try container.decode(String.self)
+      guard text.hasSuffix("N"), let multiple = text == "N" ? 1 : Int(text.dropLast()), multiple > 0
+      else {
+        throw DecodingError.dataCorruptedError(
+          in: container, debugDescription: "an extent must be a number or a multiple of N")
+      }
+      dimension = .batch(times: multiple)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+      var container = encoder.singleValueContainer()
+      if let constant = dimension.constant {
+        try container.encode(constant)
+      } else {
+        try container.encode(dimension.description)
+      }
+    }
+  }
+
+  /// The machine that the kernels were compiled for.
+  public struct Target: Codable, Sendable, Equatable {
+    public var name: String
+    /// What the CPU must have, in the compiler's spelling.
+    public var features: [String]
+    /// float32 lanes of one vector, which is also the channel block.
+    public var lanes: Int
+
+    public init(name: String, features: [String], lanes: Int) {
+      self.name = name
+      self.features = features
+      self.lanes = lanes
+    }
+  }
+
+  /// Where the network came from.
+  public struct Provenance: Codable, Sendable, Equatable {
+    /// The last component of the file that was compiled.
+    public var source: String
+    /// The SHA-256 of that file, in hexadecimal.
+    public var sourceSHA256: String
+    /// The operator-set version of the ONNX file; `graft export` writes at least 17.
+    public var opset: Int
+
+    public init(source: String, sourceSHA256: String, opset: Int) {
+      self.source = source
+      self.sourceSHA256 = sourceSHA256
+      self.opset = opset
+    }
+
+    enum CodingKeys: String, CodingKey {
+      case source
+      case sourceSHA256 = "source_sha256"
+      case opset
+    }
+  }
+
+  /// A file of the bundle as it was written.
+  public struct File: Codable, Sendable, Equatable {
+    public var bytes: Int
+    /// In hexadecimal.
+    public var sha256: String
+  }
+
+  /// How an output relates to probabilities.
+  public enum OutputActivation: String, Codable, Sendable {
+    case softmax
+    case logSoftmax = "log_softmax"
+    case none
+  }
+
+  public var format: FormatVersion
+  /// `graft 0.1.0`
+  public var tool: String
+  /// The first line of the compiler's `--version`.
+  public var compiler: String
+  /// The graph's name.
+  public var name: String
+  public var inputs: [Tensor]
+  public var outputs: [Tensor]
+  /// Absent for a network whose input is not a picture.
+  public var preprocessing: Preprocessing?
+  /// One for each class, in the order of the output.
+  public var labels: [String]?
+  /// What the first output ends in: `softmax`, `log_softmax` or `none`.
+  public var outputActivation: OutputActivation
+  public var target: Target
+  /// Whether the batch is free; a network whose file fixes it runs at batch 1 only.
+  public var hasFreeBatch: Bool
+  public var arenaBytesPerImage: Int
+  /// Which kernel each step runs, in order.
+  public var schedule: [String]
+  public var provenance: Provenance
+  /// Every other file of the bundle but the manifest's own digest.
+  public var files: [String: File]
+
+  enum CodingKeys: String, CodingKey {
+    case format, tool, compiler, name, inputs, outputs, preprocessing, labels, target
+    case outputActivation = "output_activation"
+    case hasFreeBatch = "has_free_batch"
+    case arenaBytesPerImage = "arena_bytes_per_image"
+    case schedule, provenance, files
+  }
+
+  /// Deterministic JSON: keys sorted, one a line.
+  public func encoded() throws -> Data {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    var data = try encoder.encode(self)
+    data.append(0x0a)
+    return data
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidBundle` that names the key.
+  public static func decode(_ data: Data) throws -> Manifest {
+    do {
+      let version = try JSONDecoder().decode(VersionOnly.self, from: data).format
+      guard version.major == BundleLayout.formatMajor else {
+        throw GraftError(
+          .invalidBundle,
+          "the bundle has format version \(version.major).\(version.minor), this graft reads "
+            + "\(BundleLayout.formatMajor).x",
+          advice: version.major > BundleLayout.formatMajor
+            ? "Use a newer graft." : "Compile it again: graft compile BUNDLE -o NEW.graft.")
+      }
+      return try JSONDecoder().decode(Manifest.self, from: data)
+    } catch let error as DecodingError {
+      throw GraftError(.invalidBundle, "the manifest is damaged: \(error.plainDescription)")
+    }
+  }
+
+  private struct VersionOnly: Codable { var format: FormatVersion }
+}
+
+extension DecodingError {
+  /// The key and what is wrong with it, without Swift's own vocabulary.
+  var plainDescription: String {
+    func path(_ context: Context) -> String {
+      let parts = context.codingPath.map { $0.intValue.map(String.init) ?? $0.stringValue }
+      return parts.isEmpty ? "the top level" : parts.joined(separator: ".").quotedForDisplay
+    }
+    switch self {
+    case .keyNotFound(let key, let context):
+      return "\(path(context)) has no key \(key.stringValue.quotedForDisplay)"
+    case .typeMismatch(_, let context), .valueNotFound(_, let context):
+      return "\(path(context)) has a value of the wrong kind"
+    case .dataCorrupted(let context):
+      return "\(path(context)): \(context.debugDescription.escapedForDisplay)"
+    @unknown default: return "it cannot be read"
+    }
+  }
+}

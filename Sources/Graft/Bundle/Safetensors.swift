@@ -1,0 +1,104 @@
+// The safetensors container: a length, a JSON header, then the tensors' bytes without gaps.
+// Format: https://huggingface.co/docs/safetensors (no Swift library for it is maintained, so this is
+// written by hand over Foundation's JSON; PyPI's safetensors opens the result, which a test checks).
+
+import Foundation
+import GraftData
+import GraftDiagnostics
+import GraftIR
+
+/// Reads and writes safetensors files.
+enum Safetensors {
+  /// One tensor in the header.
+  private struct Entry: Codable {
+    var dtype: String
+    var shape: [Int]
+    var dataOffsets: [Int]
+    enum CodingKeys: String, CodingKey {
+      case dtype, shape
+      case dataOffsets = "data_offsets"
+    }
+  }
+
+  private static let names: [DataType: String] = [
+    .float64: "F64", .float32: "F32", .float16: "F16", .bfloat16: "BF16", .int64: "I64",
+    .int32: "I32", .int16: "I16", .int8: "I8", .uint64: "U64", .uint32: "U32", .uint16: "U16",
+    .uint8: "U8", .bool: "BOOL",
+  ]
+
+  private static let types = Dictionary(uniqueKeysWithValues: names.map { ($0.value, $0.key) })
+
+  /// The format's own limit on the header, in bytes.
+  private static let largestHeader = 100_000_000
+
+  /// Reserved by the format for text about the file.
+  private static let metadataKey = "__metadata__"
+
+  /// The tensors start at a multiple of this, and the wider types come first, so that every tensor is
+  /// aligned to its element.
+  private static let alignment = 64
+
+  /// Writes the tensors to `path`, which is made new.
+  /// - Throws: ``GraftError`` for a name that the format reserves, or where the disk says no.
+  static func write(_ tensors: [(name: String, data: TensorData)], to path: String) throws {
+    let ordered = tensors.enumerated().sorted {
+      ($1.element.data.dtype.byteCount, $0.offset) < ($0.element.data.dtype.byteCount, $1.offset)
+    }.map(\.element)
+    var header: [String: Entry] = [:]
+    var offset = 0
+    for (name, data) in ordered {
+      guard name != metadataKey, let type = names[data.dtype], header[name] == nil else {
+        throw GraftError(
+          .unsupported, "a parameter cannot be called \(name.quotedForDisplay) in a bundle")
+      }
+      header[name] = Entry(
+        dtype: type, shape: data.shape, dataOffsets: [offset, offset + data.byteCount])
+      offset += data.byteCount
+    }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    var text = try encoder.encode(header)
+    let padding = (alignment - (text.count + 8) % alignment) % alignment
+    text.append(Data(repeating: 0x20, count: padding))
+
+    let file = try OutputFile(path)
+    try withUnsafeBytes(of: UInt64(text.count).littleEndian) { try file.write($0) }
+    try text.withUnsafeBytes { try file.write($0) }
+    for (_, data) in ordered { try data.withUnsafeBytes { try file.write($0) } }
+    try file.close()
+  }
+
+  /// The tensors of the file at `path`, by reference into its mapping.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` that names the file and what is wrong with it.
+  static func read(_ path: String) throws -> [String: TensorData] {
+    func damaged(_ message: String) -> GraftError {
+      GraftError(.invalidBundle, message, at: SourceLocation(file: path))
+    }
+    let file = try MappedFile(path, following: false)
+    guard file.count >= 8 else { throw damaged("it is shorter than its header's length") }
+    let length = file.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
+    guard length <= UInt64(min(largestHeader, file.count - 8)) else {
+      throw damaged("its header claims \(length) bytes, the file has \(file.count - 8)")
+    }
+    let start = 8 + Int(length)
+    let text = file.withUnsafeBytes { Data($0[8..<start]) }
+    let header: [String: Entry]
+    do { header = try JSONDecoder().decode([String: Entry].self, from: text) } catch {
+      throw damaged("its header is no JSON that describes tensors")
+    }
+    var tensors: [String: TensorData] = [:]
+    for (name, entry) in header {
+      guard let type = types[entry.dtype], entry.dataOffsets.count == 2,
+        let low = entry.dataOffsets.first, let high = entry.dataOffsets.last, low >= 0, low <= high,
+        high <= file.count - start, entry.shape.allSatisfy({ $0 >= 0 })
+      else { throw damaged("tensor \(name.quotedForDisplay) lies outside the file") }
+      do {
+        tensors[name] = try TensorData(
+          type, entry.shape, in: file, range: (start + low)..<(start + high))
+      } catch let error as GraftError {
+        throw damaged("tensor \(name.quotedForDisplay): \(error.message)")
+      }
+    }
+    return tensors
+  }
+}

@@ -1,0 +1,165 @@
+// The compiler as a whole: load, optimise, lay out, plan, generate, compile, write. Each step is a room
+// of its own; this file is their order.
+
+import Foundation
+import GraftCodegen
+import GraftData
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import GraftPasses
+import GraftPlanning
+
+/// Compiles networks into bundles.
+///
+/// ```swift
+/// let report = try Compiler().compile("resnet20.onnx", to: "resnet20.graft")
+/// ```
+public struct Compiler: Sendable {
+  /// What can be chosen when compiling.
+  public struct Options: Sendable {
+    /// `imagenet`, `cifar10`, `none`, or the path of a JSON specification. Nil keeps what a bundle
+    /// that is compiled again has.
+    public var preprocessing: String?
+    /// The names of the classes; nil keeps what a bundle has.
+    public var labels: [String]?
+    /// Shapes that fix the free axes of inputs, by name.
+    public var inputShapes: [String: InputShape] = [:]
+    public var target: CompilationTarget = .native
+    /// Told what is being done, for a progress line.
+    public var progress: @Sendable (String) -> Void = { _ in }
+
+    public init() {}
+  }
+
+  /// A moment of the pipeline.
+  public enum Stage: String, CaseIterable, Sendable {
+    /// As imported, shape arithmetic folded.
+    case `import`
+    /// After the passes that do not depend on the layout in memory.
+    case optimized
+    /// With layouts and execution order.
+    case scheduled
+    /// The same, with its memory plan.
+    case memory
+  }
+
+  /// A graph at a moment of the pipeline.
+  public struct Moment: Sendable {
+    public var graph: Graph
+    public var plan: MemoryPlan?
+    /// What the passes did up to here.
+    public var passes: PassReport
+  }
+
+  public let options: Options
+
+  public init(_ options: Options = Options()) { self.options = options }
+
+  /// Reads an .onnx file or a bundle.
+  public func load(_ path: String) throws -> SourceModel {
+    options.progress("reading \(path.escapedForDisplay)")
+    return try SourceModel(reading: path, inputShapes: options.inputShapes)
+  }
+
+  /// Lowers `graph` to `stage`, or to the moment after one pass.
+  /// - Parameter pass: the name of a pass; then `stage` does not matter.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for a pass that there is not.
+  public func lower(
+    _ graph: Graph, to stage: Stage, afterPass pass: String? = nil
+  ) throws -> Moment {
+    var moment = Moment(graph: graph, plan: nil, passes: PassReport())
+    if pass == nil, stage == .import { return moment }
+    try run(Pipeline.inference, on: &moment, keepsGraphs: pass != nil)
+    if pass == nil, stage == .optimized { return moment }
+    try run(Pipeline.layout, on: &moment, keepsGraphs: pass != nil)
+    if let pass {
+      guard let graph = moment.passes.graph(after: pass) else {
+        throw GraftError(
+          .invalidArgument,
+          "there is no pass \(pass.quotedForDisplay); the passes are "
+            + Pipeline.passNames.uniqued().joined(separator: ", "))
+      }
+      return Moment(graph: graph, plan: nil, passes: moment.passes)
+    }
+    if stage == .memory { moment.plan = try MemoryPlan(planning: moment.graph) }
+    return moment
+  }
+
+  private func run(
+    _ pipeline: [PipelineEntry], on moment: inout Moment, keepsGraphs: Bool
+  ) throws {
+    let manager = PassManager(
+      pipeline, channelBlock: options.target.lanes, keepsGraphs: keepsGraphs)
+    moment.passes.append(try manager.run(&moment.graph))
+  }
+
+  /// Compiles the model at `path` into a bundle at `output`, whole or not at all.
+  /// - Throws: ``GraftError`` that names the file, the node and the cause; nothing is written then.
+  @discardableResult
+  public func compile(_ path: String, to output: String) throws -> CompilationReport {
+    var clock = StageClock()
+    let destination = try DirectoryReplacement(at: output, keeping: [path])
+    var model = try clock.measure("import") { try load(path) }
+    try applyOptions(to: &model)
+    let toolchain = try Toolchain.find()
+
+    options.progress("optimising \(model.graph.nodeCount) nodes")
+    let moment = try clock.measure("passes and memory plan") {
+      try lower(model.graph, to: .memory)
+    }
+    guard let plan = moment.plan else {
+      throw GraftError(.inconsistency, "the last stage has no memory plan")
+    }
+    let generated = try clock.measure("code generation") {
+      try CodeGenerator(target: options.target).generate(graph: moment.graph, plan: plan)
+    }
+    let writer = BundleWriter(
+      model: model, scheduled: moment.graph, plan: plan, generated: generated, toolchain: toolchain)
+    try destination.write { folder in
+      options.progress("compiling \(generated.steps.count) kernels")
+      try clock.measure("clang and weights") { try writer.writeFiles(to: folder) }
+      try clock.measure("digests") { try writer.writeManifest(to: folder) }
+    }
+    return CompilationReport(
+      warnings: model.warnings, passes: moment.passes, stages: clock.stages,
+      target: options.target.name, nodes: generated.steps.count,
+      packedBytes: generated.packed.byteCount, arenaBytes: plan.arenaBytes,
+      lowerBoundBytes: plan.lowerBoundBytes)
+  }
+
+  private func applyOptions(to model: inout SourceModel) throws {
+    if let choice = options.preprocessing {
+      model.preprocessing = try Preprocessing.chosen(choice, for: model.graph)
+    }
+    if let labels = options.labels { model.labels = labels }
+    guard let labels = model.labels, let output = model.graph.outputs.first else { return }
+    let shape = model.graph.type(of: output.value).shape
+    guard shape.rank >= 2, let classes = shape[1].constant, classes == labels.count else {
+      throw GraftError(
+        .invalidArgument,
+        "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has the "
+          + "shape \(shape)")
+    }
+  }
+}
+
+/// How long each step took, in order.
+struct StageClock {
+  private(set) var stages: [(name: String, seconds: Double)] = []
+
+  mutating func measure<Result>(_ name: String, _ body: () throws -> Result) rethrows -> Result {
+    let clock = ContinuousClock()
+    let start = clock.now
+    defer { stages.append((name, (clock.now - start) / .seconds(1))) }
+    return try body()
+  }
+}
+
+extension Sequence where Element: Hashable {
+  /// The elements without those that came before.
+  func uniqued() -> [Element] {
+    var seen = Set<Element>()
+    return filter { seen.insert($0).inserted }
+  }
+}

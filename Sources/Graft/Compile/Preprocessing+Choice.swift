@@ -1,0 +1,38 @@
+// From the word that `--preprocess` takes to a specification that fits the network's input.
+
+import GraftData
+import GraftDiagnostics
+import GraftIR
+
+extension Preprocessing {
+  /// `none`, a preset's name, or the path of a JSON file.
+  /// - Returns: nil for `none`.
+  /// - Throws: ``GraftError`` where there is no such preset or file, or where it does not fit the
+  ///   network's only input.
+  static func chosen(_ choice: String, for graph: Graph) throws -> Preprocessing? {
+    if choice == "none" { return nil }
+    let shape = try pictureShape(of: graph)
+    guard let preset = Preset(rawValue: choice) else {
+      let specification = try Preprocessing(contentsOf: choice)
+      try at(SourceLocation(file: choice)) { try specification.check(inputShape: shape) }
+      return specification
+    }
+    guard let layout = Layout(inputShape: shape) else {
+      throw GraftError(
+        .invalidArgument, "the input of shape \(TensorShape(shape)) takes no pictures",
+        advice: "Leave --preprocess out, or give none.")
+    }
+    return try Preprocessing(preset, inputShape: shape, layout: layout)
+  }
+
+  /// The shape of the network's only input, without the batch.
+  private static func pictureShape(of graph: Graph) throws -> [Int] {
+    guard graph.inputs.count == 1, let input = graph.inputs.first else {
+      throw GraftError(
+        .invalidArgument,
+        "preprocessing is for networks with one input, this one has \(graph.inputs.count)")
+    }
+    let extents = try graph.type(of: input).shape.extents(batch: 1)
+    return Array(extents.dropFirst())
+  }
+}
