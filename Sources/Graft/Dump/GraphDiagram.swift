@@ -1,0 +1,87 @@
+// A graph as a Graphviz drawing. Names are the model's and may hold anything, so every label goes
+// through one escaping function.
+
+import Foundation
+import GraftDiagnostics
+import GraftIR
+
+/// Draws graphs in Graphviz' language, and as SVG where Graphviz is installed.
+public enum GraphDiagram {
+  /// The DOT text: one box a node with what it was made from, edges labelled with the shapes.
+  public static func dot(_ graph: Graph) -> String {
+    var lines = [
+      "digraph graft {",
+      "  graph [label=\(quoted(graph.name)), labelloc=t, fontname=\"Helvetica\", fontsize=16];",
+      "  node [shape=box, style=\"rounded,filled\", fontname=\"Helvetica\", fontsize=11,"
+        + " fillcolor=\"#f2f4f8\", color=\"#8895a7\"];",
+      "  edge [fontname=\"Helvetica\", fontsize=9, color=\"#67727e\", fontcolor=\"#67727e\"];",
+    ]
+    let numbers = graph.makeValueNumbers()
+    func box(of value: ValueID) -> String {
+      if let node = graph.producer(of: value) { return "n\(node.id.index)" }
+      return "v\(numbers[value] ?? 0)"
+    }
+    for id in graph.inputs {
+      lines.append(
+        "  \(box(of: id)) [shape=ellipse, fillcolor=\"#dcecdc\", label="
+          + "\(quoted("\(graph[id].name ?? "")\n\(graph[id].type)"))];")
+    }
+    for node in graph.nodes {
+      lines.append(
+        "  n\(node.id.index) [fillcolor=\"\(color(of: node.opcode))\", label=\(quoted(label(of: node, in: graph)))];"
+      )
+      for operand in node.presentOperands where graph[operand].parameter == nil {
+        lines.append(
+          "  \(box(of: operand)) -> n\(node.id.index) [label="
+            + "\(quoted(graph.type(of: operand).description))];")
+      }
+    }
+    for (index, output) in graph.outputs.enumerated() {
+      lines.append(
+        "  o\(index) [shape=ellipse, fillcolor=\"#f3dede\", label=\(quoted(output.name))];")
+      lines.append(
+        "  \(box(of: output.value)) -> o\(index) [label="
+          + "\(quoted(graph.type(of: output.value).description))];")
+    }
+    lines.append("}")
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// The drawing as SVG, made by Graphviz' `dot`.
+  /// - Throws: ``GraftError`` of kind `toolchain` where it is not installed or fails.
+  public static func svg(_ graph: Graph) throws -> String {
+    let output = try Subprocess.run(
+      "dot", ["-Tsvg"], input: dot(graph),
+      advice: "Install Graphviz (Debian: apt-get install graphviz), or use --format dot.")
+    return output
+  }
+
+  private static func label(of node: Node, in graph: Graph) -> String {
+    var text = node.opcode.rawValue
+    if let activation = try? node.attributes.string("activation") { text += " + \(activation)" }
+    if let weights = node.presentOperands.first(where: { graph[$0].parameter != nil }) {
+      text += "\n\(graph.type(of: weights).shape)"
+    }
+    if let first = node.origins.first {
+      let more = node.origins.count > 1 ? " +\(node.origins.count - 1)" : ""
+      text += "\n\(first.escapedForDisplay)\(more)"
+    }
+    return text
+  }
+
+  private static func color(of opcode: Opcode) -> String {
+    switch opcode.rawValue {
+    case "convolution": "#cfe2f3"
+    case "gemm", "matmul": "#d9d2e9"
+    case "max_pool", "average_pool", "global_average_pool", "global_max_pool": "#fff2cc"
+    case "convert_layout", "reshape", "transpose": "#eeeeee"
+    default: "#f2f4f8"
+    }
+  }
+
+  private static func quoted(_ text: String) -> String {
+    let escaped = text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+      .replacing("\r", with: " ").replacing("\n", with: "\\n").replacing("\0", with: " ")
+    return "\"\(escaped)\""
+  }
+}

@@ -1,0 +1,27 @@
+// The text of a moment: the graph's own text, and the memory plan as comments, so that it parses back.
+
+import GraftIR
+
+extension Compiler.Moment {
+  /// The IR text; with a memory plan, a comment above it for every place, in order of address.
+  public var text: String {
+    guard let plan else { return graph.text }
+    let numbers = graph.makeValueNumbers()
+    var lines = [
+      "// arena \(plan.arenaBytes) bytes at batch 1, lower bound \(plan.lowerBoundBytes)",
+      "// offset, bytes, steps, value",
+    ]
+    let places = plan.placements.sorted {
+      ($0.value.isPerBatch ? 0 : 1, $0.value.offset, $0.key)
+        < ($1.value.isPerBatch ? 0 : 1, $1.value.offset, $1.key)
+    }
+    for (id, place) in places {
+      let scale = place.isPerBatch ? "N*" : ""
+      let steps = "\(place.lifetime.lowerBound)...\(place.lifetime.upperBound)"
+      let shared = plan.aliases.filter { $0.value == id }.keys.sorted()
+      let all = ([id] + shared).map { "%\(numbers[$0] ?? 0)" }.joined(separator: " = ")
+      lines.append("// \(scale)\(place.offset), \(scale)\(place.byteCount), \(steps), \(all)")
+    }
+    return lines.joined(separator: "\n") + "\n" + graph.text
+  }
+}
