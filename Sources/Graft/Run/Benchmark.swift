@@ -1,0 +1,119 @@
+// Times a session: warm-up, then calls until the time is up. What is reported are medians and minima,
+// since a shared machine only ever makes a call slower.
+
+import Foundation
+import GraftDiagnostics
+import GraftIR
+
+/// Measures how long a session's calls take.
+public struct Benchmark {
+  private let session: Session
+
+  public init(_ session: Session) { self.session = session }
+
+  /// What was measured.
+  public struct Report: Sendable {
+    public var medianMilliseconds: Double
+    public var minimumMilliseconds: Double
+    public var runs: Int
+    public var batch: Int
+    public var threads: Int
+    /// Bytes of activations and scratch that the session keeps.
+    public var peakArenaBytes: Int
+    public var layers: [Layer]
+
+    public struct Layer: Encodable, Sendable {
+      public var name: String
+      /// The median over the runs, waiting for the other threads included.
+      public var milliseconds: Double
+    }
+
+    /// The JSON object of `graft bench --json`.
+    public struct Document: Encodable, Sendable {
+      var medianMs: Double
+      var minMs: Double
+      var runs: Int
+      var batch: Int
+      var threads: Int
+      var peakArenaBytes: Int
+      var layers: [Layer]?
+
+      enum CodingKeys: String, CodingKey {
+        case medianMs = "median_ms"
+        case minMs = "min_ms"
+        case runs, batch, threads, layers
+        case peakArenaBytes = "peak_arena_bytes"
+      }
+    }
+
+    public func document(perLayer: Bool) -> Document {
+      Document(
+        medianMs: medianMilliseconds, minMs: minimumMilliseconds, runs: runs, batch: batch,
+        threads: threads, peakArenaBytes: peakArenaBytes, layers: perLayer ? layers : nil)
+    }
+
+    /// A line for each step: milliseconds, share of the whole, what it does.
+    public func layerTable() -> String {
+      let total = layers.reduce(0) { $0 + $1.milliseconds }
+      return layers.map { layer in
+        String(format: "%9.4f ms %5.1f %%  ", layer.milliseconds, 100 * layer.milliseconds / total)
+          + layer.name.escapedForDisplay
+      }.joined(separator: "\n")
+    }
+  }
+
+  /// Calls the network on pseudo-random input for about `seconds`, after a tenth of that as warm-up.
+  /// - Parameter progress: called now and then with the seconds that have passed.
+  /// - Throws: ``GraftError`` where a call fails.
+  public func run(
+    batch: Int, seconds: Double, progress: (Double) -> Void = { _ in }
+  ) throws -> Report {
+    var inputs: [String: Tensor] = [:]
+    var state: UInt64 = 0x9e37_79b9_7f4a_7c15
+    for input in session.inputs {
+      let shape = try input.type.shape.extents(batch: batch)
+      let elements = (0..<shape.reduce(1, *)).map { _ -> Float in
+        // xorshift64 (Marsaglia 2003): the values matter only in being ordinary numbers.
+        state ^= state << 13
+        state ^= state >> 7
+        state ^= state << 17
+        return Float(state >> 40) / Float(1 << 23) - 1
+      }
+      inputs[input.name] = try Tensor(shape: shape, elements: elements)
+    }
+    let call = try session.prepare(inputs)
+    let clock = ContinuousClock()
+    let warmUp = clock.now + .seconds(seconds / 10)
+    repeat { try call.run() } while clock.now < warmUp
+    _ = call.stepNanoseconds()
+
+    var times: [Double] = []
+    var steps: [[UInt64]] = []
+    let start = clock.now
+    let end = start + .seconds(seconds)
+    repeat {
+      let before = clock.now
+      try call.run()
+      times.append((clock.now - before) / .milliseconds(1))
+      steps.append(call.stepNanoseconds())
+      if times.count.isMultiple(of: 16) { progress((clock.now - start) / .seconds(1)) }
+    } while clock.now < end || times.count < 5
+
+    let layers = session.stepNames.enumerated().map { index, name in
+      let all = steps.map { index < $0.count ? Double($0[index]) / 1e6 : 0 }
+      return Report.Layer(name: name, milliseconds: median(all))
+    }
+    return Report(
+      medianMilliseconds: median(times), minimumMilliseconds: times.min() ?? 0, runs: times.count,
+      batch: batch, threads: session.threads, peakArenaBytes: session.arenaBytes(batch: batch),
+      layers: layers)
+  }
+
+  private func median(_ values: [Double]) -> Double {
+    let sorted = values.sorted()
+    guard !sorted.isEmpty else { return 0 }
+    let middle = sorted.count / 2
+    return sorted.count.isMultiple(of: 2)
+      ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
+  }
+}

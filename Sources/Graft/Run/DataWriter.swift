@@ -1,0 +1,54 @@
+// What a network is fed, written down for programs that use a bundle without Graft.
+
+import Foundation
+import GraftData
+import GraftDiagnostics
+
+/// Writes preprocessed data as NumPy files.
+public struct DataWriter {
+  private let network: PictureNetwork
+  public private(set) var warnings: [Warning] = []
+
+  public init(_ bundle: Bundle) throws { network = try PictureNetwork(bundle) }
+
+  /// Writes `x.npy` (float32, items × the input's shape; with several inputs a file for each, by its
+  /// name), `y.npy` (int64 class indices) and `files.txt` (a name a line) into `folder`.
+  /// - Returns: the number of items written.
+  /// - Throws: ``GraftError`` where the data cannot be used or the folder cannot be written.
+  public mutating func write(
+    _ path: String, to folder: String, threads: Int, progress: (Int, Int) -> Void = { _, _ in }
+  ) throws -> Int {
+    let (dataset, opening) = try network.open(path)
+    warnings += opening
+    try TensorFiles.makeFolder(folder)
+    let names =
+      network.inputs.count == 1 ? ["x.npy"] : network.inputs.map { TensorFileName.npy($0.name) }
+    let writers = try zip(names, network.inputs).map { name, input in
+      try NPYWriter(Bundle.join(folder, name), element: .float32, rowShape: input.shape)
+    }
+    var labels: [Int64] = []
+    var files = ""
+    let loader = try network.loader(dataset, batchSize: 64, threads: threads)
+    while let batch = try loader.next() {
+      for (writer, values) in zip(writers, batch.inputs) { try writer.append(values) }
+      for (index, target) in zip(batch.indices, batch.targets) {
+        guard case .label(let label) = target else {
+          throw GraftError(
+            .invalidData, "\(dataset.name(of: index).quotedForDisplay) has no class",
+            at: SourceLocation(file: dataset.location))
+        }
+        labels.append(Int64(label))
+        files += dataset.name(of: index).replacing("\n", with: "\\n") + "\n"
+      }
+      progress(loader.deliveredCount + loader.brokenCount, dataset.count)
+    }
+    warnings += loader.brokenItems.map {
+      Warning("left out: \($0.error.message)", at: $0.error.location)
+    }
+    for writer in writers { try writer.finish() }
+    try FileReplacement(at: Bundle.join(folder, "y.npy")).write(
+      try NPYArray(labels, shape: [labels.count]).encoded())
+    try FileReplacement(at: Bundle.join(folder, "files.txt")).write(Array(files.utf8))
+    return labels.count
+  }
+}

@@ -1,0 +1,31 @@
+// A bundle's graph back as a standard ONNX file.
+
+import GraftData
+import GraftDiagnostics
+import GraftIR
+import GraftONNX
+
+/// Exports bundles as ONNX.
+public enum Exporter {
+  /// Writes the bundle's graph as imported: unfused, with its own names and its weights byte for byte.
+  /// - Returns: what was written.
+  /// - Throws: ``GraftError`` where the bundle is damaged or the file cannot be written.
+  public static func export(
+    _ bundle: Bundle, to path: String
+  ) throws -> (nodes: Int, opset: Int, bytes: Int) {
+    let destination = try FileReplacement(at: path, keeping: [bundle.path])
+    let graph = try bundle.loadGraph()
+    let options = ONNXExportOptions(
+      importedOpset: bundle.manifest.provenance.opset, producerVersion: GraftVersion.current)
+    var bytes = 0
+    try destination.write { temporary in
+      let file = try OutputFile(temporary)
+      try ONNXExporter.write(graph, options: options) {
+        bytes += $0.count
+        try file.write($0)
+      }
+      try file.close()
+    }
+    return (graph.nodeCount, options.opset, bytes)
+  }
+}

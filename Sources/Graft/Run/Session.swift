@@ -1,0 +1,216 @@
+// A bundle that is ready to run: digests checked, library loaded, weights in memory. Names and arrays on
+// this side, the bundle's C table on the other.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import GraftRuntime
+
+/// A float32 tensor: shape outermost axis first, elements in row-major order.
+public typealias Tensor = DenseTensor<Float>
+
+/// Runs a compiled bundle.
+///
+/// ```swift
+/// let session = try Session(Bundle(opening: "resnet20.graft"))
+/// let outputs = try session.run(["image": image])
+/// ```
+///
+/// Making a session loads the bundle's library, and so runs its author's code. One caller at a time;
+/// a second one meanwhile gets an error.
+public final class Session: Sendable {
+  /// An input or output.
+  public struct Port: Sendable {
+    public var name: String
+    public var type: TensorType
+  }
+
+  public let bundle: Bundle
+  private let model: LoadedModel
+
+  public var inputs: [Port] { model.description.inputs.map { Port(name: $0.name, type: $0.type) } }
+  public var outputs: [Port] {
+    model.description.outputs.map { Port(name: $0.name, type: $0.type) }
+  }
+  /// What each step does, in order.
+  public var stepNames: [String] { model.description.stepNames }
+  public var threads: Int { model.threads }
+
+  /// Checks the digests of the files that running needs while it loads them.
+  /// - Parameters:
+  ///   - threads: by default the cores that are available.
+  ///   - largestBatch: room is made for it at once; ``run(_:)`` makes more when it must.
+  /// - Throws: ``GraftError`` where a file is damaged, or the CPU lacks what the kernels need.
+  public init(
+    _ bundle: Bundle, threads: Int = AvailableCores.count, largestBatch: Int = 1
+  ) throws {
+    self.bundle = bundle
+    try bundle.checkDigests(of: [BundleLayout.library])
+    let library = try ModelLibrary(path: bundle.path(of: BundleLayout.library))
+    let loading = LoadingModel()
+    // Hashing the weights and reading them take about as long, so they go side by side.
+    try concurrently(2) { index in
+      if index == 0 {
+        try bundle.checkDigests(of: [BundleLayout.packed])
+      } else {
+        loading.model = try LoadedModel(
+          library: library, bundle: bundle.path, largestBatch: largestBatch, threads: threads)
+      }
+    }
+    guard let model = loading.model else {
+      throw GraftError(.inconsistency, "the library made no session")
+    }
+    self.model = model
+  }
+
+  /// Written by one thread, read after it is done.
+  private final class LoadingModel: @unchecked Sendable { var model: LoadedModel? }
+
+  /// Bytes of activations and scratch that a session for this batch keeps.
+  public func arenaBytes(batch: Int) -> Int {
+    model.library.arenaBytes(batch: batch, threads: threads) ?? 0
+  }
+
+  /// Runs the network on a tensor for each input, at the batch that their shapes have.
+  /// - Returns: the outputs by name.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where an input is missing, unknown or of
+  ///   another shape.
+  public func run(_ inputs: [String: Tensor]) throws -> [String: Tensor] {
+    let call = try prepare(inputs)
+    try call.run()
+    return call.outputs
+  }
+
+  /// The network's inner values too, by the names that the model gives them, as far as the optimised
+  /// network still computes them.
+  public func runKeepingValues(
+    _ inputs: [String: Tensor]
+  ) throws -> (outputs: [String: Tensor], values: [String: Tensor]) {
+    let call = try prepare(inputs, keepingValues: true)
+    try call.run()
+    return (call.outputs, call.values)
+  }
+
+  /// Checks and copies the inputs once, for calls that are repeated.
+  public func prepare(
+    _ inputs: [String: Tensor], keepingValues: Bool = false
+  ) throws -> PreparedCall {
+    let ports = self.inputs
+    for name in inputs.keys where !ports.contains(where: { $0.name == name }) {
+      throw GraftError(
+        .invalidArgument,
+        "there is no input \(name.quotedForDisplay); the inputs are "
+          + ports.map(\.name.quotedForDisplay).joined(separator: ", "))
+    }
+    var batch: Int?
+    let ordered = try ports.map { port -> Tensor in
+      guard let tensor = inputs[port.name] else {
+        throw GraftError(.invalidArgument, "input \(port.name.quotedForDisplay) was not given")
+      }
+      try Self.check(tensor, against: port, batch: &batch)
+      return tensor
+    }
+    try model.reserve(batch: batch ?? 1)
+    return try PreparedCall(
+      model, inputs: ordered, batch: batch ?? 1, keepingValues: keepingValues)
+  }
+
+  /// Takes the batch from the first shape that has one, and holds the others to it.
+  private static func check(_ tensor: Tensor, against port: Port, batch: inout Int?) throws {
+    let shape = port.type.shape
+    func mismatch() -> GraftError {
+      GraftError(
+        .invalidArgument,
+        "input \(port.name.quotedForDisplay) has shape \(TensorShape(tensor.shape)), the network "
+          + "takes \(shape)" + (batch.map { " at batch \($0)" } ?? ""))
+    }
+    guard tensor.rank == shape.rank else { throw mismatch() }
+    for (extent, dimension) in zip(tensor.shape, shape.dimensions) where dimension.isBatch {
+      guard extent > 0, extent.isMultiple(of: dimension.coefficient) else { throw mismatch() }
+      batch = batch ?? extent / dimension.coefficient
+    }
+    guard try shape.extents(batch: batch ?? 1) == tensor.shape else { throw mismatch() }
+  }
+}
+
+/// A call with its inputs in place, that can be run again and again. Not for two threads at once.
+public final class PreparedCall {
+  private let model: LoadedModel
+  private let batch: Int
+  private let inputs: [Tensor]
+  private var outputBuffers: [FloatBuffer]
+  private var valueBuffers: [FloatBuffer]
+
+  fileprivate init(
+    _ model: LoadedModel, inputs: [Tensor], batch: Int, keepingValues: Bool
+  ) throws {
+    self.model = model
+    self.batch = batch
+    self.inputs = inputs
+    outputBuffers = try model.description.outputs.map { try FloatBuffer($0, batch: batch) }
+    valueBuffers =
+      keepingValues ? try model.description.values.map { try FloatBuffer($0, batch: batch) } : []
+  }
+
+  /// Runs the network once.
+  public func run() throws {
+    try withInputs { inputs in
+      try model.run(
+        batch: batch, inputs: inputs, outputs: outputBuffers.map(\.bytes),
+        taps: valueBuffers.enumerated().map {
+          LoadedModel.Tap(value: $0.offset, buffer: $0.element.bytes)
+        })
+    }
+  }
+
+  private func withInputs(
+    _ collected: [UnsafeRawBufferPointer] = [], _ body: ([UnsafeRawBufferPointer]) throws -> Void
+  ) throws {
+    guard collected.count < inputs.count else { return try body(collected) }
+    try inputs[collected.count].elements.withUnsafeBytes {
+      try withInputs(collected + [$0], body)
+    }
+  }
+
+  /// The outputs of the last run, by name.
+  public var outputs: [String: Tensor] { Self.tensors(outputBuffers) }
+
+  /// The inner values of the last run, by name, where they were asked for.
+  public var values: [String: Tensor] { Self.tensors(valueBuffers) }
+
+  /// Nanoseconds of each step of the last run; the first call switches the clock on.
+  public func stepNanoseconds() -> [UInt64] { model.stepTimes() }
+
+  private static func tensors(_ buffers: [FloatBuffer]) -> [String: Tensor] {
+    Dictionary(buffers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
+  }
+}
+
+/// Memory that a library writes a tensor into.
+private final class FloatBuffer {
+  let name: String
+  private let shape: [Int]
+  private let floats: UnsafeMutableBufferPointer<Float>
+
+  init(_ description: TensorDescription, batch: Int) throws {
+    guard description.type.dtype == .float32 else {
+      throw GraftError(
+        .unsupported,
+        "\(description.name.quotedForDisplay) is \(description.type), only float32 is handled")
+    }
+    name = description.name
+    shape = try description.type.shape.extents(batch: batch)
+    floats = .allocate(capacity: shape.reduce(1, *))
+    floats.initialize(repeating: 0)
+  }
+
+  deinit { floats.deallocate() }
+
+  var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(floats) }
+
+  var tensor: Tensor {
+    var tensor = Tensor(shape: shape, repeating: 0)
+    tensor.elements = Array(floats)
+    return tensor
+  }
+}
