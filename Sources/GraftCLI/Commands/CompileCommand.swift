@@ -1,0 +1,55 @@
+// graft compile: from an ONNX file, or a bundle, to a bundle.
+
+import ArgumentParser
+import Foundation
+import Graft
+import GraftDiagnostics
+
+struct CompileCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "compile",
+    abstract: "Compile a pretrained network into a bundle that runs with no Graft installed.")
+
+  @Argument(
+    help: "An .onnx file, or a bundle to compile again from its graph.", completion: .file())
+  var model: String
+
+  @Option(
+    name: [.short, .long], help: "The bundle to write.", completion: .directory)
+  var output: String
+
+  @Option(
+    help: "How pictures become inputs: a JSON file, imagenet, cifar10 or none; kept in the bundle.",
+    completion: .file(extensions: ["json"]))
+  var preprocess: String?
+
+  @Option(help: "A text file with one class name a line.", completion: .file())
+  var labels: String?
+
+  @OptionGroup var shapes: InputShapeOption
+  @OptionGroup var target: TargetOption
+
+  @Flag(help: "Say what each pass did, and why it left the rest alone.")
+  var explain = false
+
+  @Flag(help: "Say how long each step of the compiler took.")
+  var timings = false
+
+  func run() throws {
+    var options = Compiler.Options()
+    options.preprocessing = preprocess
+    options.labels = try labels.map(Labels.read(from:))
+    options.inputShapes = try shapes.parsed()
+    options.target = try target.target()
+    options.progress = { ProgressLine.show($0) }
+    let report = try Compiler(options).compile(model, to: output)
+    ProgressLine.clear()
+    Console.warn(report.warnings)
+    if explain { try Console.result(report.explanation) }
+    if timings { try Console.result(report.timings) }
+    Console.note(
+      "\(output): \(report.nodes) kernels for \(report.target), weights "
+        + "\(report.packedBytes.asBytes), arena \(report.arenaBytes.asBytes) an image, "
+        + "\(report.seconds.formatted(digits: 1)) s")
+  }
+}

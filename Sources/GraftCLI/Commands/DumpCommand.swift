@@ -1,0 +1,60 @@
+// graft dump: the graph at a chosen moment, as text, JSON, drawing, page or table.
+
+import ArgumentParser
+import Foundation
+import Graft
+import GraftDiagnostics
+
+struct DumpCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dump",
+    abstract: "Show a network's graph at any stage of the compiler.",
+    discussion: """
+      Text is the IR's own syntax and parses back (docs/ir.md); JSON is documented in \
+      docs/dump-format.md. The bundle's code is not loaded.
+      """)
+
+  enum Format: String, ExpressibleByArgument, CaseIterable { case text, json, dot, svg }
+
+  @Argument(help: "An .onnx file or a bundle.", completion: .file())
+  var file: String
+
+  @Option(help: "The moment: \(Compiler.Stage.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var stage: Compiler.Stage = .optimized
+
+  @Option(help: "The graph right after this pass instead (graft compile --explain lists them).")
+  var after: String?
+
+  @Option(help: "How to print it.")
+  var format: Format = .text
+
+  @Flag(help: "A table of scope, operator, shape, parameters and multiply-adds.")
+  var summary = false
+
+  @OptionGroup var target: TargetOption
+  @OptionGroup var shapes: InputShapeOption
+
+  func run() throws {
+    var options = Compiler.Options()
+    options.target = try target.target()
+    options.inputShapes = try shapes.parsed()
+    let compiler = Compiler(options)
+    let model = try compiler.load(file)
+    Console.warn(model.warnings)
+    let moment = try compiler.lower(model.graph, to: stage, afterPass: after)
+    if summary {
+      return try Console.result(try GraphSummary(moment.graph).text())
+    }
+    let name = after ?? stage.rawValue
+    switch format {
+    case .text: try Console.raw(moment.text)
+    case .json:
+      try Console.result(
+        try GraphDocument(moment.graph, stage: name, plan: moment.plan).json())
+    case .dot: try Console.raw(GraphDiagram.dot(moment.graph))
+    case .svg: try Console.raw(try GraphDiagram.svg(moment.graph))
+    }
+  }
+}
+
+extension Compiler.Stage: ExpressibleByArgument {}

@@ -1,0 +1,24 @@
+// graft export: a bundle's graph as a standard ONNX file.
+
+import ArgumentParser
+import Graft
+
+struct ExportCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "export",
+    abstract: "Write a bundle's graph as ONNX: unfused, with the names it was imported with.",
+    discussion: "Operator set 17, or the file's own where newer. The bundle's code is not loaded.")
+
+  @Argument(help: "The bundle.", completion: .directory)
+  var bundle: String
+
+  @Option(
+    name: [.short, .long], help: "The ONNX file to write.", completion: .file(extensions: ["onnx"]))
+  var output: String
+
+  func run() throws {
+    let written = try Exporter.export(Bundle(opening: bundle), to: output)
+    Console.note(
+      "\(output): \(written.nodes) nodes, opset \(written.opset), \(written.bytes.asBytes)")
+  }
+}

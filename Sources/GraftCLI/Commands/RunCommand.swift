@@ -1,0 +1,61 @@
+// graft run: raw tensors in, raw tensors out, with the compiled kernels or the reference evaluator.
+
+import ArgumentParser
+import Foundation
+import Graft
+import GraftDiagnostics
+
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run", abstract: "Run a bundle on tensors from NumPy files.",
+    discussion: "Running a bundle runs its author's code.")
+
+  @Argument(help: "The bundle.", completion: .directory)
+  var bundle: String
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "A tensor for each input; the batch may have any size.", valueName: "NAME=X.npy"))
+  var input: [String]
+
+  @Option(help: "Where each output is written as NAME.npy.", completion: .directory)
+  var outputDir: String
+
+  @Flag(help: "Run the graph on the plain reference evaluator instead of the compiled kernels.")
+  var reference = false
+
+  @Option(help: "Also write every intermediate value there.", completion: .directory)
+  var dumpValues: String?
+
+  @OptionGroup var threads: ThreadsOption
+
+  func run() throws {
+    let opened = try Bundle(opening: bundle)
+    let runner = try TensorRunner(
+      opened, mode: reference ? .reference : .compiled(threads: threads.count))
+    let inputs = try TensorFiles.read(try assignments(for: opened.manifest))
+    let results = try runner.run(inputs, keepingValues: dumpValues != nil)
+    try TensorFiles.write(results.outputs, to: outputDir)
+    if let dumpValues { try TensorFiles.write(results.values, to: dumpValues) }
+  }
+
+  /// `NAME=FILE` by name. A network with one input needs no name.
+  private func assignments(for manifest: Manifest) throws -> [String: String] {
+    var files: [String: String] = [:]
+    for text in input {
+      let known = manifest.inputs.map(\.name).filter { text.hasPrefix($0 + "=") }
+      if let name = known.max(by: { $0.count < $1.count }) {
+        files[name] = String(text.dropFirst(name.count + 1))
+      } else if manifest.inputs.count == 1, !text.contains("=") {
+        files[manifest.inputs[0].name] = text
+      } else {
+        throw GraftError(
+          .invalidArgument,
+          "--input \(text.quotedForDisplay) names no input; the inputs are "
+            + manifest.inputs.map(\.name.quotedForDisplay).joined(separator: ", "))
+      }
+    }
+    return files
+  }
+}

@@ -1,0 +1,39 @@
+// graft verify: every digest, the format version, the graph and the shapes of a bundle.
+
+import ArgumentParser
+import Graft
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Check every file of a bundle, and say what is wrong.",
+    discussion: "Digests show damage, not who made the bundle. Its code is not loaded.")
+
+  @Argument(help: "The bundle.", completion: .directory)
+  var bundle: String
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  private struct Report: Encodable {
+    var bundle: String
+    var files: Int
+    var bytes: Int
+    var format: String
+    var target: String
+  }
+
+  func run() throws {
+    let opened = try Bundle(opening: bundle)
+    try opened.verify()
+    let files = opened.manifest.files
+    let report = Report(
+      bundle: bundle, files: files.count, bytes: files.values.reduce(0) { $0 + $1.bytes },
+      format: "\(opened.manifest.format.major).\(opened.manifest.format.minor)",
+      target: opened.manifest.target.name)
+    if json { return try Console.json(report) }
+    try Console.result(
+      "\(bundle): \(report.files) files, \(report.bytes.asBytes), format \(report.format), "
+        + "for \(report.target): all digests, versions and shapes are right")
+  }
+}

@@ -1,0 +1,80 @@
+// Standard output and standard error: results on the one, everything for the person watching on the
+// other.
+
+import Foundation
+import Graft
+import GraftDiagnostics
+
+/// Where commands print.
+enum Console {
+  /// Writes a result, with a line break, to standard output.
+  /// - Throws: ``GraftError`` where standard output cannot take it (a full disk, a closed pipe).
+  static func result(_ text: String) throws { try write(text + "\n", to: .standardOutput) }
+
+  /// Writes a result as it is, without a line break.
+  static func raw(_ text: String) throws { try write(text, to: .standardOutput) }
+
+  /// Tells the person something, on standard error.
+  static func note(_ text: String) {
+    ProgressLine.clear()
+    try? write(text + "\n", to: .standardError)
+  }
+
+  static func warn(_ warnings: [Warning]) {
+    for warning in warnings {
+      var text = "warning: "
+      if let file = warning.location.file { text += "\(file.escapedForDisplay): " }
+      if let node = warning.location.node { text += "node \(node.quotedForDisplay): " }
+      note(text + warning.message)
+    }
+  }
+
+  private static func write(_ text: String, to handle: FileHandle) throws {
+    do { try handle.write(contentsOf: Data(text.utf8)) } catch {
+      throw GraftError(.inputOutput, "standard output cannot be written")
+    }
+  }
+
+  /// A value as one JSON object with sorted keys.
+  static func json(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try result(String(decoding: try encoder.encode(value), as: UTF8.self))
+  }
+}
+
+/// One line on standard error that is written over again and again, only where that is a terminal.
+enum ProgressLine {
+  private static let isTerminal = isatty(STDERR_FILENO) == 1
+  nonisolated(unsafe) private static var isShown = false
+
+  /// Shows `text` in place of the line before. Call from one thread.
+  static func show(_ text: String) {
+    guard isTerminal else { return }
+    FileHandle.standardError.write(Data("\r\u{1b}[2K\(text)".utf8))
+    isShown = true
+  }
+
+  static func clear() {
+    guard isShown else { return }
+    FileHandle.standardError.write(Data("\r\u{1b}[2K".utf8))
+    isShown = false
+  }
+}
+
+extension Double {
+  /// The number with `digits` decimals.
+  func formatted(digits: Int) -> String { String(format: "%.\(digits)f", self) }
+}
+
+extension Int {
+  /// Bytes for people: `12.3 MB`.
+  var asBytes: String {
+    switch self {
+    case ..<1_000: "\(self) B"
+    case ..<1_000_000: "\((Double(self) / 1e3).formatted(digits: 1)) kB"
+    case ..<1_000_000_000: "\((Double(self) / 1e6).formatted(digits: 1)) MB"
+    default: "\((Double(self) / 1e9).formatted(digits: 2)) GB"
+    }
+  }
+}
