@@ -1,0 +1,104 @@
+// The house rules that a machine can check: the direction of imports, that documents name only what
+// exists, and that nothing input can reach is written as a trap.
+
+import Foundation
+import Testing
+
+private let root = URL(filePath: #filePath).deletingLastPathComponent()
+  .deletingLastPathComponent().deletingLastPathComponent()
+
+private func files(in folder: String, suffix: String) throws -> [(path: String, text: String)] {
+  let start = root.appending(path: folder)
+  let names = FileManager.default.enumerator(atPath: start.path)?.compactMap { $0 as? String } ?? []
+  return try names.filter { $0.hasSuffix(suffix) && !$0.contains("/generated/") }.sorted().map {
+    ("\(folder)/\($0)", try String(contentsOf: start.appending(path: $0), encoding: .utf8))
+  }
+}
+
+@Suite struct ArchitectureTests {
+  /// What each room may import of this package, and nothing else.
+  static let allowed: [String: Set<String>] = [
+    "GraftDiagnostics": [],
+    "GraftIR": ["GraftDiagnostics"],
+    "GraftOps": ["GraftIR", "GraftDiagnostics"],
+    "GraftONNX": ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"],
+    "GraftPasses": ["GraftOps", "GraftIR", "GraftDiagnostics"],
+    "GraftPlanning": ["GraftOps", "GraftIR", "GraftDiagnostics"],
+    "GraftCodegen": ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
+    "GraftRuntime": ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
+    "GraftData": ["GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem"],
+    "Graft": [
+      "GraftONNX", "GraftPasses", "GraftPlanning", "GraftCodegen", "GraftRuntime", "GraftData",
+      "GraftOps", "GraftIR", "GraftDiagnostics",
+    ],
+    "GraftCLI": ["Graft", "GraftDiagnostics"],
+  ]
+
+  @Test(arguments: allowed.keys.sorted())
+  func importsOnlyDownwards(_ room: String) throws {
+    let sources = try files(in: "Sources/\(room)", suffix: ".swift")
+    #expect(!sources.isEmpty)
+    for (path, text) in sources {
+      for line in text.split(separator: "\n") {
+        let words = line.split(separator: " ")
+        guard let position = words.firstIndex(of: "import"), position + 1 < words.count,
+          words[..<position].allSatisfy({ $0.hasPrefix("@") || $0 == "public" })
+        else { continue }
+        let module = words[position + 1].split(separator: ".").first.map(String.init) ?? ""
+        let isOurs =
+          module.hasPrefix("Graft")
+          || FileManager.default.fileExists(atPath: root.appending(path: "Sources/\(module)").path)
+        if isOurs {
+          #expect(Self.allowed[room]?.contains(module) == true, "\(path) imports \(module)")
+        }
+      }
+    }
+  }
+
+  @Test func nothingThatInputReachesTraps() throws {
+    let forbidden = ["fatalError(", "try!", " as! ", "unsafelyUnwrapped"]
+    for (path, text) in try files(in: "Sources", suffix: ".swift") {
+      for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false)
+        .enumerated()
+      {
+        let code = line.split(separator: "//", omittingEmptySubsequences: false).first ?? ""
+        for word in forbidden where code.contains(word) {
+          Issue.record("\(path):\(number + 1) has \(word)")
+        }
+      }
+    }
+  }
+
+  /// A word in backquotes that looks like a Swift type must be declared somewhere.
+  @Test func documentsNameOnlyWhatExists() throws {
+    let code = try (files(in: "Sources", suffix: ".swift") + files(in: "Tests", suffix: ".swift"))
+      .map(\.text).joined(separator: "\n")
+    let documents =
+      try files(in: "docs", suffix: ".md")
+      + ["README.md", "CONTRIBUTING.md"].map {
+        ($0, try String(contentsOf: root.appending(path: $0), encoding: .utf8))
+      }
+    #expect(documents.count > 3)
+    for (path, text) in documents {
+      for match in text.matches(of: /`([A-Z][A-Za-z]+)(?:\.[a-z][A-Za-z]*)?`/) {
+        let name = String(match.output.1)
+        guard name.dropFirst().contains(where: \.isLowercase),
+          name.dropFirst().contains(where: \.isUppercase)
+        else { continue }
+        let exists =
+          code.contains(
+            try Regex("(?:struct|enum|class|protocol|typealias|actor) \(name)\\b"))
+          || FileManager.default.fileExists(atPath: root.appending(path: "Sources/\(name)").path)
+          || FileManager.default.fileExists(atPath: root.appending(path: "Tests/\(name)").path)
+        #expect(exists, "\(path) names \(name)")
+      }
+      for match in text.matches(of: /\]\(([^)#:]+)(?:#[^)]*)?\)/) {
+        let target = root.appending(path: path).deletingLastPathComponent()
+          .appending(path: String(match.output.1)).standardizedFileURL
+        #expect(
+          FileManager.default.fileExists(atPath: target.path),
+          "\(path) links to \(match.output.1)")
+      }
+    }
+  }
+}
