@@ -77,7 +77,8 @@ private func link(_ path: String, to target: String) throws {
         _ = try ImageFolder(folder, labels: ["cat", "dog", "cat"])
       }
       expectError(
-        .invalidData, containing: "there are 3 classes (\"cat\", \"dog\", \"notes\")", "tells 10 apart"
+        .invalidData, containing: "there are 3 classes (\"cat\", \"dog\", \"notes\")",
+        "tells 10 apart"
       ) { _ = try ImageFolder(folder, classCount: 10) }
     }
   }
@@ -125,9 +126,10 @@ private func link(_ path: String, to target: String) throws {
       let all = try CIFAR10Batches(folder)
       #expect((0..<all.count).map(all.label) == [0, 3, 9, 7])
       #expect(all.name(of: 2) == "data_batch_2.bin#1")
-      #expect(all.warnings.map(\.message) == [
-        "the file ends within a record; the 1 whole ones before it are used"
-      ])
+      #expect(
+        all.warnings.map(\.message) == [
+          "the file ends within a record; the 1 whole ones before it are used"
+        ])
       guard case .image(let image) = try all.sample(at: 1).content else {
         Issue.record("no picture")
         return
@@ -138,7 +140,9 @@ private func link(_ path: String, to target: String) throws {
       let request = DatasetRequest(inputs: [], part: .test)
       #expect(try openDataset(at: folder, for: request).dataset.count == 1)
 
-      let names = ["ship", "horse", "frog", "dog", "deer", "cat", "bird", "automobile", "airplane", "truck"]
+      let names = [
+        "ship", "horse", "frog", "dog", "deer", "cat", "bird", "automobile", "airplane", "truck",
+      ]
       #expect(try CIFAR10Batches(folder, labels: names).label(of: 0) == 8)
       expectError(.invalidData, containing: "10 of 10 classes are not among") {
         _ = try CIFAR10Batches(folder, labels: ["x"])
@@ -192,7 +196,8 @@ private func link(_ path: String, to target: String) throws {
         folder, inputs: [Self.input, TensorSpecification(name: "c", shape: [])],
         output: TensorSpecification(name: "o", shape: [2]))
       #expect(try both.sample(at: 2).target == .values([5, 6]))
-      expectError(.invalidData, containing: "y.npy: shape [3, 2] of <f4 is neither N class indices") {
+      expectError(.invalidData, containing: "y.npy: shape [3, 2] of <f4 is neither N class indices")
+      {
         _ = try TensorFolder(
           folder, inputs: [Self.input], output: TensorSpecification(name: "o", shape: [3]))
       }
@@ -205,7 +210,9 @@ private func link(_ path: String, to target: String) throws {
         _ = try TensorFolder(folder, inputs: [Self.input])
       }
       try write(NPYArray([1, 2, 3] as [Float], shape: [1, 3]).encoded(), to: "x.npy", in: folder)
-      expectError(.invalidData, containing: "shape [1, 3] does not fit the input \"a/b\"", "N × [2]") {
+      expectError(
+        .invalidData, containing: "shape [1, 3] does not fit the input \"a/b\"", "N × [2]"
+      ) {
         _ = try TensorFolder(folder, inputs: [Self.input])
       }
       try write(NPYArray([] as [Float], shape: [0, 2]).encoded(), to: "x.npy", in: folder)
@@ -241,7 +248,8 @@ private func link(_ path: String, to target: String) throws {
   static func withPictures(_ body: (ImageFolder) throws -> Void) throws {
     try withTemporaryFolder { folder in
       for number in 0..<23 {
-        let bytes = number == 5 || number == 11
+        let bytes =
+          number == 5 || number == 11
           ? Array("broken".utf8) : try picture(UInt8(number))
         try write(bytes, to: "class\(number % 2)/\(number + 100).png", in: folder)
       }
@@ -264,12 +272,14 @@ private func link(_ path: String, to target: String) throws {
         labels += batch.targets
       }
       let expected =
-        Array(stride(from: 0, to: 23, by: 2)) + stride(from: 1, to: 23, by: 2).filter { ![5, 11].contains($0) }
+        Array(stride(from: 0, to: 23, by: 2))
+        + stride(from: 1, to: 23, by: 2).filter { ![5, 11].contains($0) }
       #expect(values == expected.map { Float($0) })
       #expect(labels == expected.map { .label($0 % 2) })
       #expect(sizes == [4, 4, 4, 4, 4, 1])
       #expect(loader.brokenCount == 2 && loader.deliveredCount == 21)
-      #expect(loader.brokenItems.map { data.name(of: $0.index) } == ["class1/105.png", "class1/111.png"])
+      #expect(
+        loader.brokenItems.map { data.name(of: $0.index) } == ["class1/105.png", "class1/111.png"])
       let error = try #require(loader.brokenItems.first?.error)
       #expect(error.description.contains("class1/105.png: not an image"))
     }
@@ -298,7 +308,9 @@ private func link(_ path: String, to target: String) throws {
         data, feeding: Self.input, preprocessing: Self.spec(), batchSize: 2, threads: 2)
       _ = try loader.next()
       loader.cancel()
-      expectError(.cancelled, containing: "reading the data was cancelled") { _ = try loader.next() }
+      expectError(.cancelled, containing: "reading the data was cancelled") {
+        _ = try loader.next()
+      }
     }
   }
 
@@ -314,7 +326,8 @@ private func link(_ path: String, to target: String) throws {
       }
       #expect(
         loader.brokenItems.last?.error.description.contains(
-          "a/2.jpg: the picture is 9 × 9 and fed as [3, 9, 9]; the network takes [3, 4, 4]") == true)
+          "a/2.jpg: the picture is 9 × 9 and fed as [3, 9, 9]; the network takes [3, 4, 4]") == true
+      )
       expectError(.invalidArgument, containing: "cannot be fed without a preprocessing") {
         _ = try BatchLoader(
           data, feeding: Self.input, preprocessing: nil, batchSize: 2, threads: 2)
@@ -335,7 +348,8 @@ private func link(_ path: String, to target: String) throws {
         list, feeding: Self.input, preprocessing: Self.spec(), batchSize: 2, threads: 4)
       let batch = try #require(try loader.next())
       #expect(batch.count == 1 && batch.inputs[0][0] == 9 && batch.targets == [.unknown])
-      #expect(loader.brokenItems[0].error.description.hasPrefix(folder + "/b.png: cannot be opened"))
+      #expect(
+        loader.brokenItems[0].error.description.hasPrefix(folder + "/b.png: cannot be opened"))
     }
   }
 }

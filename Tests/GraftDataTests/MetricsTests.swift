@@ -33,7 +33,8 @@ import Testing
       #expect(abs((found.recall ?? 0) - report.recall[index]) < 1e-12)
       #expect(abs((found.f1 ?? 0) - report.f1[index]) < 1e-12)
       for other in 0..<7 {
-        #expect(metrics.confusion[label: index, prediction: other] == report.confusion[index * 7 + other])
+        #expect(
+          metrics.confusion[label: index, prediction: other] == report.confusion[index * 7 + other])
       }
     }
     #expect(metrics.classReports[6].recall == nil)

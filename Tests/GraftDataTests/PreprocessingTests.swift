@@ -38,7 +38,8 @@ import Testing
   @Test func readsBackWhatItWrites() throws {
     for layout in Preprocessing.Layout.allCases {
       for preset in Preprocessing.Preset.allCases {
-        let spec = try Preprocessing(preset, inputShape: layout.shape(channels: 3, height: 64, width: 64), layout: layout)
+        let spec = try Preprocessing(
+          preset, inputShape: layout.shape(channels: 3, height: 64, width: 64), layout: layout)
         #expect(try Preprocessing(json: spec.json()) == spec)
       }
     }
@@ -46,29 +47,34 @@ import Testing
     #expect(text.contains("\"scale\" : 0.00392156862745098"))
   }
 
-  @Test("What the specification does not know is refused by name", arguments: [
-    ("\"color\":\"RGB\"", "\"color\":\"RGB\",\"gamma\":2", "\"gamma\" is not known"),
-    ("\"antialias\":true", "\"antialais\":true", "\"resize.antialais\" is not known"),
-    ("\"center\"", "\"centre\"", "\"crop.centre\" is not known"),
-    ("\"bilinear\"", "\"lanczos\"", "\"resize.filter\" is \"lanczos\"; it may be: bilinear, bicubic"),
-    ("\"RGB\"", "\"rgb\"", "\"color\" is \"rgb\"; it may be: RGB, BGR, L"),
-    ("\"NCHW\"", "\"CHW\"", "\"layout\" is \"CHW\""),
-    ("\"RGB\"", "\"L\"", "\"mean\" has 3 values; color L needs 1"),
-    ("\"shorter\":256", "\"shorter\":0", "\"resize.shorter\" is 0; an edge has"),
-    ("\"shorter\":256", "\"shorter\":2.5", "\"resize.shorter\" is not of the right kind"),
-    ("\"shorter\":256", "\"shorter\":\"256\"", "\"resize.shorter\" is not of the right kind"),
-    ("\"shorter\":256,", "", "\"resize\" needs either"),
-    ("\"shorter\":256", "\"shorter\":256,\"exact\":[1,1]", "\"resize\" needs either"),
-    ("\"shorter\":256", "\"exact\":[1,2,3]", "\"resize.exact\" must be [height, width]"),
-    ("[224,224]", "[224]", "\"crop.center\" must be"),
-    ("[224,224]", "[65535,65535]", "\"crop.center\" is 65535 × 65535, more than"),
-    ("[224,224]", "[-1,224]", "\"crop.center\" is -1"),
-    ("0.225]", "0]", "\"std\" is 0.0; it divides"),
-    ("0.00392156862745098", "1e300", "\"scale\" is 1e+300, not a reasonable number"),
-    ("0.00392156862745098", "1e999", "preprocessing"),
-    ("\"scale\":0.00392156862745098,", "", "\"scale\" is missing"),
-    ("{\"resize\"", "[{\"resize\"", "preprocessing is not a JSON object"),
-  ])
+  @Test(
+    "What the specification does not know is refused by name",
+    arguments: [
+      ("\"color\":\"RGB\"", "\"color\":\"RGB\",\"gamma\":2", "\"gamma\" is not known"),
+      ("\"antialias\":true", "\"antialais\":true", "\"resize.antialais\" is not known"),
+      ("\"center\"", "\"centre\"", "\"crop.centre\" is not known"),
+      (
+        "\"bilinear\"", "\"lanczos\"",
+        "\"resize.filter\" is \"lanczos\"; it may be: bilinear, bicubic"
+      ),
+      ("\"RGB\"", "\"rgb\"", "\"color\" is \"rgb\"; it may be: RGB, BGR, L"),
+      ("\"NCHW\"", "\"CHW\"", "\"layout\" is \"CHW\""),
+      ("\"RGB\"", "\"L\"", "\"mean\" has 3 values; color L needs 1"),
+      ("\"shorter\":256", "\"shorter\":0", "\"resize.shorter\" is 0; an edge has"),
+      ("\"shorter\":256", "\"shorter\":2.5", "\"resize.shorter\" is not of the right kind"),
+      ("\"shorter\":256", "\"shorter\":\"256\"", "\"resize.shorter\" is not of the right kind"),
+      ("\"shorter\":256,", "", "\"resize\" needs either"),
+      ("\"shorter\":256", "\"shorter\":256,\"exact\":[1,1]", "\"resize\" needs either"),
+      ("\"shorter\":256", "\"exact\":[1,2,3]", "\"resize.exact\" must be [height, width]"),
+      ("[224,224]", "[224]", "\"crop.center\" must be"),
+      ("[224,224]", "[65535,65535]", "\"crop.center\" is 65535 × 65535, more than"),
+      ("[224,224]", "[-1,224]", "\"crop.center\" is -1"),
+      ("0.225]", "0]", "\"std\" is 0.0; it divides"),
+      ("0.00392156862745098", "1e300", "\"scale\" is 1e+300, not a reasonable number"),
+      ("0.00392156862745098", "1e999", "preprocessing"),
+      ("\"scale\":0.00392156862745098,", "", "\"scale\" is missing"),
+      ("{\"resize\"", "[{\"resize\"", "preprocessing is not a JSON object"),
+    ])
   func refuses(edit: (String, String, String)) throws {
     #expect(Self.imagenet.contains(edit.0))
     let text = Self.imagenet.replacingOccurrences(of: edit.0, with: edit.1)
@@ -91,7 +97,8 @@ import Testing
     for _ in 0..<500 {
       var bytes = Array(Self.imagenet.utf8)
       for _ in 0..<Int.random(in: 1...4, using: &random) {
-        bytes[Int.random(in: 0..<bytes.count, using: &random)] = .random(in: 0...255, using: &random)
+        bytes[Int.random(in: 0..<bytes.count, using: &random)] = .random(
+          in: 0...255, using: &random)
       }
       do { _ = try Preprocessing(json: bytes) } catch is GraftError {}
     }
@@ -120,14 +127,16 @@ import Testing
 
   @Test(arguments: [(73, 64), (40, 48), (37, 33), (0, 32)])
   func feedsWhatTorchvisionFeeds(sizes: (shorter: Int, crop: Int)) throws {
-    let name = sizes.shorter == 0 ? "preprocessed-exact-32" : "preprocessed-\(sizes.shorter)-\(sizes.crop)"
+    let name =
+      sizes.shorter == 0 ? "preprocessed-exact-32" : "preprocessed-\(sizes.shorter)-\(sizes.crop)"
     var spec = try Preprocessing(
       .imagenet, inputShape: [3, sizes.crop, sizes.crop], layout: .nchw)
     spec.resize?.target =
       sizes.shorter == 0 ? .exact(height: 32, width: 32) : .shorter(sizes.shorter)
     if sizes.shorter == 0 { spec.crop = nil }
     let photo = try Fixture.image("photo.png")
-    let found = difference(try Preprocessor(spec).pixels(of: photo), try Fixture.image(name + ".png"))
+    let found = difference(
+      try Preprocessor(spec).pixels(of: photo), try Fixture.image(name + ".png"))
     #expect(found.greatest <= (sizes.shorter == 0 ? 1 : 0), "differs by \(found)")
 
     let all = try JSONDecoder().decode(
@@ -167,7 +176,8 @@ import Testing
   }
 
   @Test func boundsWhatExtremeProportionsAsk() throws {
-    let line = try Image(width: 1, height: 60_000, channels: 1, pixels: [UInt8](repeating: 9, count: 60_000))
+    let line = try Image(
+      width: 1, height: 60_000, channels: 1, pixels: [UInt8](repeating: 9, count: 60_000))
     var spec = try Preprocessing(.imagenet, inputShape: [3, 224, 224], layout: .nchw)
     #expect(try Preprocessor(spec).pixels(of: line).pixels.allSatisfy { $0 == 9 })
     spec.crop = nil

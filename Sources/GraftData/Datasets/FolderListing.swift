@@ -84,8 +84,8 @@ struct StrayFiles {
     guard !counts.isEmpty else { return [] }
     let total = counts.values.reduce(0, +)
     let kinds = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-    let named = kinds.prefix(8).map { "\($0.value) \($0.key.escapedForDisplay)" }
-    let rest = kinds.count > 8 ? ", and \(kinds.count - 8) more kinds" : ""
+    let named = kinds.prefix(12).map { "\($0.value) \($0.key.escapedForDisplay)" }
+    let rest = kinds.count > 12 ? ", and \(kinds.count - 12) more kinds" : ""
     return [
       Warning(
         "\(total) \(total == 1 ? "entry is" : "entries are") not JPEG or PNG files of a class and "

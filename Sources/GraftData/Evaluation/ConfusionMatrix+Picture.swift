@@ -48,7 +48,9 @@ private struct PicturePlan {
     let room = max(1, 1000 / count)
     cell = textScale > 0 ? max(lineHeight, min(max(room, countWidth), 56)) : max(1, room)
     showsCounts = textScale > 0 && cell >= countWidth
-    self.names = names.map { $0.count > Self.longestName ? $0.prefix(Self.longestName - 1) + "." : $0 }
+    self.names = names.map {
+      $0.count > Self.longestName ? $0.prefix(Self.longestName - 1) + "." : $0
+    }
     let nameWidth = (self.names.map(\.count).max() ?? 0) * BitmapFont.advance * textScale
     // The axes' titles take one line, then come the names.
     left = Self.margin + 20 + nameWidth + 6
@@ -61,7 +63,8 @@ private struct PicturePlan {
     let side = cell * names.count
     let titleScale = 2
     canvas.draw("predicted", x: left, y: PicturePlan.margin, scale: titleScale, Canvas.ink)
-    canvas.drawUpwards("true", x: PicturePlan.margin, bottom: top + side, scale: titleScale, Canvas.ink)
+    canvas.drawUpwards(
+      "true", x: PicturePlan.margin, bottom: top + side, scale: titleScale, Canvas.ink)
     canvas.fill(x: left - 1, y: top - 1, width: side + 2, height: side + 2, [170, 170, 170])
     guard textScale > 0 else { return }
     let centre = (cell - BitmapFont.height * textScale) / 2

@@ -45,7 +45,8 @@ extension Image {
 
     let width = Int(header.width), height = Int(header.height), stored = Int(header.channels)
     let channels = stored == 1 ? 1 : 3
-    let pixelCount = try Self.checkedCount(width: width, height: height, channels: channels)
+    let pixelCount =
+      try Self.checkedCount(width: width, height: height, channels: channels)
       / channels
 
     var orientation: UInt32 = 1

@@ -14,7 +14,8 @@ public struct NPYArray: Hashable, Sendable {
     let header = try NPYHeader(element: element, shape: shape)
     guard header.byteCount == bytes.count else {
       throw GraftError(
-        .invalidData, "\(bytes.count) bytes for an array of shape \(shape), "
+        .invalidData,
+        "\(bytes.count) bytes for an array of shape \(shape), "
           + "which needs \(header.byteCount)")
     }
     self.element = element
