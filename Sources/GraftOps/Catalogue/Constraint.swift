@@ -74,8 +74,11 @@ func elementCount(_ type: TensorType?) -> Int {
   return saturatingProduct(extents)
 }
 
-/// Throws unless `x` has a floating-point type.
+/// Throws unless `x` has a floating-point type. ONNX allows integers in many operators that networks
+/// use with real numbers only, so this is not the model's fault.
 func requireReal(_ label: String, _ x: TensorType, _ name: String = "x") throws {
-  try require(
-    label, x.dtype.isFloatingPoint, "\(name) must be a floating-point tensor, found \(x)")
+  guard x.dtype.isFloatingPoint else {
+    throw GraftError(
+      .unsupported, "\(name) must be a floating-point tensor, found \(x) [\(label)]")
+  }
 }

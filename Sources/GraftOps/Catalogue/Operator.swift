@@ -70,7 +70,8 @@ public protocol Operator: Sendable {
 
   /// The types of the results, in plain layout.
   /// - Parameter operands: one entry for each operand position, nil where an optional one is absent.
-  /// - Throws: ``GraftError`` of kind `invalidGraph` citing the constraint that does not hold.
+  /// - Throws: ``GraftError`` citing the constraint that does not hold: `unsupported` for an element
+  ///   type that Graft does not compute in, else `invalidGraph`.
   func inferTypes(_ operands: [TensorType?]) throws -> [TensorType]
 
   /// Computes the results in plain Swift.

@@ -58,9 +58,10 @@ public struct Gemm: RealOperator, ONNXExportable {
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let a = try operand(0, of: operands)
     let b = try operand(1, of: operands)
+    try requireReal("C1", a, "a")
     try require(
-      "C1", a.rank == 2 && b.rank == 2 && a.dtype == b.dtype && a.dtype.isFloatingPoint,
-      "A and B must be matrices of one floating-point type, found \(a) and \(b)")
+      "C1", a.rank == 2 && b.rank == 2 && a.dtype == b.dtype,
+      "A and B must be matrices of one type, found \(a) and \(b)")
     let depths = [a.shape[transposesA ? 0 : 1], b.shape[transposesB ? 1 : 0]]
     try require(
       "C2", depths[0] == depths[1] && !depths[0].isBatch,

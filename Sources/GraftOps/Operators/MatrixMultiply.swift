@@ -24,9 +24,10 @@ public struct MatrixMultiply: RealOperator, ONNXExportable {
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let a = try operand(0, of: operands)
     let b = try operand(1, of: operands)
+    try requireReal("C1", a, "a")
     try require(
-      "C1", a.rank >= 1 && b.rank >= 1 && a.dtype == b.dtype && a.dtype.isFloatingPoint,
-      "a and b must have one floating-point type and at least rank 1, found \(a) and \(b)")
+      "C1", a.rank >= 1 && b.rank >= 1 && a.dtype == b.dtype,
+      "a and b must have one type and at least rank 1, found \(a) and \(b)")
     let (aShape, bShape) = (
       Self.asMatrix(a.shape.dimensions, row: true),
       Self.asMatrix(b.shape.dimensions, row: false)

@@ -27,12 +27,10 @@ public struct Power: UnaryElementwise {
 
   public static let onnx = [
     ONNXBinding("Pow") { node in
-      guard let exponent = try node.constantScalar(1, named: "Y") else {
-        throw GraftError(.invalidModel, "input 1 is missing")
-      }
-      guard try node.input(1).type.rank <= node.input(0).type.rank else {
-        throw GraftError(.unsupported, "an exponent of higher rank than the base")
-      }
+      let shape = try node.input(1).type.shape
+      guard shape.elementCount == 1, try shape.rank <= node.input(0).type.rank,
+        let exponent = try node.constantScalar(1, named: "Y")
+      else { throw GraftError(.unsupported, "an exponent that is not one number: \(shape)") }
       return ImportedOperator(Power(exponent: exponent.real), operands: [0])
     }
   ]
