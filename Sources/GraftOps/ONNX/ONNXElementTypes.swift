@@ -54,7 +54,8 @@ public enum ScalarConstant: Hashable, Sendable {
     }
   }
 
-  var real: Double {
+  /// The number in float64.
+  public var real: Double {
     switch self {
     case .integer(let value): Double(value)
     case .real(let value): value

@@ -50,7 +50,8 @@ public struct LowerToScaleShift: Pass {
     _ affine: ChannelAffine, x: ValueID, _ scale: [Double], _ shift: [Double],
     _ absorbed: [Node], _ derivation: String, _ graph: inout Graph
   ) throws -> Bool {
-    let base = affine.node.operands.dropFirst().compactMap(\.self).first.map(graph.name) ?? "scale"
+    let base =
+      affine.node.presentOperands.first { graph[$0].parameter != nil }.map(graph.name) ?? "constant"
     guard
       let scales = try graph.addDerived(
         "\(base).scale", scale, shape: [scale.count], derivation: derivation)

@@ -17,6 +17,24 @@ public enum Pipeline {
       because: "after canonicalising, equal computations look equal; and a value that is made twice "
         + "hides that it has other readers"),
     PipelineEntry(
+      RecogniseActivations(),
+      because: "before constants are folded into convolutions: x + 3 there is part of an activation"),
+    PipelineEntry(
+      LowerMatrixMultiply(), because: "so that what follows a MatMul can be folded into a gemm"),
+    PipelineEntry(
+      SinkTransposes(),
+      because: "a transpose between a convolution and its reader hides one from the other"),
+    PipelineEntry(
+      Canonicalise(), because: "transposes that met and moved to small images may be reshapes now"),
+    PipelineEntry(
+      SimplifyGlobalPools(),
+      because: "after transposes have gone, height and width are axes 2 and 3"),
+    PipelineEntry(
+      RecogniseChannelShuffle(), because: "its rank-5 transposes have no use for blocked layouts"),
+    PipelineEntry(
+      FoldPadding(),
+      because: "before normalisations: which of them a convolution can take depends on its pads"),
+    PipelineEntry(
       FoldBatchNormalization(),
       because: "before activations are fused: a normalisation reads the bare convolution"),
     PipelineEntry(
@@ -28,6 +46,8 @@ public enum Pipeline {
       FuseActivation(),
       because: "before residuals, so that an addition already carries the activation after it"),
     PipelineEntry(FuseResidual(), because: "the addition and its activation go as one"),
+    PipelineEntry(
+      MergeCommonSubexpressions(), because: "branches may have become equal"),
     PipelineEntry(
       RemoveDeadCode(), because: "folding leaves the original parameters behind"),
   ]

@@ -31,20 +31,23 @@ extension Graph {
   }
 
   /// Puts a new node in the place of the single-result `node`, doing its work and that of `absorbed`
-  /// too: it takes over the name of its result, all readers, and all origins, first to last. The
-  /// absorbed nodes go once nothing reads them.
+  /// too: it takes over the name of its result and all readers. Absorbed nodes go once nothing reads
+  /// them, and the origins of those that went are the new node's, first to last.
   @discardableResult
   mutating func replace(
     _ node: Node, with operation: any Operator, _ operands: [ValueID?], absorbing absorbed: [Node] = []
   ) throws -> ValueID {
     let old = node.results[0]
     let name = self[old].name
-    let results = try append(
-      operation, operands, names: [name], origins: origins(of: absorbed + [node]), before: node.id)
-    replaceUses(of: old, with: results[0])
+    let result = try append(
+      operation, operands, names: [name], origins: node.origins, before: node.id)[0]
+    replaceUses(of: old, with: result)
     remove(node.id)
     removeUnread(absorbed)
-    return results[0]
+    if let made = producer(of: result) {
+      self[made.id].origins = origins(of: absorbed.filter { !contains($0.id) } + [node])
+    }
+    return result
   }
 
   /// Makes readers of the single-result `node` read `value`, which holds the same elements, and removes

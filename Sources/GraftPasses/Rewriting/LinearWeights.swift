@@ -6,6 +6,8 @@ import GraftOps
 
 /// Weights with one stretch of elements for each output and each input channel.
 struct LinearWeights {
+  /// The weights as they are in the graph, while nothing has scaled them.
+  private var original: ValueID?
   /// The parameters' names, for what is derived of them.
   private let weightName: String
   private let biasName: String
@@ -28,6 +30,7 @@ struct LinearWeights {
     let groupChannels = data.shape[1]
     let outputsPerGroup = max(1, data.shape[0] / operation.groups)
     self.bias = bias
+    original = w
     weightName = graph.name(w)
     biasName = node.operand(2).map(graph.name) ?? "\(weightName).bias"
     shape = data.shape
@@ -51,6 +54,7 @@ struct LinearWeights {
       return nil
     }
     self.bias = bias.map { $0 * operation.beta }
+    original = operation.alpha == 1 ? b : nil
     weightName = graph.name(b)
     biasName = node.operand(2).map(graph.name) ?? "\(weightName).bias"
     shape = data.shape
@@ -75,6 +79,7 @@ struct LinearWeights {
   /// The weights of x ↦ linear(x) · scale + shift, a number for each output.
   func scaled(by scale: [Double], shift: [Double]) -> LinearWeights {
     var result = self
+    if !scale.allSatisfy({ $0 == 1 }) { result.original = nil }
     for position in weights.indices { result.weights[position] *= scale[output(position)] }
     for index in bias.indices { result.bias[index] = bias[index] * scale[index] + shift[index] }
     return result
@@ -83,6 +88,7 @@ struct LinearWeights {
   /// The weights of x ↦ linear(x · scale + shift), a number for each input channel.
   func reading(_ scale: [Double], shift: [Double]) -> LinearWeights {
     var result = self
+    if !scale.allSatisfy({ $0 == 1 }) { result.original = nil }
     for position in weights.indices {
       result.bias[output(position)] += weights[position] * shift[input(position)]
       result.weights[position] *= scale[input(position)]
@@ -90,20 +96,21 @@ struct LinearWeights {
     return result
   }
 
-  /// Adds both as parameters.
+  /// Adds both as parameters; weights that nothing scaled stay the parameter that they are.
   /// - Returns: nil where an element is not finite in float32.
   func add(
     to graph: inout Graph, _ derivation: String
   ) throws -> (weights: ValueID, bias: ValueID)? {
-    let name = "\(weightName).folded"
-    guard
-      let weights = try graph.addDerived(name, weights, shape: shape, derivation: derivation)
-    else { return nil }
     guard
       let bias = try graph.addDerived(
         "\(biasName).folded", bias, shape: [bias.count], derivation: derivation)
+    else { return nil }
+    if let original { return (original, bias) }
+    guard
+      let weights = try graph.addDerived(
+        "\(weightName).folded", weights, shape: shape, derivation: derivation)
     else {
-      graph.removeParameter(weights)
+      graph.removeParameter(bias)
       return nil
     }
     return (weights, bias)

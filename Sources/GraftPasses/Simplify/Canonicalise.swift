@@ -32,7 +32,7 @@ public struct Canonicalise: Pass {
         let node = graph[id]
         let operation = try Catalogue.operation(of: node)
         guard let rewrite = try rewrite(node, operation, graph, context) else { continue }
-        apply(rewrite, to: node, &graph, &context)
+        log(rewrite, of: node, graph, &context)
         switch rewrite {
         case .nothing(let value): graph.bypass(node, with: value)
         case .become(let operation, let operands, let absorbed):
@@ -54,12 +54,15 @@ public struct Canonicalise: Pass {
     case chain([ValueID])
   }
 
-  private func apply(
-    _ rewrite: Rewrite, to node: Node, _ graph: inout Graph, _ context: inout PassContext
+  private func log(
+    _ rewrite: Rewrite, of node: Node, _ graph: Graph, _ context: inout PassContext
   ) {
     switch rewrite {
     case .nothing:
       context.did("removed \(node.opcode) \(graph.title(node)), which changes nothing")
+    case .become(_, _, let absorbed) where !absorbed.isEmpty:
+      let inner = absorbed.map(graph.title).joined(separator: ", ")
+      context.did("merged \(node.opcode) \(graph.title(node)) with \(inner)")
     case .become(let operation, _, _):
       context.did("made \(node.opcode) \(graph.title(node)) a \(type(of: operation).opcode)")
     case .chain: context.did("made \(node.opcode) \(graph.title(node)) a chain of additions")

@@ -1,0 +1,96 @@
+// Explicit padding moves into the window that reads it.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// A Pad of height and width with zeros becomes pads of the convolution, or of the average pool, that
+/// reads it; with −∞, or with zeros round values that are not negative, pads of a max pool.
+///
+/// ```
+/// %2 = pad(%0) {pads=[0, 0, 1, 1, 0, 0, 1, 1]} : f32[N,8,10,10] from "pad"
+/// %3 = convolution(%2, %1) {strides=[1, 1], pads=[0, 0, 0, 0]} : f32[N,8,8,8] from "conv"
+/// ```
+/// becomes
+/// ```
+/// %2 = convolution(%0, %1) {strides=[1, 1], pads=[1, 1, 1, 1]} : f32[N,8,8,8] from "pad", "conv"
+/// ```
+/// An average pool then counts its padding, since to it the zeros were elements like any other.
+public struct FoldPadding: Pass {
+  public static let name = "fold-padding"
+  public static let summary = "explicit padding into the convolution or pool after"
+
+  public init() {}
+
+  public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
+    for id in graph.nodeIDs where graph.contains(id) {
+      let node = graph[id]
+      guard let pad = try graph.producer(of: node.operand(0), as: Pad.self),
+        let x = pad.node.operand(0), node.results.count == 1
+      else { continue }
+      let operation = try Catalogue.operation(of: node)
+      guard operation is Convolution || operation is any Pooling else { continue }
+      let what = "\(graph.title(pad.node)) before \(graph.title(node))"
+      guard let added = spatialPads(pad.operation) else {
+        context.left(what, because: "it does not pad height and width alone")
+        continue
+      }
+      let operands = [x] + node.operands.dropFirst()
+      let type = graph.type(of: node.results[0])
+      guard
+        let folded = try fold(pad.operation, added, into: operation, x, graph),
+        // Rounding up may count another window where the end is padding instead of image.
+        let inferred = try? Catalogue.inferTypes(
+          folded, operands.map { $0.map { graph.type(of: $0) } }), inferred == [type]
+      else {
+        context.left(what, because: "its windows would see other values")
+        continue
+      }
+      context.did("folded \(graph.title(pad.node)) into \(graph.title(node))")
+      try graph.replace(node, with: folded, operands, absorbing: [pad.node])
+    }
+  }
+
+  /// [top, left, bottom, right] if nothing else is padded.
+  private func spatialPads(_ pad: Pad) -> [Int]? {
+    guard pad.mode == .constant, pad.pads.count == 8, pad.pads.allSatisfy({ $0 >= 0 }),
+      [0, 1, 4, 5].allSatisfy({ pad.pads[$0] == 0 })
+    else { return nil }
+    return [pad.pads[2], pad.pads[3], pad.pads[6], pad.pads[7]]
+  }
+
+  private func fold(
+    _ pad: Pad, _ added: [Int], into operation: any Operator, _ x: ValueID, _ graph: Graph
+  ) throws -> (any Operator)? {
+    switch operation {
+    case var convolution as Convolution where pad.value.real == 0:
+      convolution.pads = zip(convolution.pads, added).map { $0 + $1 }
+      return convolution
+    case var pool as AveragePool where pad.value.real == 0:
+      guard pool.countIncludePad || pool.window.pads.allSatisfy({ $0 == 0 }) else { return nil }
+      pool.window.pads = zip(pool.window.pads, added).map { $0 + $1 }
+      pool.countIncludePad = true
+      return pool
+    case var pool as MaxPool:
+      let isNeutral = pad.value.real == -.infinity
+      let isZeroAmongPositives = try pad.value.real == 0 && isNonNegative(x, graph)
+      guard isNeutral || isZeroAmongPositives else { return nil }
+      pool.window.pads = zip(pool.window.pads, added).map { $0 + $1 }
+      return pool
+    default: return nil
+    }
+  }
+
+  private func isNonNegative(_ value: ValueID, _ graph: Graph) throws -> Bool {
+    guard let producer = graph.producer(of: value) else { return false }
+    let operation = try Catalogue.operation(of: producer)
+    let activation =
+      (operation as? any ActivationFusing)?.activation
+      ?? (operation as? any UnaryElementwise)?.fusedActivation ?? .none
+    switch activation {
+    case .relu, .sigmoid, .hardSigmoid: return true
+    case .clip(let low, let high): return low >= 0 && high >= low
+    default: return false
+    }
+  }
+}

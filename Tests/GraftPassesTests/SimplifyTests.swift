@@ -1,0 +1,419 @@
+// Simplifications: canonical forms, constants, equal and dead nodes, global pools, spelt-out operators.
+
+import Testing
+
+@testable import GraftPasses
+
+@Suite struct CanonicaliseTests {
+  private func text(_ body: String) -> String {
+    "graph \"g\" {\n  %0 \"x\" = input : f32[N,8,2,3]\n\(body)\n}"
+  }
+
+  @Test func removesWhatDoesNothing() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-nothing",
+      text(
+        """
+        %1 = identity(%0) : f32[N,8,2,3] from "identity"
+        %2 = dropout(%1) {ratio=0.5} : f32[N,8,2,3] from "dropout"
+        %3 = relu(%2) : f32[N,8,2,3] from "relu"
+        %4 = reshape(%3) {shape=shape [N,8,2,3]} : f32[N,8,2,3] from "reshape"
+        %5 = transpose(%4) {permutation=[0, 1, 2, 3]} : f32[N,8,2,3] from "transpose"
+        %6 = pad(%5) {pads=[0, 0, 0, 0, 0, 0, 0, 0]} : f32[N,8,2,3] from "pad"
+        %7 = slice(%6) {axes=[1], starts=[0], extents=[8]} : f32[N,8,2,3] from "slice"
+        %8 = concat(%7) {axis=1} : f32[N,8,2,3] from "concat"
+        %9 = clip(%8) {low=-inf, high=inf} : f32[N,8,2,3] from "clip"
+        %10 = cast(%9) {dtype=type f32} : f32[N,8,2,3] from "cast"
+        %11 = expand(%10) {shape=shape [N,8,2,3]} : f32[N,8,2,3] from "expand"
+        %12 "last" = max_pool(%11) {kernel=[1, 1], strides=[1, 1], pads=[0, 0, 0, 0]} : f32[N,8,2,3]
+        output "y" = %12
+        """))
+  }
+
+  @Test func makesReshapes() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-reshapes",
+      text(
+        """
+        %1 = flatten(%0) {axis=2} : f32[8N,6] from "flatten"
+        %2 = unsqueeze(%1) {axes=[1]} : f32[8N,1,6] from "unsqueeze"
+        %3 = squeeze(%2) {axes=[1]} : f32[8N,6] from "squeeze"
+        %4 = reshape(%3) {shape=shape [N,48]} : f32[N,48] from "reshape"
+        output "y" = %4
+        """))
+  }
+
+  @Test func keepsReshapesWithOtherReaders() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-reshape-second-reader",
+      text(
+        """
+        %1 = flatten(%0) {axis=1} : f32[N,48] from "flatten"
+        %2 = reshape(%1) {shape=shape [N,16,3]} : f32[N,16,3] from "reshape"
+        output "y" = %1
+        output "z" = %2
+        """))
+  }
+
+  @Test func mergesTransposes() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-transposes",
+      text(
+        """
+        %1 = transpose(%0) {permutation=[0, 2, 3, 1]} : f32[N,2,3,8] from "a"
+        %2 = transpose(%1) {permutation=[0, 2, 1, 3]} : f32[N,3,2,8] from "b"
+        %3 = global_average_pool(%2) : f32[N,3,1,1] from "mean"
+        %4 = transpose(%3) {permutation=[0, 2, 3, 1]} : f32[N,1,1,3] from "c"
+        output "y" = %4
+        """))
+  }
+
+  @Test func makesSumsAdditions() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-sum",
+      text(
+        """
+        %1 = relu(%0) : f32[N,8,2,3] from "relu"
+        %2 = tanh(%0) : f32[N,8,2,3] from "tanh"
+        %3 "sum.out" = sum(%0, %1, %2) : f32[N,8,2,3] from "sum"
+        output "y" = %3
+        """))
+  }
+
+  @Test func limitsMeet() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-limits",
+      text(
+        """
+        %1 = clip(%0) {low=0.0, high=inf} : f32[N,8,2,3] from "positive"
+        %2 = clip(%1) {low=0.0, high=2.0} : f32[N,8,2,3] from "two"
+        output "y" = %2
+        """))
+  }
+
+  @Test func trainingKeepsDropout() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-training", fires: false, mode: .training,
+      text("%1 = dropout(%0) {ratio=0.5} : f32[N,8,2,3] from \"dropout\"\noutput \"y\" = %1"))
+  }
+
+  @Test func keepsWhatDoesSomething() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-something", fires: false,
+      text(
+        """
+        %1 = slice(%0) {axes=[3], starts=[2], extents=[3], steps=[-1]} : f32[N,8,2,3] from "flip"
+        %2 = transpose(%1) {permutation=[0, 1, 3, 2]} : f32[N,8,3,2] from "transpose"
+        %3 = max_pool(%2) {kernel=[1, 1], strides=[2, 2], pads=[0, 0, 0, 0]} : f32[N,8,2,1]
+        %4 = concat(%3, %3) {axis=1} : f32[N,16,2,1] from "concat"
+        output "y" = %4
+        """))
+  }
+}
+
+@Suite struct FoldConstantsTests {
+  private func text(_ body: String) -> String {
+    """
+    graph "g" {
+      %0 "x" = input : f32[N,4]
+      %1 "w" = parameter : f32[4,4]
+      %2 "k" = parameter : f32[4]
+    \(body)
+    }
+    """
+  }
+
+  @Test func fires() throws {
+    try checkPass(
+      FoldConstants(), "fold-constants",
+      text(
+        """
+        %3 = transpose(%1) {permutation=[1, 0]} : f32[4,4] from "transpose"
+        %4 "scaled" = mul(%3, %2) : f32[4,4] from "mul"
+        %5 = gemm(%0, %4) : f32[N,4] from "fc"
+        output "y" = %5
+        """))
+  }
+
+  @Test func leavesOutputsAndLargeResults() throws {
+    try checkPass(
+      FoldConstants(), "fold-constants-left", fires: false,
+      text(
+        """
+        %3 = relu(%2) : f32[4] from "relu"
+        %4 = expand(%2) {shape=shape [512,64,4]} : f32[512,64,4] from "expand"
+        %5 = mul(%4, %0) : f32[512,64,4] from "mul"
+        output "y" = %3
+        output "z" = %5
+        """.replacing("%5 = mul(%4, %0)", with: "%5 = relu(%4)")))
+  }
+
+  @Test func trainingLeavesWhatItTrains() throws {
+    try checkPass(
+      FoldConstants(), "fold-constants-training", fires: false, mode: .training,
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,4]
+        %1 "w" = parameter {trained=true} : f32[4,4]
+        %3 = transpose(%1) {permutation=[1, 0]} : f32[4,4] from "transpose"
+        %5 = gemm(%0, %3) : f32[N,4] from "fc"
+        output "y" = %5
+      }
+      """)
+  }
+}
+
+@Suite struct MergeTests {
+  @Test func mergesEqualNodes() throws {
+    try checkPass(
+      MergeCommonSubexpressions(), "merge-common-subexpressions",
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,4]
+        %1 = leaky_relu(%0) {alpha=0.1} : f32[N,4] from "a"
+        %2 = leaky_relu(%0) {alpha=0.1} : f32[N,4] from "b"
+        %3 = tanh(%1) : f32[N,4] from "c"
+        %4 = tanh(%2) : f32[N,4] from "d"
+        %5 = leaky_relu(%0) {alpha=0.2} : f32[N,4] from "e"
+        %6 = add(%3, %4) : f32[N,4] from "f"
+        %7 = add(%6, %5) : f32[N,4] from "g"
+        output "y" = %7
+      }
+      """)
+  }
+
+  @Test func keepsTwoOutputsApart() throws {
+    try checkPass(
+      MergeCommonSubexpressions(), "merge-common-subexpressions-outputs", fires: false,
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,4]
+        %1 = relu(%0) : f32[N,4] from "a"
+        %2 = relu(%0) : f32[N,4] from "b"
+        output "y" = %1
+        output "z" = %2
+      }
+      """)
+  }
+
+  @Test func removesDeadCode() throws {
+    try checkPass(
+      RemoveDeadCode(), "remove-dead-code",
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,4]
+        %9 "unused" = input : f32[N,4]
+        %1 "w" = parameter : f32[4,4]
+        %2 = relu(%0) : f32[N,4] from "used"
+        %3 = gemm(%0, %1) : f32[N,4] from "dead"
+        %4 = tanh(%3) : f32[N,4] from "deader"
+        output "y" = %2
+      }
+      """)
+  }
+
+  @Test func keepsWhatIsRead() throws {
+    try checkPass(
+      RemoveDeadCode(), "remove-dead-code-alive", fires: false,
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,4]
+        %1, %2 = split(%0) {axis=1, sizes=[2, 2]} : f32[N,2], f32[N,2] from "split"
+        output "y" = %2
+      }
+      """)
+  }
+}
+
+@Suite struct GlobalPoolTests {
+  private func text(_ body: String) -> String {
+    "graph \"g\" {\n  %0 \"x\" = input : f32[N,4,3,5]\n\(body)\n}"
+  }
+
+  @Test func fires() throws {
+    try checkPass(
+      SimplifyGlobalPools(), "simplify-global-pools",
+      text(
+        """
+        %1 = reduce_mean(%0) {axes=[2, 3]} : f32[N,4,1,1] from "keeps"
+        %2 "flat" = reduce_mean(%0) {axes=[2, 3], keeps_axes=false} : f32[N,4] from "drops"
+        %3 = average_pool(%0) {kernel=[3, 5], strides=[1, 1], pads=[0, 0, 0, 0]} : f32[N,4,1,1]
+        %4 = max_pool(%0) {kernel=[3, 5], strides=[2, 2], pads=[0, 0, 0, 0]} : f32[N,4,1,1]
+        output "a" = %1
+        output "b" = %2
+        output "c" = %3
+        output "d" = %4
+        """))
+  }
+
+  @Test func leavesParts() throws {
+    try checkPass(
+      SimplifyGlobalPools(), "simplify-global-pools-parts", fires: false,
+      text(
+        """
+        %1 = reduce_mean(%0) {axes=[1, 2]} : f32[N,1,1,5] from "other"
+        %2 = average_pool(%0) {kernel=[3, 3], strides=[1, 1], pads=[0, 0, 0, 0]} : f32[N,4,1,3]
+        output "a" = %1
+        output "b" = %2
+        """))
+  }
+
+  @Test func recognisesTheShuffle() throws {
+    try checkPass(
+      RecogniseChannelShuffle(), "recognise-channel-shuffle",
+      text(
+        """
+        %1 = reshape(%0) {shape=shape [N,2,2,3,5]} : f32[N,2,2,3,5] from "split"
+        %2 = transpose(%1) {permutation=[0, 2, 1, 3, 4]} : f32[N,2,2,3,5] from "swap"
+        %3 "shuffled" = reshape(%2) {shape=shape [N,4,3,5]} : f32[N,4,3,5] from "join"
+        output "y" = %3
+        """))
+  }
+
+  @Test func leavesOtherRank5Transposes() throws {
+    try checkPass(
+      RecogniseChannelShuffle(), "recognise-channel-shuffle-wrong-shape", fires: false,
+      text(
+        """
+        %1 = reshape(%0) {shape=shape [N,2,2,5,3]} : f32[N,2,2,5,3] from "split"
+        %2 = transpose(%1) {permutation=[0, 2, 1, 3, 4]} : f32[N,2,2,5,3] from "swap"
+        %3 = reshape(%2) {shape=shape [N,4,3,5]} : f32[N,4,3,5] from "join"
+        output "y" = %3
+        """))
+    try checkPass(
+      RecogniseChannelShuffle(), "recognise-channel-shuffle-second-reader", fires: false,
+      text(
+        """
+        %1 = reshape(%0) {shape=shape [N,2,2,3,5]} : f32[N,2,2,3,5] from "split"
+        %2 = transpose(%1) {permutation=[0, 2, 1, 3, 4]} : f32[N,2,2,3,5] from "swap"
+        %3 = reshape(%2) {shape=shape [N,4,3,5]} : f32[N,4,3,5] from "join"
+        output "y" = %3
+        output "z" = %2
+        """))
+  }
+}
+
+@Suite struct RecogniseActivationsTests {
+  private func check(
+    _ name: String, fires: Bool = true, three: Double = 3, _ body: String
+  ) throws {
+    try checkPass(
+      RecogniseActivations(), "recognise-activations-\(name)", fires: fires,
+      constants: ["three": [three], "six": [6], "sixth": [1.0 / 6]],
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,3,5,5]
+        %1 "three" = parameter : f32[]
+        %2 "six" = parameter : f32[1,1,1,1]
+        %3 "sixth" = parameter : f32[]
+      \(body)
+      }
+      """)
+  }
+  private let ramp = """
+    %10 = add(%0, %1) : f32[N,3,5,5] from "add"
+    %11 = clip(%10) {low=0.0, high=6.0} : f32[N,3,5,5] from "clip"
+
+    """
+
+  @Test func silu() throws {
+    try check(
+      "silu",
+      """
+      %10 = sigmoid(%0) : f32[N,3,5,5] from "sigmoid"
+      %11 "act" = mul(%0, %10) : f32[N,3,5,5] from "mul"
+      output "y" = %11
+      """)
+  }
+
+  @Test func hardSwishDividedLast() throws {
+    try check(
+      "hard-swish-last",
+      ramp
+        + """
+        %12 = mul(%0, %11) : f32[N,3,5,5] from "mul"
+        %13 = div(%12, %2) : f32[N,3,5,5] from "div"
+        output "y" = %13
+        """)
+  }
+
+  @Test func hardSwishDividedFirst() throws {
+    try check(
+      "hard-swish-first",
+      ramp
+        + """
+        %12 = mul(%3, %11) : f32[N,3,5,5] from "sixth"
+        %13 = mul(%12, %0) : f32[N,3,5,5] from "mul"
+        output "y" = %13
+        """)
+  }
+
+  @Test func hardSwishOfHardSigmoid() throws {
+    try check(
+      "hard-swish-named",
+      """
+      %10 = hard_sigmoid(%0) {alpha=0.1666666716337204, beta=0.5} : f32[N,3,5,5] from "gate"
+      %11 = mul(%0, %10) : f32[N,3,5,5] from "mul"
+      output "y" = %11
+      """)
+  }
+
+  @Test func hardSigmoid() throws {
+    try check(
+      "hard-sigmoid",
+      ramp + "%12 = div(%11, %2) : f32[N,3,5,5] from \"div\"\noutput \"y\" = %12")
+  }
+
+  @Test func leavesSecondReader() throws {
+    try check(
+      "second-reader", fires: false,
+      """
+      %10 = sigmoid(%0) : f32[N,3,5,5] from "sigmoid"
+      %11 = mul(%0, %10) : f32[N,3,5,5] from "mul"
+      output "y" = %11
+      output "z" = %10
+      """)
+  }
+
+  @Test func leavesOtherNumbersAndOtherValues() throws {
+    try check(
+      "other-shift", fires: false, three: 2,
+      ramp + "%12 = div(%11, %2) : f32[N,3,5,5] from \"div\"\noutput \"y\" = %12")
+    try check(
+      "other-value", fires: false,
+      """
+      %10 = tanh(%0) : f32[N,3,5,5] from "tanh"
+      %11 = sigmoid(%0) : f32[N,3,5,5] from "sigmoid"
+      %12 = mul(%10, %11) : f32[N,3,5,5] from "mul"
+      output "y" = %12
+      """)
+  }
+}
+
+@Suite struct LowerMatrixMultiplyTests {
+  @Test func fires() throws {
+    try checkPass(
+      LowerMatrixMultiply(), "lower-matrix-multiply",
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,4]
+        %1 "w" = parameter : f32[4,3]
+        %2 "fc.out" = matmul(%0, %1) : f32[N,3] from "fc"
+        output "y" = %2
+      }
+      """)
+  }
+
+  @Test func leavesBatchesOfMatrices() throws {
+    try checkPass(
+      LowerMatrixMultiply(), "lower-matrix-multiply-rank", fires: false,
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,2,4]
+        %1 "w" = parameter : f32[4,3]
+        %2 = matmul(%0, %1) : f32[N,2,3] from "fc"
+        output "y" = %2
+      }
+      """)
+  }
+}
