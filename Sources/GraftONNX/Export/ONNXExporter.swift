@@ -53,7 +53,8 @@ public enum ONNXExporter {
     head.header(FieldNumber.Model.graph, byteCount: graphSize)
     guard graphSize <= largestFile - head.bytes.count else {
       throw GraftError(
-        .unsupported, "the model would have \(graphSize) bytes, an ONNX file holds at most "
+        .unsupported,
+        "the model would have \(graphSize) bytes, an ONNX file holds at most "
           + "\(largestFile)")
     }
     try head.bytes.withUnsafeBytes(sink)

@@ -68,7 +68,8 @@ enum ConstantNode {
     let count = try TensorShape(extents).extents(batch: 1).reduce(1, *)
     var element = try TensorData([Float(0)], shape: [1])
     if let attribute = node.attribute("value") {
-      guard case .tensor(let data) = try value(of: attribute, &loader), data.elementCount == 1 else {
+      guard case .tensor(let data) = try value(of: attribute, &loader), data.elementCount == 1
+      else {
         throw GraftError(.invalidModel, "its value must be a tensor of one element")
       }
       element = data

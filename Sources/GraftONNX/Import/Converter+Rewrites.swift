@@ -20,7 +20,8 @@ extension Converter {
     cast.opType = "Cast"
     cast.inputs.removeLast()
     cast.attributes = [
-      FileAttribute(name: "to", value: .int(ElementTypes.number(of: target.type.dtype)), reference: "")
+      FileAttribute(
+        name: "to", value: .int(ElementTypes.number(of: target.type.dtype)), reference: "")
     ]
     return cast
   }
@@ -59,7 +60,8 @@ extension Converter {
       set(
         name,
         .constant(
-          try TensorData(packing: parts, as: .int64, shape: [parts.count]), isFolded: true, id: nil))
+          try TensorData(packing: parts, as: .int64, shape: [parts.count]), isFolded: true, id: nil)
+      )
       split.inputs.append(name)
     } else {
       split.attributes.append(FileAttribute(name: "split", value: .ints(parts), reference: ""))

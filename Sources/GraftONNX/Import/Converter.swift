@@ -234,7 +234,8 @@ struct Converter {
       return id
     case .symbolic(let tensor, _):
       throw GraftError(
-        .unsupported, "it computes with \(name.quotedForDisplay), which depends on the batch: "
+        .unsupported,
+        "it computes with \(name.quotedForDisplay), which depends on the batch: "
           + "\(tensor.elements.map(\.description).joined(separator: ", "))")
     case .sequence, .failed, nil: return nil
     }
@@ -257,7 +258,8 @@ struct Converter {
 
   /// The results where they are known while compiling; nil where the node has to run.
   private func fold(
-    _ operation: any Operator, _ operands: [String?], _ types: [TensorType?], _ results: [TensorType]
+    _ operation: any Operator, _ operands: [String?], _ types: [TensorType?],
+    _ results: [TensorType]
   ) throws -> [Imported]? {
     var known = KnownValues(results: results)
     for name in operands {

@@ -38,7 +38,8 @@ enum FunctionInliner {
         nodes.append(node)
         guard nodes.count <= FunctionInliner.largestNodeCount else {
           throw GraftError(
-            .unsupported, "with its functions inlined, the model has more than "
+            .unsupported,
+            "with its functions inlined, the model has more than "
               + "\(FunctionInliner.largestNodeCount) nodes")
         }
         return
@@ -46,12 +47,14 @@ enum FunctionInliner {
       let location = SourceLocation(node: node.displayName, operatorName: node.qualifiedType)
       guard depth < FunctionInliner.deepestCall else {
         throw GraftError(
-          .invalidModel, "functions call each other more than \(FunctionInliner.deepestCall) levels "
+          .invalidModel,
+          "functions call each other more than \(FunctionInliner.deepestCall) levels "
             + "deep, or in a circle", at: location)
       }
       if let own = function.opsets[""], own != model.opsets[""] {
         throw GraftError(
-          .unsupported, "its function is written for opset \(own), the model for "
+          .unsupported,
+          "its function is written for opset \(own), the model for "
             + "\(model.opsets[""] ?? 0)", at: location)
       }
       try at(location) { try addBody(of: function, for: node, depth: depth) }

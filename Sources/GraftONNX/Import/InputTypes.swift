@@ -18,7 +18,8 @@ struct InputTypes {
   init(of model: ModelToConvert, options: ONNXImportOptions) throws {
     // Files of IR 3 list the initializers too; later ones those whose default may be overridden.
     let wanted = model.graph.inputs.filter { !model.parameters.contains($0.name) }
-    for name in options.inputShapes.keys.sorted() where !wanted.contains(where: { $0.name == name }) {
+    for name in options.inputShapes.keys.sorted() where !wanted.contains(where: { $0.name == name })
+    {
       let names = wanted.map(\.name.quotedForDisplay).joined(separator: ", ")
       throw GraftError(
         .invalidArgument, "there is no input \(name.quotedForDisplay); the model has \(names)")
@@ -97,7 +98,8 @@ struct InputTypes {
         }
         guard wish == nil || wish == Dimension(value) || (axis == 0 && wish == .batch) else {
           throw GraftError(
-            .invalidArgument, "the shape \(chosen.map(\.description) ?? "") was given, the file "
+            .invalidArgument,
+            "the shape \(chosen.map(\.description) ?? "") was given, the file "
               + "fixes axis \(axis) to \(value)")
         }
         dimensions.append(wish ?? Dimension(value))
@@ -110,7 +112,8 @@ struct InputTypes {
           var name = ""
           if case .named(let text) = extent { name = " (\(text.quotedForDisplay))" }
           throw GraftError(
-            .unsupported, "the file leaves axis \(axis)\(name) open; only the first may be, the "
+            .unsupported,
+            "the file leaves axis \(axis)\(name) open; only the first may be, the "
               + "batch",
             advice: "Fix it, as in --input-shape \(example.escapedForDisplay)")
         }

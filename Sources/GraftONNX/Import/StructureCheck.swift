@@ -27,7 +27,8 @@ struct StructureCheck {
     let supported = ONNXBinding.supportedOpsets
     guard supported.contains(opset) else {
       throw GraftError(
-        .unsupported, "the model is written for opset \(opset), Graft reads "
+        .unsupported,
+        "the model is written for opset \(opset), Graft reads "
           + "\(supported.lowerBound) to \(supported.upperBound)",
         advice: "Export it again with an opset in that range, or convert it with "
           + "onnx.version_converter.")
@@ -57,7 +58,8 @@ struct StructureCheck {
   private mutating func collectGiven() throws {
     if let sparse = graph.sparseInitializers.first {
       throw GraftError(
-        .unsupported, "initializer \(sparse.quotedForDisplay) is sparse, which Graft does not "
+        .unsupported,
+        "initializer \(sparse.quotedForDisplay) is sparse, which Graft does not "
           + "handle")
     }
     var inputs = NameTable<Bool>()
@@ -91,12 +93,14 @@ struct StructureCheck {
       for output in node.outputs where !output.isEmpty {
         if given.contains(output) {
           throw GraftError(
-            .invalidModel, "it makes \(output.quotedForDisplay), which is the name of an input or "
+            .invalidModel,
+            "it makes \(output.quotedForDisplay), which is the name of an input or "
               + "initializer too", at: location(node))
         }
         if let other = producers[output] {
           throw GraftError(
-            .invalidModel, "it makes \(output.quotedForDisplay), which node "
+            .invalidModel,
+            "it makes \(output.quotedForDisplay), which node "
               + "\(graph.nodes[other].displayName.quotedForDisplay) makes too", at: location(node))
         }
         producers[output] = place
@@ -109,7 +113,8 @@ struct StructureCheck {
       for input in node.inputs where !input.isEmpty && !given.contains(input) {
         guard let producer = producers[input] else {
           throw GraftError(
-            .invalidModel, "its input \(input.quotedForDisplay) is missing: no input, initializer "
+            .invalidModel,
+            "its input \(input.quotedForDisplay) is missing: no input, initializer "
               + "or node has this name", at: location(node))
         }
         guard producer >= place else { continue }
@@ -120,7 +125,8 @@ struct StructureCheck {
             at: location(node))
         }
         throw GraftError(
-          .invalidModel, "it reads \(input.quotedForDisplay) before node "
+          .invalidModel,
+          "it reads \(input.quotedForDisplay) before node "
             + "\(graph.nodes[producer].displayName.quotedForDisplay) makes it",
           at: location(node), advice: "ONNX wants nodes in an order in which they can run.")
       }

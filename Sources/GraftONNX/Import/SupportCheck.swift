@@ -11,7 +11,8 @@ struct UnsupportedNodes {
 
   mutating func add(_ node: FileNode, reason: String) {
     lines.append(
-      "node \(node.displayName.quotedForDisplay) (\(node.qualifiedType.escapedForDisplay)): \(reason)")
+      "node \(node.displayName.quotedForDisplay) (\(node.qualifiedType.escapedForDisplay)): \(reason)"
+    )
   }
 
   /// - Throws: ``GraftError`` of kind `unsupported` that lists them, if there is any.

@@ -38,7 +38,8 @@ struct ExternalData {
     }
     guard offset <= file.count, length <= file.count - offset else {
       throw GraftError(
-        .invalidModel, "the external data file \(name) is too short: it has \(file.count) bytes, "
+        .invalidModel,
+        "the external data file \(name) is too short: it has \(file.count) bytes, "
           + "\(length) are needed at \(offset)")
     }
     return (file, offset..<(offset + length))
@@ -48,7 +49,8 @@ struct ExternalData {
     guard let text else { return nil }
     guard let value = Int(text), value >= 0 else {
       throw GraftError(
-        .invalidModel, "the \(key) of its external data is \(text.quotedForDisplay), "
+        .invalidModel,
+        "the \(key) of its external data is \(text.quotedForDisplay), "
           + "expected a number of bytes")
     }
     return value
@@ -69,7 +71,8 @@ struct ExternalData {
     let path = (folder as NSString).appendingPathComponent(location)
     guard let realFolder = Self.realPath(folder), let realFile = Self.realPath(path) else {
       throw GraftError(
-        .inputOutput, "its external data file \(name) cannot be opened: "
+        .inputOutput,
+        "its external data file \(name) cannot be opened: "
           + String(cString: strerror(errno)))
     }
     let prefix = realFolder.hasSuffix("/") ? realFolder : realFolder + "/"

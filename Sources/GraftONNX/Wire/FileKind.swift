@@ -14,7 +14,9 @@ enum FileKind {
       "Fetch it with: git lfs pull"
     ),
     ([0x89, 0x48, 0x44, 0x46], "an HDF5 file, such as a Keras model", "Convert it with tf2onnx."),
-    ([0x80, 0x02], "a Python pickle, such as an old PyTorch checkpoint", "Export it to ONNX first."),
+    (
+      [0x80, 0x02], "a Python pickle, such as an old PyTorch checkpoint", "Export it to ONNX first."
+    ),
     ([0x1F, 0x8B], "a gzip archive", "Unpack it first."),
     (Array("<!DOCTYPE".utf8), "a web page", "The download went wrong."),
     (Array("<html".utf8), "a web page", "The download went wrong."),

@@ -34,11 +34,15 @@ struct Skeleton {
   private var frames: [Frame]
   private var fieldCount = 0
   private var varintBytes = 0
+  private let fieldLimit: Int
   private let schema = WireSchema.onnx
 
   /// - Throws: ``GraftError`` of kind `invalidModel` for anything that is not a well-formed
   ///   ModelProto within the limits above.
-  init(of file: UnsafeRawBufferPointer) throws {
+  init(
+    of file: UnsafeRawBufferPointer, fieldLimit: Int = Skeleton.largestFieldCount
+  ) throws {
+    self.fieldLimit = fieldLimit
     reader = WireReader(file)
     frames = [Frame(message: 0, end: file.count)]
     try FileKind.refuseKnown(file)
@@ -47,7 +51,8 @@ struct Skeleton {
     }
     guard bytes.count <= Self.largestSize else {
       throw GraftError(
-        .invalidModel, "the model holds \(bytes.count) bytes beside raw_data, at most "
+        .invalidModel,
+        "the model holds \(bytes.count) bytes beside raw_data, at most "
           + "\(Self.largestSize) are handled", advice: "Store its weights as raw_data.")
     }
   }
@@ -73,9 +78,10 @@ struct Skeleton {
       throw reader.damaged("field number \(key >> 3) of \(message.name) cannot be")
     }
     fieldCount += 1
-    guard fieldCount <= Self.largestFieldCount else {
+    guard fieldCount <= fieldLimit else {
       throw GraftError(
-        .invalidModel, "the model has more than \(Self.largestFieldCount) fields, which no "
+        .invalidModel,
+        "the model has more than \(fieldLimit) fields, which no "
           + "convolution network needs")
     }
     let field = message.field(number)
@@ -109,7 +115,8 @@ struct Skeleton {
     guard let field, field.kind != .dropped else { return }
     guard field.kind == kind else { throw reader.damaged("\(what) is of the wrong kind") }
     try markOnce(field, what)
-    bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[start..<reader.position]))
+    bytes.append(
+      contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[start..<reader.position]))
   }
 
   private mutating func copyDelimited(
@@ -134,7 +141,8 @@ struct Skeleton {
     case .message(let child):
       guard frames.count < Self.deepestNesting else {
         throw GraftError(
-          .invalidModel, "messages are nested more than \(Self.deepestNesting) levels deep "
+          .invalidModel,
+          "messages are nested more than \(Self.deepestNesting) levels deep "
             + "(at byte \(start), in \(what)); protobuf's own limit is \(Self.deepestNesting)")
       }
       appendVarint(key)
@@ -166,7 +174,8 @@ struct Skeleton {
         throw reader.damaged("\(what) has \(content.count) bytes, not a whole number of elements")
       }
     }
-    bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[start..<reader.position]))
+    bytes.append(
+      contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[start..<reader.position]))
   }
 
   private func checkPacked(_ field: WireField, _ what: String) throws {

@@ -1,0 +1,209 @@
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import GraftTesting
+import Testing
+
+@testable import GraftONNX
+
+@Suite("From nodes to the IR")
+struct ConverterTests {
+  @Test("the convolution of the tests comes out as two nodes with the file's names")
+  func plain() throws {
+    let graph = try importModel(.convolution()).graph
+    #expect(graph.nodes.map(\.opcode) == ["convolution", "relu"])
+    #expect(graph.nodes.map(\.origins) == [["conv"], ["relu"]])
+    #expect(graph.type(of: graph.outputs[0].value).shape == [.batch, 4, 6, 6])
+    #expect(graph.outputs.map(\.name) == ["y"])
+  }
+
+  @Test("an Identity of an initializer is a parameter of its own, named by its output")
+  func identity() throws {
+    var model = ModelFile()
+    model.input("x", ["N", 4, 5, 5])
+    model.weights("w", [4, 4, 1, 1])
+    model.node("Identity", ["w"], ["copy"])
+    model.node("Conv", ["x", "w"], ["a"])
+    model.node("Conv", ["a", "copy"], ["y"])
+    model.output("y", ["N", 4, 5, 5])
+    let imported = try importModel(model)
+    #expect(imported.graph.parameters.map { imported.graph[$0].name } == ["w", "copy"])
+    #expect(imported.warnings.isEmpty)
+  }
+
+  @Test("a parameter that two nodes share is tied, and told")
+  func tied() throws {
+    var model = ModelFile()
+    model.input("x", ["N", 4, 5, 5])
+    model.weights("w", [4, 4, 1, 1])
+    model.node("Conv", ["x", "w"], ["a"], name: "one")
+    model.node("Conv", ["a", "w"], ["y"], name: "two")
+    model.output("y", ["N", 4, 5, 5])
+    let imported = try importModel(model)
+    #expect(imported.graph.parameters.count == 1)
+    let expected = #"parameter "w" is tied: nodes "one", "two" share it"#
+    #expect(imported.warnings.map(\.message) == [expected])
+  }
+
+  @Test("shape arithmetic folds away with a symbolic batch")
+  func shapeArithmetic() throws {
+    var model = ModelFile()
+    model.input("x", ["N", 4, 2, 3])
+    model.node("Shape", ["x"], ["s"])
+    model.integers("zero", [0])
+    model.node("Gather", ["s", "zero"], ["batch"])
+    model.integers("rest", [-1])
+    model.node(
+      "Concat", ["batch", "rest"], ["target"],
+      attributes: [
+        ModelFile.attribute("axis", int: 0)
+      ])
+    model.node("Reshape", ["x", "target"], ["y"], name: "flatten")
+    model.output("y", ["N", 24])
+    let graph = try importModel(model).graph
+    #expect(graph.nodes.map(\.opcode) == ["reshape"])
+    #expect(graph.type(of: graph.outputs[0].value).shape == [.batch, 24])
+    #expect(graph.parameters.isEmpty)
+  }
+
+  @Test("every unsupported node is listed by name, operator and reason")
+  func unsupported() {
+    var model = ModelFile()
+    model.input("x", ["N", 4])
+    model.node("Frobnicate", ["x"], ["a"], name: "first")
+    model.node("Relu", ["a"], ["b"], name: "fine")
+    model.node("FusedGemm", ["b"], ["c"], name: "second", domain: "com.microsoft")
+    model.node("NonZero", ["c"], ["y"])
+    model.output("y", ["N", 4])
+    model.opsets.append(("com.microsoft", 1))
+    let text = importError(model) ?? "accepted"
+    #expect(text.contains("3 nodes cannot be compiled"))
+    #expect(text.contains(#"node "first" (Frobnicate): Graft has no such operator"#))
+    #expect(text.contains(#"node "second" (com.microsoft.FusedGemm)"#))
+    #expect(text.contains(#"node "y" (NonZero)"#))
+    #expect(!text.contains("fine"))
+  }
+
+  @Test("attributes that an operator does not do are collected over all nodes too")
+  func unsupportedAttributes() {
+    var model = ModelFile()
+    model.input("x", ["N", 4, 8, 8, 8])
+    model.weights("w", [4, 4, 1, 1, 1])
+    model.node("Conv", ["x", "w"], ["a"], name: "one")
+    model.node("Conv", ["x", "w"], ["b"], name: "two")
+    model.node("Add", ["a", "b"], ["y"], name: "sum")
+    model.output("y", ["N", 4, 8, 8, 8])
+    let text = importError(model) ?? "accepted"
+    #expect(text.contains(#""one" (Conv)"#) && text.contains(#""two" (Conv)"#), "\(text)")
+  }
+
+  @Test("a function of the model is inlined, its values named after the call")
+  func functions() throws {
+    var model = ModelFile()
+    model.opsets = [("", 17), ("local", 1)]
+    model.input("x", ["N", 4])
+    model.node("Twice", ["x"], ["y"], name: "call", domain: "local")
+    model.output("y", ["N", 4])
+    let body =
+      Wire.text(1, "Twice") + Wire.text(4, "in") + Wire.text(5, "out")
+      + Wire.bytes(7, ModelFile.node("Relu", ["in"], ["mid"], name: "r"))
+      + Wire.bytes(7, ModelFile.node("Sigmoid", ["mid"], ["out"], name: "s"))
+      + Wire.bytes(9, Wire.int(2, 17)) + Wire.text(10, "local")
+    model.more.append(Wire.bytes(25, body))
+    let graph = try importModel(model).graph
+    #expect(graph.nodes.map(\.opcode) == ["relu", "sigmoid"])
+    #expect(graph.nodes.map(\.origins) == [["call/r"], ["call/s"]])
+    #expect(graph[graph.nodes[0].results[0]].name == "call/mid")
+  }
+
+  @Test("functions that call themselves are refused")
+  func recursion() {
+    var model = ModelFile()
+    model.opsets = [("", 17), ("local", 1)]
+    model.input("x", ["N", 4])
+    model.node("F", ["x"], ["y"], name: "call", domain: "local")
+    model.output("y", ["N", 4])
+    let body =
+      Wire.text(1, "F") + Wire.text(4, "in") + Wire.text(5, "out")
+      + Wire.bytes(7, ModelFile.node("F", ["in"], ["out"], name: "again", domain: "local"))
+      + Wire.bytes(9, Wire.int(2, 17)) + Wire.text(10, "local")
+    model.more.append(Wire.bytes(25, body))
+    #expect(importError(model)?.contains("or in a circle") == true)
+  }
+}
+
+@Suite("The batch")
+struct BatchTests {
+  private func model(
+    batch: ModelFile.Extent, _ body: (inout ModelFile) -> Void
+  ) -> ModelFile {
+    var model = ModelFile()
+    model.input("x", [batch, 4, 2, 2])
+    body(&model)
+    return model
+  }
+
+  @Test("a fixed batch is freed, through a Reshape to constants too")
+  func freed() throws {
+    let file = model(batch: 3) {
+      $0.integers("target", [3, 16])
+      $0.node("Reshape", ["x", "target"], ["y"])
+      $0.output("y", [3, 16])
+    }
+    let imported = try importModel(file)
+    #expect(imported.graph.type(of: imported.graph.outputs[0].value).shape == [.batch, 16])
+    #expect(imported.warnings.isEmpty)
+  }
+
+  @Test("a batch that a node works along stays fixed, and that is told")
+  func kept() throws {
+    let file = model(batch: 3) {
+      $0.node(
+        "Softmax", ["x"], ["y"], name: "mix", attributes: [ModelFile.attribute("axis", int: 0)])
+      $0.output("y", [3, 4, 2, 2])
+    }
+    let imported = try importModel(file)
+    #expect(imported.graph.type(of: imported.graph.outputs[0].value).shape == [3, 4, 2, 2])
+    #expect(imported.warnings.count == 1)
+    #expect(imported.warnings.first?.message.contains("the batch stays 3") == true)
+    #expect(imported.warnings.first?.message.contains(#""mix""#) == true)
+  }
+
+  @Test("a shape that the caller gives decides")
+  func chosen() throws {
+    let relu: (inout ModelFile) -> Void = {
+      $0.node("Relu", ["x"], ["y"])
+      $0.output("y", [3, 4, 2, 2])
+    }
+    var options = ONNXImportOptions()
+    options.inputShapes = ["x": [3, 4, 2, 2]]
+    let fixed = try importModel(model(batch: 3, relu), options: options).graph
+    #expect(fixed.type(of: fixed.inputs[0]).shape == [3, 4, 2, 2])
+    let named = try importModel(model(batch: "n", relu), options: options).graph
+    #expect(named.type(of: named.inputs[0]).shape == [3, 4, 2, 2])
+    options.inputShapes = ["x": [.batch, 4, 2, 2]]
+    let free = try importModel(model(batch: 3, relu), options: options).graph
+    #expect(free.type(of: free.inputs[0]).shape == [.batch, 4, 2, 2])
+    options.inputShapes = ["x": [.batch, 5, 2, 2]]
+    #expect(
+      importError(model(batch: 3, relu), options: options)?.contains("fixes axis 1 to 4") == true)
+    options.inputShapes = ["z": [.batch, 4, 2, 2]]
+    let wrong = importError(model(batch: 3, relu), options: options)
+    #expect(wrong?.contains(#"there is no input "z"; the model has "x""#) == true)
+  }
+
+  @Test("an open axis that is not the batch asks for --input-shape")
+  func open() throws {
+    var file = ModelFile()
+    file.input("x", ["N", 4, "height", "width"])
+    file.node("Relu", ["x"], ["y"])
+    file.output("y")
+    let text = importError(file)
+    #expect(text?.contains(#"leaves axis 2 ("height") open"#) == true)
+    #expect(text?.contains("--input-shape x=Nx3x224x224") == true)
+    var options = ONNXImportOptions()
+    options.inputShapes = ["x": [.batch, 4, 9, 7]]
+    let graph = try importModel(file, options: options).graph
+    #expect(graph.type(of: graph.outputs[0].value).shape == [.batch, 4, 9, 7])
+  }
+}
