@@ -104,3 +104,11 @@ let package = Package(
   ],
   cxxLanguageStandard: .cxx17
 )
+
+// tools/fuzz builds one of the targets in Fuzz/ with sanitizers; normal builds have none of them.
+if let target = Context.environment["GRAFT_FUZZ"] {
+  package.targets.append(
+    .executableTarget(
+      name: "Fuzz\(target)", dependencies: ["GraftONNX", "GraftIR", "GraftDiagnostics"],
+      path: "Fuzz/\(target)", exclude: ["seeds"], swiftSettings: strict))
+}

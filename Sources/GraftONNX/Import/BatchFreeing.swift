@@ -13,10 +13,10 @@ enum BatchFreeing {
   ) throws -> (graph: Graph, warnings: [Warning]) {
     let types = try InputTypes(of: model, options: options)
     guard let batch = types.fixedBatch, options.freesBatch || types.mustFree else {
-      return try convert(model, types.inputs, freedBatch: nil)
+      return try convert(model, types.inputs, nil, options)
     }
     do {
-      let freed = try convert(model, types.freed, freedBatch: batch)
+      let freed = try convert(model, types.freed, batch, options)
       for output in freed.graph.outputs {
         let shape = freed.graph.type(of: output.value).shape
         guard shape.dimensions.first == .batch else {
@@ -27,7 +27,7 @@ enum BatchFreeing {
       return freed
     } catch let reason as GraftError {
       guard !types.mustFree else { throw reason.adding(context: "freeing the batch") }
-      var fixed = try convert(model, types.inputs, freedBatch: nil)
+      var fixed = try convert(model, types.inputs, nil, options)
       fixed.warnings.append(
         Warning("the batch stays \(batch), as the file fixes it; freeing it fails: \(reason)"))
       return fixed
@@ -35,9 +35,11 @@ enum BatchFreeing {
   }
 
   private static func convert(
-    _ model: ModelToConvert, _ inputs: [(name: String, type: TensorType)], freedBatch: Int?
+    _ model: ModelToConvert, _ inputs: [(name: String, type: TensorType)],
+    _ freedBatch: Int?, _ options: ONNXImportOptions
   ) throws -> (graph: Graph, warnings: [Warning]) {
-    var converter = try Converter(model, inputTypes: inputs, freedBatch: freedBatch)
+    var converter = try Converter(
+      model, inputTypes: inputs, freedBatch: freedBatch, foldedBytes: options.largestFoldedBytes)
     try converter.run()
     return (converter.graph, converter.warnings)
   }

@@ -59,8 +59,9 @@ enum ConstantNode {
   }
 
   /// A tensor filled with the value of a ConstantOfShape node.
+  /// - Parameter budget: the bytes that it may take; what it takes is subtracted.
   static func fill(
-    _ extents: [Int], of node: FileNode, _ loader: inout TensorLoader
+    _ extents: [Int], of node: FileNode, _ loader: inout TensorLoader, budget: inout FoldingBudget
   ) throws -> TensorData {
     guard extents.allSatisfy({ $0 >= 0 }) else {
       throw GraftError(.invalidModel, "it asks for a tensor of extents \(extents)")
@@ -75,10 +76,7 @@ enum ConstantNode {
       element = data
     }
     let size = element.dtype.byteCount
-    guard count <= largestFill / size else {
-      throw GraftError(
-        .unsupported, "it fills \(count) elements, at most \(largestFill / size) are handled")
-    }
+    try budget.take(count, of: element.dtype)
     let total = count * size
     let bytes = element.withUnsafeBytes { pattern in
       [UInt8](unsafeUninitializedCapacity: total) { buffer, initialized in
@@ -97,7 +95,4 @@ enum ConstantNode {
     }
     return try TensorData(element.dtype, extents, in: MemoryBytes(bytes))
   }
-
-  /// Bytes that one node may ask for: a small file must not be able to exhaust the machine.
-  private static let largestFill = 1 << 30
 }

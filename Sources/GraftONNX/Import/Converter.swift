@@ -35,6 +35,7 @@ struct Converter {
   /// The batch that the file fixes, while it is tried to free it.
   private let freedBatch: Int?
   private var loader: TensorLoader
+  private var budget: FoldingBudget
   private var values = NameTable<Imported>()
   private var unsupported = UnsupportedNodes()
   private var takenNames: Set<String> = []
@@ -45,11 +46,13 @@ struct Converter {
 
   /// - Parameter inputTypes: one for each input of the graph that no initializer stands for.
   init(
-    _ model: ModelToConvert, inputTypes: [(name: String, type: TensorType)], freedBatch: Int?
+    _ model: ModelToConvert, inputTypes: [(name: String, type: TensorType)], freedBatch: Int?,
+    foldedBytes: Int
   ) throws {
     self.model = model
     self.freedBatch = freedBatch
     loader = model.loader
+    budget = FoldingBudget(bytes: foldedBytes)
     graph = Graph(name: model.graph.name.isEmpty ? "main" : model.graph.name)
     for (name, type) in inputTypes {
       guard takenNames.insert(name).inserted else {
@@ -120,7 +123,8 @@ struct Converter {
     case "Identity": return try convertIdentity(node)
     case "ConstantOfShape":
       if let shape = inputs.first??.integers, let extents = constants(shape) {
-        return try define(node, constant: ConstantNode.fill(extents, of: node, &loader))
+        return try define(
+          node, constant: ConstantNode.fill(extents, of: node, &loader, budget: &budget))
       }
     default: break
     }
@@ -257,7 +261,7 @@ struct Converter {
   // MARK: Folding
 
   /// The results where they are known while compiling; nil where the node has to run.
-  private func fold(
+  private mutating func fold(
     _ operation: any Operator, _ operands: [String?], _ types: [TensorType?],
     _ results: [TensorType]
   ) throws -> [Imported]? {
@@ -269,7 +273,7 @@ struct Converter {
       case .computed, .sequence, .failed, nil: known.addUnknown(isAbsent: name == nil || name == "")
       }
     }
-    return try known.fold(operation, types)
+    return try known.fold(operation, types, budget: &budget)
   }
 
   // MARK: After the nodes

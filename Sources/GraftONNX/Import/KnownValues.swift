@@ -5,6 +5,25 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
+/// The memory that folded constants may still take, over the whole model.
+struct FoldingBudget {
+  private var remaining: Int
+
+  init(bytes: Int) { remaining = bytes }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` where nothing is left.
+  mutating func take(_ elements: Int, of dtype: DataType) throws {
+    let (bytes, overflow) = elements.multipliedReportingOverflow(by: dtype.byteCount)
+    guard !overflow, bytes <= remaining else {
+      throw GraftError(
+        .unsupported,
+        "\(elements) more constant elements are too many: what is folded while "
+          + "importing would take too much memory")
+    }
+    remaining -= bytes
+  }
+}
+
 /// What is known of the operands of one node.
 struct KnownValues {
   /// Tensors with more elements are never folded here.
@@ -59,19 +78,27 @@ struct KnownValues {
   }
 
   /// The results of `operation`; nil where it has to run.
-  func fold(_ operation: any Operator, _ types: [TensorType?]) throws -> [Converter.Imported]? {
+  func fold(
+    _ operation: any Operator, _ types: [TensorType?], budget: inout FoldingBudget
+  ) throws -> [Converter.Imported]? {
+    for result in results {
+      guard let count = result.shape.elementCount?.constant, count <= Self.largestElementCount
+      else { return nil }
+    }
     if let folded = try operation.foldShapes(types: types, values: integers),
       folded.count == results.count
     {
+      // An element of a known shape takes as much as an integer with its kind.
+      for tensor in folded { try budget.take(3 * tensor.elements.count, of: .int64) }
       return try zip(folded, results).map { try Self.imported($0, $1.dtype) }
     }
     guard areAllKnown, isWorthFolding else { return nil }
     let extents = results.compactMap(\.shape.constants)
     guard extents.count == results.count,
-      extents.allSatisfy({ $0.reduce(1, *) <= Self.largestElementCount }),
       operation.cost(operands: types, results: results).multiplyAdds <= Self.largestCost,
       let evaluated = try? operation.evaluate(tensors, extents: extents)
     else { return nil }
+    for type in results { try budget.take(type.shape.elementCount?.constant ?? 0, of: .int64) }
     return try zip(evaluated, results).map { tensor, type in
       switch tensor {
       case .integer(let integers): return try Self.imported(integers, type.dtype)

@@ -12,6 +12,8 @@ public struct ONNXImportOptions: Sendable {
   public var inputShapes: [String: TensorShape] = [:]
   /// Whether a batch that the file fixes is freed where every operator allows it.
   public var freesBatch = true
+  /// Bytes that constants folded while importing may take together: a small file can ask for much.
+  public var largestFoldedBytes = 2 << 30
 
   public init() {}
 }
@@ -46,9 +48,11 @@ public enum ONNXImporter {
     }
   }
 
-  /// The same for bytes that are in memory already; `path` is what external data is relative to.
-  static func importModel(
-    from file: any ByteSource, path: String, options: ONNXImportOptions
+  /// The same for bytes that are there already.
+  /// - Parameter path: the file that external data is relative to; it need not exist.
+  public static func importModel(
+    from file: any ByteSource, path: String,
+    options: ONNXImportOptions = ONNXImportOptions()
   ) throws -> ImportedModel {
     let opened = try OpenModel(reading: file)
     var model = opened.model
