@@ -11,16 +11,19 @@ import Testing
 
 /// Runs `pass` on the graph that `text` describes and checks all that must hold of every pass.
 /// - Parameters:
+///   - channelBlock: the lanes of the target's vectors.
 ///   - fires: whether the pass is to change the graph.
 ///   - golden: the golden file, with the graph before and after and the log.
 func checkPass(
   _ pass: any Pass, _ golden: String, fires: Bool = true, mode: PassMode = .inference,
-  constants: [String: [Double]] = [:], _ text: String,
+  constants: [String: [Double]] = [:], channelBlock: Int = 8, _ text: String,
   sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
   let before = try graph(text, constants: constants)
   var after = before
-  let manager = PassManager([PipelineEntry(pass, because: "this test is about it")], mode: mode)
+  let manager = PassManager(
+    [PipelineEntry(pass, because: "this test is about it")], mode: mode,
+    channelBlock: channelBlock)
   let report = try manager.run(&after)
   let log = report.notes.map { "// \($0)\n" }.joined()
   let result = before.text == after.text ? "// unchanged\n" : after.text

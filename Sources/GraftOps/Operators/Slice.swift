@@ -92,6 +92,10 @@ public struct Slice: StructuralOperator, ONNXExportable {
     return [try DenseTensor(shape: extents[0], elements: elements)]
   }
 
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    axes == [1] && results.first?.rank == 4 ? .blocked : .plain
+  }
+
   public static let onnx = [
     ONNXBinding("Slice", opsets: 7...9) { node in
       try read(

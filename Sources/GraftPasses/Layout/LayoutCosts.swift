@@ -41,6 +41,11 @@ struct LayoutCosts {
       guard let operand, graph.type(of: operand).rank == 4 else { continue }
       if operation is Convolution && index == 1 { continue }
       guard isImage(operand) else { return "it reads a constant image" }
+      if operation is any BinaryElementwise,
+        graph.type(of: operand).shape[0] != graph.type(of: node.results[0]).shape[0]
+      {
+        return "an operand is repeated for every image"
+      }
     }
     if let convolution = operation as? Convolution { return obstacle(node, convolution) }
     return nil

@@ -32,7 +32,7 @@ struct LinearWeights {
     self.bias = bias
     original = w
     weightName = graph.name(w)
-    biasName = node.operand(2).map(graph.name) ?? "\(weightName).bias"
+    biasName = node.operand(2).map(graph.name) ?? Self.biasName(weightName)
     shape = data.shape
     weights = data.doubles()
     output = { $0 / (taps * groupChannels) }
@@ -56,12 +56,17 @@ struct LinearWeights {
     self.bias = bias.map { $0 * operation.beta }
     original = operation.alpha == 1 ? b : nil
     weightName = graph.name(b)
-    biasName = node.operand(2).map(graph.name) ?? "\(weightName).bias"
+    biasName = node.operand(2).map(graph.name) ?? Self.biasName(weightName)
     shape = data.shape
     weights = data.doubles().map { $0 * operation.alpha }
     let isTransposed = operation.transposesB
     output = { isTransposed ? $0 / width : $0 % width }
     input = { isTransposed ? $0 % width : $0 / width }
+  }
+
+  /// The name that exporters would give the bias beside these weights.
+  private static func biasName(_ weights: String) -> String {
+    weights.hasSuffix("weight") ? "\(weights.dropLast(6))bias" : "\(weights).bias"
   }
 
   private static func bias(
