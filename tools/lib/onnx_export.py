@@ -19,8 +19,8 @@ def export(
 ) -> None:
     """Writes `network` (evaluation mode) for inputs shaped like `example` except in the batch.
 
-    Opsets up to 17 go through the TorchScript exporter; PRESERVE stops it folding each BatchNorm
-    into its convolution, which it does for TrainingMode.EVAL. Newer opsets go through the dynamo
+    Opsets up to 17 go through the TorchScript exporter, without its constant folding, which would
+    merge each BatchNorm into its convolution. Newer opsets go through the dynamo
     exporter, and `simplify` says how much of its optimizer runs: `constants` folds constants alone;
     `none` leaves its shape arithmetic too; `all` is PyTorch's default, which folds BatchNorms.
     """
@@ -32,7 +32,6 @@ def export(
             path,
             dynamo=False,
             opset_version=opset,
-            training=torch.onnx.TrainingMode.PRESERVE,
             do_constant_folding=False,
             input_names=[input_name],
             output_names=[output_name],
