@@ -116,6 +116,24 @@ private struct Failure: Error {}
     }
   }
 
+  @Test("An interrupt ends the process and leaves nothing", arguments: [SIGINT, SIGTERM])
+  func removesTemporariesWhenInterrupted(number: Int32) async throws {
+    let folder = NSTemporaryDirectory() + "/graft-data-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    await #expect(processExitsWith: .signal(number)) {
+      [folder = folder as String, number = number as Int32] in
+      TemporaryPaths.removeOnInterrupt()
+      try DirectoryReplacement(at: folder + "/b").write { inner in
+        for file in 0... {
+          try? Data([1]).write(to: URL(fileURLWithPath: inner + "/\(file)"))
+          if file == 20 { kill(getpid(), number) }
+        }
+      }
+    }
+    #expect(try names(in: folder) == [])
+  }
+
   @Test(
     "A full disk is named and leaves nothing",
     .enabled(if: canMount, "needs a small tmpfs, which only root may mount"))

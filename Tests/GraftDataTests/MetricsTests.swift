@@ -97,7 +97,7 @@ import Testing
     let third = try #require(picture[x: left + 2, y: top + cell + 2])
     let most = try #require(picture[x: left + cell + 2, y: top + cell + 2])
     #expect(third[0] > most[0] && most[0] > 8)
-    for count in [1, 30, 200, 1000] {
+    for count in [1, 30, 170] {
       let matrix = try ConfusionMatrix(classCount: count)
       let drawn = try matrix.picture()
       #expect(drawn.width >= count && drawn.width < 3000)

@@ -14,14 +14,17 @@ public enum TemporaryPaths {
 
   static func remove(_ path: String) { paths.withLock { _ = $0.remove(path) } }
 
-  /// Removes everything that is registered.
-  private static func removeAll() {
-    for path in paths.withLock({ $0 }) {
-      // Other threads may still be writing into a directory while it is removed.
-      for _ in 0..<3 {
-        guard FileManager.default.fileExists(atPath: path) else { break }
-        try? FileManager.default.removeItem(atPath: path)
+  /// Removes everything that is registered, and calls `end` before anyone can register more. Work that
+  /// fails because its folder is gone waits here too, instead of reporting it.
+  private static func removeAll(then end: () -> Void) {
+    paths.withLock { paths in
+      for path in paths {
+        // Other threads may still be making files in it: under another name they cannot.
+        let aside = path + ".removed"
+        let victim = rename(path, aside) == 0 ? aside : path
+        for _ in 0..<3 where (try? FileManager.default.removeItem(atPath: victim)) == nil {}
       }
+      end()
     }
   }
 
@@ -39,10 +42,13 @@ public enum TemporaryPaths {
     let thread = Thread {
       var number: UInt8 = 0
       while read(readEnd, &number, 1) != 1 {}
-      removeAll()
       let signalNumber = Int32(number)
-      signal(signalNumber, SIG_DFL)
-      kill(getpid(), signalNumber)
+      removeAll {
+        signal(signalNumber, SIG_DFL)
+        kill(getpid(), signalNumber)
+        // The signal ends the process once it is delivered.
+        pause()
+      }
     }
     thread.start()
     for number in [SIGINT, SIGTERM, SIGHUP] {
