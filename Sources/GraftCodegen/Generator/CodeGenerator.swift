@@ -16,6 +16,8 @@ public struct SourceFile: Hashable, Sendable {
     case kernel
     /// With the baseline of the architecture only, so that it runs before the CPU is checked.
     case baseline
+    /// Tells the linker which symbols leave the library.
+    case linkerScript
   }
 
   public var name: String
@@ -78,6 +80,8 @@ public struct CodeGenerator: Sendable {
       SourceFile(name: "model.h", text: writer.header(), role: .header),
       SourceFile(name: "kernels.h", text: writer.kernelsHeader(), role: .header),
       SourceFile(name: "model.c", text: model.text, role: .kernel),
+      SourceFile(
+        name: "exports.map", text: "{ global: graft_model; local: *; };\n", role: .linkerScript),
     ] + kernelSources(lowering.library.kernels) + Self.runtimeSources()
     return GeneratedModel(
       target: target, sources: sources, packed: lowering.weights, buildID: buildID,

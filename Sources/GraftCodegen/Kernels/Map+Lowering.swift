@@ -169,7 +169,7 @@ extension Lowering {
         whole.append("\(name)_value = splat(*(\(at(index))));")
         part.append("\(name)_value = splat(*(\(at(index))));")
       case 1:
-        whole.append("\(name)_value = load_any(\(at(index)) + i);")
+        whole.append("\(name)_value = load(\(at(index)) + i);")
         part.append("\(name)_value = load_part(\(at(index)) + i, lanes);")
       default:
         throw GraftError(.unsupported, "an elementwise operand with gaps in its last axis")

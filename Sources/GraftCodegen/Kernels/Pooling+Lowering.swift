@@ -134,7 +134,7 @@ extension Lowering {
   /// The extents and strides that image templates ask for.
   func imageValues(_ x: ImageGeometry, _ y: ImageGeometry) -> [String: String] {
     [
-      "element": y.block == 1 ? "float" : "vf", "block": "\(y.block)",
+      "element": y.block == 1 ? "float" : "vfu", "block": "\(y.block)",
       "channels": "\(y.channels)", "height": "\(y.height)", "width": "\(y.width)",
       "x_height": "\(x.height)", "x_width": "\(x.width)", "x_block": "\(x.block)",
       "x_image": "\(x.image)", "x_plane": "\(x.plane)", "x_row": "\(x.row)",

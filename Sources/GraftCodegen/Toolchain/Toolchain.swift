@@ -79,7 +79,7 @@ public struct Toolchain: Sendable {
       }
     }
     // The longest files first, so that none of them starts last.
-    let compiled = model.sources.filter { $0.role != .header }
+    let compiled = model.sources.filter { $0.role == .kernel || $0.role == .baseline }
       .sorted { ($0.text.utf8.count, $1.name) > ($1.text.utf8.count, $0.name) }
     let commands = compiled.map { source in
       let flags = source.role == .kernel ? model.target.kernelFlags : model.target.baselineFlags
@@ -87,10 +87,13 @@ public struct Toolchain: Sendable {
         + ["-I.", "-c", source.name, "-o", Self.object(source)]
     }
     try runAll(commands, in: folder, jobs: max(1, jobs))
-    let objects = model.sources.filter { $0.role != .header }.map(Self.object)
+    let objects = model.sources.filter { $0.role == .kernel || $0.role == .baseline }
+      .map(Self.object)
+    let scripts = model.sources.filter { $0.role == .linkerScript }
+      .map { "-Wl,--version-script=\($0.name)" }
     let linkFlags = model.target.baselineFlags.filter { $0.hasPrefix("--target") }
     try run(
-      linkFlags + extraFlags + ["-shared", "-o", "libmodel.so"] + objects
+      linkFlags + extraFlags + ["-shared", "-o", "libmodel.so"] + objects + scripts
         + ["-lm", "-Wl,--as-needed", "-Wl,-z,noexecstack", "-Wl,-soname,libmodel.so"],
       in: folder)
     return folder + "/libmodel.so"

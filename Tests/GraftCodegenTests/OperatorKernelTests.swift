@@ -1,0 +1,193 @@
+// Every kernel that is no convolution against the reference evaluator, in blocked and plain layouts.
+
+import GraftCodegen
+import GraftIR
+import GraftOps
+import Testing
+
+@Suite struct OperatorKernelTests {
+  @Test func pools() throws {
+    var harness = KernelHarness(seed: 11)
+    for isPlain in [false, true] {
+      for _ in 0..<8 {
+        let kernel = [harness.random.int(1...4), harness.random.int(1...4)]
+        let window = Window(
+          kernel: kernel, strides: [harness.random.int(1...3), harness.random.int(1...5)],
+          pads: [
+            harness.random.int(0...(kernel[0] - 1)), harness.random.int(0...(kernel[1] - 1)),
+            harness.random.int(0...(kernel[0] - 1)), harness.random.int(0...(kernel[1] - 1)),
+          ])
+        let shape = [harness.random.int(1...20), harness.random.int(5...13), harness.random.int(5...13)]
+        let ceil = harness.random.int(0...1) == 1
+        for operation in [
+          MaxPool(window: window, ceil: ceil),
+          AveragePool(window: window, ceil: ceil, countIncludePad: true),
+          AveragePool(window: window, ceil: ceil, countIncludePad: false),
+        ] as [any GraftOps.Operator] {
+          let x =
+            isPlain
+            ? harness.input([.batch] + shape.map { Dimension($0) })
+            : try harness.image(shape, border: (harness.random.int(0...1), 1))
+          let layout = isPlain ? Layout.plain : harness.blocked(border: (1, harness.random.int(0...1)))
+          try harness.output(try harness.apply(operation, [x], layout: layout)[0])
+        }
+      }
+      let x =
+        isPlain ? harness.input([.batch, 19, 7, 5]) : try harness.image([19, 7, 5], border: (2, 1))
+      let layout = isPlain ? Layout.plain : harness.blocked
+      for operation in [
+        GlobalAveragePool(), GlobalMaxPool(), ReduceMean(axes: [2, 3], keepsAxes: true),
+        LocalResponseNormalization(size: 5, alpha: 0.1, beta: 0.75, bias: 2),
+        LocalResponseNormalization(size: 4, alpha: 0.3, beta: 0.6, bias: 1),
+      ] as [any GraftOps.Operator] {
+        try harness.output(try harness.apply(operation, [x], layout: layout)[0])
+      }
+    }
+    try harness.check()
+  }
+
+  @Test func elementwise() throws {
+    var harness = KernelHarness(seed: 12)
+    let unary: [any GraftOps.Operator] = [
+      Relu(), Clip(low: -0.5, high: 0.25), LeakyRelu(alpha: 0.2), Sigmoid(), Tanh(), HardSwish(),
+      HardSigmoid(alpha: 0.2, beta: 0.5), Silu(), Exponential(), Negate(), AbsoluteValue(), Floor(),
+      Ceiling(), ErrorFunction(), Elu(alpha: 0.7), Power(exponent: 2),
+    ]
+    for operation in unary {
+      let blocked = try harness.image([11, 4, 5], border: (1, 1))
+      try harness.output(
+        try harness.apply(operation, [blocked], layout: harness.blocked(border: (0, 2)))[0])
+      let plain = harness.input([.batch, 37])
+      try harness.output(try harness.apply(operation, [plain])[0])
+    }
+    try harness.check(tolerance: 1e-6, range: -3...3)
+  }
+
+  @Test func binaryAndBroadcast() throws {
+    var harness = KernelHarness(seed: 13)
+    let operations: [any GraftOps.Operator] = [
+      Add(activation: .relu), Subtract(activation: .none), Multiply(activation: .none),
+    ]
+    for operation in operations {
+      let a = try harness.image([11, 4, 5], border: (1, 1))
+      let operands = [
+        try harness.image([11, 4, 5], border: (0, 1)), try harness.image([11, 1, 1]),
+        harness.input([.batch, 11, 1, 1]), try harness.parameter([1, 11, 1, 1]),
+        try harness.parameter([1]), a,
+      ]
+      for b in operands {
+        try harness.output(
+          try harness.apply(operation, [a, b], layout: harness.blocked(border: (1, 0)))[0])
+      }
+      let plain = harness.input([.batch, 3, 4, 5])
+      for b in [
+        harness.input([.batch, 3, 4, 5]), harness.input([.batch, 3, 1, 1]),
+        harness.input([.batch, 1, 4, 1]), harness.input([1, 1, 1, 5]), harness.input([4, 5]),
+        try harness.parameter([3, 1, 1]), try harness.parameter([]),
+      ] {
+        try harness.output(try harness.apply(operation, [plain, b])[0])
+        try harness.output(try harness.apply(operation, [b, plain])[0])
+      }
+    }
+    let scale = try harness.parameter([11])
+    let shift = try harness.parameter([11])
+    let image = try harness.image([11, 4, 5])
+    try harness.output(
+      try harness.apply(ScaleShift(activation: .relu), [image, scale, shift], layout: harness.blocked)[0])
+    let plain = harness.input([.batch, 11, 6])
+    try harness.output(try harness.apply(ScaleShift(), [plain, scale, shift])[0])
+    for operation in [Sum(), Maximum(), Minimum()] as [any GraftOps.Operator] {
+      let operands = try (0..<3).map { _ in try harness.image([11, 4, 5]) }
+      try harness.output(try harness.apply(operation, operands, layout: harness.blocked)[0])
+    }
+    try harness.check(tolerance: 1e-6)
+  }
+
+  /// Padding lanes hold zeros: dividing by them must leave nothing that a convolution turns to NaN.
+  @Test func divisionLeavesNoInfinityInPaddingLanes() throws {
+    var harness = KernelHarness(seed: 14)
+    let a = try harness.image([5, 3, 3])
+    let b = try harness.image([5, 3, 3])
+    let quotient = try harness.apply(Divide(activation: .none), [a, b], layout: harness.blocked)[0]
+    let w = try harness.parameter([4, 5, 1, 1])
+    try harness.output(
+      try harness.apply(Convolution(), [quotient, w], layout: harness.blocked)[0])
+    try harness.check(range: 0.5...2)
+  }
+
+  @Test func matrices() throws {
+    var harness = KernelHarness(seed: 15)
+    for (inputs, outputs) in [(1, 1), (7, 10), (33, 100), (1300, 37), (64, 1000)] {
+      let scale = 1 / Float(inputs).squareRoot()
+      let x = harness.input([.batch, Dimension(inputs)])
+      let w = try harness.parameter([inputs, outputs], scale: scale)
+      let transposed = try harness.parameter([outputs, inputs], scale: scale)
+      let bias = try harness.parameter([outputs])
+      try harness.output(try harness.apply(Gemm(activation: .relu), [x, w, bias])[0])
+      try harness.output(
+        try harness.apply(
+          Gemm(alpha: 0.5, beta: 2, transposesB: true), [x, transposed, bias])[0])
+      try harness.output(try harness.apply(Gemm(), [x, w, try harness.parameter([1])])[0])
+      try harness.output(try harness.apply(MatrixMultiply(), [x, w])[0])
+      let sequence = harness.input([.batch, 3, Dimension(inputs)])
+      try harness.output(try harness.apply(MatrixMultiply(), [sequence, w])[0])
+      let computed = harness.input([.batch, Dimension(inputs), 5])
+      try harness.output(try harness.apply(MatrixMultiply(), [sequence, computed])[0])
+      let fixed = harness.input([Dimension(inputs), 5])
+      try harness.output(try harness.apply(Gemm(alpha: 2), [x, fixed])[0])
+    }
+    try harness.check(batches: [7, 1, 2])
+  }
+
+  @Test func softmaxAndMeans() throws {
+    var harness = KernelHarness(seed: 16)
+    let x = harness.input([.batch, 7, 5, 3])
+    for axis in 1...3 {
+      try harness.output(try harness.apply(Softmax(axis: axis), [x])[0])
+      try harness.output(try harness.apply(LogSoftmax(axis: axis), [x])[0])
+    }
+    try harness.output(try harness.apply(Softmax(axis: 1, flattens: true), [x])[0])
+    try harness.output(try harness.apply(ReduceMean(axes: [1, 3], keepsAxes: false), [x])[0])
+    try harness.output(try harness.apply(ReduceMean(axes: [2], keepsAxes: true), [x])[0])
+    let large = harness.input([.batch, 1000])
+    try harness.output(try harness.apply(Softmax(axis: 1), [large])[0])
+    try harness.check(tolerance: 2e-6, range: -20...20)
+  }
+
+  @Test func movement() throws {
+    var harness = KernelHarness(seed: 17)
+    let blocked = harness.blocked(border: (1, 0))
+    let images = try [5, 8, 58, 3].map { try harness.image([$0, 3, 4], border: (0, 1)) }
+    try harness.output(try harness.apply(Concatenate(axis: 1), images, layout: blocked)[0])
+    let wide = try harness.apply(Concatenate(axis: 1), [images[1], images[1]], layout: blocked)[0]
+    try harness.output(wide)
+    for part in try harness.apply(Split(axis: 1, sizes: [20, 38]), [images[2]], layout: blocked) {
+      try harness.output(part)
+    }
+    try harness.output(try harness.apply(ChannelShuffle(groups: 2), [images[2]], layout: blocked)[0])
+    let plain = harness.input([.batch, 6, 4, 5])
+    let other = harness.input([.batch, 6, 2, 5])
+    try harness.output(try harness.apply(ChannelShuffle(groups: 3), [plain])[0])
+    try harness.output(try harness.apply(Concatenate(axis: 2), [plain, other, plain])[0])
+    for part in try harness.apply(Split(axis: 3, sizes: [2, 3]), [plain]) { try harness.output(part) }
+    try harness.output(
+      try harness.apply(
+        Slice(axes: [1, 3], starts: [5, 1], extents: [3, 2], steps: [-2, 2]), [plain])[0])
+    for permutation in [[0, 2, 3, 1], [0, 3, 1, 2], [0, 3, 2, 1]] {
+      try harness.output(try harness.apply(Transpose(permutation: permutation), [plain])[0])
+    }
+    try harness.output(
+      try harness.apply(
+        Pad(pads: [0, 1, 2, 0, 0, 0, 1, -1], value: .real(0.5)), [plain])[0])
+    try harness.output(
+      try harness.apply(
+        Pad(pads: [0, 0, 2, 1, 0, 0, -1, 3], value: .real(0)), [images[0]], layout: blocked)[0])
+    let thin = harness.input([.batch, 6, 1, 5])
+    try harness.output(try harness.apply(Expand(shape: [.batch, 6, 4, 5]), [thin])[0])
+    let indices = harness.graph.addParameter(
+      "indices", TensorType(.int64, [3]), Parameter(data: try TensorData([4, 0, -1] as [Int64], shape: [3])))
+    try harness.output(try harness.apply(Gather(axis: 1), [plain, indices])[0])
+    try harness.output(try harness.apply(Reshape(shape: [.batch, 120]), [plain])[0])
+    try harness.check(tolerance: 0)
+  }
+}
