@@ -147,7 +147,9 @@ struct PlacementSearch {
           Int.random(in: order.indices, using: &generator))
       }
       let placed = place(order, bestFit: attempt.isMultiple(of: 3))
-      if placed.byteCount <= current.byteCount { current = (order, placed.offsets, placed.byteCount) }
+      if placed.byteCount <= current.byteCount {
+        current = (order, placed.offsets, placed.byteCount)
+      }
       if current.byteCount < best.byteCount { best = current }
     }
   }

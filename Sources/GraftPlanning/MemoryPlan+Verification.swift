@@ -27,7 +27,8 @@ extension MemoryPlan {
       }
       for (index, result) in node.results.enumerated() {
         let place = try root(of: result, in: graph)
-        if index == 0, let source = node.operand(0), aliases[result] != nil || aliases[source] != nil,
+        if index == 0, let source = node.operand(0),
+          aliases[result] != nil || aliases[source] != nil,
           try root(of: source, in: graph) == place, isMoveless(node, operation, in: graph)
         {
           // A free view writes nothing: both values are there now.
@@ -83,7 +84,9 @@ extension MemoryPlan {
       let isInPlace =
         other == place && operation.overwritableOperands.contains(position)
         && graph.type(of: operand) == graph.type(of: result) && node.results.first == result
-      guard isInPlace else { throw failure(graph, result, "overwrites an operand of its node [M3]") }
+      guard isInPlace else {
+        throw failure(graph, result, "overwrites an operand of its node [M3]")
+      }
     }
     for other in node.results where other != result {
       guard !overlaps(place, try root(of: other, in: graph)) else {

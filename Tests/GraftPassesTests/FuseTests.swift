@@ -101,8 +101,9 @@ import Testing
   @Test func fires() throws {
     try checkPass(
       FuseResidual(), "fuse-residual",
-      text("%11 = add(%10, %0) {activation=\"relu\"} : f32[N,3,5,5] from \"add\", \"relu\"\n"
-        + "output \"y\" = %11"))
+      text(
+        "%11 = add(%10, %0) {activation=\"relu\"} : f32[N,3,5,5] from \"add\", \"relu\"\n"
+          + "output \"y\" = %11"))
   }
 
   @Test func theLaterConvolutionTakesTheOther() throws {
@@ -130,7 +131,8 @@ import Testing
   @Test func leavesOutput() throws {
     try checkPass(
       FuseResidual(), "fuse-residual-output", fires: false,
-      text("%11 = add(%10, %0) : f32[N,3,5,5] from \"add\"\noutput \"y\" = %11\noutput \"z\" = %10"))
+      text("%11 = add(%10, %0) : f32[N,3,5,5] from \"add\"\noutput \"y\" = %11\noutput \"z\" = %10")
+    )
   }
 
   @Test func leavesBroadcasting() throws {

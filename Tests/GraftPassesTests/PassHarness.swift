@@ -53,7 +53,10 @@ func graph(_ text: String, constants: [String: [Double]] = [:]) throws -> Graph 
     }
     var value = graph[id]
     guard var parameter = value.parameter else { continue }
-    parameter.data = try TensorData(elements.map(Float.init), shape: shape)
+    parameter.data =
+      graph.type(of: id).dtype == .int64
+      ? try TensorData(elements.map { Int64($0) }, shape: shape)
+      : try TensorData(elements.map(Float.init), shape: shape)
     value.definition = .parameter(parameter)
     graph[id] = value
   }

@@ -80,6 +80,23 @@ import Testing
         """))
   }
 
+  @Test func oneIndexIsASlice() throws {
+    try checkPass(
+      Canonicalise(), "canonicalise-gather", constants: ["index": [-1], "two": [0, 1]],
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,8,2,3]
+        %1 "index" = parameter : i64[]
+        %2 "two" = parameter : i64[2]
+        %3 = gather(%0, %1) {axis=1} : f32[N,2,3] from "last"
+        %4 = unsqueeze(%3) {axes=[1]} : f32[N,1,2,3] from "unsqueeze"
+        %5 = gather(%0, %2) {axis=1} : f32[N,2,2,3] from "pair"
+        output "y" = %4
+        output "z" = %5
+      }
+      """)
+  }
+
   @Test func limitsMeet() throws {
     try checkPass(
       Canonicalise(), "canonicalise-limits",
@@ -415,5 +432,120 @@ import Testing
         output "y" = %2
       }
       """)
+  }
+}
+
+@Suite struct LowerChannelPaddingTests {
+  private func text(_ body: String) -> String {
+    "graph \"g\" {\n  %0 \"x\" = input : f32[N,4,7,8]\n\(body)\n}"
+  }
+  private let slices = """
+    %1 = slice(%0) {axes=[2], starts=[0], extents=[4], steps=[2]} : f32[N,4,4,8] from "rows"
+    %2 = slice(%1) {axes=[3], starts=[0], extents=[4], steps=[2]} : f32[N,4,4,4] from "columns"
+
+    """
+
+  @Test func fires() throws {
+    try checkPass(
+      LowerChannelPadding(), "lower-channel-padding",
+      text(
+        slices
+          + """
+          %3 "shortcut" = pad(%2) {pads=[0, 2, 0, 0, 0, 3, 0, 0]} : f32[N,9,4,4] from "pad"
+          output "y" = %3
+          """))
+  }
+
+  @Test func firesWithoutSlices() throws {
+    try checkPass(
+      LowerChannelPadding(), "lower-channel-padding-alone",
+      text("%3 = pad(%0) {pads=[0, 0, 0, 0, 0, 4, 0, 0]} : f32[N,8,7,8]\noutput \"y\" = %3"))
+  }
+
+  @Test func keepsSlicesThatOthersReadOrThatStartElsewhere() throws {
+    try checkPass(
+      LowerChannelPadding(), "lower-channel-padding-second-reader",
+      text(
+        slices
+          + """
+          %3 = pad(%2) {pads=[0, 2, 0, 0, 0, 2, 0, 0]} : f32[N,8,4,4] from "pad"
+          output "y" = %3
+          output "z" = %2
+          """))
+    try checkPass(
+      LowerChannelPadding(), "lower-channel-padding-start",
+      text(
+        """
+        %1 = slice(%0) {axes=[2], starts=[1], extents=[3], steps=[2]} : f32[N,4,3,8] from "rows"
+        %3 = pad(%1) {pads=[0, 2, 0, 0, 0, 2, 0, 0]} : f32[N,8,3,8] from "pad"
+        output "y" = %3
+        """))
+  }
+
+  @Test func leavesOtherPads() throws {
+    try checkPass(
+      LowerChannelPadding(), "lower-channel-padding-wrong-shape", fires: false,
+      text(
+        """
+        %1 = pad(%0) {pads=[0, 1, 1, 0, 0, 0, 0, 0]} : f32[N,5,8,8] from "rows"
+        %2 = pad(%1) {pads=[0, 1, 0, 0, 0, 0, 0, 0], value=2.0} : f32[N,6,8,8] from "twos"
+        output "y" = %2
+        """))
+  }
+}
+
+@Suite struct JoinChannelsTests {
+  private func text(_ body: String) -> String {
+    """
+    graph "g" {
+      %0 "x" = input : f32[N,3,4,4]
+      %1 "red.scale" = parameter : f32[1]
+      %2 "red.shift" = parameter : f32[]
+    \(body)
+    }
+    """
+  }
+  private let parts = """
+    %10 = slice(%0) {axes=[1], starts=[0], extents=[1]} : f32[N,1,4,4] from "red"
+    %11 = scale_shift(%10, %1, %1) : f32[N,1,4,4] from "scaled"
+    %12 = slice(%0) {axes=[1], starts=[1], extents=[2]} : f32[N,2,4,4] from "others"
+    %13 = add(%12, %2) : f32[N,2,4,4] from "shifted"
+
+    """
+
+  @Test func fires() throws {
+    try checkPass(
+      JoinChannels(), "join-channels",
+      text(
+        parts
+          + "%14 \"joined\" = concat(%11, %13) {axis=1} : f32[N,3,4,4] from \"join\"\n"
+          + "output \"y\" = %14"))
+  }
+
+  @Test func leavesAnotherOrder() throws {
+    try checkPass(
+      JoinChannels(), "join-channels-order", fires: false,
+      text(
+        parts + "%14 = concat(%13, %11) {axis=1} : f32[N,3,4,4] from \"join\"\noutput \"y\" = %14"))
+  }
+
+  @Test func leavesSecondReadersAndParts() throws {
+    try checkPass(
+      JoinChannels(), "join-channels-second-reader", fires: false,
+      text(
+        parts
+          + "%14 = concat(%11, %13) {axis=1} : f32[N,3,4,4] from \"join\"\noutput \"y\" = %14\n"
+          + "output \"z\" = %13"))
+    try checkPass(
+      JoinChannels(), "join-channels-wrong-shape", fires: false,
+      text(
+        parts + "%14 = concat(%11, %11) {axis=1} : f32[N,2,4,4] from \"join\"\noutput \"y\" = %14"))
+  }
+
+  @Test func leavesTraining() throws {
+    try checkPass(
+      JoinChannels(), "join-channels-training", fires: false, mode: .training,
+      text(
+        parts + "%14 = concat(%11, %13) {axis=1} : f32[N,3,4,4] from \"join\"\noutput \"y\" = %14"))
   }
 }

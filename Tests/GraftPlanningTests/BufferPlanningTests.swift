@@ -93,7 +93,8 @@ import Testing
     func best(_ placed: [(Int, Int)], _ left: [Int], _ peak: Int) -> Int {
       guard !left.isEmpty else { return peak }
       return left.map { one in
-        let offset = placed.filter { requests[$0.0].lifetime.overlaps(requests[one].lifetime) }
+        let offset =
+          placed.filter { requests[$0.0].lifetime.overlaps(requests[one].lifetime) }
           .map { $0.1 + requests[$0.0].byteCount }.max() ?? 0
         return best(
           placed + [(one, offset)], left.filter { $0 != one },

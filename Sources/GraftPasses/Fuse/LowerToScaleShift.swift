@@ -16,7 +16,8 @@ import GraftOps
 /// ```
 public struct LowerToScaleShift: Pass {
   public static let name = "lower-to-scale-shift"
-  public static let summary = "remaining normalisations and constant arithmetic of channels into one"
+  public static let summary =
+    "remaining normalisations and constant arithmetic of channels into one"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}

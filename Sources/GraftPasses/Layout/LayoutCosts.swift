@@ -76,7 +76,8 @@ struct LayoutCosts {
         operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
       ).multiplyAdds
       let padding = values.reduce(1.0) { largest, value in
-        max(largest, Double(elements(value, blocked: true)) / Double(elements(value, blocked: false)))
+        max(
+          largest, Double(elements(value, blocked: true)) / Double(elements(value, blocked: false)))
       }
       // The general kernel for plain tensors does one multiplication at a time.
       return (blocked + Int(Double(work) * padding) / block, plain + work)
@@ -93,8 +94,9 @@ struct LayoutCosts {
   /// Vector operations of converting a value between its plain and its blocked layout.
   func conversion(_ value: ValueID) -> Int {
     let type = graph.type(of: value)
-    guard type.shape[2] != 1 || type.shape[3] != 1
-      || !(type.shape[1].constant ?? 1).isMultiple(of: block)
+    guard
+      type.shape[2] != 1 || type.shape[3] != 1
+        || !(type.shape[1].constant ?? 1).isMultiple(of: block)
     else { return 0 }
     // Half of its loads or stores are strided.
     return 2 * (elements(value, blocked: true) + elements(value, blocked: false)) / block + 1

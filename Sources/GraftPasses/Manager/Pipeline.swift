@@ -14,11 +14,13 @@ public enum Pipeline {
       Canonicalise(), because: "every later pass then knows one form of each computation"),
     PipelineEntry(
       MergeCommonSubexpressions(),
-      because: "after canonicalising, equal computations look equal; and a value that is made twice "
+      because:
+        "after canonicalising, equal computations look equal; and a value that is made twice "
         + "hides that it has other readers"),
     PipelineEntry(
       RecogniseActivations(),
-      because: "before constants are folded into convolutions: x + 3 there is part of an activation"),
+      because: "before constants are folded into convolutions: x + 3 there is part of an activation"
+    ),
     PipelineEntry(
       LowerMatrixMultiply(), because: "so that what follows a MatMul can be folded into a gemm"),
     PipelineEntry(
@@ -34,6 +36,11 @@ public enum Pipeline {
     PipelineEntry(
       FoldPadding(),
       because: "before normalisations: which of them a convolution can take depends on its pads"),
+    PipelineEntry(
+      LowerChannelPadding(),
+      because: "before additions are fused: a shortcut that is a convolution can take part"),
+    PipelineEntry(
+      JoinChannels(), because: "before scales are folded: the scale of all channels may be"),
     PipelineEntry(
       FoldBatchNormalization(),
       because: "before activations are fused: a normalisation reads the bare convolution"),

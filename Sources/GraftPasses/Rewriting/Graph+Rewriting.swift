@@ -35,7 +35,8 @@ extension Graph {
   /// them, and the origins of those that went are the new node's, first to last.
   @discardableResult
   mutating func replace(
-    _ node: Node, with operation: any Operator, _ operands: [ValueID?], absorbing absorbed: [Node] = []
+    _ node: Node, with operation: any Operator, _ operands: [ValueID?],
+    absorbing absorbed: [Node] = []
   ) throws -> ValueID {
     let old = node.results[0]
     let name = self[old].name
@@ -69,8 +70,8 @@ extension Graph {
     while isChanging {
       isChanging = false
       let uses = Uses(self)
-      for node in pending where contains(node.id) && node.results.allSatisfy({ uses.count($0) == 0 })
-      {
+      for node in pending
+      where contains(node.id) && node.results.allSatisfy({ uses.count($0) == 0 }) {
         remove(node.id)
         pending.removeAll { $0.id == node.id }
         isChanging = true

@@ -8,7 +8,8 @@ import GraftOps
 /// Identity and (in inference) Dropout go; Flatten, Squeeze and Unsqueeze become Reshape, and a Reshape
 /// of a Reshape one; transposes merge, and are a Reshape where only axes of extent 1 move; operators
 /// that change nothing go (a Reshape to the same shape, a Clip without limits, a Slice of everything,
-/// a Concat of one …); a Sum becomes additions.
+/// a Concat of one …); a Sum becomes additions, a
+/// Gather of one index a Slice.
 ///
 /// ```
 /// %1 = dropout(%0) {ratio=0.5} : f32[N,8,1,1] from "drop"
@@ -38,6 +39,10 @@ public struct Canonicalise: Pass {
         case .become(let operation, let operands, let absorbed):
           try graph.replace(node, with: operation, operands, absorbing: absorbed)
         case .chain(let operands): try chain(node, operands, &graph)
+        case .slice(let slice, let x):
+          let part = try graph.append(slice, [x], origins: node.origins, before: id)[0]
+          let shape = graph.type(of: node.results[0]).shape
+          try graph.replace(node, with: Reshape(shape: shape), [part])
         }
         isChanging = true
       }
@@ -52,6 +57,8 @@ public struct Canonicalise: Pass {
     case become(any Operator, [ValueID?], [Node])
     /// The sum of these, two at a time.
     case chain([ValueID])
+    /// A part of the value, without the axis that it is one element long on.
+    case slice(Slice, ValueID)
   }
 
   private func log(
@@ -66,6 +73,7 @@ public struct Canonicalise: Pass {
     case .become(let operation, _, _):
       context.did("made \(node.opcode) \(graph.title(node)) a \(type(of: operation).opcode)")
     case .chain: context.did("made \(node.opcode) \(graph.title(node)) a chain of additions")
+    case .slice: context.did("made \(node.opcode) \(graph.title(node)) a slice")
     }
   }
 
@@ -82,11 +90,13 @@ public struct Canonicalise: Pass {
     switch operation {
     case is Flatten, is Squeeze, is Unsqueeze: return .become(Reshape(shape: new.shape), [x], [])
     case is Reshape:
-      guard let inner = try graph.producer(of: x, as: Reshape.self), let source = inner.node.operand(0)
+      guard let inner = try graph.producer(of: x, as: Reshape.self),
+        let source = inner.node.operand(0)
       else { return nil }
       return .become(Reshape(shape: new.shape), [source], [inner.node])
     case let transpose as Transpose:
-      if let inner = try graph.producer(of: x, as: Transpose.self), let source = inner.node.operand(0)
+      if let inner = try graph.producer(of: x, as: Transpose.self),
+        let source = inner.node.operand(0)
       {
         let merged = transpose.permutation.map { inner.operation.permutation[$0] }
         return .become(Transpose(permutation: merged), [source], [inner.node])
@@ -99,6 +109,7 @@ public struct Canonicalise: Pass {
         let source = inner.node.operand(0)
       else { return nil }
       return .become(clip, [source], [inner.node])
+    case let gather as Gather: return try slice(node, gather, graph, context)
     case is Sum: return .chain(node.presentOperands)
     default: return nil
     }
@@ -125,6 +136,20 @@ public struct Canonicalise: Pass {
         && pool.window.strides == [1, 1]
     default: return false
     }
+  }
+
+  /// One constant index is a slice.
+  private func slice(
+    _ node: Node, _ gather: Gather, _ graph: Graph, _ context: PassContext
+  ) throws -> Rewrite? {
+    guard let x = node.operand(0), let indices = node.operand(1),
+      context.isConstant(indices, in: graph), let data = graph[indices].parameter?.data,
+      let index = data.integers()?.first, data.elementCount == 1,
+      let extent = graph.type(of: x).shape[gather.axis].constant,
+      (-extent..<extent).contains(index)
+    else { return nil }
+    let start = index < 0 ? index + extent : index
+    return .slice(Slice(axes: [gather.axis], starts: [start], extents: [1], steps: [1]), x)
   }
 
   private func chain(_ node: Node, _ operands: [ValueID], _ graph: inout Graph) throws {

@@ -40,7 +40,8 @@ public struct MergeCommonSubexpressions: Pass {
         continue
       }
       let kept = graph[earlier]
-      if node.results.contains(where: graph.isOutput) && kept.results.contains(where: graph.isOutput)
+      if node.results.contains(where: graph.isOutput)
+        && kept.results.contains(where: graph.isOutput)
       {
         context.left(
           "\(graph.title(node)) and \(graph.title(kept))", because: "both are outputs")

@@ -30,7 +30,8 @@ public struct RecogniseActivations: Pass {
         let match = try PatternMatcher(graph, context).match(node)
       else { continue }
       let nodes = match.nodes.map(graph.title).joined(separator: ", ")
-      context.did("recognised \(type(of: match.operation).opcode) in \(nodes), \(graph.title(node))")
+      context.did(
+        "recognised \(type(of: match.operation).opcode) in \(nodes), \(graph.title(node))")
       try graph.replace(node, with: match.operation, [match.x], absorbing: match.nodes)
     }
   }
@@ -100,7 +101,8 @@ private struct PatternMatcher {
   /// hard_sigmoid(x) with 1/6 and 1/2, whether named or spelt out.
   private func gate(_ value: ValueID) throws -> Part? {
     guard let producer = graph.producer(of: value), uses.isPrivate(value) else { return nil }
-    if let named = try graph.operation(producer, as: HardSigmoid.self), let x = producer.operand(0) {
+    if let named = try graph.operation(producer, as: HardSigmoid.self), let x = producer.operand(0)
+    {
       return abs(named.alpha * 6 - 1) < 1e-6 && named.beta == 0.5 ? (x, [producer]) : nil
     }
     guard let (inner, factor) = try scaled(producer), abs(factor * 6 - 1) < 1e-6,

@@ -148,9 +148,11 @@ private struct TransposeSinking {
 
   func sunk(_ node: Node) throws -> Sunk? {
     let operation = try Catalogue.operation(of: node)
-    guard let first = try node.presentOperands.lazy.compactMap({
-      try graph.producer(of: $0, as: Transpose.self)
-    }).first else { return nil }
+    guard
+      let first = try node.presentOperands.lazy.compactMap({
+        try graph.producer(of: $0, as: Transpose.self)
+      }).first
+    else { return nil }
     let permutation = first.operation.permutation
     guard let sources = try sources(node, operation, permutation) else { return nil }
     var sunk = Sunk(
