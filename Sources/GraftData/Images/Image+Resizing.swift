@@ -142,22 +142,64 @@ private struct HorizontalPass {
     let turnedOut = weights.starts.count * channels
     let scratch = UnsafeMutableRawPointer.allocate(
       byteCount: (turnedIn + turnedOut) * Self.lanes, alignment: 64)
+    scratch.initializeMemory(
+      as: UInt8.self, repeating: 0, count: (turnedIn + turnedOut) * Self.lanes)
     defer { scratch.deallocate() }
     let input = scratch.assumingMemoryBound(to: UInt8.self)
     let output = input + turnedIn * Self.lanes
 
     for first in stride(from: rows.lowerBound, to: rows.upperBound, by: Self.lanes) {
       let count = min(Self.lanes, rows.upperBound - first)
-      for lane in 0..<Self.lanes {
-        // Lanes beyond the last row repeat it; what they give is not stored.
-        let row = first + min(lane, count - 1)
-        let start = (row * sourceWidth + columns.lowerBound) * channels
-        for index in 0..<turnedIn { input[index * Self.lanes + lane] = source[start + index] }
-      }
+      let start = (first * sourceWidth + columns.lowerBound) * channels
+      turn(source, from: start, rows: count, into: input, length: turnedIn)
       resample(UnsafeRawPointer(input), into: UnsafeMutableRawPointer(output))
-      for lane in 0..<count {
-        let start = (first - rows.lowerBound + lane) * turnedOut
-        for index in 0..<turnedOut { target[start + index] = output[index * Self.lanes + lane] }
+      let end = (first - rows.lowerBound) * turnedOut
+      turnBack(output, rows: count, into: target, from: end, length: turnedOut)
+    }
+  }
+
+  /// Puts equal columns of up to 16 rows together. Lanes without a row get what the scratch holds;
+  /// what becomes of them is not stored.
+  private func turn(
+    _ source: UnsafeBufferPointer<UInt8>, from start: Int, rows: Int,
+    into input: UnsafeMutablePointer<UInt8>, length: Int
+  ) {
+    guard let base = source.baseAddress else { return }
+    let stride = sourceWidth * channels
+    var index = 0
+    if rows == Self.lanes {
+      while index + 16 <= length {
+        ByteBlock.transpose(
+          UnsafeRawPointer(base + start + index), stride: stride,
+          into: UnsafeMutableRawPointer(input + index * Self.lanes), stride: Self.lanes)
+        index += 16
+      }
+    }
+    for column in index..<length {
+      for lane in 0..<rows {
+        input[column * Self.lanes + lane] = base[start + lane * stride + column]
+      }
+    }
+  }
+
+  /// The rows of turned columns.
+  private func turnBack(
+    _ output: UnsafeMutablePointer<UInt8>, rows: Int,
+    into target: UnsafeMutableBufferPointer<UInt8>, from start: Int, length: Int
+  ) {
+    guard let base = target.baseAddress else { return }
+    var index = 0
+    if rows == Self.lanes {
+      while index + 16 <= length {
+        ByteBlock.transpose(
+          UnsafeRawPointer(output + index * Self.lanes), stride: Self.lanes,
+          into: UnsafeMutableRawPointer(base + start + index), stride: length)
+        index += 16
+      }
+    }
+    for column in index..<length {
+      for lane in 0..<rows {
+        base[start + lane * length + column] = output[column * Self.lanes + lane]
       }
     }
   }
