@@ -28,7 +28,7 @@ import Testing
         Issue.record("\(name): \(error)")
       }
     }
-    #expect(passed == 272)
+    #expect(passed == 293)
     let expected = Self.refusals.flatMap { reason, names in names.map { ($0, reason) } }
     for (name, reason) in expected {
       #expect(refused["test_\(name)"]?.contains(reason) == true, "\(name)")
@@ -76,6 +76,21 @@ import Testing
       "pow_types_int64_float32", "pow_types_int64_int64",
     ],
   ]
+}
+
+extension NodeTests {
+  @Test func shapeArithmeticOnValuesIsRefusedWhenImporting() throws {
+    let folder = "/usr/share/libonnx-testdata/data/node"
+    for (name, operatorName) in [("less", "Less"), ("cast_FLOAT_to_DOUBLE", "Cast")] {
+      let error = #expect(throws: GraftError.self) {
+        try ONNXImporter.importModel(at: "\(folder)/test_\(name)/model.onnx")
+      }
+      #expect(error?.kind == .unsupported)
+      #expect(
+        error?.message.contains("(\(operatorName)): its operands are not known") == true,
+        "\(error?.message ?? "")")
+    }
+  }
 }
 
 /// One of ONNX's test folders.

@@ -28,6 +28,7 @@ extension Lowering {
       }
     case is Exponential: "exp_of(a_value)"
     case is SquareRoot: "__builtin_elementwise_sqrt(a_value)"
+    case is Reciprocal: "1.0f / a_value"
     case is Negate: "-a_value"
     case is AbsoluteValue: "absolute(a_value)"
     case is Floor: "__builtin_elementwise_floor(a_value)"

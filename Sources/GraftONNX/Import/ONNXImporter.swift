@@ -69,6 +69,7 @@ public enum ONNXImporter {
       ModelToConvert(
         graph: model.graph, opset: model.opsets[""] ?? 0, parameters: parameters, loader: loader),
       options: options)
+    try SupportCheck.checkNothingLeft(ofShapeArithmetic: converted.graph)
     return ImportedModel(
       graph: converted.graph, warnings: check.warnings + converted.warnings,
       opset: model.opsets[""] ?? 0, irVersion: model.irVersion, producer: model.producer)

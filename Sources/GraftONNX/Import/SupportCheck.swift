@@ -1,6 +1,7 @@
 // Lists every node whose operator Graft does not have, before any work is done on the others.
 
 import GraftDiagnostics
+import GraftIR
 import GraftOps
 
 /// Nodes that cannot be compiled, collected to be told together.
@@ -10,9 +11,12 @@ struct UnsupportedNodes {
   var isEmpty: Bool { lines.isEmpty }
 
   mutating func add(_ node: FileNode, reason: String) {
+    add(node.displayName, operatorName: node.qualifiedType, reason: reason)
+  }
+
+  mutating func add(_ name: String, operatorName: String, reason: String) {
     lines.append(
-      "node \(node.displayName.quotedForDisplay) (\(node.qualifiedType.escapedForDisplay)): \(reason)"
-    )
+      "node \(name.quotedForDisplay) (\(operatorName.escapedForDisplay)): \(reason)")
   }
 
   /// - Throws: ``GraftError`` of kind `unsupported` that lists them, if there is any.
@@ -32,6 +36,19 @@ enum SupportCheck {
     let opset = model.opsets[""] ?? 0
     for node in model.graph.nodes {
       if let reason = reason(node, opset: opset) { unsupported.add(node, reason: reason) }
+    }
+    try unsupported.throwIfAny()
+  }
+
+  /// Operators of shape arithmetic have no kernels: where folding left one, it computes with values.
+  /// - Throws: ``GraftError`` of kind `unsupported` with every such node.
+  static func checkNothingLeft(ofShapeArithmetic graph: Graph) throws {
+    var unsupported = UnsupportedNodes()
+    for node in graph.nodes {
+      guard let type = Catalogue.type(of: node.opcode), type.isCompileTimeOnly else { continue }
+      unsupported.add(
+        node.origins.first ?? "", operatorName: type.onnx.first?.opType ?? type.opcode.rawValue,
+        reason: "its operands are not known while compiling; Graft has it for shapes alone")
     }
     try unsupported.throwIfAny()
   }

@@ -20,8 +20,8 @@ public enum Catalogue {
     MaxPool.self, AveragePool.self, GlobalMaxPool.self, GlobalAveragePool.self, ReduceMean.self,
     // Arithmetic
     Add.self, Subtract.self, Multiply.self, Divide.self, Sum.self, Minimum.self, Maximum.self,
-    Negate.self, AbsoluteValue.self, Floor.self, Ceiling.self, SquareRoot.self, Exponential.self,
-    Power.self, ErrorFunction.self,
+    Negate.self, AbsoluteValue.self, Floor.self, Ceiling.self, SquareRoot.self, Reciprocal.self,
+    Exponential.self, Power.self, ErrorFunction.self,
     // The same elements, or some of them, in another place
     Identity.self, Dropout.self, Flatten.self, Reshape.self, Squeeze.self, Unsqueeze.self,
     Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,
