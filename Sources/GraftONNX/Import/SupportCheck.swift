@@ -40,15 +40,26 @@ enum SupportCheck {
     try unsupported.throwIfAny()
   }
 
-  /// Operators of shape arithmetic have no kernels: where folding left one, it computes with values.
+  /// Operators of shape arithmetic have no kernels: one that depends on an input or the batch cannot
+  /// run.
+  /// Those of weights alone stay, for the passes to fold.
   /// - Throws: ``GraftError`` of kind `unsupported` with every such node.
   static func checkNothingLeft(ofShapeArithmetic graph: Graph) throws {
     var unsupported = UnsupportedNodes()
+    var computed = Set(graph.inputs)
     for node in graph.nodes {
+      // A constant of a shape with the batch in it is as unknown as an input.
+      let isUnknown =
+        node.presentOperands.contains(where: computed.contains)
+        || node.results.contains {
+          node.operands.isEmpty && graph.type(of: $0).shape.dependsOnBatch
+        }
+      guard isUnknown else { continue }
+      computed.formUnion(node.results)
       guard let type = Catalogue.type(of: node.opcode), type.isCompileTimeOnly else { continue }
       unsupported.add(
         node.origins.first ?? "", operatorName: type.onnx.first?.opType ?? type.opcode.rawValue,
-        reason: "its operands are not known while compiling; Graft has it for shapes alone")
+        reason: "it is not known while compiling; Graft has this operator for shapes alone")
     }
     try unsupported.throwIfAny()
   }
