@@ -82,6 +82,7 @@ public struct Compiler: Sendable {
       }
       return Moment(graph: graph, plan: nil, passes: moment.passes)
     }
+    moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
     if stage == .memory { moment.plan = try MemoryPlan(planning: moment.graph) }
     return moment
   }
@@ -141,6 +142,19 @@ public struct Compiler: Sendable {
         "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has the "
           + "shape \(shape)")
     }
+  }
+}
+
+extension ScheduleReport {
+  /// The line of the pass log.
+  var note: PassNote {
+    let isChanged = bytesAfter < bytesBefore
+    return PassNote(
+      pass: "schedule", action: isChanged ? .did : .left,
+      message: isChanged
+        ? "put the nodes in \(order) order: \(bytesAfter) live bytes an image instead of "
+          + "\(bytesBefore)"
+        : "the order of the file: no other needs less than \(bytesBefore) live bytes an image")
   }
 }
 
