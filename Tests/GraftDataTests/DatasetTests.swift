@@ -241,7 +241,9 @@ private func link(_ path: String, to target: String) throws {
   static let input = [TensorSpecification(name: "x", shape: [3, 4, 4])]
 
   static func spec() throws -> Preprocessing {
-    try Preprocessing(.none, inputShape: [3, 4, 4], layout: .nchw)
+    try Preprocessing(
+      resize: nil, crop: nil, color: .rgb, layout: .nchw, scale: 1, mean: [0, 0, 0],
+      std: [1, 1, 1])
   }
 
   /// 23 pictures whose value is their number, of which 5 and 11 are broken.

@@ -58,6 +58,8 @@ import Testing
   @Test func ranksTiesAndNonNumbers() throws {
     #expect(Scores.best(3, of: [1, 3, 3, 2] as [Float]) == [1, 2, 3])
     #expect(Scores.best(9, of: [.nan, 1, .nan, 2] as [Float]) == [3, 1, 0, 2])
+    #expect(Scores.best(2, of: [.nan, 1, .nan, 2] as [Float]) == [3, 1])
+    #expect(Scores.best(0, of: [1, 2] as [Float]) == [])
     #expect(Scores.best(2, of: [-.infinity, .infinity] as [Float]) == [1, 0])
     #expect(Scores.softmax([1000, 1000] as [Float]) == [0.5, 0.5])
     #expect(Scores.softmax([] as [Float]) == [])
@@ -71,8 +73,11 @@ import Testing
     expectError(.invalidArgument, containing: "3 outputs for 2 items of 2 classes") {
       try metrics.add(outputs: [0, 1, 2], labels: [0, 1])
     }
-    expectError(.unsupported, containing: "confusion matrix of 100000 classes") {
-      _ = try ConfusionMatrix(classCount: 100_000)
+    expectError(.invalidArgument, containing: "confusion matrix of 0 classes") {
+      _ = try ConfusionMatrix(classCount: 0)
+    }
+    expectError(.invalidData, containing: "100000 × 100000 pixels is larger than") {
+      _ = try ConfusionMatrix(classCount: 100_000).picture()
     }
   }
 

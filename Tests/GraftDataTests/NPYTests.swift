@@ -157,6 +157,7 @@ import Testing
       expectError(.inconsistency, containing: "3 values") {
         try writer.append([1, 2, 3] as [Float])
       }
+      #expect(!FileManager.default.fileExists(atPath: folder + "/x.npy"))
       try writer.finish()
       let array = try NPYArray(contentsOf: folder + "/x.npy")
       #expect(array.shape == [5, 2, 2])
@@ -165,6 +166,13 @@ import Testing
       try labels.append([3, 1, 4] as [Int64])
       try labels.finish()
       #expect(try NPYArray(contentsOf: folder + "/y.npy").integers() == [3, 1, 4])
+      // One that is not finished leaves what stood there.
+      do {
+        let other = try NPYWriter(folder + "/y.npy", element: .int64, rowShape: [])
+        try other.append([1] as [Int64])
+      }
+      #expect(try NPYArray(contentsOf: folder + "/y.npy").integers() == [3, 1, 4])
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 2)
     }
   }
 

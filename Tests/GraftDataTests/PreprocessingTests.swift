@@ -25,8 +25,6 @@ import Testing
     let cifar = try Preprocessing(.cifar10, inputShape: [32, 32, 3], layout: .nhwc)
     #expect(cifar.resize?.target == .exact(height: 32, width: 32))
     #expect(cifar.crop == nil && cifar.layout == .nhwc && cifar.mean == preset.mean)
-    let none = try Preprocessing(.none, inputShape: [1, 8, 8], layout: .nchw)
-    #expect(none.color == .grey && none.scale == 1 && none.mean == [0] && none.std == [1])
     expectError(.invalidArgument, containing: "the preset imagenet is for square pictures") {
       _ = try Preprocessing(.imagenet, inputShape: [3, 224, 192], layout: .nchw)
     }

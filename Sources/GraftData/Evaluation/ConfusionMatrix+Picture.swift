@@ -9,6 +9,8 @@ extension ConfusionMatrix {
   /// - Parameter classes: Their names; indices where it has too few.
   /// - Throws: ``GraftError`` where it would be too large.
   public func picture(classes: [String] = []) throws -> Image {
+    // A cell has one pixel at least.
+    _ = try Image.checkedCount(width: classCount, height: classCount, channels: 3)
     let plan = PicturePlan(matrix: self, names: names(classes))
     var canvas = try Canvas(width: plan.width, height: plan.height)
     plan.drawFrame(on: &canvas)

@@ -5,45 +5,40 @@ import GraftDiagnostics
 /// How many items of each class were taken for each class.
 public struct ConfusionMatrix: Hashable, Sendable {
   public let classCount: Int
-  /// Row: the item's own class; column: the class it was taken for.
-  private var counts: [Int]
+  /// The cells that are not zero, by own class · classes + the class it was taken for: of many
+  /// classes few pairs are ever confused.
+  private var counts: [Int: Int] = [:]
 
-  /// The most classes of which a table is kept: 128 MiB.
-  static let classLimit = 4096
-
-  /// - Throws: ``GraftError`` of kind `unsupported` for more than 4096 classes.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for no classes, or more than 2³⁰.
   public init(classCount: Int) throws {
-    guard classCount > 0, classCount <= Self.classLimit else {
-      throw GraftError(
-        .unsupported,
-        "a confusion matrix of \(classCount) classes; 1 … \(Self.classLimit) are kept")
+    guard classCount > 0, classCount <= 1 << 30 else {
+      throw GraftError(.invalidArgument, "a confusion matrix of \(classCount) classes")
     }
     self.classCount = classCount
-    counts = [Int](repeating: 0, count: classCount * classCount)
   }
 
   mutating func add(label: Int, prediction: Int) {
-    counts[label * classCount + prediction] += 1
+    counts[label * classCount + prediction, default: 0] += 1
   }
 
   /// The number of items of class `label` taken for class `prediction`; 0 outside the table.
   public subscript(label label: Int, prediction prediction: Int) -> Int {
     let classes = 0..<classCount
     guard classes.contains(label), classes.contains(prediction) else { return 0 }
-    return counts[label * classCount + prediction]
+    return counts[label * classCount + prediction] ?? 0
   }
 
   /// The items of each class.
   public var supports: [Int] {
-    (0..<classCount).map { label in
-      counts[label * classCount..<(label + 1) * classCount].reduce(0, +)
-    }
+    var sums = [Int](repeating: 0, count: classCount)
+    for (cell, count) in counts { sums[cell / classCount] += count }
+    return sums
   }
 
   /// The items taken for each class.
   public var predictions: [Int] {
     var sums = [Int](repeating: 0, count: classCount)
-    for (index, count) in counts.enumerated() { sums[index % classCount] += count }
+    for (cell, count) in counts { sums[cell % classCount] += count }
     return sums
   }
 

@@ -15,12 +15,20 @@ public enum Scores {
   /// The `count` classes of the highest scores, best first; of equal ones the lower index is first,
   /// and what is not a number is last.
   public static func best(_ count: Int, of scores: some Collection<Float>) -> [Int] {
-    let ranked = scores.enumerated().sorted { first, second in
-      if first.element == second.element { return first.offset < second.offset }
-      if first.element.isNaN { return second.element.isNaN && first.offset < second.offset }
-      return second.element.isNaN || first.element > second.element
+    // The best so far, best first: few of many are asked for, so that sorting all would be waste.
+    var best: [(index: Int, score: Float)] = []
+    let count = max(0, min(count, scores.count))
+    for (index, score) in scores.enumerated() {
+      if best.count == count {
+        guard let last = best.last, score > last.score || (last.score.isNaN && !score.isNaN) else {
+          continue
+        }
+        best.removeLast()
+      }
+      let place = best.lastIndex { !(score > $0.score || ($0.score.isNaN && !score.isNaN)) }
+      best.insert((index, score), at: place.map { $0 + 1 } ?? 0)
     }
-    return ranked.prefix(max(0, count)).map(\.offset)
+    return best.map(\.index)
   }
 
   /// −log softmax(scores)[label].

@@ -62,7 +62,7 @@ public struct FileReplacement: Sendable {
     }
   }
 
-  private static func folder(of path: String) -> String {
+  fileprivate static func folder(of path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
@@ -70,28 +70,9 @@ public struct FileReplacement: Sendable {
   /// Calls `body` with the path of a file that does not exist yet; what it makes there takes its place.
   /// - Throws: What `body` throws, or ``GraftError`` where the disk says no; nothing has changed then.
   public func write(_ body: (_ temporary: String) throws -> Void) throws {
-    let folder = Self.folder(of: path)
-    let temporary = "\(folder)/.graft-" + String(UInt64.random(in: .min ... .max), radix: 36)
-    TemporaryPaths.add(temporary)
-    defer {
-      unlink(temporary)
-      TemporaryPaths.remove(temporary)
-    }
-    do {
-      try body(temporary)
-    } catch var error as GraftError where error.location.file == temporary {
-      // The name that the user knows.
-      error.location.file = path
-      throw error
-    }
-    guard rename(temporary, path) == 0 else {
-      throw systemError(errno, "cannot be put in place", path)
-    }
-    let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
-    defer { if descriptor >= 0 { close(descriptor) } }
-    guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
-      throw systemError(errno, "cannot be written", folder)
-    }
+    let pending = PendingFile(replacing: path)
+    try pending.namingErrors { try body(pending.temporary) }
+    try pending.commit()
   }
 
   /// Writes a whole file.
@@ -100,6 +81,48 @@ public struct FileReplacement: Sendable {
       let file = try OutputFile(temporary)
       try bytes.withUnsafeBytes { try file.write($0) }
       try file.close()
+    }
+  }
+}
+
+/// A file that is being written beside its place. It is removed unless it is committed.
+final class PendingFile {
+  /// Where to write it; nothing stands there yet.
+  let temporary: String
+  private let path: String
+  private let folder: String
+
+  init(replacing path: String) {
+    self.path = path
+    folder = FileReplacement.folder(of: path)
+    temporary = "\(folder)/.graft-" + String(UInt64.random(in: .min ... .max), radix: 36)
+    TemporaryPaths.add(temporary)
+  }
+
+  deinit {
+    unlink(temporary)
+    TemporaryPaths.remove(temporary)
+  }
+
+  /// Runs `body`; its errors name the file as the user knows it.
+  func namingErrors<Result>(_ body: () throws -> Result) throws -> Result {
+    do {
+      return try body()
+    } catch var error as GraftError where error.location.file == temporary {
+      error.location.file = path
+      throw error
+    }
+  }
+
+  /// Puts the file, which must be on the disk by now, in its place.
+  func commit() throws {
+    guard rename(temporary, path) == 0 else {
+      throw systemError(errno, "cannot be put in place", path)
+    }
+    let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
+    defer { if descriptor >= 0 { close(descriptor) } }
+    guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
+      throw systemError(errno, "cannot be written", folder)
     }
   }
 }

@@ -147,8 +147,6 @@ extension Preprocessing {
     case imagenet
     /// The same numbers for pictures that are only resized.
     case cifar10
-    /// Stored values 0 … 255 as they are; a picture must have the input's size.
-    case none
   }
 
   /// The preset for an input of this shape, axes in the order of `layout`, without the batch.
@@ -183,11 +181,6 @@ extension Preprocessing {
       try self.init(
         resize: Resize(.exact(height: height, width: width)), crop: nil, color: .rgb,
         layout: layout, scale: 1.0 / 255, mean: mean, std: std)
-    case .none:
-      try needs(channels == 3 || channels == 1, "pictures of one or three channels")
-      try self.init(
-        resize: nil, crop: nil, color: channels == 1 ? .grey : .rgb, layout: layout, scale: 1,
-        mean: [Double](repeating: 0, count: channels), std: [Double](repeating: 1, count: channels))
     }
   }
 

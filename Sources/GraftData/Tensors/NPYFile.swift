@@ -59,8 +59,9 @@ public struct NPYFile: Sendable {
   }
 }
 
-/// A .npy file that grows row by row. Its header is made right by ``finish()``.
+/// A .npy file that grows row by row. It appears in its place, whole, by ``finish()``.
 public final class NPYWriter {
+  private let pending: PendingFile
   private let file: OutputFile
   private let element: NPYElement
   private let rowShape: [Int]
@@ -69,8 +70,9 @@ public final class NPYWriter {
   /// The rows written so far.
   public private(set) var rowCount = 0
 
-  /// Makes the file, which must not exist yet.
+  /// Begins a file, which may replace a regular one.
   /// - Parameter element: `float32` or `int64`.
+  /// - Throws: ``GraftError`` naming the file where it cannot be written.
   public init(_ path: String, element: NPYElement, rowShape: [Int]) throws {
     guard element == .float32 || element == .int64 else {
       throw GraftError(.inconsistency, "rows of \(element.rawValue) are not written")
@@ -78,11 +80,13 @@ public final class NPYWriter {
     self.element = element
     self.rowShape = rowShape
     rowElements = try NPYHeader(element: element, shape: rowShape).count
-    file = try OutputFile(path)
+    let pending = PendingFile(replacing: try FileReplacement(at: path).path)
+    self.pending = pending
+    file = try pending.namingErrors { try OutputFile(pending.temporary) }
     // Room for the greatest number of rows.
     let header = try NPYHeader(element: element, shape: [0] + rowShape).encoded(minimumLength: 192)
     headerLength = header.count
-    try header.withUnsafeBytes { try file.write($0) }
+    try pending.namingErrors { try header.withUnsafeBytes { try file.write($0) } }
   }
 
   /// Appends whole rows.
@@ -100,18 +104,21 @@ public final class NPYWriter {
       throw GraftError(
         .inconsistency, "\(values.count) values of \(kind.rawValue) are no rows of \(rowShape)")
     }
-    try values.withUnsafeBytes { try file.write($0) }
+    try pending.namingErrors { try values.withUnsafeBytes { try file.write($0) } }
     rowCount += values.count / rowElements
   }
 
-  /// Writes the number of rows and waits until everything is on the disk.
+  /// Writes the number of rows, waits until everything is on the disk, and puts the file in its place.
   public func finish() throws {
     let header = try NPYHeader(element: element, shape: [rowCount] + rowShape)
       .encoded(minimumLength: headerLength)
     guard header.count == headerLength else {
       throw GraftError(.inconsistency, "the header outgrew its room")
     }
-    try header.withUnsafeBytes { try file.overwrite($0, at: 0) }
-    try file.close()
+    try pending.namingErrors {
+      try header.withUnsafeBytes { try file.overwrite($0, at: 0) }
+      try file.close()
+    }
+    try pending.commit()
   }
 }
