@@ -100,7 +100,7 @@ let package = Package(
       name: "EndToEndTests", dependencies: ["Graft", "GraftTesting"],
       exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(
-      name: "ErrorTests", dependencies: ["Graft", "GraftTesting"], swiftSettings: strict),
+      name: "ErrorTests", dependencies: ["GraftCLI", "GraftTesting"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
 )
