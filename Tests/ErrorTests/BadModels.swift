@@ -1,6 +1,7 @@
 // Models with one thing wrong each, and what is said of it.
 
 import GraftTesting
+import Testing
 
 /// A file that cannot be compiled.
 struct BadModel: CustomTestStringConvertible, Sendable {

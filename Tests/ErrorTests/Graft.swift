@@ -30,7 +30,7 @@ enum Graft {
     // Files rather than pipes: nothing has to be drained while it runs.
     let scratch = try Scratch()
     let (output, errors) = (scratch.url("stdout"), scratch.url("stderr"))
-    for url in [output, errors] { FileManager.default.createFile(atPath: url.path, contents: nil) }
+    for url in [output, errors] { try Data().write(to: url) }
     process.standardOutput = try FileHandle(forWritingTo: output)
     process.standardError = try FileHandle(forWritingTo: errors)
     process.standardInput = FileHandle.nullDevice
@@ -72,7 +72,7 @@ enum Graft {
 }
 
 /// A folder of a test's own, removed with the object.
-final class Scratch {
+final class Scratch: Sendable {
   let folder: URL
 
   init() throws {

@@ -70,6 +70,10 @@ import Testing
           case .constant(let data):
             return ONNXNode.Input(type: TensorType(data.dtype, TensorShape(data.shape)), data: data)
               .withIntegers
+          case .shape(let shape):
+            return ONNXNode.Input(
+              type: TensorType(.int64, [Dimension(shape.rank)]),
+              integers: try DenseTensor(shape: [shape.rank], elements: shape.dimensions))
           case .operand(let position):
             guard let tensor = operands[position] else { return nil }
             return ONNXNode.Input(type: tensor.type, data: try tensor.data).withIntegers

@@ -8,13 +8,15 @@ import GraftONNX
 /// Exports bundles as ONNX.
 public enum Exporter {
   /// Writes the bundle's graph as imported: unfused, with its own names and its weights byte for byte.
+  /// - Parameter isFused: whether to write the optimised graph instead, whose weights are folded.
   /// - Returns: what was written.
   /// - Throws: ``GraftError`` where the bundle is damaged or the file cannot be written.
   public static func export(
-    _ bundle: Bundle, to path: String
+    _ bundle: Bundle, to path: String, fused isFused: Bool = false
   ) throws -> (nodes: Int, opset: Int, bytes: Int) {
     let destination = try FileReplacement(at: path, keeping: [bundle.path])
-    let graph = try bundle.loadGraph()
+    var graph = try bundle.loadGraph()
+    if isFused { graph = try Compiler().lower(graph, to: .optimized).graph }
     let options = ONNXExportOptions(
       importedOpset: bundle.manifest.provenance.opset, producerVersion: GraftVersion.current)
     var bytes = 0

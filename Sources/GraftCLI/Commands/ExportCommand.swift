@@ -16,8 +16,11 @@ struct ExportCommand: ParsableCommand {
     name: [.short, .long], help: "The ONNX file to write.", completion: .file(extensions: ["onnx"]))
   var output: String
 
+  @Flag(help: "Write the optimised graph instead, its weights folded.")
+  var fused = false
+
   func run() throws {
-    let written = try Exporter.export(Bundle(opening: bundle), to: output)
+    let written = try Exporter.export(Bundle(opening: bundle), to: output, fused: fused)
     Console.note(
       "\(output): \(written.nodes) nodes, opset \(written.opset), \(written.bytes.asBytes)")
   }

@@ -103,6 +103,7 @@ struct ExportPlan {
         let constant = unused("\(name)_constant_\(place)")
         initializers.append(Initializer(name: constant, data: data))
         inputs.append(constant)
+      case .shape(let shape): inputs.append(try add(shape, for: "\(name)_shape"))
       }
     }
     // Absent inputs at the end are simply not written.
@@ -111,6 +112,48 @@ struct ExportPlan {
       Node(
         name: name, opType: exported.opType, inputs: inputs,
         outputs: node.results.map { names[$0] ?? "" }, attributes: exported.attributes))
+  }
+
+  // MARK: Shapes with the batch
+
+  /// A vector of integers as an initializer; its name.
+  private mutating func add(_ integers: [Int], _ base: String) throws -> String {
+    let name = unused(base)
+    let data = try TensorData(packing: integers, as: .int64, shape: [integers.count])
+    initializers.append(Initializer(name: name, data: data))
+    return name
+  }
+
+  private mutating func add(
+    _ opType: String, _ inputs: [String], _ base: String,
+    _ attributes: [(name: String, value: ONNXAttributeValue)] = []
+  ) -> String {
+    let output = unused(base)
+    nodes.append(
+      Node(
+        name: unusedNode(base), opType: opType, inputs: inputs, outputs: [output],
+        attributes: attributes))
+    return output
+  }
+
+  /// The name of a vector of integers that holds `shape`. Multiples of the batch are computed from
+  /// the first input that grows with it.
+  private mutating func add(_ shape: TensorShape, for base: String) throws -> String {
+    if let constants = shape.constants { return try add(constants, base) }
+    guard let source = inputs.first(where: { $0.type.shape.dependsOnBatch }),
+      let axis = source.type.shape.dimensions.firstIndex(where: \.isBatch)
+    else { throw GraftError(.invalidGraph, "no input has the batch of the shape \(shape)") }
+    let own = source.type.shape[axis].coefficient
+    var batch = add(
+      "Shape", [source.name], "\(base)_batch", [("start", .int(axis)), ("end", .int(axis + 1))])
+    if own != 1 { batch = add("Div", [batch, try add([own], "\(base)_own")], "\(base)_unit") }
+    var parts: [String] = []
+    for (place, dimension) in shape.dimensions.enumerated() {
+      let factor = try add([dimension.coefficient], "\(base)_\(place)")
+      parts.append(
+        dimension.isBatch ? add("Mul", [batch, factor], "\(base)_\(place)_extent") : factor)
+    }
+    return add("Concat", parts, base, [("axis", .int(0))])
   }
 
   private mutating func unused(_ base: String) -> String { Self.unused(base, &takenNames) }

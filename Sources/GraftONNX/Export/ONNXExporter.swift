@@ -27,6 +27,8 @@ public enum ONNXExporter {
 
   /// Writes `graph` as a ModelProto, piece by piece.
   ///
+  /// What passes have fused is written as the operators that it was fused from. Layouts
+  /// must be plain.
   /// Names of inputs, outputs, parameters and nodes are kept where they are unique. The free batch is
   /// the dimension parameter `N`.
   /// - Parameter sink: receives the bytes of the file in order; what it throws ends the export.
@@ -36,6 +38,7 @@ public enum ONNXExporter {
     _ graph: Graph, options: ONNXExportOptions = ONNXExportOptions(),
     to sink: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
+    let graph = try ExportLowering(graph).graph
     let plan = try ExportPlan(graph, opset: options.opset)
     let body = try graphBody(graph, plan)
     let weights = plan.initializers.map { (head: tensorHead($0), data: $0.data) }

@@ -47,7 +47,7 @@ struct Converter {
   /// - Parameter inputTypes: one for each input of the graph that no initializer stands for.
   init(
     _ model: ModelToConvert, inputTypes: [(name: String, type: TensorType)], freedBatch: Int?,
-    foldedBytes: Int
+    foldedBytes: Int = ONNXImportOptions().largestFoldedBytes
   ) throws {
     self.model = model
     self.freedBatch = freedBatch

@@ -77,6 +77,8 @@ public struct ExportedOperator: Sendable {
     case operand(Int)
     /// A constant that the exporter adds as an initializer.
     case constant(TensorData)
+    /// A shape as a vector of integers; computed from an input of the graph where it has the batch.
+    case shape(TensorShape)
     case absent
   }
 

@@ -85,7 +85,7 @@ public enum Activation: Hashable, Sendable {
 
 extension Attributes {
   /// Reads the fused activation; none where the attribute is absent.
-  func activation() throws -> Activation {
+  public func activation() throws -> Activation {
     guard self["activation"] != nil else { return .none }
     return try Activation(
       name: string("activation"), parameters: floats("activation_parameters", default: []))

@@ -84,11 +84,8 @@ public struct ConstantOfShape: ONNXExportable {
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
-    guard let extents = shape.constants else {
-      throw GraftError(.unsupported, "ONNX cannot write the constant shape \(shape)")
-    }
     return ExportedOperator(
       "ConstantOfShape", attributes: [("value", .tensor(try value.data(dtype, shape: [1])))],
-      inputs: [.constant(try .vector(extents))])
+      inputs: [.shape(shape)])
   }
 }

@@ -56,15 +56,6 @@ public struct Expand: StructuralOperator, ONNXExportable {
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
-    let x = try operand(0, of: operands).shape
-    let target = try shape.dimensions.enumerated().map { axis, extent -> Int in
-      if let constant = extent.constant { return constant }
-      let own = axis - (shape.rank - x.rank)
-      guard own >= 0, x[own] == extent else {
-        throw GraftError(.unsupported, "ONNX cannot write the constant shape \(shape)")
-      }
-      return 1
-    }
-    return ExportedOperator("Expand", inputs: [.operand(0), .constant(try .vector(target))])
+    ExportedOperator("Expand", inputs: [.operand(0), .shape(shape)])
   }
 }
