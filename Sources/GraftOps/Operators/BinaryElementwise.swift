@@ -64,7 +64,7 @@ extension BinaryElementwise {
     return [try broadcasting(a, b, to: extents, Self.applyOrThrow)]
   }
 
-  private static func applyOrThrow(_ a: Dimension, _ b: Dimension) throws -> Dimension {
+  static func applyOrThrow(_ a: Dimension, _ b: Dimension) throws -> Dimension {
     guard let result = apply(a, b) else {
       throw GraftError(
         .unsupported, "\(opcode) of \(a) and \(b) is neither an integer nor a multiple of the batch"

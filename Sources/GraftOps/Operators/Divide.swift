@@ -31,10 +31,10 @@ public struct Divide: BinaryElementwise {
     guard values.count == 2, let a = values[0], let b = values[1],
       let extents = try foldableExtents(types)?.first
     else { return nil }
-    let isReal = try operand(0, of: types).dtype.isFloatingPoint
-    let quotients = try broadcasting(a, b, to: extents) { a, b in
-      isReal ? a.divided(by: b) : Self.apply(a, b)
+    guard try operand(0, of: types).dtype.isFloatingPoint else {
+      return [try broadcasting(a, b, to: extents, Self.applyOrThrow)]
     }
+    let quotients = try broadcasting(a, b, to: extents) { $0.divided(by: $1) }
     let known = quotients.elements.compactMap(\.self)
     guard known.count == quotients.elements.count else { return nil }
     return [try DenseTensor(shape: extents, elements: known)]
