@@ -45,6 +45,8 @@ struct DirectSchedule: Hashable {
   var tilesPerBlock: Int
   /// Cache lines of the next weight panel to prefetch for each tile and input block.
   var linesAhead: Int
+  /// Cache lines of the next tile's pixels to prefetch for each input block.
+  var inputLinesAhead: Int
 
   /// Groups of output blocks; the last one may be smaller.
   var groups: Int { (outputBlocks + tileBlocks - 1) / tileBlocks }
@@ -102,8 +104,9 @@ enum ConvolutionSchedule: Hashable {
       return outputBlocks == 1 ? (1, 8) : (2, 8)
     }
     if outputBlocks == 1 { return (1, 8) }
-    if outputBlocks % 3 == 0 && outputBlocks % 2 != 0 { return target.hasFusedMultiplyAdd ? (3, 4) : (3, 3) }
-    return target.hasFusedMultiplyAdd ? (2, 6) : (2, 5)
+    let needsProduct = !target.hasFusedMultiplyAdd
+    if outputBlocks % 3 == 0 && outputBlocks % 2 != 0 { return (3, needsProduct ? 3 : 4) }
+    return (2, needsProduct ? 5 : 6)
   }
 
   private static func direct(_ shape: ConvolutionShape, isPlanar: Bool, target: Target)
@@ -123,15 +126,22 @@ enum ConvolutionSchedule: Hashable {
     // A weight panel of one chunk and one group should stay in the first-level cache.
     let panelBytes = shape.window.kernel[0] * shape.window.kernel[1] * inputBlock * lanes
       * tileBlocks * 4
-    let (chunks, _, _) = balanced(inputBlocks, most: max(1, (20 << 10) / max(1, panelBytes)))
+    // Where a 1x1 kernel runs over a large image, 128 channels keep the pixels of a block of tiles in
+    // the second-level cache too: 256 -> 128 at 56x56 went from 65 to 93 % of the peak.
+    let isPointwise = shape.window.kernel == [1, 1]
+    let isLarge = shape.resultPixels >= 28 * 28
+    let mostBlocks = isPointwise && isLarge ? max(1, 128 / inputBlock) : inputBlocks
+    let (chunks, _, _) = balanced(
+      inputBlocks, most: min(mostBlocks, max(1, (20 << 10) / max(1, panelBytes))))
     let chunk = (inputBlocks + chunks - 1) / chunks
 
     // Rows where the image is large, output groups where it is small: then each thread streams only
     // its part of the weights.
-    let splitsTiles = shape.resultPixels >= 28 * 28 || groups < 8
+    let splitsTiles = isLarge || groups < 8
+    let rowsTouched = isPointwise ? 1 : shape.window.strides[0]
     let tileInputBytes =
-      mostPixels * shape.window.strides[0] * shape.window.strides[1] * chunk * inputBlock * 4
-    let perBlock = max(24, target.cacheBytes * 3 / 8 / max(1, tileInputBytes))
+      mostPixels * rowsTouched * shape.window.strides[1] * chunk * inputBlock * 4
+    let perBlock = max(24, target.cacheBytes / 4 / max(1, tileInputBytes))
     let (blocks, _, _) = balanced(tiles, most: perBlock)
 
     let weightBytes = panelBytes / tileBlocks * outputBlocks * inputBlocks
@@ -141,7 +151,10 @@ enum ConvolutionSchedule: Hashable {
       outputBlocks: outputBlocks, tileBlocks: tileBlocks, tilePixels: narrow, tiles: tiles,
       wideTiles: wide, chunk: chunk, splitsTiles: splitsTiles,
       tilesPerBlock: (tiles + blocks - 1) / blocks,
-      linesAhead: weightBytes > target.cacheBytes / 2 ? min(lines, 16) : 0)
+      linesAhead: weightBytes > target.cacheBytes / 2 ? min(lines, 16) : 0,
+      // A hardware prefetcher does not see the step from one block of channels to the next.
+      inputLinesAhead: isPointwise && isLarge && shape.window.strides == [1, 1] && !isPlanar
+        ? (mostPixels * lanes * 4 + 63) / 64 : 0)
   }
 
   /// The input blocks that each group of output blocks reads in a grouped convolution: as many for

@@ -74,11 +74,13 @@ struct Lowering {
     return value
   }
 
-  /// Requires float32, the one type that kernels compute in so far.
+  /// Requires float32, the one type that kernels compute in so far. Parameters may have any
+  /// floating-point type: they become float32 when they are packed.
   func requireFloat(_ values: [ValueID]) throws {
-    for value in values where type(value).dtype.isFloatingPoint == false {
-      throw GraftError(
-        .unsupported, "kernels compute on floating-point numbers, found \(type(value))")
+    for value in values {
+      let dtype = type(value).dtype
+      if isParameter(value) ? dtype.isFloatingPoint : dtype == .float32 { continue }
+      throw GraftError(.unsupported, "kernels compute in float32, found \(type(value))")
     }
   }
 

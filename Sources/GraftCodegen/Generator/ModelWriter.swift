@@ -91,7 +91,7 @@ struct ModelWriter {
       }
       return """
         /* \(comment)
-         * \(step.kernel.algorithm) */
+         * \(CText.wrapped(step.kernel.algorithm)) */
         static void \(functionName(index))(
             const graft_frame *frame, size_t begin, size_t end, void *scratch) {
           (void)scratch;

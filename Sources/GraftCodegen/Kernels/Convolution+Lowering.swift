@@ -132,15 +132,14 @@ struct ConvolutionParts {
 
   private func banner(_ schedule: ConvolutionSchedule) -> String {
     let window = shape.window
-    return """
+    let text = """
       Convolution [\(shape.channels), \(shape.height), \(shape.width)] -> \
       [\(shape.outputs), \(shape.resultHeight), \(shape.resultWidth)], kernel \(window.kernel), \
-      strides \(window.strides),
-       * pads \(window.pads), dilations \(window.dilations), groups \(shape.groups)\
-      \(residual == nil ? "" : ", adds a residual"), activation \(activation), \
-      float32 throughout.
-       * \(algorithm(schedule)).
+      strides \(window.strides), pads \(window.pads), dilations \(window.dilations), \
+      groups \(shape.groups)\(residual == nil ? "" : ", adds a residual"), activation \
+      \(activation), float32 throughout.
       """
+    return CText.wrapped(text) + "\n * " + CText.wrapped(algorithm(schedule)) + "."
   }
 
   func render(_ schedule: ConvolutionSchedule, name: String) throws -> String {
@@ -189,6 +188,7 @@ struct ConvolutionParts {
       "split_tiles": schedule.splitsTiles ? "1" : "0",
       "input_blocks": "\(schedule.inputBlocks)", "chunk": "\(schedule.chunk)",
       "tiles_a_block": "\(schedule.tilesPerBlock)", "lines_ahead": "\(schedule.linesAhead)",
+      "input_lines_ahead": "\(schedule.inputLinesAhead)",
       "block_weights": "\(schedule.blockWeights(kernel: shape.window.kernel, lanes: lanes))",
       "column_steps": isContiguous ? "1" : "\(kernelWidth)",
       "depth": "\(isContiguous ? kernelWidth * schedule.inputBlock : schedule.inputBlock)",
@@ -201,7 +201,7 @@ struct ConvolutionParts {
       values["group_origin"] = " + (size_t)first_block[group] * X_PLANE"
     }
     if let residual {
-      values["residual_argument"] = "added,"
+      values["residual_argument"] = "added, "
       values["added_parameter"] = "const float *added,"
       values["add_residual"] =
         "sum[o][p] += load(added + (size_t)o * \(residual.plane) + row * \(residual.row) "
@@ -223,7 +223,7 @@ struct ConvolutionParts {
       "add_residual": "", "residual_argument": "", "residual_plane": "", "residual_tile": "",
     ]
     if let residual {
-      values["residual_argument"] = "added,"
+      values["residual_argument"] = "added, "
       values["add_residual"] = "sum[p] += load(residual + p * LANES);"
       values["residual_plane"] =
         "const float *addend = residual + plane * \(residual.plane) + \(residual.origin);"

@@ -20,15 +20,32 @@ enum CText {
 
   private static let harmless = Set(
     ("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 "
-      + "_.,:;=<>+-()[]{}|#&'^~%/").utf8)
+      + "_.,:;=<>+-()[]{}|#&'^~%/@").utf8)
 
   /// A string literal with the bytes of `text`.
   static func literal(_ text: String) -> String { "\"\(escaped(text))\"" }
 
-  /// `text` for a comment: escaped, and shortened where it is very long.
+  /// `text` for a comment: with single quotes for double ones, escaped, shortened where it is very
+  /// long, and broken into lines that begin with ` * `.
   static func comment(_ text: String, longest: Int = 400) -> String {
-    let escaped = escaped(text)
-    return escaped.count <= longest ? escaped : escaped.prefix(longest) + " ..."
+    let escaped = escaped(text.replacing("\"", with: "'"))
+    return wrapped(escaped.count <= longest ? escaped : escaped.prefix(longest) + " ...")
+  }
+
+  /// Breaks text at spaces so that the lines of a comment stay within 100 columns where they can.
+  static func wrapped(_ text: String) -> String {
+    var lines: [String] = [""]
+    for word in text.split(separator: " ") {
+      let last = lines[lines.count - 1]
+      if last.isEmpty {
+        lines[lines.count - 1] = String(word)
+      } else if last.count + word.count + 1 <= 95 {
+        lines[lines.count - 1] = "\(last) \(word)"
+      } else {
+        lines.append(String(word))
+      }
+    }
+    return lines.joined(separator: "\n * ")
   }
 
   /// A float constant that C reads back as the same number.

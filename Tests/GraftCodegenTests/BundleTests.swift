@@ -1,0 +1,386 @@
+// A compiled library as its users meet it: what it exports and describes, how it refuses, taps, ranges
+// of steps, two bundles side by side, the same text every time.
+
+import Foundation
+import GraftCodegen
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import GraftRuntime
+import GraftTesting
+import Testing
+
+@Suite struct BundleTests {
+  /// conv - relu - add - pool - gemm on images of 3 channels.
+  static func network(seed: UInt64, target: Target = .native) throws -> KernelHarness {
+    var harness = KernelHarness(seed: seed, target: target)
+    let x = try harness.image([3, 8, 8], border: (1, 1), isPlanar: true)
+    let first = try harness.apply(
+      Convolution(pads: [1, 1, 1, 1], activation: .relu),
+      [x, try harness.parameter([12, 3, 3, 3]), try harness.parameter([12])],
+      layout: harness.blocked(border: (1, 1)))[0]
+    harness.graph[first].name = "first \"layer\"; system(\"id\"); // ../../etc\n\u{1F600}"
+    let second = try harness.apply(
+      Convolution(pads: [1, 1, 1, 1], activation: .relu),
+      [first, try harness.parameter([12, 12, 3, 3], scale: 0.2), nil, first],
+      layout: harness.blocked)[0]
+    harness.graph[second].name = "second"
+    let pooled = try harness.apply(GlobalAveragePool(), [second], layout: harness.blocked)[0]
+    let plain = try harness.convert(pooled, .plain)
+    let flat = try harness.apply(Reshape(shape: [.batch, 12]), [plain])[0]
+    try harness.output(
+      try harness.apply(
+        Gemm(), [flat, try harness.parameter([12, 5]), try harness.parameter([5])])[0])
+    return harness
+  }
+
+  static func withBundle(
+    seed: UInt64 = 21, _ body: (KernelHarness, String) throws -> Void
+  ) throws {
+    let harness = try network(seed: seed)
+    let folder = try KernelHarness.build(harness.graph)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try body(harness, folder)
+  }
+
+  static func input(_ batch: Int, seed: UInt64 = 5) -> [Float] {
+    var random = TestRandom(seed: seed)
+    return (0..<(batch * 3 * 64)).map { _ in random.float() }
+  }
+
+  /// The error that `body` throws.
+  static func failure(_ body: () throws -> Void) -> GraftError? {
+    do { try body() } catch { return error as? GraftError }
+    return nil
+  }
+
+  @Test func smallNetworkAgreesWithTheReference() throws {
+    var harness = try Self.network(seed: 20)
+    try harness.check(batches: [5, 1, 2], tolerance: 1e-6)
+  }
+
+  @Test(arguments: ["generic", "x86-64-v3"]) func otherTargetsAgreeToo(name: String) throws {
+    let target = try Target(named: name)
+    #if arch(x86_64)
+      guard target.requiredFeatures.isEmpty || Target.native != .generic else { return }
+      var harness = try Self.network(seed: 22, target: target)
+      try harness.check(tolerance: 1e-6)
+    #endif
+  }
+
+  @Test func imagesHaveTheSameBitsAtAnyPositionOfAnyBatch() throws {
+    try Self.withBundle { _, folder in
+      let model = try LoadedModel(
+        library: ModelLibrary(path: folder + "/libmodel.so"), bundle: folder, largestBatch: 7,
+        threads: 2)
+      let image = Self.input(1)
+      let other = Self.input(1, seed: 9)
+      let alone = try model.run(batch: 2, inputs: [image + other])[0].prefix(5)
+      for position in 0..<7 {
+        let batch = (0..<7).flatMap { $0 == position ? image : other }
+        let found = try model.run(batch: 7, inputs: [batch])[0][(position * 5)..<(position * 5 + 5)]
+        #expect(found.map(\.bitPattern) == alone.map(\.bitPattern))
+      }
+    }
+  }
+
+  @Test func describesItselfAndExportsOneSymbol() throws {
+    try Self.withBundle { harness, folder in
+      let library = try ModelLibrary(path: folder + "/libmodel.so")
+      let description = library.description
+      #expect(description.inputs.map(\.name) == ["in"])
+      #expect(description.inputs[0].type.shape == [.batch, 3, 8, 8])
+      #expect(description.outputs[0].type.shape == [.batch, 5])
+      #expect(description.hasFreeBatch)
+      #expect(description.values.contains { $0.name == "first \"layer\"; system(\"id\"); // ../../etc\n\u{1F600}" })
+      let bytes = try FileManager.default.attributesOfItem(atPath: folder + "/packed.bin")[.size]
+      #expect(description.packedBytes == bytes as? Int)
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+      process.arguments = ["nm", "-D", "--defined-only", folder + "/libmodel.so"]
+      let pipe = Pipe()
+      process.standardOutput = pipe
+      try process.run()
+      let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+      process.waitUntilExit()
+      #expect(text.split(separator: "\n").map { $0.split(separator: " ").last } == ["graft_model"])
+    }
+  }
+
+  @Test func tapsAndRangesOfSteps() throws {
+    try Self.withBundle { harness, folder in
+      let library = try ModelLibrary(path: folder + "/libmodel.so")
+      let model = try LoadedModel(library: library, bundle: folder, largestBatch: 3, threads: 2)
+      let input = Self.input(3)
+      var evaluator = ReferenceEvaluator(harness.graph, precision: .double)
+      var expected: [Double] = []
+      let tensor = try DenseTensor(shape: [3, 3, 8, 8], elements: input.map(Double.init))
+      _ = try evaluator.run(["in": .float64(tensor)]) { value, tensor in
+        if harness.graph[value].name == "second" { expected = tensor.doubles }
+      }
+      let index = try #require(library.description.values.firstIndex { $0.name == "second" })
+      var tapped = [Float](repeating: .nan, count: 3 * 12 * 64)
+      var output = [Float](repeating: -7, count: 15)
+      func run(_ steps: Range<Int>) throws {
+        try input.withUnsafeBytes { input in
+          try output.withUnsafeMutableBytes { output in
+            try tapped.withUnsafeMutableBytes { tapped in
+              try model.run(
+                batch: 3, inputs: [input], outputs: [output],
+                taps: [LoadedModel.Tap(value: index, buffer: tapped)], steps: steps)
+            }
+          }
+        }
+      }
+      let stop = library.description.availableAfterStep[index] + 1
+      let count = library.description.stepNames.count
+      try run(0..<stop)
+      #expect(output.allSatisfy { $0 == -7 })
+      #expect(zip(tapped, expected).allSatisfy { abs(Double($0) - $1) < 1e-5 })
+      try run(stop..<count)
+      #expect(try model.run(batch: 3, inputs: [input])[0] == output)
+    }
+  }
+
+  /// Neither inputs nor outputs need to be aligned.
+  @Test func callersBuffersMayStandAnywhere() throws {
+    try Self.withBundle { _, folder in
+      let model = try LoadedModel(
+        library: ModelLibrary(path: folder + "/libmodel.so"), bundle: folder)
+      let input = Self.input(1)
+      let expected = try model.run(batch: 1, inputs: [input])[0]
+      let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 4096, alignment: 64)
+      defer { memory.deallocate() }
+      let shifted = UnsafeMutableRawBufferPointer(rebasing: memory[4..<(4 + 768)])
+      let result = UnsafeMutableRawBufferPointer(rebasing: memory[2052..<(2052 + 20)])
+      input.withUnsafeBytes { shifted.copyMemory(from: $0) }
+      try model.run(batch: 1, inputs: [UnsafeRawBufferPointer(shifted)], outputs: [result])
+      #expect((0..<5).map { result.load(fromByteOffset: $0 * 4, as: Float.self) } == expected)
+    }
+  }
+
+  @Test func twoBundlesSideBySide() throws {
+    try Self.withBundle(seed: 31) { first, firstFolder in
+      try Self.withBundle(seed: 32) { second, secondFolder in
+        let models = try [firstFolder, secondFolder].map {
+          try LoadedModel(library: ModelLibrary(path: $0 + "/libmodel.so"), bundle: $0, threads: 2)
+        }
+        let input = Self.input(1)
+        let before = try models.map { try $0.run(batch: 1, inputs: [input])[0] }
+        let after = try models.map { try $0.run(batch: 1, inputs: [input])[0] }
+        #expect(before == after)
+        #expect(before[0] != before[1])
+      }
+    }
+  }
+
+  @Test func mappedWeightsAndReserve() throws {
+    try Self.withBundle { _, folder in
+      let library = try ModelLibrary(path: folder + "/libmodel.so")
+      let model = try LoadedModel(library: library, bundle: folder)
+      let mapped = try LoadedModel(library: library, bundle: folder, mapsWeights: true)
+      let input = Self.input(2)
+      let error = Self.failure { _ = try model.run(batch: 2, inputs: [input]) }
+      #expect(error?.message == "a batch of 2, but the session has room for 1")
+      try model.reserve(batch: 2)
+      try mapped.reserve(batch: 2)
+      #expect(
+        try model.run(batch: 2, inputs: [input]) == mapped.run(batch: 2, inputs: [input]))
+    }
+  }
+
+  @Test func wrongBuffersAreRefused() throws {
+    try Self.withBundle { _, folder in
+      let model = try LoadedModel(
+        library: ModelLibrary(path: folder + "/libmodel.so"), bundle: folder)
+      let error = Self.failure { _ = try model.run(batch: 1, inputs: [[1, 2, 3]]) }
+      #expect(error?.message == "input \"in\" has 12 bytes, expected 768 at a batch of 1")
+    }
+  }
+
+  @Test func foreignOrDamagedWeightsAreRefused() throws {
+    try Self.withBundle { _, folder in
+      let library = try ModelLibrary(path: folder + "/libmodel.so")
+      let url = URL(fileURLWithPath: folder + "/packed.bin")
+      let good = try Data(contentsOf: url)
+      func message(_ data: Data?) throws -> String? {
+        try? FileManager.default.removeItem(at: url)
+        try data?.write(to: url)
+        return Self.failure { _ = try LoadedModel(library: library, bundle: folder) }?.message
+      }
+      #expect(
+        try message(good.dropLast())
+          == "packed weights have \(good.count - 1) bytes, expected \(good.count)")
+      var other = good
+      other[20] ^= 1
+      #expect(try message(other) == "packed weights belong to another build of the model")
+      other = good
+      other[0] ^= 1
+      #expect(try message(other) == "packed weights do not begin with their magic number")
+      other = good
+      other[8] = 9
+      #expect(try message(other) == "packed weights have version 9, expected 1")
+      #expect(
+        try message(Data()) == "\(folder)/packed.bin is shorter than its header of 64 bytes")
+      #expect(try message(nil) == "cannot open \(folder)/packed.bin: No such file or directory")
+      #expect(try message(good) == nil)
+    }
+  }
+
+  @Test func cpuWithoutTheFeaturesIsRefused() throws {
+    var target = Target.generic
+    target.requiredFeatures = ["no-such-feature"]
+    let harness = try Self.network(seed: 23, target: target)
+    let folder = try KernelHarness.build(harness.graph, target: target)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let library = try ModelLibrary(path: folder + "/libmodel.so")
+    let error = Self.failure { _ = try LoadedModel(library: library, bundle: folder) }
+    #expect(error?.kind == .machine)
+    #expect(
+      error?.message
+        == "this CPU lacks no-such-feature; the model was compiled for generic (no-such-feature)")
+  }
+
+  @Test func denormalsAreFlushedAndTheCallersModeIsRestored() throws {
+    try Self.withBundle { _, folder in
+      let model = try LoadedModel(
+        library: ModelLibrary(path: folder + "/libmodel.so"), bundle: folder, threads: 2)
+      let tiny = Float.leastNormalMagnitude
+      _ = try model.run(batch: 1, inputs: [Self.input(1)])
+      #expect(tiny / 2 > 0)
+      #expect((tiny / 2) * 2 == tiny)
+    }
+  }
+
+  /// The folder of the package.
+  static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent().deletingLastPathComponent().path
+
+  /// Runs a program on `input`; its standard output, or nil where it fails.
+  static func run(_ program: String, _ arguments: [String], input: [Float] = []) throws -> Data? {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = [program] + arguments
+    let folder = try KernelHarness.temporaryFolder()
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let file = URL(fileURLWithPath: folder + "/input")
+    try input.withUnsafeBytes { Data($0) }.write(to: file)
+    process.standardInput = try FileHandle(forReadingFrom: file)
+    let output = Pipe()
+    process.standardOutput = output
+    try process.run()
+    let data = output.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return process.terminationStatus == 0 ? data : nil
+  }
+
+  /// The example program in C gives what the loader gives; with sanitizers it finds nothing to say
+  /// about any kernel of a network, at one thread and two.
+  @Test(arguments: [[], ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]])
+  func worksFromC(flags: [String]) throws {
+    var harness = try Self.network(seed: 27)
+    // Every other kind of kernel, on the same input.
+    let image = try harness.convert(try #require(harness.graph.inputs.first), harness.blocked)
+    let border = harness.blocked(border: (1, 1))
+    for operation in [
+      MaxPool(window: Window(kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1])),
+      AveragePool(window: Window(kernel: [2, 2], strides: [2, 2]), ceil: true), Sigmoid(),
+      LocalResponseNormalization(size: 5), Pad(pads: [0, 0, 1, 0, 0, 0, 2, 1], value: .real(1)),
+    ] as [any GraftOps.Operator] {
+      try harness.output(try harness.apply(operation, [image], layout: border)[0])
+    }
+    let joined = try harness.apply(Concatenate(axis: 1), [image, image, image], layout: border)[0]
+    try harness.output(try harness.apply(ChannelShuffle(groups: 3), [joined], layout: border)[0])
+    let weights = try harness.parameter([9, 1, 3, 3])
+    try harness.output(
+      try harness.apply(
+        Convolution(strides: [2, 2], pads: [1, 1, 1, 1], groups: 9), [joined, weights],
+        layout: border)[0])
+    let plain = try harness.convert(joined, .plain)
+    try harness.output(try harness.apply(Softmax(axis: 1), [plain])[0])
+    try harness.output(try harness.apply(Transpose(permutation: [0, 2, 3, 1]), [plain])[0])
+    try harness.output(try harness.apply(Add(), [plain, try harness.parameter([1, 9, 1, 8])])[0])
+
+    let folder = try KernelHarness.build(harness.graph, extraFlags: flags)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let clang = try Toolchain.find().clang
+    #expect(
+      try Self.run(
+        clang,
+        ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1"] + flags + [
+          Self.package + "/examples/run_bundle.c", "-I", folder, "-ldl", "-o", folder + "/run",
+        ]) != nil)
+    let input = Self.input(3)
+    let one = try #require(try Self.run(folder + "/run", [folder, "3", "1"], input: input))
+    let two = try #require(try Self.run(folder + "/run", [folder, "3", "2"], input: input))
+    #expect(one == two && !one.isEmpty)
+    var evaluator = ReferenceEvaluator(harness.graph, precision: .double)
+    let tensor = try DenseTensor(shape: [3, 3, 8, 8], elements: input.map(Double.init))
+    let outputs = try evaluator.run(["in": .float64(tensor)])
+    let expected = try harness.graph.outputs.flatMap { try #require(outputs[$0.name]).doubles }
+    let found = one.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+    #expect(found.count == expected.count)
+    #expect(zip(found, expected).allSatisfy { abs(Double($0) - $1) < 1e-5 * max(1, abs($1)) })
+  }
+
+  @Test func textIsTheSameEveryTime() throws {
+    let harness = try Self.network(seed: 24)
+    let generator = CodeGenerator(target: .x8664v3)
+    let plan = try KernelHarness.plan(harness.graph)
+    let first = try generator.generate(graph: harness.graph, plan: plan)
+    let second = try generator.generate(graph: harness.graph, plan: plan)
+    #expect(first.sources == second.sources)
+    #expect(first.buildID == second.buildID)
+    let other = try generator.generate(
+      graph: try Self.network(seed: 25).graph, plan: plan)
+    #expect(other.buildID != first.buildID)
+    for source in first.sources {
+      #expect(!source.text.contains(FileManager.default.currentDirectoryPath))
+    }
+  }
+
+  /// clang halves 64-byte vectors, and spills them, unless it is told to prefer them whole.
+  @Test func avx512KernelsKeepTheirTileInWholeRegisters() throws {
+    var harness = KernelHarness(seed: 28, target: .x8664v4)
+    let x = try harness.image([64, 14, 14], border: (1, 1))
+    let y = try harness.apply(
+      Convolution(pads: [1, 1, 1, 1]), [x, try harness.parameter([128, 64, 3, 3])],
+      layout: harness.blocked)[0]
+    try harness.output(y)
+    let folder = try KernelHarness.temporaryFolder()
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let model = try CodeGenerator(target: .x8664v4, kernelFiles: 1).generate(
+      graph: harness.graph, plan: try KernelHarness.plan(harness.graph))
+    for source in model.sources {
+      try source.text.write(toFile: folder + "/" + source.name, atomically: true, encoding: .utf8)
+    }
+    let assembly = folder + "/kernels.s"
+    #expect(
+      try Self.run(
+        Toolchain.find().clang,
+        ["--target=x86_64-linux-gnu", "-std=c11", "-O2", "-S"] + model.target.kernelFlags + [
+          folder + "/kernels_1.c", "-o", assembly,
+        ]) != nil)
+    let text = try String(contentsOfFile: assembly, encoding: .utf8)
+    let lines = text.split(separator: "\n")
+    let products = lines.filter { $0.contains("vfmadd") }
+    #expect(products.count >= 24 && products.allSatisfy { $0.contains("zmm") })
+    #expect(!lines.contains { $0.contains("zmm") && $0.contains("(%rsp)") })
+  }
+
+  @Test func goldenConvolution() throws {
+    var harness = KernelHarness(seed: 26, target: .x8664v3)
+    let x = try harness.image([20, 9, 9], border: (1, 1))
+    let y = try harness.apply(
+      Convolution(pads: [1, 1, 1, 1], activation: .relu),
+      [x, try harness.parameter([40, 20, 3, 3]), try harness.parameter([40])],
+      layout: harness.blocked(border: (1, 1)))[0]
+    try harness.output(y)
+    let model = try CodeGenerator(target: .x8664v3, kernelFiles: 1).generate(
+      graph: harness.graph, plan: try KernelHarness.plan(harness.graph))
+    for name in ["kernels_1.c", "model.c"] {
+      let source = try #require(model.sources.first { $0.name == name })
+      try expectGolden(source.text, "convolution_\(name).txt")
+    }
+  }
+}

@@ -1,0 +1,102 @@
+// Choosing and rendering apart from any compiler: schedules are legal, templates say what they lack,
+// names cannot break out of C.
+
+import Foundation
+import GraftDiagnostics
+import GraftOps
+import Testing
+
+@testable import GraftCodegen
+
+@Suite struct ChoosingTests {
+  @Test func tilesCoverEveryPixelOnce() {
+    for target in [Target.generic, .x8664v3, .x8664v4, .aarch64] {
+      for pixels in 1...200 {
+        for most in 1...12 {
+          let (parts, narrow, wide) = ConvolutionSchedule.balanced(pixels, most: most)
+          #expect(parts * narrow + wide == pixels)
+          #expect(narrow + (wide > 0 ? 1 : 0) <= most && narrow >= 1 && wide < parts)
+        }
+      }
+      for blocks in 1...40 {
+        let (tileBlocks, pixels) = ConvolutionSchedule.tile(outputBlocks: blocks, target: target)
+        let product = target.hasFusedMultiplyAdd ? 0 : 1
+        #expect(tileBlocks <= blocks)
+        #expect(tileBlocks * pixels + tileBlocks + 1 + product <= target.registers)
+      }
+    }
+  }
+
+  @Test func groupedWindowsHoldTheirChannels() throws {
+    for (channels, outputs, groups) in [(96, 256, 2), (20, 40, 4), (33, 66, 11), (7, 14, 7)] {
+      let shape = ConvolutionShape(
+        channels: channels, height: 8, width: 8, outputs: outputs, resultHeight: 8, resultWidth: 8,
+        window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: groups)
+      guard case .direct(let direct) = ConvolutionSchedule.choose(
+        shape, isPlanar: false, target: .x8664v3)
+      else {
+        Issue.record("a grouped convolution is direct")
+        continue
+      }
+      let first = try #require(direct.firstBlocks)
+      for output in 0..<outputs {
+        let start = first[output / (direct.tileBlocks * 8)]
+        let channel = output / (outputs / groups) * (channels / groups)
+        #expect(start * 8 <= channel)
+        #expect((start + direct.inputBlocks) * 8 >= channel + channels / groups)
+      }
+    }
+  }
+
+  @Test func smallImagesSplitOutputsAndLargeOnesPixels() {
+    func splitsTiles(_ size: Int, _ channels: Int) -> Bool? {
+      let shape = ConvolutionShape(
+        channels: channels, height: size, width: size, outputs: channels, resultHeight: size,
+        resultWidth: size, window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: 1)
+      guard case .direct(let direct) = ConvolutionSchedule.choose(
+        shape, isPlanar: false, target: .x8664v3)
+      else { return nil }
+      return direct.splitsTiles
+    }
+    #expect(splitsTiles(56, 64) == true)
+    #expect(splitsTiles(14, 256) == false)
+    #expect(splitsTiles(8, 64) == true)
+  }
+
+  @Test func templatesNameWhatIsMissing() {
+    let template = Template(name: "t.c", text: "int a;\nint @b@;\n  @lines@\nend")
+    let error = BundleTests.failure { _ = try template.render(["lines": ""]) }
+    #expect(error?.message == "template t.c, line 2: no value for @b@")
+    #expect(
+      (try? template.render(["b": "x", "lines": "one\ntwo"])) == "int a;\nint x;\n  one\n  two\nend")
+    #expect((try? template.render(["b": "x", "lines": ""])) == "int a;\nint x;\nend")
+    let odd = BundleTests.failure { _ = try Template(name: "t.c", text: "a @ b").render([:]) }
+    #expect(odd?.message == "template t.c, line 1: an @ without a partner")
+  }
+
+  @Test func namesCannotLeaveTheirComment() {
+    #expect(CText.escaped("a*/b\"\\\n?") == "a\\052/b\\042\\134\\012\\077")
+    #expect(CText.escaped("é") == "\\303\\251")
+    #expect(CText.float(0.1) == "0.1f")
+    #expect(CText.float(-.infinity) == "-__builtin_inff()")
+    #expect(CText.comment(String(repeating: "x", count: 10_000)).count < 500)
+  }
+
+  @Test func targetsOfMachines() throws {
+    let zen3 = "flags\t: sse4_2 popcnt avx avx2 bmi1 bmi2 f16c fma abm movbe"
+    #expect(Target.best(forCPU: zen3) == .x8664v3)
+    let skylake = zen3 + " avx512f avx512bw avx512cd avx512dq avx512vl"
+    #expect(Target.best(forCPU: skylake) == .x8664v4)
+    #expect(Target.best(forCPU: "flags: sse2") == .generic)
+    #expect(BundleTests.failure { _ = try Target(named: "vax") }?.kind == .invalidArgument)
+  }
+
+  @Test func missingCompilerIsNamed() {
+    let error = BundleTests.failure { _ = try Toolchain.find(environment: ["PATH": "/nowhere"]) }
+    #expect(error?.message == "no clang on PATH")
+    let wrong = BundleTests.failure {
+      _ = try Toolchain.find(environment: ["GRAFT_CLANG": "/nowhere/clang"])
+    }
+    #expect(wrong?.message == "GRAFT_CLANG is \"/nowhere/clang\", which is no program")
+  }
+}
