@@ -90,7 +90,7 @@ let package = Package(
     tests("GraftONNX"),
     tests("GraftPasses", exclude: ["Golden"]),
     tests("GraftPlanning"),
-    tests("GraftCodegen", ["GraftRuntime"]),
+    tests("GraftCodegen", ["GraftRuntime"], exclude: ["Golden"]),
     tests("GraftRuntime"),
     .testTarget(
       name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],
