@@ -56,6 +56,17 @@ struct ExportLoweringTests {
     }
   }
 
+  @Test("one fused node after another")
+  func chain() throws {
+    try expectSame(["convolution", "relu", "convolution", "add", "sigmoid"]) { graph, x in
+      let w = try parameter(&graph, "w", [4, 4, 1, 1])
+      let first = try graph.append(
+        Convolution(activation: .relu), [x, w], names: ["hidden"], origins: ["one"])[0]
+      return try graph.append(
+        Convolution(activation: .sigmoid), [first, w, nil, x], names: ["last"], origins: ["two"])[0]
+    }
+  }
+
   @Test("scale and shift for each channel")
   func scaleShift() throws {
     try expectSame(["unsqueeze", "unsqueeze", "mul", "add", "clip"]) { graph, x in

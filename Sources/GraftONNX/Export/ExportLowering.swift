@@ -12,7 +12,9 @@ struct ExportLowering {
   /// - Throws: ``GraftError`` naming a node whose attributes do not read.
   init(_ graph: Graph) throws {
     self.graph = graph
-    for node in graph.nodes {
+    for id in graph.nodes.map(\.id) {
+      // Read anew: what it reads may have been replaced by now.
+      let node = self.graph[id]
       try at(SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)) {
         if let value = try lower(node) { replace(node, with: value) }
       }
