@@ -41,7 +41,7 @@ def _verify(
             file.extractall(work / "cifar10", [n for n in file.namelist() if n.startswith("test/")])
     for i, model in enumerate(models):
         name, bundle = f"{model.parent.name}/{model.stem}", work / f"cifar10-{i}.graft"
-        graft.call("compile", model, "-o", bundle, "--preprocess", "cifar10", "--tune", "off")
+        graft.call("compile", model, "-o", bundle, "--preprocess", "cifar10")
         session = ort.Session(model)
         expected = np.concatenate([session.run(part) for part in np.split(data, 20)])
         right = int((expected.argmax(1) == labels).sum())

@@ -40,9 +40,12 @@ def jpegs(photo):
     small = photo.resize((45, 31))
     options = {"quality": 85}
     variants = {
-        "jpeg-420": (small, {"subsampling": 2}), "jpeg-444": (small, {"subsampling": 0}),
-        "jpeg-422": (small, {"subsampling": 1}), "jpeg-progressive": (small, {"progressive": True}),
-        "jpeg-grey": (small.convert("L"), {}), "jpeg-cmyk": (small.convert("CMYK"), {}),
+        "jpeg-420": (small, {"subsampling": 2}),
+        "jpeg-444": (small, {"subsampling": 0}),
+        "jpeg-422": (small, {"subsampling": 1}),
+        "jpeg-progressive": (small, {"progressive": True}),
+        "jpeg-grey": (small.convert("L"), {}),
+        "jpeg-cmyk": (small.convert("CMYK"), {}),
         "jpeg-restart": (small, {"restart_marker_blocks": 2}),
     }
     for name, (picture, more) in variants.items():
@@ -68,10 +71,16 @@ def pngs(photo):
     indices = np.asarray(quantized)
     yield "png-palette-4", png(indices, 3, 4, extra=[palette])
     yield "png-palette-8-interlaced", png(indices, 3, 8, True, extra=[palette])
-    yield "png-palette-transparent", png(indices, 3, 8, extra=[palette, (b"tRNS", bytes([0, 128, 255]))])
+    yield (
+        "png-palette-transparent",
+        png(indices, 3, 8, extra=[palette, (b"tRNS", bytes([0, 128, 255]))]),
+    )
     yield "png-grey-alpha", png(np.dstack([grey, alpha]), 4, 8)
     yield "png-rgb-interlaced", png(color, 2, 8, True)
-    yield "png-rgb-transparent", png(color, 2, 8, extra=[(b"tRNS", struct.pack(">HHH", *map(int, color[0, 0])))])
+    yield (
+        "png-rgb-transparent",
+        png(color, 2, 8, extra=[(b"tRNS", struct.pack(">HHH", *map(int, color[0, 0])))]),
+    )
     yield "png-rgba", png(np.dstack([color, alpha]), 6, 8)
     wide = color.astype(np.uint16) * 257 ^ 0x5A
     yield "png-grey-16", png(grey.astype(np.uint16) * 257 ^ 0x5A, 0, 16)
@@ -96,8 +105,9 @@ def resized(photo):
 
 def preprocessed(photo):
     """torchvision's transforms: name, the picture that is fed, and the numbers made of it."""
-    normalize = transforms.Compose([
-        transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
+    normalize = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+    )
     for shorter, crop in [(73, 64), (40, 48), (37, 33)]:
         fed = transforms.Compose([transforms.Resize(shorter), transforms.CenterCrop(crop)])(photo)
         yield f"preprocessed-{shorter}-{crop}", fed, normalize(fed).numpy()

@@ -1,10 +1,13 @@
 """What training ResNet-20 needs beside its loop: pictures as uint8 tensors, augmentation, scoring,
-checkpoints.
+cycles of the learning rate, checkpoints.
 
 Import only: it has no command line.
 """
 
+import dataclasses
+import itertools
 import os
+from collections.abc import Iterator
 
 import torch
 from lib import cifar
@@ -50,6 +53,35 @@ def load(archive: str, split: str) -> tuple[torch.Tensor, torch.Tensor, list[str
     """Pictures (N, 3, 32, 32) uint8, labels (N,), class names of one split of the archive."""
     pictures, labels, classes, _ = cifar.load(archive, split)
     return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(labels), classes
+
+
+@dataclasses.dataclass
+class Cycle:
+    """Epochs `first` up to `end` under one rise and fall of the learning rate (OneCycleLR)."""
+
+    first: int
+    end: int
+    peak: float
+
+    def begin(self, network: nn.Module, steps: int) -> dict:
+        """A new optimizer and its schedule; `steps` is the number of batches in an epoch."""
+        optimizer = torch.optim.SGD(
+            network.parameters(), self.peak / 2, 0.9, weight_decay=5e-4, nesterov=True
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.peak, total_steps=(self.end - self.first) * steps, pct_start=0.25
+        )
+        return {"optimizer": optimizer, "schedule": schedule}
+
+
+def plan(text: str) -> Iterator[tuple[int, int, Cycle]]:
+    """Each epoch, the number of all epochs, and the epoch's cycle, from EPOCHS:PEAK,EPOCHS:PEAK…"""
+    lengths, peaks = zip(*(part.split(":") for part in text.split(",")), strict=True)
+    ends = list(itertools.accumulate(map(int, lengths)))
+    for first, end, peak in zip([0, *ends], ends, peaks, strict=False):
+        cycle = Cycle(first, end, float(peak))
+        for epoch in range(first, end):
+            yield epoch, ends[-1], cycle
 
 
 def save(path: str, epoch: int, **parts) -> None:
