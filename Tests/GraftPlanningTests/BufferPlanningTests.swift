@@ -66,6 +66,32 @@ import Testing
     #expect(planMemory(requests).byteCount == bestOverAllOrders(requests))
   }
 
+  /// The activations of a ResNet of bottlenecks: in each block the input waits for the addition while
+  /// two narrow values and the result come and go. Its arena is the bound: input, result and the
+  /// narrow value of one block at the widest stage.
+  @Test func aResidualNetworkNeedsNoMoreThanItsWidestBlock() {
+    var requests = [request(0, 1, 64 * 112 * 112 * 4)]
+    var step = 1
+    var input = (first: 1, bytes: 64 * 56 * 56 * 4)
+    for (stage, blocks) in [3, 4, 6, 3].enumerated() {
+      let extent = 56 >> stage
+      let narrow = (64 << stage) * extent * extent * 4
+      for _ in 0..<blocks {
+        requests.append(request(step + 1, step + 2, narrow))
+        requests.append(request(step + 2, step + 3, narrow))
+        requests.append(request(input.first, step + 3, input.bytes))
+        input = (step + 3, 4 * narrow)
+        step += 3
+      }
+    }
+    requests.append(request(input.first, step + 1, input.bytes))
+    let plan = planMemory(requests)
+    expectDisjoint(requests, plan)
+    let widest = 64 * 56 * 56 * 4
+    #expect(plan.byteCount == 4 * widest + 4 * widest + widest)
+    #expect(plan.byteCount == greatestLiveBytes(requests))
+  }
+
   private func randomRequests(_ count: Int, _ numbers: inout SplitMix64) -> [BufferRequest] {
     (0..<count).map { _ in
       let first = Int.random(in: 0..<40, using: &numbers)

@@ -18,7 +18,7 @@ struct LayoutCosts {
   /// Whether a value can lie in blocks of channels at all.
   func isImage(_ value: ValueID) -> Bool {
     let type = graph.type(of: value)
-    return type.rank == 4 && type.dtype == .float32
+    return type.rank == 4 && type.dtype == .float32 && type.shape[0].coefficient > 0
       && type.shape.dimensions.dropFirst().allSatisfy { ($0.constant ?? 0) > 0 }
       && graph[value].parameter == nil
   }
@@ -65,6 +65,15 @@ struct LayoutCosts {
     return nil
   }
 
+  /// Enough for any network; estimates that are summed must not overflow.
+  private static let mostWork = 1 << 46
+
+  private func work(_ node: Node, _ operation: any Operator) -> Int {
+    let cost = operation.cost(
+      operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
+    return min(cost.multiplyAdds, Self.mostWork)
+  }
+
   /// Vector operations of a node on blocks, and on plain tensors.
   func cost(_ node: Node, _ operation: any Operator) -> (blocked: Int, plain: Int) {
     let values = node.presentOperands.filter(isImage) + node.results.filter(isImage)
@@ -72,9 +81,7 @@ struct LayoutCosts {
     let plain = values.reduce(0) { $0 + elements($1, blocked: false) } / block
     switch operation {
     case is Convolution:
-      let work = operation.cost(
-        operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
-      ).multiplyAdds
+      let work = work(node, operation)
       let padding = values.reduce(1.0) { largest, value in
         max(
           largest, Double(elements(value, blocked: true)) / Double(elements(value, blocked: false)))
@@ -83,9 +90,7 @@ struct LayoutCosts {
       return (blocked + Int(Double(work) * padding) / block, plain + work)
     case is any Pooling:
       // Windows of a plain row do not start at multiples of a vector.
-      let work = operation.cost(
-        operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
-      ).multiplyAdds
+      let work = work(node, operation)
       return (blocked + work / block, plain + work)
     default: return (blocked, plain)
     }

@@ -25,6 +25,8 @@ public struct LowerChannelPadding: Pass {
 
   /// More weights than this cost more than the conversions that they save.
   static let largestWeightCount = 1 << 18
+  /// Images are smaller than this.
+  static let largestStride = 1 << 16
 
   public init() {}
 
@@ -37,7 +39,7 @@ public struct LowerChannelPadding: Pass {
         graph.type(of: padded).shape.dimensions[2...].allSatisfy({ ($0.constant ?? 0) > 0 })
       else { continue }
       let outputs = channels + pads.before + pads.after
-      guard channels > 0, outputs * channels <= Self.largestWeightCount else {
+      guard channels > 0, outputs <= Self.largestWeightCount / channels else {
         context.left(graph.title(node), because: "\(outputs) × \(channels) weights are too many")
         continue
       }
@@ -76,7 +78,9 @@ public struct LowerChannelPadding: Pass {
     {
       let slice = found.operation
       for (index, axis) in slice.axes.enumerated() {
-        guard axis >= 2, slice.starts[index] == 0, slice.steps[index] > 0,
+        guard axis >= 2, slice.starts[index] == 0,
+          (1...Self.largestStride).contains(slice.steps[index]),
+          strides[axis - 2] * slice.steps[index] <= Self.largestStride,
           let extent = graph.type(of: source).shape[axis].constant,
           slice.extents[index] == (extent - 1) / slice.steps[index] + 1
         else { return (x, strides, nodes) }
