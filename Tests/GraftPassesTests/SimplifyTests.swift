@@ -507,7 +507,8 @@ import Testing
   }
   private let parts = """
     %10 = slice(%0) {axes=[1], starts=[0], extents=[1]} : f32[N,1,4,4] from "red"
-    %11 = scale_shift(%10, %1, %1) : f32[N,1,4,4] from "scaled"
+    %9 = mul(%10, %2) : f32[N,1,4,4] from "multiplied"
+    %11 = scale_shift(%9, %1, %1) : f32[N,1,4,4] from "scaled"
     %12 = slice(%0) {axes=[1], starts=[1], extents=[2]} : f32[N,2,4,4] from "others"
     %13 = add(%12, %2) : f32[N,2,4,4] from "shifted"
 

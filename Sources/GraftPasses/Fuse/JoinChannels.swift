@@ -57,29 +57,45 @@ public struct JoinChannels: Pass {
     let uses = Uses(graph)
     var join: Join?
     for operand in node.presentOperands {
-      guard uses.isPrivate(operand), var maker = graph.producer(of: operand) else { return nil }
-      var affine: ChannelAffine?
-      if maker.opcode != Slice.opcode {
-        guard let found = try ChannelAffine(maker, in: graph, context), found.activation == .none,
-          uses.isPrivate(found.x), let slice = graph.producer(of: found.x)
-        else { return nil }
-        affine = found
-        maker = slice
-      }
-      guard let slice = try graph.operation(maker, as: Slice.self), slice.axes == [1],
+      guard let (maker, affines) = try affines(ending: operand, graph, uses, context),
+        let slice = try graph.operation(maker, as: Slice.self), slice.axes == [1],
         slice.steps == [1], let x = maker.operand(0), join == nil || join?.x == x
       else { return nil }
       var current = join ?? Join(x: x)
       let count = slice.extents[0]
       guard slice.starts[0] == current.scale.count else { return nil }
-      current.scale += affine?.scale ?? Array(repeating: 1, count: count)
-      current.shift += affine?.shift ?? Array(repeating: 0, count: count)
-      current.nodes += [maker] + (affine.map { [$0.node] } ?? [])
+      var (scale, shift) = (
+        Array(repeating: 1.0, count: count), Array(repeating: 0.0, count: count)
+      )
+      for affine in affines {
+        for channel in 0..<count {
+          scale[channel] *= affine.scale[channel]
+          shift[channel] = shift[channel] * affine.scale[channel] + affine.shift[channel]
+        }
+      }
+      current.scale += scale
+      current.shift += shift
+      current.nodes += [maker] + affines.map(\.node)
       join = current
     }
     guard let join, graph.type(of: join.x).dtype == .float32,
       graph.type(of: join.x).shape[1].constant == join.scale.count
     else { return nil }
     return join
+  }
+
+  /// The node before everything that scales and shifts on the way to `value`, and those in the order in
+  /// which they run; nil where something on the way has other readers.
+  private func affines(
+    ending value: ValueID, _ graph: Graph, _ uses: Uses, _ context: PassContext
+  ) throws -> (maker: Node, affines: [ChannelAffine])? {
+    var (value, affines) = (value, [ChannelAffine]())
+    while uses.isPrivate(value), let maker = graph.producer(of: value) {
+      guard let affine = try ChannelAffine(maker, in: graph, context), affine.activation == .none
+      else { return (maker, affines.reversed()) }
+      affines.append(affine)
+      value = affine.x
+    }
+    return nil
   }
 }
