@@ -200,6 +200,9 @@ private struct Refusal: CustomTestStringConvertible {
       Slice(axes: [1], starts: [4], extents: [2], steps: [2]), [matrix],
       "2 indices from 4 by steps of 2 leave axis 1 of f32[N,6] [C2]"),
     Refusal(
+      Slice(axes: [1], starts: [5], extents: [1], steps: [7]), [matrix],
+      "1 indices from 5 by steps of 7 leave axis 1 of f32[N,6] [C2]"),
+    Refusal(
       Gather(axis: 0), [matrix, integers([1])],
       "axis 0 is not an axis of f32[N,6] with a constant extent [C1]"),
     Refusal(Gather(axis: 1), [matrix, vector], "indices must be integers, found f32[3] [C2]"),

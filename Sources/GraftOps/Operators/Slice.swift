@@ -9,7 +9,8 @@ import GraftIR
 /// ONNX's ends and negative positions are resolved when importing, so nothing is clamped here.
 ///
 /// - C1: axes are different axes of x, ascending; starts, extents and steps are as many.
-/// - C2: the sliced axes are constant, and every index that is read lies in x.
+/// - C2: the sliced axes are constant, no step is longer than its axis, and every index that is read
+///   lies in x.
 public struct Slice: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "slice"
   public static let summary = "a part of a tensor, with strides"
@@ -70,7 +71,8 @@ public struct Slice: StructuralOperator, ONNXExportable {
   }
 
   private static func fits(start: Int, extent: Int, step: Int, in available: Int) -> Bool {
-    guard extent >= 0, step != 0 else { return false }
+    let longest = max(available, 1)
+    guard extent >= 0, step != 0, (-longest...longest).contains(step) else { return false }
     guard extent > 0 else { return start == 0 }
     guard (0..<available).contains(start), extent <= available else { return false }
     let (reach, overflow) = step.multipliedReportingOverflow(by: extent - 1)
@@ -85,13 +87,14 @@ public struct Slice: StructuralOperator, ONNXExportable {
     var offset = 0
     for (index, axis) in axes.enumerated() {
       offset += starts[index] * strides[axis]
-      strides[axis] *= self.extents[index] > 1 ? steps[index] : 1
+      strides[axis] *= steps[index]
     }
     let elements = try strided(
       operands[0].elements, offset: offset, strides: strides, extents: extents[0])
     return [try DenseTensor(shape: extents[0], elements: elements)]
   }
 
+  /// Blocked where it chooses channels of images.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axes == [1] && results.first?.rank == 4 ? .blocked : .plain
   }
