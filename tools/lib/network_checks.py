@@ -130,9 +130,11 @@ def export(network: Network, report: Report) -> None:
 
 
 def _parameters(path: pathlib.Path) -> set[str]:
-    """Names of the float tensors; scalars are bounds and factors that exporters made up."""
-    initializers = onnx.load(path).graph.initializer
-    return {i.name for i in initializers if i.data_type == onnx.TensorProto.FLOAT and i.dims}
+    """Names of the float tensors in use; scalars are bounds and factors that exporters made up."""
+    graph = onnx.load(path).graph
+    used = {name for node in graph.node for name in node.input}
+    floats = [i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT and i.dims]
+    return {i.name for i in floats if i.name in used}
 
 
 def verify(

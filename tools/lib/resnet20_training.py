@@ -14,7 +14,6 @@ from lib import cifar
 from torch import nn
 
 BATCH = 128
-PADDING = 4
 
 
 def normalise(pictures: torch.Tensor) -> torch.Tensor:
@@ -25,11 +24,11 @@ def normalise(pictures: torch.Tensor) -> torch.Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def augment(pictures: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-    """Each picture shifted by up to 4 pixels (black comes in) and mirrored half of the time."""
+def augment(pictures: torch.Tensor, shift: int, random: torch.Generator) -> torch.Tensor:
+    """Each picture moved by up to `shift` pixels (black comes in) and mirrored half of the time."""
     count, _, height, width = pictures.shape
-    padded = nn.functional.pad(pictures, [PADDING] * 4)
-    top, left = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=random)
+    padded = nn.functional.pad(pictures, [shift] * 4)
+    top, left = torch.randint(0, 2 * shift + 1, (2, count, 1), generator=random)
     mirrored = torch.rand(count, 1, generator=random) < 0.5
     rows = top + torch.arange(height)
     across = torch.arange(width)
@@ -62,6 +61,7 @@ class Cycle:
     first: int
     end: int
     peak: float
+    shift: int
 
     def begin(self, network: nn.Module, steps: int) -> dict:
         """A new optimizer and its schedule; `steps` is the number of batches in an epoch."""
@@ -75,11 +75,11 @@ class Cycle:
 
 
 def plan(text: str) -> Iterator[tuple[int, int, Cycle]]:
-    """Each epoch, the number of all epochs, and the epoch's cycle, from EPOCHS:PEAK,EPOCHS:PEAK…"""
-    lengths, peaks = zip(*(part.split(":") for part in text.split(",")), strict=True)
+    """Each epoch, the number of all epochs, and the epoch's cycle, from EPOCHS:PEAK:SHIFT,…"""
+    lengths, peaks, shifts = zip(*(part.split(":") for part in text.split(",")), strict=True)
     ends = list(itertools.accumulate(map(int, lengths)))
-    for first, end, peak in zip([0, *ends], ends, peaks, strict=False):
-        cycle = Cycle(first, end, float(peak))
+    for first, end, peak, shift in zip([0, *ends], ends, peaks, shifts, strict=False):
+        cycle = Cycle(first, end, float(peak), int(shift))
         for epoch in range(first, end):
             yield epoch, ends[-1], cycle
 
