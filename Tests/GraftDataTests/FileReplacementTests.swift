@@ -123,6 +123,8 @@ private struct Failure: Error {}
     defer { try? FileManager.default.removeItem(atPath: folder) }
     await #expect(processExitsWith: .signal(number)) {
       [folder = folder as String, number = number as Int32] in
+      // It may have been started with the signal ignored, as background jobs are.
+      signal(number, SIG_DFL)
       TemporaryPaths.removeOnInterrupt()
       try DirectoryReplacement(at: folder + "/b").write { inner in
         for file in 0... {

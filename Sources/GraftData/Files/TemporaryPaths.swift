@@ -52,9 +52,13 @@ public enum TemporaryPaths {
     }
     thread.start()
     for number in [SIGINT, SIGTERM, SIGHUP] {
-      signal(number) { number in
+      let former = signal(number) { number in
         var byte = UInt8(truncatingIfNeeded: number)
         _ = write(TemporaryPaths.pipeWriteEnd, &byte, 1)
+      }
+      // Whoever started this with the signal ignored, as nohup does, wants it to go on.
+      if unsafeBitCast(former, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
+        signal(number, SIG_IGN)
       }
     }
   }
