@@ -142,6 +142,57 @@ import Testing
     }
   }
 
+  /// Outputs that are an input, a parameter, a view of another output, or named twice.
+  @Test func outputsThatNoNodeWrites() throws {
+    var harness = KernelHarness(seed: 29)
+    let x = harness.input([.batch, 6])
+    let y = try harness.apply(Relu(), [x])[0]
+    let view = try harness.apply(Reshape(shape: [.batch, 2, 3]), [y])[0]
+    for value in [x, try harness.parameter([4]), y, y, view] { try harness.output(value) }
+    try harness.check(tolerance: 0)
+  }
+
+  @Test func halfPrecisionValuesAreRefused() throws {
+    var graph = Graph(name: "half")
+    let x = graph.addInput("x", TensorType(.float16, [.batch, 4]))
+    let y = try graph.append(Relu(), [x], origins: ["act"])[0]
+    graph.outputs.append(GraphOutput(name: "y", value: y))
+    let plan = try KernelHarness.plan(graph)
+    let error = Self.failure {
+      _ = try CodeGenerator(target: .generic).generate(graph: graph, plan: plan)
+    }
+    #expect(error?.kind == .unsupported)
+    #expect(error?.message == "kernels compute in float32, found f16[N,4]")
+    #expect(error?.location.node == "act")
+  }
+
+  /// Weights of other floating-point types become float32 when they are packed.
+  @Test func storedTypesOfWeights() throws {
+    var harness = KernelHarness(seed: 33)
+    let values: [Float] = [0.5, -1.25, 3, 0.0078125, -2, 1.5]
+    let bytes: [(DataType, [UInt8])] = [
+      (.float64, values.flatMap { value in withUnsafeBytes(of: Double(value)) { Array($0) } }),
+      (.float32, values.flatMap { value in withUnsafeBytes(of: value) { Array($0) } }),
+      (.bfloat16, values.flatMap { value in
+        withUnsafeBytes(of: UInt16(value.bitPattern >> 16)) { Array($0) }
+      }),
+    ]
+    for (dtype, raw) in bytes {
+      let data = try TensorData(dtype, [3, 2], in: MemoryBytes(raw))
+      #expect(data.floats() == values)
+      let w = harness.graph.addParameter(
+        harness.graph.unusedName("w"), TensorType(.float32, [3, 2]), Parameter(data: data))
+      try harness.output(try harness.apply(Gemm(), [harness.input([.batch, 3]), w])[0])
+    }
+    let folder = try KernelHarness.build(harness.graph)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let model = try LoadedModel(
+      library: ModelLibrary(path: folder + "/libmodel.so"), bundle: folder)
+    let found = try model.run(batch: 1, inputs: Array(repeating: [1, 2, 4], count: 3))
+    let expected: [Float] = [0.5 + 6 - 8, -1.25 + 0.015625 + 6]
+    #expect(found == Array(repeating: expected, count: 3))
+  }
+
   /// Neither inputs nor outputs need to be aligned.
   @Test func callersBuffersMayStandAnywhere() throws {
     try Self.withBundle { _, folder in

@@ -128,7 +128,7 @@ struct KernelHarness {
     let folder = try temporaryFolder()
     let model = try CodeGenerator(target: target, kernelFiles: 2).generate(
       graph: graph, plan: plan ?? Self.plan(graph))
-    try Toolchain.find().compile(model, into: folder, extraFlags: extraFlags)
+    try Toolchain.find().compile(model, into: folder, extraFlags: extraFlags + ["-Werror"])
     var packed = Data()
     try model.packed.write { packed.append(contentsOf: $0) }
     try packed.write(to: URL(fileURLWithPath: folder + "/packed.bin"))

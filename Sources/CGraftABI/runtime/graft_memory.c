@@ -19,14 +19,15 @@ static const char packed_magic[8] = {'G', 'R', 'A', 'F', 'T', 'P', 'K', '\n'};
 
 bool graft_allocate(graft_memory *memory, uint64_t bytes) {
   memset(memory, 0, sizeof *memory);
-  if (bytes == 0) return true;
   if (bytes > SIZE_MAX / 2) return false;
   const size_t slack = bytes >= HUGE_PAGE ? HUGE_PAGE : 0;
-  void *mapping = mmap(NULL, (size_t)bytes + slack, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  /* Nothing still gets an address, so that nobody adds to a null pointer. */
+  const size_t mapping_bytes = (bytes > 0 ? (size_t)bytes : 64) + slack;
+  void *mapping =
+      mmap(NULL, mapping_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) return false;
   memory->mapping = mapping;
-  memory->mapping_bytes = (size_t)bytes + slack;
+  memory->mapping_bytes = mapping_bytes;
   memory->bytes = (size_t)bytes;
   const uintptr_t start = (uintptr_t)mapping;
   const uintptr_t skipped = slack ? (HUGE_PAGE - start % HUGE_PAGE) % HUGE_PAGE : 0;

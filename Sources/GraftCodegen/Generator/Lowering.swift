@@ -43,9 +43,8 @@ struct Lowering {
     }
     currentNode = nil
     for (index, output) in graph.outputs.enumerated() {
-      let place = try location(of: output.value)
-      guard place != .output(index) else { continue }
-      try copyOutput(output.value, from: place, to: .output(index))
+      if !isParameter(output.value), try location(of: output.value) == .output(index) { continue }
+      try copyOutput(output.value, to: .output(index))
     }
   }
 
@@ -90,15 +89,19 @@ struct Lowering {
   /// The C address of a value that is no parameter.
   func address(_ value: ValueID) throws -> String { try location(of: value).expression }
 
-  /// The elements of a parameter as float32.
-  func floats(of value: ValueID) throws -> [Float] {
+  /// The bytes of a parameter. Large ones become float32 only while they are packed.
+  func data(of value: ValueID) throws -> TensorData {
     guard let data = graph[value].parameter?.data else {
       throw GraftError(
-        .invalidGraph,
-        "parameter \((graph[value].name ?? "").quotedForDisplay) has no data to pack")
+        .unsupported,
+        "\((graph[value].name ?? "").quotedForDisplay) must be a constant with its data, found "
+          + "\(type(value))", advice: "Only weights that the file stores can be packed.")
     }
-    return data.floats()
+    return data
   }
+
+  /// The elements of a small parameter as float32.
+  func floats(of value: ValueID) throws -> [Float] { try data(of: value).floats() }
 
   func isParameter(_ value: ValueID) -> Bool { graph[value].parameter != nil }
 
@@ -110,11 +113,6 @@ struct Lowering {
     guard let value else {
       let offset = weights.add([], form: "zeros \(padded)", floatCount: padded) { _ in }
       return Place.weights(offset).expression
-    }
-    guard isParameter(value) else {
-      throw GraftError(
-        .unsupported, "the operand \(type(value)) must be a constant",
-        advice: "only weights that the file stores can be packed")
     }
     let elements = try floats(of: value)
     guard elements.count == count else {

@@ -5,6 +5,9 @@ import GraftDiagnostics
 import GraftIR
 
 struct ModelWriter {
+  /// GRAFT_MAX_RANK of graft.h.
+  static let mostAxes = 8
+
   let graph: Graph
   let plan: MemoryPlan
   let target: Target
@@ -41,8 +44,15 @@ struct ModelWriter {
   }
 
   /// The text of model.c, and the values that its table of taps names.
+  /// - Throws: ``GraftError`` of kind `unsupported` where a value has more axes than the interface.
   func model() throws -> (text: String, taps: [Tap]) {
     let taps = try self.taps()
+    for value in graph.inputs + graph.outputs.map(\.value) + taps.map(\.value)
+    where graph.type(of: value).rank > Self.mostAxes {
+      throw GraftError(
+        .unsupported,
+        "\(graph.type(of: value)) has more axes than the \(Self.mostAxes) of a bundle's interface")
+    }
     let parts = [
       prelude(), try steps(), tensors("inputs", inputs()), tensors("outputs", outputs()),
       tensors("values", taps.map { tensor($0.value, name: $0.name, step: $0.step) }),
@@ -111,7 +121,7 @@ struct ModelWriter {
       let title: String
       if let id = step.node {
         let node = graph[id]
-        title = "\(node.opcode) \(node.origins.joined(separator: ", "))"
+        title = ([node.opcode.rawValue] + node.origins.prefix(8)).joined(separator: " ")
       } else {
         title = "copy"
       }

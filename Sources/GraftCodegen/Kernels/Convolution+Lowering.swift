@@ -26,7 +26,7 @@ extension Lowering {
     let kernel = try library.add(
       parts.name(schedule), algorithm: parts.algorithm(schedule),
       render: { try parts.render(schedule, name: $0) })
-    let source = try floats(of: weight)
+    let source = try data(of: weight)
     let lanes = target.lanes
     let packed: Int
     switch schedule {
@@ -36,7 +36,7 @@ extension Lowering {
         floatCount: direct.inputBlocks * direct.outputBlocks
           * direct.blockWeights(kernel: window.kernel, lanes: lanes)
       ) {
-        WeightPacking.direct(source, into: $0, shape: shape, schedule: direct, lanes: lanes)
+        WeightPacking.direct(source.floats(), into: $0, shape: shape, schedule: direct, lanes: lanes)
       }
     case .depthwise(let depthwise):
       let taps = window.kernel[0] * window.kernel[1]
@@ -44,7 +44,7 @@ extension Lowering {
         [weight], form: "depthwise \(lanes)", floatCount: depthwise.blocks * taps * lanes
       ) {
         WeightPacking.depthwise(
-          source, into: $0, channels: shape.channels, taps: taps, lanes: lanes)
+          source.floats(), into: $0, channels: shape.channels, taps: taps, lanes: lanes)
       }
     }
     let biasAddress = try channelVector(

@@ -240,9 +240,12 @@ extension Lowering {
 
   /// The address of a parameter in plain order, packed as it is.
   mutating func plainParameter(_ value: ValueID) throws -> String {
-    let elements = try floats(of: value)
-    let offset = weights.add([value], form: "plain", floatCount: max(1, elements.count)) {
-      WeightPacking.vector(elements, into: $0)
+    let data = try data(of: value)
+    guard data.dtype.isFloatingPoint else {
+      throw GraftError(.unsupported, "kernels read floating-point constants, found \(type(value))")
+    }
+    let offset = weights.add([value], form: "plain", floatCount: max(1, data.elementCount)) {
+      WeightPacking.vector(data.floats(), into: $0)
     }
     return Place.weights(offset).expression
   }

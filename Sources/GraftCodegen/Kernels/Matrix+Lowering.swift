@@ -55,13 +55,13 @@ extension Lowering {
         "residual_parameter": "", "residual_argument": "", "add_residual": "",
       ])
     }
-    let source = try floats(of: weight)
+    let source = try data(of: weight)
     let packed = weights.add(
       [weight], form: "matrix \(groupLanes) \(isTransposed) x \(scale)",
       floatCount: groups * inputs * groupLanes
     ) {
       WeightPacking.matrix(
-        source, into: $0, inputs: inputs, outputs: outputs, groupLanes: groupLanes,
+        source.floats(), into: $0, inputs: inputs, outputs: outputs, groupLanes: groupLanes,
         isTransposed: isTransposed, scale: scale)
     }
     let biasAddress = try channelVector(

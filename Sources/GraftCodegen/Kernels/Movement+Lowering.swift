@@ -51,7 +51,7 @@ extension Lowering {
     guard type(input).layout == type(output).layout, type(input).layout.isPlain else {
       return try lowerBlockedView(node, input, output)
     }
-    let source = try isParameter(input) ? plainParameter(input) : address(input)
+    let source = try source(input)
     guard try source != address(output) else { return }
     try copyPlain(
       loop: try StridedLoop(extents: [storedCount(output)], strides: [[1], [1]]),
@@ -80,15 +80,15 @@ extension Lowering {
       from: address(input), to: address(output), dtype: type(output).dtype)
   }
 
-  mutating func copyOutput(_ value: ValueID, from place: Place, to output: Place) throws {
+  /// A copy for an output that no node writes where the caller wants it.
+  mutating func copyOutput(_ value: ValueID, to output: Place) throws {
     guard type(value).layout.isPlain else {
       throw GraftError(
         .inconsistency, "an output is in layout \(type(value).layout), expected plain")
     }
-    let source = isParameter(value) ? try plainParameter(value) : place.expression
     try copyPlain(
       loop: try StridedLoop(extents: [storedCount(value)], strides: [[1], [1]]),
-      from: source, to: output.expression, dtype: type(value).dtype)
+      from: source(value), to: output.expression, dtype: type(value).dtype)
   }
 
   /// Copies along `loop`, whose operand 0 is the source and 1 the destination.

@@ -6,9 +6,13 @@ import GraftIR
 import GraftOps
 
 extension Lowering {
-  /// The address of an operand that may be a parameter.
+  /// The address of an operand that is moved and may be a parameter, which is packed as float32.
   mutating func source(_ value: ValueID) throws -> String {
-    try isParameter(value) ? plainParameter(value) : address(value)
+    guard isParameter(value) else { return try address(value) }
+    guard type(value).dtype == .float32 else {
+      throw GraftError(.unsupported, "kernels move float32 constants, found \(type(value))")
+    }
+    return try plainParameter(value)
   }
 
   mutating func lower(_ operation: Concatenate, _ node: Node) throws {
