@@ -23,7 +23,7 @@ struct BundleWriter {
   }
 
   private func writeGraph(to folder: String) throws {
-    let file = try OutputFile(Bundle.join(folder, BundleLayout.graph))
+    let file = try OutputFile(ModelBundle.join(folder, BundleLayout.graph))
     try Data(model.graph.text.utf8).withUnsafeBytes { try file.write($0) }
     try file.close()
     let tensors = try model.graph.parameters.map { id -> (name: String, data: TensorData) in
@@ -32,11 +32,11 @@ struct BundleWriter {
       }
       return (name, data)
     }
-    try Safetensors.write(tensors, to: Bundle.join(folder, BundleLayout.weights))
+    try Safetensors.write(tensors, to: ModelBundle.join(folder, BundleLayout.weights))
   }
 
   private func writePacked(to folder: String) throws {
-    let file = try OutputFile(Bundle.join(folder, BundleLayout.packed))
+    let file = try OutputFile(ModelBundle.join(folder, BundleLayout.packed))
     try generated.packed.write { try file.write($0) }
     try file.close()
   }
@@ -46,7 +46,7 @@ struct BundleWriter {
     let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
     var files: [String: Manifest.File] = [:]
     for name in names {
-      let digest = try Digest.sha256(fileAt: Bundle.join(folder, name))
+      let digest = try Digest.sha256(fileAt: ModelBundle.join(folder, name))
       files[name] = Manifest.File(bytes: digest.bytes, sha256: digest.sha256)
     }
     let graph = model.graph
@@ -77,7 +77,7 @@ struct BundleWriter {
       (BundleLayout.manifest, data),
       (BundleLayout.manifestDigest, Data((Digest.sha256(data) + "\n").utf8)),
     ] {
-      let file = try OutputFile(Bundle.join(folder, name))
+      let file = try OutputFile(ModelBundle.join(folder, name))
       try contents.withUnsafeBytes { try file.write($0) }
       try file.close()
     }

@@ -4,26 +4,30 @@
 import Crypto
 import Dispatch
 import Foundation
+import GraftData
 import GraftDiagnostics
-import GraftIR
 import Synchronization
 
 /// SHA-256 in hexadecimal.
 enum Digest {
-  static func sha256(_ bytes: UnsafeRawBufferPointer) -> String {
-    var hash = SHA256()
-    hash.update(bufferPointer: bytes)
-    return hexadecimal(hash.finalize())
-  }
-
   static func sha256(_ data: Data) -> String { hexadecimal(SHA256.hash(data: data)) }
 
+  /// Reads the file in pieces: a mapping would count as resident memory beside the weights.
   /// - Throws: ``GraftError`` of kind `inputOutput` naming the file.
-  static func sha256(fileAt path: String, following: Bool = false) throws -> (
-    bytes: Int, sha256: String
-  ) {
-    let file = try MappedFile(path, following: following)
-    return (file.count, file.withUnsafeBytes { sha256($0) })
+  static func sha256(fileAt path: String) throws -> (bytes: Int, sha256: String) {
+    let file = try InputFile(path)
+    let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
+    defer { piece.deallocate() }
+    var hash = SHA256()
+    var offset = 0
+    while offset < file.size {
+      let count = min(piece.count, file.size - offset)
+      let part = UnsafeMutableRawBufferPointer(rebasing: piece[..<count])
+      try file.read(into: part, at: offset)
+      hash.update(bufferPointer: UnsafeRawBufferPointer(part))
+      offset += count
+    }
+    return (offset, hexadecimal(hash.finalize()))
   }
 
   private static func hexadecimal(_ digest: SHA256.Digest) -> String {

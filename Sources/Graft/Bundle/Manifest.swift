@@ -1,5 +1,5 @@
 // What a bundle says of itself: manifest.json as Swift values. Reading files and checking digests is
-// Bundle's work.
+// ModelBundle's work.
 
 import Foundation
 import GraftData

@@ -21,8 +21,8 @@ public struct SourceModel: Sendable {
   public init(
     reading path: String, inputShapes: [String: InputShape] = [:]
   ) throws {
-    if Bundle.isBundle(at: path) {
-      let bundle = try Bundle(opening: path)
+    if ModelBundle.isBundle(at: path) {
+      let bundle = try ModelBundle(opening: path)
       guard inputShapes.isEmpty else {
         throw GraftError(
           .invalidArgument, "the input shapes of a bundle are fixed",
@@ -41,7 +41,7 @@ public struct SourceModel: Sendable {
       graph: imported.graph, preprocessing: nil, labels: nil,
       provenance: Manifest.Provenance(
         source: URL(filePath: path).lastPathComponent,
-        sourceSHA256: try Digest.sha256(fileAt: path, following: true).sha256,
+        sourceSHA256: try Digest.sha256(fileAt: path).sha256,
         opset: imported.opset),
       warnings: imported.warnings)
   }

@@ -6,7 +6,7 @@ import GraftDiagnostics
 /// Tells what is on pictures.
 ///
 /// ```swift
-/// let classifier = try Classifier(Bundle(opening: "resnet20.graft"))
+/// let classifier = try Classifier(ModelBundle(opening: "resnet20.graft"))
 /// let best = try classifier.classify(["cat.jpg"], top: 3)[0].classes
 /// ```
 public struct Classifier {
@@ -31,7 +31,7 @@ public struct Classifier {
   private let session: Session
 
   /// - Throws: ``GraftError`` where the bundle is damaged or is no classifier of pictures.
-  public init(_ bundle: Bundle, threads: Int = AvailableCores.count) throws {
+  public init(_ bundle: ModelBundle, threads: Int = AvailableCores.count) throws {
     network = try PictureNetwork(bundle)
     session = try Session(bundle, threads: threads)
   }

@@ -9,7 +9,7 @@ public struct DataWriter {
   private let network: PictureNetwork
   public private(set) var warnings: [Warning] = []
 
-  public init(_ bundle: Bundle) throws { network = try PictureNetwork(bundle) }
+  public init(_ bundle: ModelBundle) throws { network = try PictureNetwork(bundle) }
 
   /// Writes `x.npy` (float32, items × the input's shape; with several inputs a file for each, by its
   /// name), `y.npy` (int64 class indices) and `files.txt` (a name a line) into `folder`.
@@ -24,7 +24,7 @@ public struct DataWriter {
     let names =
       network.inputs.count == 1 ? ["x.npy"] : network.inputs.map { TensorFileName.npy($0.name) }
     let writers = try zip(names, network.inputs).map { name, input in
-      try NPYWriter(Bundle.join(folder, name), element: .float32, rowShape: input.shape)
+      try NPYWriter(ModelBundle.join(folder, name), element: .float32, rowShape: input.shape)
     }
     var labels: [Int64] = []
     var files = ""
@@ -46,9 +46,9 @@ public struct DataWriter {
       Warning("left out: \($0.error.message)", at: $0.error.location)
     }
     for writer in writers { try writer.finish() }
-    try FileReplacement(at: Bundle.join(folder, "y.npy")).write(
+    try FileReplacement(at: ModelBundle.join(folder, "y.npy")).write(
       try NPYArray(labels, shape: [labels.count]).encoded())
-    try FileReplacement(at: Bundle.join(folder, "files.txt")).write(Array(files.utf8))
+    try FileReplacement(at: ModelBundle.join(folder, "files.txt")).write(Array(files.utf8))
     return labels.count
   }
 }

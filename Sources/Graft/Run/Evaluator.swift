@@ -49,7 +49,9 @@ public struct Evaluator {
   private let session: Session
 
   /// - Throws: ``GraftError`` where the bundle is damaged or is no classifier.
-  public init(_ bundle: Bundle, threads: Int = AvailableCores.count, batchSize: Int = 64) throws {
+  public init(_ bundle: ModelBundle, threads: Int = AvailableCores.count, batchSize: Int = 64)
+    throws
+  {
     network = try PictureNetwork(bundle)
     session = try Session(bundle, threads: threads, largestBatch: network.batchSize(batchSize))
     confusion = try ConfusionMatrix(classCount: network.classCount)

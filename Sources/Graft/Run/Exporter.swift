@@ -12,7 +12,7 @@ public enum Exporter {
   /// - Returns: what was written.
   /// - Throws: ``GraftError`` where the bundle is damaged or the file cannot be written.
   public static func export(
-    _ bundle: Bundle, to path: String, fused isFused: Bool = false
+    _ bundle: ModelBundle, to path: String, fused isFused: Bool = false
   ) throws -> (nodes: Int, opset: Int, bytes: Int) {
     let destination = try FileReplacement(at: path, keeping: [bundle.path])
     var graph = try bundle.loadGraph()

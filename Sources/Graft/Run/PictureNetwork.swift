@@ -7,14 +7,14 @@ import GraftIR
 
 /// A bundle as a classifier of items.
 struct PictureNetwork {
-  let bundle: Bundle
+  let bundle: ModelBundle
   let inputs: [TensorSpecification]
   let output: TensorSpecification
   /// The width of the first output.
   let classCount: Int
 
   /// - Throws: ``GraftError`` where the first output is not one row of numbers an item.
-  init(_ bundle: Bundle) throws {
+  init(_ bundle: ModelBundle) throws {
     self.bundle = bundle
     inputs = try bundle.manifest.inputs.map { try Self.specification($0) }
     guard let first = bundle.manifest.outputs.first else {

@@ -12,7 +12,7 @@ public typealias Tensor = DenseTensor<Float>
 /// Runs a compiled bundle.
 ///
 /// ```swift
-/// let session = try Session(Bundle(opening: "resnet20.graft"))
+/// let session = try Session(ModelBundle(opening: "resnet20.graft"))
 /// let outputs = try session.run(["image": image])
 /// ```
 ///
@@ -25,7 +25,7 @@ public final class Session: Sendable {
     public var type: TensorType
   }
 
-  public let bundle: Bundle
+  public let bundle: ModelBundle
   private let model: LoadedModel
 
   public var inputs: [Port] { model.description.inputs.map { Port(name: $0.name, type: $0.type) } }
@@ -42,7 +42,7 @@ public final class Session: Sendable {
   ///   - largestBatch: room is made for it at once; ``run(_:)`` makes more when it must.
   /// - Throws: ``GraftError`` where a file is damaged, or the CPU lacks what the kernels need.
   public init(
-    _ bundle: Bundle, threads: Int = AvailableCores.count, largestBatch: Int = 1
+    _ bundle: ModelBundle, threads: Int = AvailableCores.count, largestBatch: Int = 1
   ) throws {
     self.bundle = bundle
     try bundle.checkDigests(of: [BundleLayout.library])

@@ -20,7 +20,7 @@ public enum TensorFiles {
   public static func write(_ tensors: [String: Tensor], to folder: String) throws {
     try makeFolder(folder)
     for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
-      try FileReplacement(at: Bundle.join(folder, TensorFileName.npy(name))).write(
+      try FileReplacement(at: ModelBundle.join(folder, TensorFileName.npy(name))).write(
         try NPYArray(tensor.elements, shape: tensor.shape).encoded())
     }
   }

@@ -13,10 +13,10 @@ public struct TensorRunner {
     case reference
   }
 
-  private let bundle: Bundle
+  private let bundle: ModelBundle
   private let mode: Mode
 
-  public init(_ bundle: Bundle, mode: Mode) throws {
+  public init(_ bundle: ModelBundle, mode: Mode) throws {
     self.bundle = bundle
     self.mode = mode
   }

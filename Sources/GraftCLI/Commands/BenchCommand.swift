@@ -35,7 +35,7 @@ struct BenchCommand: ParsableCommand {
 
   func run() throws {
     let session = try Session(
-      Bundle(opening: bundle), threads: threads.count, largestBatch: batch)
+      ModelBundle(opening: bundle), threads: threads.count, largestBatch: batch)
     let report = try Benchmark(session).run(batch: batch, seconds: seconds) {
       ProgressLine.show("measuring: \($0.formatted(digits: 1)) s")
     }

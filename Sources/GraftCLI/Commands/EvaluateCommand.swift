@@ -40,7 +40,7 @@ struct EvaluateCommand: ParsableCommand {
 
   func run() throws {
     var evaluator = try Evaluator(
-      Bundle(opening: bundle), threads: threads.count, batchSize: batchSize)
+      ModelBundle(opening: bundle), threads: threads.count, batchSize: batchSize)
     let report = try evaluator.evaluate(data) { done, all in
       ProgressLine.show("\(done) of \(all) images")
     }

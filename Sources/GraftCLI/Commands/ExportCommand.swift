@@ -20,7 +20,7 @@ struct ExportCommand: ParsableCommand {
   var fused = false
 
   func run() throws {
-    let written = try Exporter.export(Bundle(opening: bundle), to: output, fused: fused)
+    let written = try Exporter.export(ModelBundle(opening: bundle), to: output, fused: fused)
     Console.note(
       "\(output): \(written.nodes) nodes, opset \(written.opset), \(written.bytes.asBytes)")
   }

@@ -34,7 +34,7 @@ struct PredictCommand: ParsableCommand {
   }
 
   func run() throws {
-    let classifier = try Classifier(Bundle(opening: bundle), threads: threads.count)
+    let classifier = try Classifier(ModelBundle(opening: bundle), threads: threads.count)
     let answers = try classifier.classify(images, top: topK)
     if let csv { try Classifier.writeTable(answers, to: csv) }
     if json { return try Console.json(Document(predictions: answers)) }

@@ -22,7 +22,7 @@ struct PreprocessCommand: ParsableCommand {
   @OptionGroup var threads: ThreadsOption
 
   func run() throws {
-    var writer = try DataWriter(Bundle(opening: bundle))
+    var writer = try DataWriter(ModelBundle(opening: bundle))
     let count = try writer.write(data, to: outputDir, threads: threads.count) { done, all in
       ProgressLine.show("\(done) of \(all) images")
     }

@@ -31,7 +31,7 @@ struct RunCommand: ParsableCommand {
   @OptionGroup var threads: ThreadsOption
 
   func run() throws {
-    let opened = try Bundle(opening: bundle)
+    let opened = try ModelBundle(opening: bundle)
     let runner = try TensorRunner(
       opened, mode: reference ? .reference : .compiled(threads: threads.count))
     let inputs = try TensorFiles.read(try assignments(for: opened.manifest))

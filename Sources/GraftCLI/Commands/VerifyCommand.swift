@@ -24,7 +24,7 @@ struct VerifyCommand: ParsableCommand {
   }
 
   func run() throws {
-    let opened = try Bundle(opening: bundle)
+    let opened = try ModelBundle(opening: bundle)
     try opened.verify()
     let files = opened.manifest.files
     let report = Report(

@@ -76,13 +76,14 @@ public struct CodeGenerator: Sendable {
     let writer = ModelWriter(
       graph: graph, plan: plan, target: target, lowering: lowering, buildID: buildID)
     let model = try writer.model()
-    let sources = try [
-      SourceFile(name: "model.h", text: writer.header(), role: .header),
-      SourceFile(name: "kernels.h", text: writer.kernelsHeader(), role: .header),
-      SourceFile(name: "model.c", text: model.text, role: .kernel),
-      SourceFile(
-        name: "exports.map", text: "{ global: graft_model; local: *; };\n", role: .linkerScript),
-    ] + kernelSources(lowering.library.kernels) + Self.runtimeSources()
+    let sources =
+      try [
+        SourceFile(name: "model.h", text: writer.header(), role: .header),
+        SourceFile(name: "kernels.h", text: writer.kernelsHeader(), role: .header),
+        SourceFile(name: "model.c", text: model.text, role: .kernel),
+        SourceFile(
+          name: "exports.map", text: "{ global: graft_model; local: *; };\n", role: .linkerScript),
+      ] + kernelSources(lowering.library.kernels) + Self.runtimeSources()
     return GeneratedModel(
       target: target, sources: sources, packed: lowering.weights, buildID: buildID,
       steps: lowering.steps.map {

@@ -96,7 +96,8 @@ struct ModelWriter {
       var comment = "An output that no layer writes in place."
       if let id = step.node {
         let node = graph[id]
-        comment = CText.comment(graph.line(of: node)) + "\n * on "
+        comment =
+          CText.comment(graph.line(of: node)) + "\n * on "
           + CText.comment(operandShapes(node))
       }
       return """

@@ -63,7 +63,8 @@ struct ValuePlaces {
     }
     if let index = inputBuffers[root] { return .input(index) }
     throw GraftError(
-      .inconsistency, "the memory plan has no place for \(graph[value].name ?? "a value") "
+      .inconsistency,
+      "the memory plan has no place for \(graph[value].name ?? "a value") "
         + "of type \(graph.type(of: value))")
   }
 }

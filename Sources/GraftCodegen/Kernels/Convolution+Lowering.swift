@@ -36,7 +36,8 @@ extension Lowering {
         floatCount: direct.inputBlocks * direct.outputBlocks
           * direct.blockWeights(kernel: window.kernel, lanes: lanes)
       ) {
-        WeightPacking.direct(source.floats(), into: $0, shape: shape, schedule: direct, lanes: lanes)
+        WeightPacking.direct(
+          source.floats(), into: $0, shape: shape, schedule: direct, lanes: lanes)
       }
     case .depthwise(let depthwise):
       let taps = window.kernel[0] * window.kernel[1]
@@ -123,7 +124,8 @@ struct ConvolutionParts {
     case .direct(let direct):
       "direct, tile of \(direct.tileBlocks * lanes) outputs x \(direct.tilePixelsMost) pixels, "
         + "\(direct.chunk) of \(direct.inputBlocks) input blocks at a time, threads split "
-        + (direct.splitsTiles ? "\(direct.tiles) tiles of pixels" : "\(direct.groups) output groups")
+        + (direct.splitsTiles
+          ? "\(direct.tiles) tiles of pixels" : "\(direct.groups) output groups")
     case .depthwise(let depthwise):
       "depthwise, tile of \(lanes) channels x \(depthwise.tilePixelsMost) pixels, "
         + "threads split \(depthwise.blocks) blocks in \(depthwise.bands) bands"

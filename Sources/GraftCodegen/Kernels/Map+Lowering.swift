@@ -116,7 +116,8 @@ extension Lowering {
     }
     if image.block == 1, isOne {
       return MapOperand(
-        row: "const float *\(name)_row = \(name) + plane / BLOCKS * \(image.image) + block * LANES;",
+        row:
+          "const float *\(name)_row = \(name) + plane / BLOCKS * \(image.image) + block * LANES;",
         load: "load_part(\(name)_row, smaller(LANES, CHANNELS - block * LANES))",
         address: try address(operand), form: "_\(name)plain")
     }
@@ -186,7 +187,9 @@ extension Lowering {
     let loads = try plainLoads(
       count, at: { Self.operandNames[$0] },
       stride: { loop.extents.isEmpty ? 0 : loop.strides[$0].first ?? 0 })
-    let forms = (0..<count).map { loop.strides[$0].first == 1 ? "" : "_\(Self.operandNames[$0])scalar" }
+    let forms = (0..<count).map {
+      loop.strides[$0].first == 1 ? "" : "_\(Self.operandNames[$0])scalar"
+    }
     let kernel = try library.add(
       "\(function.name)_f32_\(extent.coefficient)\(forms.joined())\(function.activation.nameSuffix)",
       algorithm: "one run of \(extent.coefficient) elements, threads split pieces of \(piece)"

@@ -79,7 +79,8 @@ extension Lowering {
   ) throws {
     let beta = operation.beta == 1 ? "b_value" : "\(CText.float(operation.beta)) * b_value"
     try map(
-      MapFunction(name: "gemm_add", expression: "a_value + \(beta)", activation: operation.activation),
+      MapFunction(
+        name: "gemm_add", expression: "a_value + \(beta)", activation: operation.activation),
       [output, addend], to: output)
   }
 
@@ -134,8 +135,10 @@ extension Lowering {
         isTransposed: false, scale: 1, biasScale: 1, activation: .none)
     }
     let leading = TensorShape(Array(yShape.dropLast(2)))
-    let aLeading = try TensorShape(aShape).broadcastStrides(to: TensorShape(leading.dimensions + aShape.suffix(2)))
-    let bLeading = try TensorShape(bShape).broadcastStrides(to: TensorShape(leading.dimensions + bShape.suffix(2)))
+    let aLeading = try TensorShape(aShape).broadcastStrides(
+      to: TensorShape(leading.dimensions + aShape.suffix(2)))
+    let bLeading = try TensorShape(bShape).broadcastStrides(
+      to: TensorShape(leading.dimensions + bShape.suffix(2)))
     let rows = yShape[yShape.count - 2]
     // A dummy inner axis, so that all leading axes are outer ones.
     let loop = try StridedLoop(
@@ -145,7 +148,8 @@ extension Lowering {
       throw GraftError(.unsupported, "a product whose rows grow with the batch, of \(type(a))")
     }
     try matmul(
-      a, b, to: output, depth: depth, columns: columns, rows: rows, matrices: leading.elementCount ?? 1,
+      a, b, to: output, depth: depth, columns: columns, rows: rows,
+      matrices: leading.elementCount ?? 1,
       aOffset: loop.offset(0, row: "matrix"), bOffset: loop.offset(1, row: "matrix"),
       aSteps: (depth, 1), bSteps: (columns, 1), finish: "")
   }

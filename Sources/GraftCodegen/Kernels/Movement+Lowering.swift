@@ -28,7 +28,8 @@ extension Lowering {
     ) { name in
       try Templates.convertLayout.render(
         imageValues(x, y).merging([
-          "banner": "[\(x.channels), \(x.height), \(x.width)] from layout \(form(x)) to \(form(y)).",
+          "banner":
+            "[\(x.channels), \(x.height), \(x.width)] from layout \(form(x)) to \(form(y)).",
           "name": name,
         ]) { $1 })
     }
@@ -149,7 +150,8 @@ extension Lowering {
     try requireFloat(inputs + [output])
     let y = try ImageGeometry(type(output))
     let sources = try inputs.map { try ImageGeometry(type($0)) }
-    guard sources.allSatisfy({ $0.block == y.block && $0.height == y.height && $0.width == y.width })
+    guard
+      sources.allSatisfy({ $0.block == y.block && $0.height == y.height && $0.width == y.width })
     else {
       throw GraftError(.inconsistency, "channels are gathered from images that do not lie alike")
     }

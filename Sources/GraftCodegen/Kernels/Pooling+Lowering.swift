@@ -50,7 +50,8 @@ extension Lowering {
     let label =
       "\(name)_f32_\(window.kernel[0])x\(window.kernel[1])_s\(window.strides[0])x"
       + "\(window.strides[1])_\(x.channels)_\(x.height)x\(x.width)\(y.block == 1 ? "_plain" : "")"
-    let kernel = try library.add(label, algorithm: "a row of windows at a time, threads split rows") {
+    let kernel = try library.add(label, algorithm: "a row of windows at a time, threads split rows")
+    {
       name in
       try Templates.pool.render(
         imageValues(x, y).merging([

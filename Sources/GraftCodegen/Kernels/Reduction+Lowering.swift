@@ -5,7 +5,8 @@ import GraftIR
 import GraftOps
 
 extension Lowering {
-  mutating func lower(softmax operation: any SoftmaxFamily, _ node: Node, isLogarithm: Bool) throws {
+  mutating func lower(softmax operation: any SoftmaxFamily, _ node: Node, isLogarithm: Bool) throws
+  {
     let (input, output) = (try operand(0, of: node), try result(of: node))
     try requireFloat([input, output])
     guard type(input).layout.isPlain, type(output).layout.isPlain else {

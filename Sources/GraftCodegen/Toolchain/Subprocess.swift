@@ -38,7 +38,8 @@ enum Subprocess {
     done.wait()
     process.waitUntilExit()
     let status =
-      process.terminationReason == .exit ? process.terminationStatus
+      process.terminationReason == .exit
+      ? process.terminationStatus
       : 128 + process.terminationStatus
     return Result(
       status: status, output: String(decoding: text, as: UTF8.self),

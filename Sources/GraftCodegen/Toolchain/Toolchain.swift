@@ -109,7 +109,8 @@ public struct Toolchain: Sendable {
     guard result.status == 0 else {
       let words = result.errors.split(separator: "\n").prefix(12).joined(separator: "\n")
       throw GraftError(
-        .toolchain, "clang failed with status \(result.status) on \(arguments.last ?? ""):\n\(words)",
+        .toolchain,
+        "clang failed with status \(result.status) on \(arguments.last ?? ""):\n\(words)",
         advice: "It was called as: clang \(arguments.joined(separator: " "))")
     }
   }

@@ -26,7 +26,9 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
     guard descriptor >= 0 else { throw failure(Self.reason("cannot be opened", errno)) }
     defer { close(descriptor) }
     var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw failure(Self.reason("cannot be read", errno)) }
+    guard fstat(descriptor, &status) == 0 else {
+      throw failure(Self.reason("cannot be read", errno))
+    }
     guard status.st_mode & S_IFMT == S_IFREG else {
       throw failure(
         status.st_mode & S_IFMT == S_IFDIR

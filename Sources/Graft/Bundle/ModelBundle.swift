@@ -11,7 +11,7 @@ import GraftOps
 ///
 /// Opening checks the manifest against its own digest and the format version. Every other file is
 /// checked against the manifest when it is first used, or all of them by ``verify()``.
-public struct Bundle: Sendable {
+public struct ModelBundle: Sendable {
   /// The folder as the user named it.
   public let path: String
   public let manifest: Manifest
