@@ -95,9 +95,13 @@ let package = Package(
     .testTarget(
       name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],
       exclude: ["Fixtures"], swiftSettings: strict),
-    tests("Graft"),
+    tests("Graft", ["GraftIR", "GraftDiagnostics"]),
     .testTarget(
-      name: "EndToEndTests", dependencies: ["Graft", "GraftTesting"],
+      name: "EndToEndTests",
+      dependencies: [
+        "Graft", "GraftTesting", "GraftONNX", "GraftOps", "GraftIR", "GraftDiagnostics",
+        "GraftData",
+      ],
       exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(
       name: "ErrorTests", dependencies: ["GraftCLI", "GraftTesting"], swiftSettings: strict),
@@ -105,10 +109,10 @@ let package = Package(
   cxxLanguageStandard: .cxx17
 )
 
-// tools/fuzz builds one of the targets in Fuzz/ with sanitizers; normal builds have none of them.
+// tools/fuzz builds one of the targets in Tests/Fuzz/ with sanitizers; normal builds have none of them.
 if let target = Context.environment["GRAFT_FUZZ"] {
   package.targets.append(
     .executableTarget(
       name: "Fuzz\(target)", dependencies: ["GraftONNX", "GraftIR", "GraftDiagnostics"],
-      path: "Fuzz/\(target)", exclude: ["seeds"], swiftSettings: strict))
+      path: "Tests/Fuzz/\(target)", exclude: ["seeds"], swiftSettings: strict))
 }

@@ -92,7 +92,10 @@ import Testing
       #expect(description.inputs[0].type.shape == [.batch, 3, 8, 8])
       #expect(description.outputs[0].type.shape == [.batch, 5])
       #expect(description.hasFreeBatch)
-      #expect(description.values.contains { $0.name == "first \"layer\"; system(\"id\"); // ../../etc\n\u{1F600}" })
+      #expect(
+        description.values.contains {
+          $0.name == "first \"layer\"; system(\"id\"); // ../../etc\n\u{1F600}"
+        })
       let bytes = try FileManager.default.attributesOfItem(atPath: folder + "/packed.bin")[.size]
       #expect(description.packedBytes == bytes as? Int)
       let process = Process()
@@ -173,9 +176,12 @@ import Testing
     let bytes: [(DataType, [UInt8])] = [
       (.float64, values.flatMap { value in withUnsafeBytes(of: Double(value)) { Array($0) } }),
       (.float32, values.flatMap { value in withUnsafeBytes(of: value) { Array($0) } }),
-      (.bfloat16, values.flatMap { value in
-        withUnsafeBytes(of: UInt16(value.bitPattern >> 16)) { Array($0) }
-      }),
+      (
+        .bfloat16,
+        values.flatMap { value in
+          withUnsafeBytes(of: UInt16(value.bitPattern >> 16)) { Array($0) }
+        }
+      ),
     ]
     for (dtype, raw) in bytes {
       let data = try TensorData(dtype, [3, 2], in: MemoryBytes(raw))

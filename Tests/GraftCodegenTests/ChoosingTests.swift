@@ -32,8 +32,9 @@ import Testing
       let shape = ConvolutionShape(
         channels: channels, height: 8, width: 8, outputs: outputs, resultHeight: 8, resultWidth: 8,
         window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: groups)
-      guard case .direct(let direct) = ConvolutionSchedule.choose(
-        shape, isPlanar: false, target: .x8664v3)
+      guard
+        case .direct(let direct) = ConvolutionSchedule.choose(
+          shape, isPlanar: false, target: .x8664v3)
       else {
         Issue.record("a grouped convolution is direct")
         continue
@@ -53,8 +54,9 @@ import Testing
       let shape = ConvolutionShape(
         channels: channels, height: size, width: size, outputs: channels, resultHeight: size,
         resultWidth: size, window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: 1)
-      guard case .direct(let direct) = ConvolutionSchedule.choose(
-        shape, isPlanar: false, target: .x8664v3)
+      guard
+        case .direct(let direct) = ConvolutionSchedule.choose(
+          shape, isPlanar: false, target: .x8664v3)
       else { return nil }
       return direct.splitsTiles
     }
@@ -68,7 +70,8 @@ import Testing
     let error = BundleTests.failure { _ = try template.render(["lines": ""]) }
     #expect(error?.message == "template t.c, line 2: no value for @b@")
     #expect(
-      (try? template.render(["b": "x", "lines": "one\ntwo"])) == "int a;\nint x;\n  one\n  two\nend")
+      (try? template.render(["b": "x", "lines": "one\ntwo"])) == "int a;\nint x;\n  one\n  two\nend"
+    )
     #expect((try? template.render(["b": "x", "lines": ""])) == "int a;\nint x;\nend")
     let odd = BundleTests.failure { _ = try Template(name: "t.c", text: "a @ b").render([:]) }
     #expect(odd?.message == "template t.c, line 1: an @ without a partner")

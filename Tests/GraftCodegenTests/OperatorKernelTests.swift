@@ -17,7 +17,9 @@ import Testing
             harness.random.int(0...(kernel[0] - 1)), harness.random.int(0...(kernel[1] - 1)),
             harness.random.int(0...(kernel[0] - 1)), harness.random.int(0...(kernel[1] - 1)),
           ])
-        let shape = [harness.random.int(1...20), harness.random.int(5...13), harness.random.int(5...13)]
+        let shape = [
+          harness.random.int(1...20), harness.random.int(5...13), harness.random.int(5...13),
+        ]
         let ceil = harness.random.int(0...1) == 1
         for operation in [
           MaxPool(window: window, ceil: ceil),
@@ -28,12 +30,14 @@ import Testing
             isPlain
             ? harness.input([.batch] + shape.map { Dimension($0) })
             : try harness.image(shape, border: (harness.random.int(0...1), 1))
-          let layout = isPlain ? Layout.plain : harness.blocked(border: (1, harness.random.int(0...1)))
+          let layout =
+            isPlain ? Layout.plain : harness.blocked(border: (1, harness.random.int(0...1)))
           try harness.output(try harness.apply(operation, [x], layout: layout)[0])
         }
       }
       let x =
-        isPlain ? harness.input([.batch, 19, 7, 5]) : try harness.image([19, 7, 5], border: (2, 1))
+        isPlain
+        ? harness.input([.batch, 19, 7, 5]) : try harness.image([19, 7, 5], border: (2, 1))
       let layout = isPlain ? Layout.plain : harness.blocked
       for operation in [
         GlobalAveragePool(), GlobalMaxPool(), ReduceMean(axes: [2, 3], keepsAxes: true),
@@ -93,7 +97,8 @@ import Testing
     let shift = try harness.parameter([11])
     let image = try harness.image([11, 4, 5])
     try harness.output(
-      try harness.apply(ScaleShift(activation: .relu), [image, scale, shift], layout: harness.blocked)[0])
+      try harness.apply(
+        ScaleShift(activation: .relu), [image, scale, shift], layout: harness.blocked)[0])
     let plain = harness.input([.batch, 11, 6])
     try harness.output(try harness.apply(ScaleShift(), [plain, scale, shift])[0])
     for operation in [Sum(), Maximum(), Minimum()] as [any GraftOps.Operator] {
@@ -164,12 +169,15 @@ import Testing
     for part in try harness.apply(Split(axis: 1, sizes: [20, 38]), [images[2]], layout: blocked) {
       try harness.output(part)
     }
-    try harness.output(try harness.apply(ChannelShuffle(groups: 2), [images[2]], layout: blocked)[0])
+    try harness.output(
+      try harness.apply(ChannelShuffle(groups: 2), [images[2]], layout: blocked)[0])
     let plain = harness.input([.batch, 6, 4, 5])
     let other = harness.input([.batch, 6, 2, 5])
     try harness.output(try harness.apply(ChannelShuffle(groups: 3), [plain])[0])
     try harness.output(try harness.apply(Concatenate(axis: 2), [plain, other, plain])[0])
-    for part in try harness.apply(Split(axis: 3, sizes: [2, 3]), [plain]) { try harness.output(part) }
+    for part in try harness.apply(Split(axis: 3, sizes: [2, 3]), [plain]) {
+      try harness.output(part)
+    }
     try harness.output(
       try harness.apply(
         Slice(axes: [1, 3], starts: [5, 1], extents: [3, 2], steps: [-2, 2]), [plain])[0])
@@ -185,7 +193,8 @@ import Testing
     let thin = harness.input([.batch, 6, 1, 5])
     try harness.output(try harness.apply(Expand(shape: [.batch, 6, 4, 5]), [thin])[0])
     let indices = harness.graph.addParameter(
-      "indices", TensorType(.int64, [3]), Parameter(data: try TensorData([4, 0, -1] as [Int64], shape: [3])))
+      "indices", TensorType(.int64, [3]),
+      Parameter(data: try TensorData([4, 0, -1] as [Int64], shape: [3])))
     try harness.output(try harness.apply(Gather(axis: 1), [plain, indices])[0])
     try harness.output(try harness.apply(Reshape(shape: [.batch, 120]), [plain])[0])
     try harness.check(tolerance: 0)

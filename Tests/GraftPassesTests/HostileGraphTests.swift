@@ -23,7 +23,7 @@ import Testing
     """,
     """
     %0 "x" = input : f32[N,8,1,1]
-    %1 = slice(%0) {axes=[2, 3], starts=[0, 0], extents=[1, 1], steps=[4611686018427387904, 3]} : f32[N,8,1,1]
+    %1 = slice(%0) {axes=[2, 3], starts=[0, 0], extents=[1, 1], steps=[1, 1]} : f32[N,8,1,1]
     %2 = pad(%1) {pads=[0, 8, 0, 0, 0, 0, 0, 0]} : f32[N,16,1,1]
     output "y" = %2
     """,

@@ -1,0 +1,139 @@
+// Every small model through the whole compiler: compiled kernels at one and two threads, the reference
+// evaluator, every stage's text, and export, all against onnxruntime's numbers.
+
+import Foundation
+import Graft
+import GraftDiagnostics
+import GraftIR
+import GraftONNX
+import GraftOps
+import GraftTesting
+import Testing
+
+@Suite struct FixtureTests {
+  /// What is refused while importing, with a part of the reason.
+  static let notImported = [
+    "passthrough_output": "cannot be compiled", "float16_inside": "cannot be compiled",
+  ]
+
+  /// What no kernel does yet, with a part of the reason; the reference evaluator does it.
+  static let notCompiled = [
+    "depthwise_multiplier": "the kernel reads blocks",
+    "grouped_dilated_conv": "the kernel reads blocks",
+    "grouped_wide": "the kernel reads blocks", "pads": "padding by reflect",
+  ]
+
+  static let imported = ModelFixture.all.filter { notImported[$0.name] == nil }
+  static let compiled = imported.filter { notCompiled[$0.name] == nil }
+
+  @Test func whatIsRefusedSaysWhy() throws {
+    try withTemporaryFolder { folder in
+      for (name, reason) in Self.notImported.merging(Self.notCompiled, uniquingKeysWith: { $1 }) {
+        let path = try ModelFixture.named(name).modelPath
+        let error = #expect(throws: GraftError.self) {
+          try Compiler().compile(path, to: folder + "/net.graft")
+        }
+        #expect(error?.description.contains(reason) == true, "\(name): \(error?.description ?? "")")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+      }
+    }
+  }
+
+  @Test func thereAreFixtures() { #expect(ModelFixture.all.count >= 100) }
+
+  @Test(arguments: compiled)
+  func compiledOutputsAreOnnxruntimes(_ fixture: ModelFixture) throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/net.graft"
+      try Compiler().compile(fixture.modelPath, to: path)
+      let bundle = try ModelBundle(opening: path)
+      try bundle.verify()
+      let inputs = try fixture.loadInputs()
+      let one = try Session(bundle, threads: 1).run(inputs)
+      try fixture.expectOutputs(one, "compiled")
+      let two = try Session(bundle, threads: 2).run(inputs)
+      for (name, tensor) in one {
+        #expect(
+          tensor.elements.map(\.bitPattern) == two[name]?.elements.map(\.bitPattern),
+          "\(name) depends on the number of threads")
+      }
+      if bundle.manifest.hasFreeBatch { try expectSameBitsInAnyPosition(bundle, inputs) }
+    }
+  }
+
+  /// Repeats the batch: every copy of an image must come out as the same bits, wherever it stands.
+  private func expectSameBitsInAnyPosition(_ bundle: ModelBundle, _ inputs: [String: Tensor]) throws
+  {
+    let copies = 3
+    var repeated: [String: Tensor] = [:]
+    for input in bundle.manifest.inputs {
+      var tensor = try #require(inputs[input.name])
+      guard try input.type().shape.dimensions.first == .batch else { return }
+      tensor.shape[0] *= copies
+      let image = tensor.elements
+      tensor.elements = (0..<copies).flatMap { _ in image }
+      repeated[input.name] = tensor
+    }
+    let outputs = try Session(bundle, threads: 2, largestBatch: 1).run(repeated)
+    for output in bundle.manifest.outputs {
+      guard try output.type().shape.dimensions.first == .batch else { continue }
+      let tensor = try #require(outputs[output.name])
+      let part = tensor.elements.count / copies
+      let parts = (0..<copies).map { copy in
+        tensor.elements[copy * part..<(copy + 1) * part].map(\.bitPattern)
+      }
+      #expect(
+        parts.allSatisfy { $0 == parts[0] }, "\(output.name) depends on the place in the batch")
+    }
+  }
+
+  @Test(arguments: imported)
+  func referenceOutputsAreOnnxruntimes(_ fixture: ModelFixture) throws {
+    let model = try SourceModel(reading: fixture.modelPath)
+    try fixture.expectOutputs(
+      try evaluate(model.graph, fixture.loadInputs()), "reference evaluator")
+  }
+
+  @Test(arguments: imported)
+  func everyStageParsesBackAndComputesTheSame(_ fixture: ModelFixture) throws {
+    let model = try SourceModel(reading: fixture.modelPath)
+    let inputs = try fixture.loadInputs()
+    for stage in Compiler.Stage.allCases {
+      let moment = try Compiler().lower(model.graph, to: stage)
+      let parsed = try Graph(parsing: moment.text)
+      #expect(parsed == moment.graph, "\(stage)")
+      try parsed.verify()
+      try fixture.expectOutputs(try evaluate(moment.graph, inputs), "stage \(stage)")
+      if let plan = moment.plan {
+        #expect(plan.arenaBytes >= plan.lowerBoundBytes)
+      }
+    }
+  }
+
+  @Test(arguments: imported)
+  func exportedModelComputesTheSame(_ fixture: ModelFixture) throws {
+    try withTemporaryFolder { folder in
+      let model = try SourceModel(reading: fixture.modelPath)
+      let path = folder + "/exported.onnx"
+      var bytes: [UInt8] = []
+      try ONNXExporter.write(
+        model.graph, options: ONNXExportOptions(importedOpset: model.provenance.opset)
+      ) { bytes += $0 }
+      try Data(bytes).write(to: URL(filePath: path))
+      let again = try SourceModel(reading: path)
+      try fixture.expectOutputs(
+        try evaluate(again.graph, fixture.loadInputs()), "exported and imported again")
+    }
+  }
+
+  private func evaluate(_ graph: Graph, _ inputs: [String: Tensor]) throws -> [String: Tensor] {
+    var evaluator = ReferenceEvaluator(graph)
+    return try evaluator.run(inputs.mapValues { .float32($0) }).mapValues { value in
+      guard case .float32(let tensor) = value else {
+        Issue.record("an output is not float32")
+        return Tensor(scalar: .nan)
+      }
+      return tensor
+    }
+  }
+}

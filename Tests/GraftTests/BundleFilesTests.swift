@@ -1,0 +1,119 @@
+// The small formats of a bundle: safetensors, the manifest, labels, shapes from the command line.
+
+import Foundation
+import GraftDiagnostics
+import GraftIR
+import GraftTesting
+import Testing
+
+@testable import Graft
+
+@Suite struct SafetensorsTests {
+  @Test func roundTripKeepsNamesTypesAndBytes() throws {
+    try withTemporaryFolder { folder in
+      let tensors: [(name: String, data: TensorData)] = [
+        ("bias", try TensorData(.float16, [3], in: MemoryBytes([1, 2, 3, 4, 5, 6]))),
+        ("w \"1\"\n🦉", try TensorData([1.5, -2, .infinity, 0], shape: [2, 2])),
+        ("scalar", try TensorData([Int64.min], shape: [])),
+        ("empty", try TensorData([Float](), shape: [0, 7])),
+      ]
+      let path = folder + "/weights.safetensors"
+      try Safetensors.write(tensors, to: path)
+      let read = try Safetensors.read(path)
+      #expect(read.count == tensors.count)
+      for (name, data) in tensors {
+        let found = try #require(read[name])
+        #expect(found.dtype == data.dtype && found.shape == data.shape)
+        #expect(
+          found.withUnsafeBytes { Array($0) } == data.withUnsafeBytes { Array($0) }, "\(name)")
+      }
+    }
+  }
+
+  /// The header that the format's own documentation describes, written by hand.
+  @Test func readsWhatOthersWrite() throws {
+    try withTemporaryFolder { folder in
+      let header = #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#
+      var file = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Data($0) }
+      file += Data(header.utf8)
+      file += [0, 0, 128, 63, 0, 0, 0, 192]
+      let path = folder + "/x"
+      try file.write(to: URL(filePath: path))
+      #expect(try Safetensors.read(path)["a"]?.floats() == [1, -2])
+    }
+  }
+
+  @Test(arguments: [
+    #"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#,
+    #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#,
+    #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,1000]}}"#,
+    #"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}"#,
+    #"{"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}}"#,
+    #"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#,
+    #"{"a":[]}"#, "{", "",
+  ])
+  func refusesWhatDoesNotFit(_ header: String) throws {
+    try withTemporaryFolder { folder in
+      var file = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Data($0) }
+      file += Data(header.utf8) + Data(count: 8)
+      let path = folder + "/x"
+      try file.write(to: URL(filePath: path))
+      let error = #expect(throws: GraftError.self) { try Safetensors.read(path) }
+      #expect(error?.kind == .invalidBundle && error?.location.file == path)
+    }
+  }
+
+  @Test func refusesAHeaderLongerThanTheFile() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/x"
+      for length in [UInt64.max, 9, 1 << 40] {
+        try withUnsafeBytes(of: length.littleEndian) { Data($0) }.write(to: URL(filePath: path))
+        #expect(throws: GraftError.self) { try Safetensors.read(path) }
+      }
+    }
+  }
+}
+
+@Suite struct ManifestTests {
+  @Test(arguments: [
+    ("{}", "\"format\""), ("[]", "wrong kind"), ("", "damaged"),
+    (#"{"format":{"major":7,"minor":0}}"#, "format version 7.0"),
+    (#"{"format":{"major":1,"minor":0}}"#, "has no key"),
+  ])
+  func saysWhatIsWrong(_ text: String, _ part: String) {
+    let error = #expect(throws: GraftError.self) { try Manifest.decode(Data(text.utf8)) }
+    #expect(error?.description.contains(part) == true, "\(error?.description ?? "")")
+  }
+
+  @Test func extentsKeepTheBatch() throws {
+    let shape: TensorShape = [.batch, 3, .batch(times: 2)]
+    let tensor = Manifest.Tensor(name: "x", type: TensorType(.float32, shape))
+    let data = try JSONEncoder().encode(tensor)
+    #expect(String(decoding: data, as: UTF8.self).contains(#"["N",3,"2N"]"#))
+    #expect(try JSONDecoder().decode(Manifest.Tensor.self, from: data).type().shape == shape)
+  }
+}
+
+@Suite struct CommandLineValueTests {
+  @Test func inputShapes() {
+    #expect(InputShape("Nx3x224x224")?.shape == [.batch, 3, 224, 224])
+    #expect(InputShape("1x3")?.shape == [1, 3])
+    for text in ["", "x", "0x3", "-1", "3.5", "Nx", "NxN ", "9999999999999999999"] {
+      #expect(InputShape(text) == nil, "\(text)")
+    }
+  }
+
+  @Test func labels() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/labels.txt"
+      try "cat\r\ndog\n\n".write(toFile: path, atomically: true, encoding: .utf8)
+      #expect(try Labels.read(from: path) == ["cat", "dog"])
+      for (text, part) in [("", "no label"), ("a\n\nb", "line 2 is blank"), ("a\nb\na", "1 and 3")]
+      {
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        let error = #expect(throws: GraftError.self) { try Labels.read(from: path) }
+        #expect(error?.message.contains(part) == true)
+      }
+    }
+  }
+}
