@@ -1,0 +1,215 @@
+// The document of docs/dump-format.md as objects that refer to each other: boxes (inputs, nodes,
+// outputs), the values between them, and nets, the value as a line from its maker to its readers.
+// Parameters are no boxes: they belong to the nodes that read them.
+
+/** Families of operators, in the order of the legend. An operator of none is "other". */
+const families = {
+  convolution: { label: "Convolution", opcodes: ["convolution"] },
+  matrix: { label: "Matrix product", opcodes: ["gemm", "matmul"] },
+  normalisation: {
+    label: "Normalisation", opcodes: ["batch_normalization", "scale_shift", "lrn"],
+  },
+  activation: {
+    label: "Activation",
+    opcodes: [
+      "relu", "clip", "leaky_relu", "elu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu",
+      "softmax", "log_softmax", "erf",
+    ],
+  },
+  pooling: {
+    label: "Pooling, reduction",
+    opcodes: [
+      "max_pool", "average_pool", "global_average_pool", "global_max_pool", "reduce_mean",
+    ],
+  },
+  arithmetic: {
+    label: "Arithmetic",
+    opcodes: [
+      "add", "sub", "mul", "div", "pow", "sum", "min", "max", "abs", "neg", "exp", "sqrt", "ceil",
+      "floor", "equal", "greater", "less", "not", "where",
+    ],
+  },
+  movement: {
+    label: "Data movement",
+    opcodes: [
+      "concat", "split", "slice", "pad", "gather", "expand", "transpose", "reshape", "flatten",
+      "squeeze", "unsqueeze", "channel_shuffle", "convert_layout", "cast", "identity", "dropout",
+      "shape", "size", "range", "constant_of_shape",
+    ],
+  },
+  boundary: { label: "Input, output", opcodes: [] },
+  other: { label: "Other", opcodes: [] },
+};
+
+const familyOf = new Map(
+  Object.entries(families).flatMap(([name, { opcodes }]) => opcodes.map((code) => [code, name])));
+
+/** Sizes of boxes in pixels at zoom 1, by how much a box has to say. */
+const boxSize = {
+  width: 220,
+  full: 58,
+  medium: 40,
+  slim: 25,
+};
+
+/**
+ * Reads the document.
+ * @param data what `graft dump --format json` prints
+ * @param operators by opcode: `summary` in words and the names of `operands`
+ */
+function buildModel(data, operators) {
+  const values = new Map();
+  const boxes = [];
+
+  function define(tensor, more) {
+    const value = {
+      ...tensor, parameter: null, producer: null, index: 0, consumers: [], outputs: [],
+      placement: null, aliasOf: null, label: tensor.name ?? `%${tensor.id}`, ...more,
+    };
+    values.set(tensor.id, value);
+    return value;
+  }
+
+  function addBox(box) {
+    const whole = {
+      step: null, operands: [], results: [], attributes: {}, origins: [], multiplyAdds: 0,
+      parameterCount: 0, reads: [], writes: [], summary: "", roles: [], ...box, index: boxes.length,
+    };
+    boxes.push(whole);
+    return whole;
+  }
+
+  for (const tensor of data.parameters) {
+    const { elements, trained, group, derivation } = tensor;
+    define(tensor, { parameter: { elements, trained, group, derivation } });
+  }
+  for (const tensor of data.inputs) {
+    const value = define(tensor);
+    value.producer = addBox({
+      kind: "input", opcode: "input", family: "boundary", scope: value.label, essence: "",
+      results: [value], shape: shapeText(value.shape),
+    });
+  }
+  data.nodes.forEach((node, step) => {
+    const operands = node.operands.map((id) => (id === null ? null : values.get(id) ?? null));
+    const results = node.results.map((tensor) => define(tensor));
+    const box = addBox({
+      kind: "node", opcode: node.opcode, step, operands, results, attributes: node.attributes,
+      family: familyOf.get(node.opcode) ?? "other", origins: node.origins,
+      multiplyAdds: node.multiply_adds,
+      essence: printable(tail(essence(node, operands, results), 60)),
+      scope: scopeOf(node, operands), shape: results.map((r) => shapeText(r.shape)).join(" "),
+      summary: operators[node.opcode]?.summary ?? "", roles: operators[node.opcode]?.operands ?? [],
+    });
+    results.forEach((value, index) => Object.assign(value, { producer: box, index }));
+    operands.forEach((value, index) => value?.consumers.push({ box, index }));
+  });
+  for (const { name, id } of data.outputs) {
+    const value = values.get(id);
+    if (!value) continue;
+    const box = addBox({
+      kind: "output", opcode: "output", family: "boundary", scope: name, essence: "",
+      operands: [value], shape: shapeText(value.shape),
+    });
+    value.outputs.push(name);
+    value.consumers.push({ box, index: 0 });
+  }
+
+  const nets = connect(values);
+  const counted = new Set();
+  for (const box of boxes) {
+    for (const value of box.operands) {
+      if (!value?.parameter || counted.has(value.id)) continue;
+      counted.add(value.id);
+      box.parameterCount += value.parameter.elements;
+    }
+    Object.assign(box, { width: boxSize.width, height: heightOf(box) });
+    box.text = searchText(box);
+  }
+  const memory = data.memory ? attachMemory(data.memory, values) : null;
+  return {
+    name: data.name, stage: data.stage, boxes, values, nets, memory,
+    nodes: boxes.filter((box) => box.kind === "node"), totals: totalsOf(boxes, data.parameters),
+  };
+}
+
+/** `layer1.0.conv1` of the parameter `layer1.0.conv1.weight`, else the name of the model's node. */
+function scopeOf(node, operands) {
+  const named = operands.find((operand) => operand?.parameter && operand.name?.includes("."));
+  if (named) return named.name.slice(0, named.name.lastIndexOf("."));
+  return node.origins[0] ?? "";
+}
+
+/** One net for each value that a box makes and a box reads. */
+function connect(values) {
+  const nets = [];
+  for (const value of values.values()) {
+    if (!value.producer || value.consumers.length === 0) continue;
+    const targets = [...new Set(value.consumers.map((consumer) => consumer.box))];
+    const net = { value, source: value.producer, targets };
+    value.producer.writes.push(net);
+    for (const target of targets) target.reads.push(net);
+    nets.push(net);
+  }
+  return nets;
+}
+
+function heightOf(box) {
+  if (box.kind !== "node") return boxSize.medium;
+  if (box.operands.some((operand) => operand?.parameter)) return boxSize.full;
+  const [operand] = box.operands;
+  const plain = box.operands.length === 1 && box.results.length === 1 && operand !== null;
+  return plain && shapeText(operand.shape) === box.shape ? boxSize.slim : boxSize.medium;
+}
+
+function searchText(box) {
+  const tensors = [...box.operands.filter((operand) => operand?.parameter), ...box.results];
+  const parts = [
+    box.opcode, box.scope, families[box.family].label, box.essence, ...box.origins,
+    ...tensors.flatMap((value) => [value.name ?? "", shapeText(value.shape)]),
+  ];
+  return matcher("").fold(parts.join("\n"));
+}
+
+function totalsOf(boxes, parameters) {
+  const sum = (list, amount) => list.reduce((total, item) => total + amount(item), 0);
+  return {
+    parameters: sum(parameters, (tensor) => tensor.elements),
+    parameterBytes: sum(parameters, (p) => tensorBytes(p.dtype, p.elements) ?? 0),
+    trained: sum(parameters, (tensor) => (tensor.trained ? tensor.elements : 0)),
+    multiplyAdds: sum(boxes, (box) => box.multiplyAdds),
+    heaviest: boxes.reduce((most, box) => Math.max(most, box.multiplyAdds), 0),
+  };
+}
+
+/** Gives values their placements; values that are another's memory get its placement too. */
+function attachMemory(memory, values) {
+  const placements = [];
+  const batchBytes = memory.arena_bytes - memory.fixed_bytes;
+  for (const place of memory.placements) {
+    const value = values.get(place.id);
+    if (!value) continue;
+    // At batch 1 the region that does not grow with N follows the one that does.
+    const address = place.per_batch ? place.offset : batchBytes + place.offset;
+    const placement = { ...place, address, value, aliases: [] };
+    value.placement = placement;
+    placements.push(placement);
+  }
+  const direct = new Map(memory.aliases.map(([alias, root]) => [alias, root]));
+  for (const alias of direct.keys()) {
+    const seen = new Set();
+    let root = alias;
+    while (direct.has(root) && !seen.has(root)) {
+      seen.add(root);
+      root = direct.get(root);
+    }
+    const [value, owner] = [values.get(alias), values.get(root)];
+    if (!value || !owner) continue;
+    Object.assign(value, { aliasOf: owner, placement: owner.placement });
+    owner.placement?.aliases.push(value);
+  }
+  return {
+    placements, batchBytes, arenaBytes: memory.arena_bytes, fixedBytes: memory.fixed_bytes,
+    lowerBoundBytes: memory.lower_bound_bytes, alignment: memory.alignment,
+  };
+}
