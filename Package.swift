@@ -43,12 +43,13 @@ let package = Package(
     .executableTarget(
       name: "GraftCLI", dependencies: ["Graft", "GraftDiagnostics", parser, logging],
       swiftSettings: strict),
-    room(
-      "Graft",
-      [
+    .target(
+      name: "Graft",
+      dependencies: [
         "GraftONNX", "GraftPasses", "GraftPlanning", "GraftCodegen", "GraftRuntime", "GraftData",
         "GraftOps", "GraftIR", "GraftDiagnostics", crypto, logging,
-      ]),
+      ],
+      resources: [.embedInCode("Dump/Page")], swiftSettings: strict),
 
     room("GraftONNX", ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"]),
     room("GraftPasses", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
@@ -95,7 +96,8 @@ let package = Package(
     .testTarget(
       name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],
       exclude: ["Fixtures"], swiftSettings: strict),
-    tests("Graft", ["GraftIR", "GraftDiagnostics"]),
+    tests(
+      "Graft", ["GraftIR", "GraftOps", "GraftDiagnostics", crypto], exclude: ["PageLayout"]),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [

@@ -40,8 +40,13 @@ public struct GraphSummary: Sendable {
 
   /// `layer1.0.conv1` of the parameter `layer1.0.conv1.weight`, else the node's name.
   private static func scope(of node: Node, weights: [ValueID], in graph: Graph) -> String {
-    if let name = weights.first.flatMap({ graph[$0].name }), let dot = name.lastIndex(of: ".") {
-      return String(name[..<dot])
+    for weight in weights {
+      guard var name = graph[weight].name else { continue }
+      if graph[weight].parameter?.derivation != nil {
+        // What passes made of a parameter has its name with their words behind it.
+        name.replace(/(\.(folded|scale|shift)[^.]*)+$/, with: "")
+      }
+      if let dot = name.lastIndex(of: ".") { return String(name[..<dot]) }
     }
     return node.origins.first ?? ""
   }

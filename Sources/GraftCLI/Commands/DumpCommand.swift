@@ -11,10 +11,13 @@ struct DumpCommand: ParsableCommand {
     abstract: "Show a network's graph at any stage of the compiler.",
     discussion: """
       Text is the IR's own syntax and parses back (docs/ir.md); JSON is documented in \
-      docs/dump-format.md. The bundle's code is not loaded.
+      docs/dump-format.md; html is one file to open in a browser, with a map of the memory where \
+      the stage has a plan. The bundle's code is not loaded.
       """)
 
-  enum Format: String, ExpressibleByArgument, CaseIterable { case text, json, dot, svg }
+  enum Format: String, ExpressibleByArgument, CaseIterable {
+    case text, json, dot, svg, html
+  }
 
   @Argument(help: "An .onnx file or a bundle.", completion: .file())
   var file: String
@@ -53,6 +56,7 @@ struct DumpCommand: ParsableCommand {
         try GraphDocument(moment.graph, stage: name, plan: moment.plan).json())
     case .dot: try Console.raw(GraphDiagram.dot(moment.graph))
     case .svg: try Console.raw(try GraphDiagram.svg(moment.graph))
+    case .html: try Console.raw(try GraphPage.html(moment.graph, stage: name, plan: moment.plan))
     }
   }
 }

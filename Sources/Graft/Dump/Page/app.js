@@ -13,19 +13,16 @@ function start() {
     const hash = writeFragment(state);
     if (location.hash !== hash && (hash !== "#" || location.hash)) location.hash = hash;
   };
-  const selectValue = (value) => go({ node: null, value: value && linkOfValue(model, value) });
-  const select = (box, more) => {
-    const value = box && box.kind !== "node" ? box.results[0] ?? box.operands[0] : null;
-    go({
-      node: box && !value ? linkOfNode(model, box) : null,
-      value: value && linkOfValue(model, value), ...more,
-    });
-  };
+  const selectValue = (value) => go({ node: null, value: null, ...linkOf(model, value) });
+  const select = (box, more) => go({ node: null, value: null, ...linkOf(model, box), ...more });
 
   const graph = new GraphView(model, { select, selectValue, moved: () => minimap?.update() });
   const minimap = new Minimap(model, graph);
   const memory = model.memory ? new MemoryView(model, { selectValue }) : null;
-  const panel = new Panel(model, { select, selectValue, search: (text) => go({ search: text }) });
+  const panel = new Panel(model, {
+    select, selectValue, search: (text) => go({ search: text }),
+    address: (target) => writeFragment(linkOf(model, target)),
+  });
   const search = new Search(model, {
     go: (box) => {
       select(box, { view: null });
@@ -170,6 +167,14 @@ function linkOfNode(model, box) {
   const own = linkable(name)
     && model.nodes.filter((other) => other.origins.includes(name)).length === 1;
   return own ? name : `%${box.results[0]?.id}`;
+}
+
+/** What selects a node, a value, or the value of an input or output; null selects nothing. */
+function linkOf(model, target) {
+  if (!target) return {};
+  if (target.kind === "node") return { node: linkOfNode(model, target) };
+  const value = target.kind ? target.results[0] ?? target.operands[0] : target;
+  return { value: linkOfValue(model, value) };
 }
 
 function findNode(model, link) {

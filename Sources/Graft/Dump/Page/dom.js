@@ -56,15 +56,15 @@ function textWidth(text, font) {
   return measure.measureText(text).width;
 }
 
-/** Shortens text at its start to a width in pixels. */
-function fitText(text, width, font) {
-  let fitted = tail(text, 120);
+/** Shortens text to a width in pixels, with `tail` at its start or with `head` at its end. */
+function fitText(text, width, font, shorten = tail) {
+  let fitted = shorten(text, 120);
   let length = Array.from(fitted).length;
   while (length > 1) {
     const excess = textWidth(fitted, font) / width;
     if (excess <= 1) break;
     length = Math.min(length - 1, Math.ceil(length / excess));
-    fitted = tail(text, length);
+    fitted = shorten(text, length);
   }
   return fitted;
 }

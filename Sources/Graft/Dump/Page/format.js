@@ -38,9 +38,10 @@ function threeDigits(number) {
 
 /** A share of 1 as a percentage that never claims 0 or 100 for what is not. */
 function percent(share) {
+  if (share === 0 || share === 1) return `${100 * share} %`;
   if (share > 0 && share < 0.001) return "< 0.1 %";
   if (share < 1 && share > 0.999) return "> 99.9 %";
-  return (100 * share).toFixed(share >= 0.0995 ? 0 : 1) + " %";
+  return (100 * share).toFixed(share >= 0.0995 && share < 0.99 ? 0 : 1) + " %";
 }
 
 /** Extents as "N×64×56×56", one alone as "[64]". */
@@ -81,6 +82,13 @@ function tail(text, length) {
   return "…" + characters.slice(-Math.max(1, length - 1)).join("");
 }
 
+/** The first `length` characters. */
+function head(text, length) {
+  const characters = Array.from(text.slice(0, 2 * length + 2));
+  if (characters.length <= length && text.length <= 2 * length + 2) return text;
+  return characters.slice(0, Math.max(1, length - 1)).join("") + "…";
+}
+
 /** What a query looks for: each of its words, in any case, with x for ×. */
 function matcher(query) {
   const fold = (text) => text.toLowerCase().replaceAll(times, "x");
@@ -108,9 +116,13 @@ function essence(node, operands, results) {
     window(weights.shape.slice(2));
     const groups = attribute("groups") ?? 1;
     if (groups > 1) parts.push(weights.shape[1] === 1 ? "depthwise" : `${groups} groups`);
-    if (operands[3]) parts.push("+ residual");
+    if (operands[3]) parts.push("+ add");
   } else if (Array.isArray(attribute("kernel"))) {
     window(attribute("kernel"));
+  } else if (node.opcode === "convert_layout") {
+    const layout = results[0]?.layout;
+    const block = layout?.channel_block ?? 1;
+    parts.push(block > 1 ? `to blocks of ${block}` : layout ? "to bordered" : "to plain");
   } else if (node.opcode === "concat") {
     parts.push(`${operands.length} → 1`);
   } else if (node.opcode === "split") {

@@ -60,15 +60,16 @@ class GraphView {
     const text = (kind, left, baseline, content, anchor) =>
       s("text", { class: kind, x: left, y: baseline, "text-anchor": anchor }, content);
     const scope = printable(tail(box.scope, 80));
-    const titleWidth = box.opcode.length * 7 + 8;
+    const titleWidth = textWidth(box.opcode, fonts.title) + 8;
     const parts = [];
     const first = height === boxSize.slim ? 16.5 : 17;
     parts.push(text("title detail", pad, first, box.opcode));
-    const aside = box.essence || (height === boxSize.slim ? scope : "");
-    if (aside) {
-      const font = box.essence ? fonts.text : fonts.name;
-      parts.push(text(box.essence ? "essence detail" : "scope detail", width - 10, first,
-        fitText(aside, Math.max(40, room - titleWidth), font), "end"));
+    const beside = Math.max(40, room - titleWidth);
+    if (box.essence) {
+      parts.push(text("essence detail", width - 10, first,
+        fitText(box.essence, beside, fonts.text, head), "end"));
+    } else if (height === boxSize.slim) {
+      parts.push(text("scope detail", width - 10, first, fitText(scope, beside, fonts.name), "end"));
     }
     if (height === boxSize.full) {
       parts.push(text("scope detail", pad, 33, fitText(scope, room, fonts.name)));

@@ -117,7 +117,8 @@ class MemoryView {
     const [high, low] = [this.y(place.address + place.bytes), this.y(place.address)];
     if (width < 58 || low - high < 15) return null;
     return s("text", { class: "label", x, y: (high + low) / 2 + 4 },
-      fitText(printable(tail(nameOf(place.value), 120)), width, fonts.name));
+      fitText(printable(tail(place.value.producer?.scope || nameOf(place.value), 120)), width,
+        fonts.name));
   }
 
   liveLine() {

@@ -97,7 +97,7 @@ function buildModel(data, operators) {
       kind: "node", opcode: node.opcode, step, operands, results, attributes: node.attributes,
       family: familyOf.get(node.opcode) ?? "other", origins: node.origins,
       multiplyAdds: node.multiply_adds,
-      essence: printable(tail(essence(node, operands, results), 60)),
+      essence: printable(head(essence(node, operands, results), 60)),
       scope: scopeOf(node, operands), shape: results.map((r) => shapeText(r.shape)).join(" "),
       summary: operators[node.opcode]?.summary ?? "", roles: operators[node.opcode]?.operands ?? [],
     });
@@ -135,8 +135,13 @@ function buildModel(data, operators) {
 
 /** `layer1.0.conv1` of the parameter `layer1.0.conv1.weight`, else the name of the model's node. */
 function scopeOf(node, operands) {
-  const named = operands.find((operand) => operand?.parameter && operand.name?.includes("."));
-  if (named) return named.name.slice(0, named.name.lastIndexOf("."));
+  for (const operand of operands) {
+    if (!operand?.parameter || !operand.name) continue;
+    // What passes made of a parameter has its name with their words behind it.
+    const name = operand.parameter.derivation
+      ? operand.name.replace(/(\.(folded|scale|shift)[^.]*)+$/, "") : operand.name;
+    if (name.includes(".")) return name.slice(0, name.lastIndexOf("."));
+  }
   return node.origins[0] ?? "";
 }
 

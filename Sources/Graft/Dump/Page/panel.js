@@ -2,7 +2,7 @@
 // nothing selected, of the network.
 
 class Panel {
-  /** @param actions { select(box), selectValue(value), search(text) } */
+  /** @param actions { select(box), selectValue(value), search(text), address(box or value) } */
   constructor(model, actions) {
     Object.assign(this, { model, actions });
     this.element = byId("panel");
@@ -202,12 +202,24 @@ class Panel {
 
   valueLink(value) {
     const label = nameText(tail(value.label, 200));
-    return h("button", { class: "link", onclick: () => this.actions.selectValue(value) }, label);
+    return this.link(value, () => this.actions.selectValue(value), label);
   }
 
   boxLink(box) {
-    return h("button", { class: "link", onclick: () => this.actions.select(box) },
+    return this.link(box, () => this.actions.select(box),
       swatch(box.family), box.opcode, " ", nameText(tail(box.scope, 200)));
+  }
+
+  /** A link that can be copied, and that followed here keeps the search and the view. */
+  link(target, follow, ...content) {
+    return h("a", {
+      href: this.actions.address(target),
+      onclick: (event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        follow();
+      },
+    }, content);
   }
 }
 
