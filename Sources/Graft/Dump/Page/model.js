@@ -25,8 +25,8 @@ const families = {
   arithmetic: {
     label: "Arithmetic",
     opcodes: [
-      "add", "sub", "mul", "div", "pow", "sum", "min", "max", "abs", "neg", "exp", "sqrt", "ceil",
-      "floor", "equal", "greater", "less", "not", "where",
+      "add", "sub", "mul", "div", "pow", "sum", "min", "max", "abs", "neg", "reciprocal", "exp",
+      "sqrt", "ceil", "floor", "equal", "greater", "less", "not", "where",
     ],
   },
   movement: {
