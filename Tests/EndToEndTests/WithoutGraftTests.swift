@@ -54,7 +54,7 @@ import Testing
           Self.examples + "/run_bundle.c", "-ldl", "-o", folder + "/run_bundle",
         ])
       try #require(compiled.status == 0, "\(compiled.errors)")
-      try run("./run_bundle net.graft \(try batch(of: path))", in: folder, input: input)
+      try run("./run_bundle net.graft \(try batch(of: path)) 2", in: folder, input: input)
       try expect(folder, output: URL(filePath: folder + "/output.f32"), is: expected)
     }
   }

@@ -365,7 +365,7 @@ import Testing
       try Self.run(
         clang,
         ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1"] + flags + [
-          Self.package + "/examples/run_bundle.c", "-I", folder, "-ldl", "-o", folder + "/run",
+          Self.package + "/docs/examples/run_bundle.c", "-I", folder, "-ldl", "-o", folder + "/run",
         ]) != nil)
     let input = Self.input(3)
     let one = try #require(try Self.run(folder + "/run", [folder, "3", "1"], input: input))

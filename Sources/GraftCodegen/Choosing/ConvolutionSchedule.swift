@@ -128,7 +128,7 @@ enum ConvolutionSchedule: Hashable {
       shape.window.kernel[0] * shape.window.kernel[1] * inputBlock * lanes
       * tileBlocks * 4
     // Where a 1x1 kernel runs over a large image, 128 channels keep the pixels of a block of tiles in
-    // the second-level cache too: 256 -> 128 at 56x56 went from 65 to 93 % of the peak.
+    // the second-level cache too: alone, 256 -> 128 at 56x56 went from 68 to 96 GFLOP/s of 104.
     let isPointwise = shape.window.kernel == [1, 1]
     let isLarge = shape.resultPixels >= 28 * 28
     let mostBlocks = isPointwise && isLarge ? max(1, 128 / inputBlock) : inputBlocks
