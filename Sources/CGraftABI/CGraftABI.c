@@ -1,5 +1,5 @@
-// Carries the text of the bundle's header and C runtime inside the program. runtime/ is not compiled
-// here: it is compiled into each bundle, beside that bundle's own model.c.
+// Carries the text of a bundle's headers and C runtime inside the program. runtime/ is not compiled
+// here: it is compiled into each bundle, beside that bundle's own model.c or training code.
 #include "CGraftABI.h"
 
 #pragma clang diagnostic ignored "-Wc23-extensions"
@@ -13,25 +13,30 @@ static const unsigned char runtimeHeader[] = {
 static const unsigned char cpu[] = {
 #embed "runtime/graft_cpu.c"
 };
+static const unsigned char engine[] = {
+#embed "runtime/graft_engine.c"
+};
 static const unsigned char memory[] = {
 #embed "runtime/graft_memory.c"
-};
-static const unsigned char session[] = {
-#embed "runtime/graft_session.c"
 };
 static const unsigned char threads[] = {
 #embed "runtime/graft_threads.c"
 };
+static const unsigned char session[] = {
+#embed "runtime/graft_session.c"
+};
+
+static const CGraftABI_file none = {NULL, NULL, 0, 0};
 
 CGraftABI_file CGraftABI_fileAt(size_t index) {
   const CGraftABI_file files[] = {
       {"graft.h", header, sizeof header, 0},
       {"graft_runtime.h", runtimeHeader, sizeof runtimeHeader, 0},
       {"graft_cpu.c", cpu, sizeof cpu, 1},
+      {"graft_engine.c", engine, sizeof engine, 1},
       {"graft_memory.c", memory, sizeof memory, 1},
       {"graft_session.c", session, sizeof session, 1},
       {"graft_threads.c", threads, sizeof threads, 1},
   };
-  const CGraftABI_file none = {NULL, NULL, 0, 0};
   return index < sizeof files / sizeof files[0] ? files[index] : none;
 }

@@ -1,9 +1,10 @@
-// What Swift sees of the bundle's binary interface: graft.h itself, and the text of the C files that go
-// into every bundle.
+// What Swift sees of the bundle's binary interface: graft.h and graft_train.h themselves, and the text
+// of the C files that go into bundles.
 #ifndef CGRAFTABI_H
 #define CGRAFTABI_H
 
 #include "graft.h"
+#include "graft_train.h"
 
 /// One file that a bundle carries as it is.
 typedef struct CGraftABI_file {
@@ -14,7 +15,7 @@ typedef struct CGraftABI_file {
   int isSource;
 } CGraftABI_file;
 
-/// File number `index`, or one whose name is NULL past the last.
+/// File number `index` of those that go into libmodel.so, or one whose name is NULL past the last.
 CGraftABI_file CGraftABI_fileAt(size_t index);
 
 #endif

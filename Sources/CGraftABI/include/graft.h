@@ -30,7 +30,8 @@ typedef enum graft_status {
   GRAFT_BAD_WEIGHTS = 5,      /* packed.bin is not the one built with this library */
   GRAFT_OUT_OF_MEMORY = 6,
   GRAFT_BUSY = 7,             /* another thread is inside a call on this session */
-  GRAFT_THREAD_ERROR = 8      /* a thread could not be started, or the process has forked */
+  GRAFT_THREAD_ERROR = 8,     /* a thread could not be started, or the process has forked */
+  GRAFT_BAD_STATE = 9         /* a file of training state is damaged or another network's */
 } graft_status;
 
 typedef enum graft_dtype {

@@ -43,9 +43,21 @@ void graft_release(graft_memory *memory) {
   memset(memory, 0, sizeof *memory);
 }
 
+void graft_shrink(graft_memory *memory, uint64_t bytes) {
+  if (!memory->mapping || bytes >= memory->bytes) return;
+  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  const size_t before = (size_t)(memory->data - (unsigned char *)memory->mapping);
+  const size_t kept = (before + (size_t)bytes + page) / page * page; /* one byte at least */
+  if (kept < memory->mapping_bytes) {
+    munmap((unsigned char *)memory->mapping + kept, memory->mapping_bytes - kept);
+    memory->mapping_bytes = kept;
+  }
+  memory->bytes = (size_t)bytes;
+}
+
 static graft_status check_header(
-    const unsigned char *header, uint64_t bytes, char *message, size_t message_bytes) {
-  const graft_description *description = graft_program_of_model.description;
+    const unsigned char *header, uint64_t bytes, const graft_description *description,
+    char *message, size_t message_bytes) {
   if (bytes != description->packed_bytes) {
     return graft_fail(GRAFT_BAD_WEIGHTS, message, message_bytes,
                       "packed weights have %llu bytes, expected %llu", (unsigned long long)bytes,
@@ -69,35 +81,37 @@ static graft_status check_header(
   return GRAFT_OK;
 }
 
-/* Reads exactly `bytes`; false with errno set, or errno 0 where the file ends early. */
-static bool read_fully(int file, unsigned char *to, size_t bytes) {
+bool graft_read_fully(int file, void *to, uint64_t bytes, uint64_t offset) {
+  unsigned char *next = to;
   while (bytes > 0) {
-    const ssize_t count = read(file, to, bytes < CHUNK ? bytes : CHUNK);
+    const ssize_t count =
+        pread(file, next, bytes < CHUNK ? (size_t)bytes : CHUNK, (off_t)offset);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
       if (count == 0) errno = 0;
       return false;
     }
-    to += count;
-    bytes -= (size_t)count;
+    next += count;
+    bytes -= (uint64_t)count;
+    offset += (uint64_t)count;
   }
   return true;
 }
 
 static graft_status load_from_file(
-    graft_memory *weights, int file, bool mapped, const char *path, char *message,
-    size_t message_bytes) {
+    graft_memory *weights, int file, bool mapped, const char *path,
+    const graft_description *description, char *message, size_t message_bytes) {
   struct stat status;
   unsigned char header[GRAFT_PACKED_HEADER];
   if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
     return graft_fail(GRAFT_IO_ERROR, message, message_bytes, "%s is not a regular file", path);
   }
-  if (status.st_size < (off_t)sizeof header || !read_fully(file, header, sizeof header)) {
+  if (status.st_size < (off_t)sizeof header || !graft_read_fully(file, header, sizeof header, 0)) {
     return graft_fail(GRAFT_BAD_WEIGHTS, message, message_bytes,
                       "%s is shorter than its header of %u bytes", path, GRAFT_PACKED_HEADER);
   }
   const graft_status checked =
-      check_header(header, (uint64_t)status.st_size, message, message_bytes);
+      check_header(header, (uint64_t)status.st_size, description, message, message_bytes);
   if (checked != GRAFT_OK) return checked;
   if (mapped) {
     void *mapping = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, file, 0);
@@ -115,7 +129,7 @@ static graft_status load_from_file(
     return graft_fail(GRAFT_OUT_OF_MEMORY, message, message_bytes,
                       "no memory for %lld bytes of weights", (long long)status.st_size);
   }
-  if (!read_fully(file, weights->data, weights->bytes)) {
+  if (!graft_read_fully(file, weights->data, weights->bytes, GRAFT_PACKED_HEADER)) {
     const int reason = errno;
     graft_release(weights);
     return graft_fail(GRAFT_IO_ERROR, message, message_bytes, "cannot read %s: %s", path,
@@ -125,7 +139,8 @@ static graft_status load_from_file(
 }
 
 graft_status graft_load_weights(
-    graft_memory *weights, const graft_options *options, char *message, size_t message_bytes) {
+    graft_memory *weights, const graft_options *options, const char *file_name,
+    const graft_description *description, char *message, size_t message_bytes) {
   memset(weights, 0, sizeof *weights);
   if (!options->bundle_path) {
     if (!options->packed || options->packed_bytes < GRAFT_PACKED_HEADER ||
@@ -136,14 +151,13 @@ graft_status graft_load_weights(
     /* Never written through: the frame sees the weights as const. */
     weights->data = (unsigned char *)(uintptr_t)options->packed + GRAFT_PACKED_HEADER;
     weights->bytes = (size_t)options->packed_bytes - GRAFT_PACKED_HEADER;
-    return check_header(options->packed, options->packed_bytes, message, message_bytes);
+    return check_header(options->packed, options->packed_bytes, description, message,
+                        message_bytes);
   }
-  static const char file_name[] = "/packed.bin";
-  const size_t length = strlen(options->bundle_path);
-  char *path = malloc(length + sizeof file_name);
+  const size_t path_bytes = strlen(options->bundle_path) + 1 + strlen(file_name) + 1;
+  char *path = malloc(path_bytes);
   if (!path) return graft_fail(GRAFT_OUT_OF_MEMORY, message, message_bytes, "no memory");
-  memcpy(path, options->bundle_path, length);
-  memcpy(path + length, file_name, sizeof file_name);
+  snprintf(path, path_bytes, "%s/%s", options->bundle_path, file_name);
   const int file = open(path, O_RDONLY | O_CLOEXEC);
   graft_status status;
   if (file < 0) {
@@ -151,7 +165,7 @@ graft_status graft_load_weights(
                         strerror(errno));
   } else {
     status = load_from_file(weights, file, (options->flags & GRAFT_MAP_WEIGHTS) != 0, path,
-                            message, message_bytes);
+                            description, message, message_bytes);
     close(file);
   }
   free(path);

@@ -1,5 +1,5 @@
-/* What the files of one bundle share among themselves: the program that model.c describes, the
- * frame its steps run in, and the services of the C runtime. Nothing here is exported.
+/* What the files of one library share among themselves: the programs that generated code describes,
+ * the frame their steps run in, and the services of the C runtime. Nothing here is exported.
  */
 #ifndef GRAFT_RUNTIME_H
 #define GRAFT_RUNTIME_H
@@ -16,11 +16,14 @@
 /* Where a step finds its data: the base of each region, and the batch. */
 typedef struct graft_frame {
   unsigned char *arena; /* activations; a value stands at its offset times batch */
-  unsigned char *fixed; /* activations that do not grow with the batch */
+  unsigned char *fixed; /* activations that do not grow with the batch; behind them workspace */
   const unsigned char *weights;
   const void *const *inputs;
   void *const *outputs;
   size_t batch;
+  /* What training keeps from call to call, plain row-major, one buffer an entry of the program's
+   * table: 64-byte aligned, and zero from its last element to the next multiple of 64 bytes. */
+  void *const *state;
 } graft_frame;
 
 /* Does the work units from begin up to end. A unit owns its outputs, so units may run anywhere. */
@@ -38,7 +41,8 @@ typedef enum graft_region {
   GRAFT_IN_FIXED,
   GRAFT_IN_WEIGHTS,
   GRAFT_IN_INPUT, /* offset is the index of the caller's buffer */
-  GRAFT_IN_OUTPUT
+  GRAFT_IN_OUTPUT,
+  GRAFT_IN_STATE /* offset is the index into the frame's state */
 } graft_region;
 
 /* How a named value lies in memory: [N, C / block, H + 2 border, W + 2 border, block], or plain
@@ -49,15 +53,28 @@ typedef struct graft_place {
   uint64_t offset;
 } graft_place;
 
-/* All that model.c says of the network. */
+/* All that generated code says of one network to run: the model, a training step, an evaluation. */
 typedef struct graft_program {
   const graft_description *description;
-  const graft_step *steps_one;  /* used at batch 1 */
-  const graft_step *steps_many; /* used at batch 2 and above */
+  const graft_step *steps_one;  /* used at batch 1; training has no use for them */
+  const graft_step *steps_many; /* used at batch 2 and above, and by training always */
   const graft_place *places;    /* one a named value */
+  /* Of training alone: */
+  const struct graft_state *states; /* see graft_train.h; the same table for both programs */
+  uint32_t state_count;
+  /* Where the optimizer's update begins: a micro-batch that others follow stops before it.
+   * step_count in an evaluation. */
+  uint32_t update_first_step;
+  /* Bytes of the payload of train.bin that steps read. Behind them stands only the state's first
+   * contents, which a session copies and gives back. */
+  uint64_t constant_bytes;
 } graft_program;
 
+/* libmodel.so has the first, libtrain.so the others. */
 extern const graft_program graft_program_of_model;
+extern const graft_program graft_program_of_training;
+extern const graft_program graft_program_of_evaluation;
+extern const struct graft_training_description graft_description_of_training;
 
 /* graft_cpu.c: whether the CPU has all features of the list; else which one lacks. */
 bool graft_cpu_has(const char *features, char *missing, size_t missing_bytes);
@@ -75,8 +92,15 @@ typedef struct graft_memory {
 
 bool graft_allocate(graft_memory *memory, uint64_t bytes);
 void graft_release(graft_memory *memory);
+/* Gives back the pages behind the first `bytes`, which must be no more than there are. */
+void graft_shrink(graft_memory *memory, uint64_t bytes);
+/* Reads exactly `bytes` at `offset`; false with errno set, or errno 0 where the file ends early. */
+bool graft_read_fully(int file, void *to, uint64_t bytes, uint64_t offset);
+/* The payload of `file_name` in the bundle that the options name, or of the packed bytes that they
+ * give; its header must be of the build that `description` is of. */
 graft_status graft_load_weights(
-    graft_memory *weights, const graft_options *options, char *message, size_t message_bytes);
+    graft_memory *weights, const graft_options *options, const char *file_name,
+    const graft_description *description, char *message, size_t message_bytes);
 
 /* graft_threads.c: one parallel region at a time, its threads meeting at barriers. */
 typedef struct graft_pool graft_pool;
@@ -89,6 +113,63 @@ void graft_pool_barrier(graft_pool *pool);
 /* True in a child of fork(), where the pool's threads do not exist. */
 bool graft_pool_is_orphaned(const graft_pool *pool);
 void graft_pool_destroy(graft_pool *pool);
+
+/* graft_engine.c: what sessions of every kind are made of: weights, an arena, and threads to run a
+ * program's steps on, each split over the threads by its number of units alone. */
+typedef struct graft_engine {
+  atomic_flag busy;
+  uint32_t threads;
+  uint64_t largest_batch;
+  graft_memory weights;
+  graft_memory arena; /* values that grow with the batch, then fixed ones, then threads' scratch */
+  graft_pool *pool;   /* NULL where the caller brings a parallel-for */
+  graft_parallel_for *parallel_for;
+  void *parallel_context;
+  uint64_t *step_nanoseconds; /* NULL until someone asked for times */
+  uint32_t steps_timed;
+} graft_engine;
+
+/* Checks options and CPU, loads the weights and makes threads; the arena stays empty. After a
+ * failure too the engine is to be closed. */
+graft_status graft_engine_open(
+    graft_engine *engine, const graft_options *options, const char *file_name,
+    const graft_description *description, char *message, size_t message_bytes);
+void graft_engine_close(graft_engine *engine);
+/* Begins a call on a session; GRAFT_BUSY where another one is under way. */
+graft_status graft_engine_enter(graft_engine *engine, char *message, size_t message_bytes);
+void graft_engine_leave(graft_engine *engine);
+
+/* Bytes of arena that the program needs for a batch; false where they cannot be counted. */
+bool graft_arena_bytes(
+    const graft_program *program, uint64_t batch, uint32_t threads, uint64_t *bytes);
+graft_status graft_check_batch(
+    const graft_program *program, uint64_t batch, char *message, size_t message_bytes);
+/* Makes the arena one of `bytes`, for batches up to `batch`. */
+graft_status graft_engine_make_room(
+    graft_engine *engine, uint64_t bytes, uint64_t batch, char *message, size_t message_bytes);
+
+/* Bytes of the tensor; UINT64_MAX where they cannot be counted. */
+uint64_t graft_tensor_bytes(const graft_tensor *tensor, uint64_t batch);
+/* Whether a caller's buffer has the size of the tensor. */
+graft_status graft_check_buffer(
+    const char *kind, const graft_tensor *tensor, const void *data, uint64_t bytes,
+    uint64_t batch, char *message, size_t message_bytes);
+
+/* Checks the call against the program and runs it. A call that is refused has run nothing. */
+typedef struct graft_engine_call {
+  const graft_program *program;
+  const graft_step *steps; /* the program's, of one batch class */
+  const graft_call *call;
+  void *const *state; /* the frame's */
+  bool is_timed;      /* whether step times are those of this call, if someone asked for them */
+} graft_engine_call;
+
+graft_status graft_engine_run(
+    graft_engine *engine, const graft_engine_call *call, char *message, size_t message_bytes);
+
+/* step_times of graft.h, for programs of at most `step_count` steps. */
+uint32_t graft_engine_step_times(
+    graft_engine *engine, uint32_t step_count, uint64_t *nanoseconds, uint32_t capacity);
 
 /* Writes one formatted sentence where there is room for it; returns status. */
 graft_status graft_fail(

@@ -242,7 +242,12 @@ struct ModelWriter {
       };
 
       /* Both batch classes run the same steps: every kernel treats each image alike. */
-      const graft_program graft_program_of_model = {&description, steps, steps, places};
+      const graft_program graft_program_of_model = {
+          .description = &description,
+          .steps_one = steps,
+          .steps_many = steps,
+          .places = places,
+      };
 
       """
   }
