@@ -92,7 +92,7 @@ let package = Package(
     tests("GraftPasses", exclude: ["Golden"]),
     tests("GraftPlanning"),
     tests("GraftCodegen", ["GraftRuntime"], exclude: ["Golden"]),
-    tests("GraftRuntime"),
+    tests("GraftRuntime", exclude: ["Fixtures"]),
     .testTarget(
       name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],
       exclude: ["Fixtures"], swiftSettings: strict),

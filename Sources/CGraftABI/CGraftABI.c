@@ -7,6 +7,9 @@
 static const unsigned char header[] = {
 #embed "include/graft.h"
 };
+static const unsigned char trainingHeader[] = {
+#embed "include/graft_train.h"
+};
 static const unsigned char runtimeHeader[] = {
 #embed "runtime/graft_runtime.h"
 };
@@ -25,6 +28,27 @@ static const unsigned char threads[] = {
 static const unsigned char session[] = {
 #embed "runtime/graft_session.c"
 };
+static const unsigned char json[] = {
+#embed "runtime/graft_json.c"
+};
+static const unsigned char stateReader[] = {
+#embed "runtime/graft_state_reader.c"
+};
+static const unsigned char stateWriter[] = {
+#embed "runtime/graft_state_writer.c"
+};
+static const unsigned char trainingRuntimeHeader[] = {
+#embed "runtime/graft_training.h"
+};
+static const unsigned char shuffle[] = {
+#embed "runtime/graft_shuffle.c"
+};
+static const unsigned char train[] = {
+#embed "runtime/graft_train.c"
+};
+static const unsigned char trainStep[] = {
+#embed "runtime/graft_train_step.c"
+};
 
 static const CGraftABI_file none = {NULL, NULL, 0, 0};
 
@@ -37,6 +61,26 @@ CGraftABI_file CGraftABI_fileAt(size_t index) {
       {"graft_memory.c", memory, sizeof memory, 1},
       {"graft_session.c", session, sizeof session, 1},
       {"graft_threads.c", threads, sizeof threads, 1},
+  };
+  return index < sizeof files / sizeof files[0] ? files[index] : none;
+}
+
+CGraftABI_file CGraftABI_trainingFileAt(size_t index) {
+  const CGraftABI_file files[] = {
+      {"graft.h", header, sizeof header, 0},
+      {"graft_train.h", trainingHeader, sizeof trainingHeader, 0},
+      {"graft_runtime.h", runtimeHeader, sizeof runtimeHeader, 0},
+      {"graft_training.h", trainingRuntimeHeader, sizeof trainingRuntimeHeader, 0},
+      {"graft_cpu.c", cpu, sizeof cpu, 1},
+      {"graft_engine.c", engine, sizeof engine, 1},
+      {"graft_json.c", json, sizeof json, 1},
+      {"graft_memory.c", memory, sizeof memory, 1},
+      {"graft_shuffle.c", shuffle, sizeof shuffle, 1},
+      {"graft_state_reader.c", stateReader, sizeof stateReader, 1},
+      {"graft_state_writer.c", stateWriter, sizeof stateWriter, 1},
+      {"graft_threads.c", threads, sizeof threads, 1},
+      {"graft_train.c", train, sizeof train, 1},
+      {"graft_train_step.c", trainStep, sizeof trainStep, 1},
   };
   return index < sizeof files / sizeof files[0] ? files[index] : none;
 }

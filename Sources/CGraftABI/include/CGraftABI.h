@@ -1,5 +1,5 @@
-// What Swift sees of the bundle's binary interface: graft.h and graft_train.h themselves, and the text
-// of the C files that go into bundles.
+// What Swift sees of the bundle's binary interface: graft.h and graft_train.h themselves, and the
+// text of the C files that go into bundles.
 #ifndef CGRAFTABI_H
 #define CGRAFTABI_H
 
@@ -17,5 +17,8 @@ typedef struct CGraftABI_file {
 
 /// File number `index` of those that go into libmodel.so, or one whose name is NULL past the last.
 CGraftABI_file CGraftABI_fileAt(size_t index);
+
+/// File number `index` of those that go into libtrain.so, or one whose name is NULL past the last.
+CGraftABI_file CGraftABI_trainingFileAt(size_t index);
 
 #endif

@@ -111,12 +111,12 @@ typedef struct graft_training_api {
   const graft_training_description *(*describe)(void);
   /* Bytes of activations, scratch and state of a session; 0 where that does not fit in 64 bits. */
   uint64_t (*session_bytes)(uint64_t batch, uint32_t threads);
-  /* The options are those of graft.h, but the file is train.bin. `seed` decides orders and dropout. */
+  /* The options are those of graft.h, the file is train.bin. `seed` decides orders and dropout. */
   graft_status (*create)(
       const graft_options *options, uint64_t seed, graft_training_session **session,
       char *message, size_t message_bytes);
-  /* Writes 0 ... count - 1 in an order that depends on seed, epoch and count alone: Fisher and Yates'
-   * shuffle on Philox4x32-10 (Salmon et al. 2011), every order being equally likely. */
+  /* Writes 0 ... count - 1 in an order that depends on seed, epoch and count alone: Fisher and
+   * Yates' shuffle on Philox4x32-10 (Salmon et al. 2011), without bias. */
   graft_status (*epoch_order)(
       graft_training_session *session, uint64_t epoch, uint32_t count, uint32_t *order,
       char *message, size_t message_bytes);

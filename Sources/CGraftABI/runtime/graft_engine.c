@@ -274,8 +274,9 @@ static void run_share(const run_state *state, uint32_t index, uint32_t thread) {
   const uint64_t begin = small * thread + (thread < rest ? thread : rest);
   const uint64_t end = begin + small + (thread < rest ? 1 : 0);
   if (begin < end) {
+    const size_t scratch_bytes = state->program->description->scratch_bytes_per_thread;
     step->run(&state->frame, (size_t)begin, (size_t)end,
-              state->scratch + (size_t)thread * state->program->description->scratch_bytes_per_thread);
+              state->scratch + (size_t)thread * scratch_bytes);
   }
 }
 
