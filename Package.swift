@@ -92,7 +92,7 @@ let package = Package(
     tests("GraftPasses", exclude: ["Golden"]),
     tests("GraftPlanning"),
     tests("GraftCodegen", ["GraftRuntime"], exclude: ["Golden"]),
-    tests("GraftRuntime", exclude: ["Fixtures"]),
+    tests("GraftRuntime", ["CGraftABI", "GraftDiagnostics"], exclude: ["Fixtures"]),
     .testTarget(
       name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],
       exclude: ["Fixtures"], swiftSettings: strict),

@@ -98,11 +98,7 @@ public final class LoadedModel: @unchecked Sendable {
     let outputPointers = outputs.map { $0.baseAddress }
     let inputBytes = inputs.map { UInt64($0.count) }
     let outputBytes = outputs.map { UInt64($0.count) }
-    let rawTaps = taps.map { tap in
-      graft_tap(
-        value: UInt32(tap.value), reserved: 0, data: tap.buffer.baseAddress,
-        bytes: UInt64(tap.buffer.count))
-    }
+    let rawTaps = taps.map(graft_tap.init)
     try inputPointers.withUnsafeBufferPointer { inputPointers in
       try outputPointers.withUnsafeBufferPointer { outputPointers in
         try inputBytes.withUnsafeBufferPointer { inputBytes in
@@ -159,48 +155,11 @@ public final class LoadedModel: @unchecked Sendable {
   }
 }
 
-private func withBuffers(
-  _ arrays: [[Float]], _ collected: [UnsafeRawBufferPointer] = [],
-  _ body: ([UnsafeRawBufferPointer]) throws -> Void
-) throws {
-  guard collected.count < arrays.count else { return try body(collected) }
-  try arrays[collected.count].withUnsafeBytes {
-    try withBuffers(arrays, collected + [$0], body)
+extension graft_tap {
+  /// A tap whose value is known to be one of the library's.
+  init(_ tap: LoadedModel.Tap) {
+    self.init(
+      value: UInt32(tap.value), reserved: 0, data: tap.buffer.baseAddress,
+      bytes: UInt64(tap.buffer.count))
   }
-}
-
-private func withMutableBuffers(
-  _ arrays: inout [[Float]], _ collected: [UnsafeMutableRawBufferPointer] = [],
-  _ body: ([UnsafeMutableRawBufferPointer]) throws -> Void
-) throws {
-  guard let first = arrays.first else { return try body(collected) }
-  var head = first
-  var rest = Array(arrays.dropFirst())
-  try head.withUnsafeMutableBytes {
-    try withMutableBuffers(&rest, collected + [$0], body)
-  }
-  arrays = [head] + rest
-}
-
-/// Calls `body` with room for a message, and throws what its status means.
-private func withMessage(
-  _ body: (UnsafeMutablePointer<CChar>?, Int) -> graft_status
-) throws {
-  var message = [CChar](repeating: 0, count: 512)
-  let status = message.withUnsafeMutableBufferPointer { body($0.baseAddress, $0.count) }
-  guard status != GRAFT_OK else { return }
-  let length = message.firstIndex(of: 0) ?? message.count
-  let text = String(
-    decoding: message.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-  let kind: GraftError.Kind =
-    switch status {
-    case GRAFT_UNSUPPORTED_CPU, GRAFT_OUT_OF_MEMORY, GRAFT_THREAD_ERROR: .machine
-    case GRAFT_IO_ERROR: .inputOutput
-    case GRAFT_BAD_WEIGHTS: .invalidBundle
-    default: .invalidArgument
-    }
-  throw GraftError(
-    kind, text,
-    advice: status == GRAFT_UNSUPPORTED_CPU
-      ? "Compile the model again on this machine, or with --target generic." : nil)
 }

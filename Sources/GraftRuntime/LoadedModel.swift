@@ -2,7 +2,6 @@
 // no manifest; that is the work of Graft. Errors of the library become GraftErrors.
 
 import CGraftABI
-import Foundation
 import GraftDiagnostics
 import GraftIR
 
@@ -34,7 +33,7 @@ public struct LibraryDescription: Hashable, Sendable {
 /// The library of a bundle. Loading it runs none of its code but the function that returns its table.
 public final class ModelLibrary: @unchecked Sendable {
   // Immutable once made; the table and what it points to live as long as the library is loaded.
-  private let handle: UnsafeMutableRawPointer
+  private let opened: DynamicLibrary
   let api: graft_model_api
   public let path: String
   public let description: LibraryDescription
@@ -43,42 +42,21 @@ public final class ModelLibrary: @unchecked Sendable {
   /// - Throws: ``GraftError`` of kind `invalidBundle` where it cannot be loaded, is none of Graft's,
   ///   or has another version.
   public init(path: String) throws {
-    let full = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
-    guard let handle = dlopen(full, RTLD_NOW | RTLD_LOCAL) else {
-      let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
-      throw GraftError(
-        .invalidBundle, "\(path.quotedForDisplay) cannot be loaded: \(reason)",
-        advice: "Compile the model again for this machine.")
+    let opened = try DynamicLibrary(path: path)
+    let function = unsafeBitCast(
+      try opened.symbol("graft_model"),
+      to: (@convention(c) () -> UnsafePointer<graft_model_api>?).self)
+    guard let table = function(), table.pointee.abi_version == GRAFT_ABI_VERSION,
+      table.pointee.table_bytes >= MemoryLayout<graft_model_api>.size
+    else { throw opened.hasAnotherVersion(than: GRAFT_ABI_VERSION) }
+    api = table.pointee
+    guard let description = api.describe() else {
+      throw GraftError(.invalidBundle, "\(path.quotedForDisplay) does not describe itself")
     }
-    do {
-      guard let symbol = dlsym(handle, "graft_model") else {
-        throw GraftError(
-          .invalidBundle, "\(path.quotedForDisplay) does not export graft_model")
-      }
-      let function = unsafeBitCast(
-        symbol, to: (@convention(c) () -> UnsafePointer<graft_model_api>?).self)
-      guard let table = function(), table.pointee.abi_version == GRAFT_ABI_VERSION,
-        table.pointee.table_bytes >= MemoryLayout<graft_model_api>.size
-      else {
-        throw GraftError(
-          .invalidBundle,
-          "\(path.quotedForDisplay) has another version of the interface than \(GRAFT_ABI_VERSION)",
-          advice: "Compile the model again with this version of Graft.")
-      }
-      api = table.pointee
-      guard let description = api.describe() else {
-        throw GraftError(.invalidBundle, "\(path.quotedForDisplay) does not describe itself")
-      }
-      self.description = try LibraryDescription(description.pointee)
-    } catch {
-      dlclose(handle)
-      throw error
-    }
-    self.handle = handle
+    self.description = try LibraryDescription(description.pointee)
+    self.opened = opened
     self.path = path
   }
-
-  deinit { dlclose(handle) }
 
   /// Bytes that a session keeps beside its weights; nil where they cannot be counted.
   public func arenaBytes(batch: Int, threads: Int) -> Int? {
@@ -109,26 +87,27 @@ extension LibraryDescription {
     hasFreeBatch = raw.has_batch != 0
   }
 
-  private static func tensors(
+  static func tensors(
     _ pointer: UnsafePointer<graft_tensor>?, _ count: UInt32
   ) throws -> [TensorDescription] {
     guard count > 0 else { return [] }
     guard let pointer else {
       throw GraftError(.invalidBundle, "the library's tables are missing")
     }
-    return try UnsafeBufferPointer(start: pointer, count: Int(count)).map { raw in
-      let extents = withUnsafeBytes(of: raw.extents) {
-        Array($0.bindMemory(to: graft_extent.self).prefix(Int(min(raw.rank, 8))))
-      }
-      return TensorDescription(
-        name: raw.name.map { String(cString: $0) } ?? "",
-        type: TensorType(
-          try DataType(raw.dtype),
-          TensorShape(
-            extents.map {
-              $0.scale == 0 ? Dimension(Int($0.base)) : .batch(times: Int($0.scale))
-            })))
+    return try UnsafeBufferPointer(start: pointer, count: Int(count)).map(TensorDescription.init)
+  }
+}
+
+extension TensorDescription {
+  init(_ raw: graft_tensor) throws {
+    let extents = withUnsafeBytes(of: raw.extents) {
+      Array($0.bindMemory(to: graft_extent.self).prefix(Int(min(raw.rank, 8))))
     }
+    name = raw.name.map { String(cString: $0) } ?? ""
+    type = TensorType(
+      try DataType(raw.dtype),
+      TensorShape(
+        extents.map { $0.scale == 0 ? Dimension(Int($0.base)) : .batch(times: Int($0.scale)) }))
   }
 }
 

@@ -3,12 +3,17 @@
  * a saved state in thousands of damaged forms. To be built with sanitizers: says nothing and ends
  * with 0 where all is well.
  */
+#define _GNU_SOURCE
 #include "graft_train.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static char message[512], folder[2048];
 static const graft_training_api *api;
@@ -31,15 +36,18 @@ static const char *path(const char *name) {
   return to;
 }
 
-static graft_training_session *open_session(uint32_t threads) {
+static graft_training_session *open_session(uint32_t threads, graft_parallel_for *parallel_for,
+                                            void *context) {
   const graft_options options = {.struct_bytes = sizeof options, .bundle_path = folder,
-                                 .largest_batch = 5, .threads = threads};
+                                 .largest_batch = 5, .threads = threads,
+                                 .parallel_for = parallel_for, .parallel_context = context};
   graft_training_session *session = NULL;
   GOOD(api->create(&options, 11, &session, MESSAGE));
   return session;
 }
 
-static void train(graft_training_session *session, uint64_t batch, uint32_t flags) {
+static graft_status try_step(
+    graft_training_session *session, uint64_t batch, uint32_t flags) {
   static const float x[15] = {1, -2, 3, 0.5f, 0.25f, -1, 2, 2, 1, -3, 1, 0, 1, 1, -1};
   static const float targets[10] = {0, 0.2f, 0.2f, 0, 0.1f, 0.1f, 0, 0.2f, 0.2f, 0};
   const void *const inputs[] = {x, targets};
@@ -54,7 +62,11 @@ static void train(graft_training_session *session, uint64_t batch, uint32_t flag
       .input_bytes = bytes, .hyperparameters = groups, .hyperparameter_count = 2,
       .clip_norm = 1, .tap_count = 1, .taps = &tap, .loss = loss, .loss_bytes = batch * 4,
       .logits = logits, .logits_bytes = batch * 8};
-  GOOD(api->step(session, &step, MESSAGE));
+  return api->step(session, &step, MESSAGE);
+}
+
+static void train(graft_training_session *session, uint64_t batch, uint32_t flags) {
+  GOOD(try_step(session, batch, flags));
 }
 
 static unsigned char *read_file(const char *name, size_t *bytes) {
@@ -102,6 +114,47 @@ static void damage(graft_training_session *session) {
   free(data);
 }
 
+/* Runs the last task first, after it has seen that nobody else gets into the session meanwhile. */
+static void backwards(
+    void *context, void (*task)(void *argument, uint32_t index), void *argument, uint32_t count) {
+  graft_training_session *session = *(graft_training_session **)context;
+  CHECK(try_step(session, 1, 0) == GRAFT_BUSY);
+  CHECK(api->save(session, path("busy"), NULL, MESSAGE) == GRAFT_BUSY);
+  for (uint32_t i = count; i > 0; i--) task(argument, i - 1);
+}
+
+static void expect_same_file(const char *left, const char *right) {
+  size_t bytes, other_bytes;
+  unsigned char *data = read_file(left, &bytes), *other = read_file(right, &other_bytes);
+  CHECK(bytes == other_bytes && memcmp(data, other, bytes) == 0);
+  free(data);
+  free(other);
+}
+
+/* Where the file cannot be written whole, the one that was there stays as it was. */
+static void fail_to_save(graft_training_session *session) {
+  GOOD(api->save(session, path("kept"), NULL, MESSAGE));
+  GOOD(api->save(session, path("before"), NULL, MESSAGE));
+  const pid_t child = fork();
+  if (child == 0) {
+    struct rlimit limit = {100, 100};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    _exit(api->save(session, path("kept"), NULL, MESSAGE) == GRAFT_IO_ERROR ? 0 : 1);
+  }
+  int status = 1;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  expect_same_file("kept", "before");
+}
+
+/* The threads of a session do not live on in a child. */
+static void fork_away(graft_training_session *session) {
+  const pid_t child = fork();
+  if (child == 0) _exit(try_step(session, 1, 0) == GRAFT_THREAD_ERROR ? 0 : 1);
+  int status = 1;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 int main(int count, char **arguments) {
   if (count != 2) return 64;
   snprintf(folder, sizeof folder, "%s", arguments[1]);
@@ -109,20 +162,21 @@ int main(int count, char **arguments) {
   graft_training_function *training = NULL;
   CHECK(library && (*(void **)&training = dlsym(library, "graft_training")));
   api = training();
-  graft_training_session *one = open_session(1), *two = open_session(2);
-  for (uint64_t batch = 5; batch > 0; batch--) {
-    train(one, batch, 0);
-    train(two, batch, 0);
+  graft_training_session *one = open_session(1, NULL, NULL);
+  graft_training_session *two = open_session(2, NULL, NULL), *three = NULL;
+  three = open_session(3, backwards, &three);
+  graft_training_session *const all[] = {one, two, three};
+  for (int i = 0; i < 3; i++) {
+    for (uint64_t batch = 5; batch > 0; batch--) train(all[i], batch, 0);
+    train(all[i], 3, GRAFT_STEP_GOES_ON);
   }
-  train(one, 3, GRAFT_STEP_GOES_ON);
-  train(two, 3, GRAFT_STEP_GOES_ON);
   GOOD(api->save(one, path("state"), "a \"note\"\n\x01\xc3\xa9", MESSAGE));
   GOOD(api->save(two, path("state2"), "a \"note\"\n\x01\xc3\xa9", MESSAGE));
-  size_t bytes, other_bytes;
-  unsigned char *data = read_file("state", &bytes), *other = read_file("state2", &other_bytes);
-  CHECK(bytes == other_bytes && memcmp(data, other, bytes) == 0);
-  free(data);
-  free(other);
+  GOOD(api->save(three, path("state3"), "a \"note\"\n\x01\xc3\xa9", MESSAGE));
+  expect_same_file("state", "state2");
+  expect_same_file("state", "state3");
+  fail_to_save(two);
+  fork_away(two);
   damage(two);
   GOOD(api->load(two, path("state2"), NULL, 0, MESSAGE));
   train(one, 2, GRAFT_STEP_CONTINUES);
@@ -146,6 +200,7 @@ int main(int count, char **arguments) {
   free(order);
   api->destroy(one);
   api->destroy(two);
+  api->destroy(three);
   api->destroy(NULL);
   return dlclose(library);
 }

@@ -1,0 +1,42 @@
+// A shared library that is open. What its symbols mean is the business of those who ask for them.
+
+import Foundation
+import GraftDiagnostics
+
+/// A library that stays loaded as long as this object lives.
+final class DynamicLibrary {
+  private let handle: UnsafeMutableRawPointer
+  private let path: String
+
+  /// - Parameter path: absolute, or relative to the working directory; never searched for.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` in the loader's words.
+  init(path: String) throws {
+    let full = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    guard let handle = dlopen(full, RTLD_NOW | RTLD_LOCAL) else {
+      let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
+      throw GraftError(
+        .invalidBundle, "\(path.quotedForDisplay) cannot be loaded: \(reason)",
+        advice: "Compile the model again for this machine.")
+    }
+    self.handle = handle
+    self.path = path
+  }
+
+  deinit { dlclose(handle) }
+
+  /// The address of what the library exports under `name`.
+  func symbol(_ name: String) throws -> UnsafeMutableRawPointer {
+    guard let symbol = dlsym(handle, name) else {
+      throw GraftError(.invalidBundle, "\(path.quotedForDisplay) does not export \(name)")
+    }
+    return symbol
+  }
+
+  /// The error of a table that is not the one that this program knows.
+  func hasAnotherVersion(than version: UInt32) -> GraftError {
+    GraftError(
+      .invalidBundle,
+      "\(path.quotedForDisplay) has another version of the interface than \(version)",
+      advice: "Compile the model again with this version of Graft.")
+  }
+}

@@ -1,0 +1,275 @@
+// A session of a training library: the state of one run of training, and steps on it. Schedules, epochs
+// and data are the business of those who call it.
+
+import CGraftABI
+import GraftDiagnostics
+import GraftIR
+
+/// A network in training. One caller at a time: a second one meanwhile gets an error.
+///
+/// The same library, seed and calls give the same bits with any number of threads.
+public final class LoadedTrainer: @unchecked Sendable {
+  // The C session guards itself against two callers; everything else is immutable.
+  public let library: TrainingLibrary
+  let session: OpaquePointer
+  public let threads: Int
+
+  public var description: TrainingDescription { library.description }
+
+  /// Reads train.bin of the bundle in folder `bundle`, whose initial state it takes up.
+  /// - Parameters:
+  ///   - seed: decides the orders of epochs and what dropout drops.
+  ///   - largestBatch: of steps and evaluations; smaller ones are always legal.
+  /// - Throws: ``GraftError`` of kind `machine` where the CPU lacks features or memory is short, of
+  ///   kind `invalidBundle` where train.bin does not belong to the library, of kind `inputOutput`
+  ///   where it cannot be read.
+  public init(
+    library: TrainingLibrary, bundle: String, seed: UInt64, largestBatch: Int, threads: Int = 1
+  ) throws {
+    guard largestBatch > 0, (1...4096).contains(threads) else {
+      throw GraftError(
+        .invalidArgument,
+        "a batch of \(largestBatch) on \(threads) threads: expected a batch of at least 1 and "
+          + "1 to 4096 threads")
+    }
+    var options = graft_options()
+    options.struct_bytes = UInt32(MemoryLayout<graft_options>.size)
+    options.largest_batch = UInt64(largestBatch)
+    options.threads = UInt32(threads)
+    var session: OpaquePointer?
+    let create = library.api.create
+    try bundle.withCString { path in
+      options.bundle_path = path
+      try withMessage { create?(&options, seed, &session, $0, $1) ?? GRAFT_INVALID_ARGUMENT }
+    }
+    guard let session else {
+      throw GraftError(.invalidBundle, "the library made no session")
+    }
+    self.library = library
+    self.session = session
+    self.threads = threads
+  }
+
+  deinit { library.api.destroy?(session) }
+
+  /// What steers the update of one group of weights; finite, at least 0, betas below 1. What the
+  /// optimizer that was compiled has no use for is ignored.
+  public struct Hyperparameters: Hashable, Sendable {
+    public var learningRate: Float
+    public var momentum: Float
+    public var weightDecay: Float
+    /// Of Adam (Kingma and Ba 2015), as are the next two.
+    public var beta1: Float
+    public var beta2: Float
+    public var epsilon: Float
+
+    public init(
+      learningRate: Float, momentum: Float = 0, weightDecay: Float = 0, beta1: Float = 0.9,
+      beta2: Float = 0.999, epsilon: Float = 1e-8
+    ) {
+      self.learningRate = learningRate
+      self.momentum = momentum
+      self.weightDecay = weightDecay
+      self.beta1 = beta1
+      self.beta2 = beta2
+      self.epsilon = epsilon
+    }
+  }
+
+  /// What one call of ``step(batch:inputs:settings:loss:logits:taps:)`` is to do.
+  public struct StepSettings: Hashable, Sendable {
+    /// One for each of ``TrainingDescription/groupNames``.
+    public var hyperparameters: [Hyperparameters]
+    /// The largest Euclidean norm of all gradients together; nil for no limit.
+    public var clipNorm: Float?
+    /// Of distillation (Hinton et al. 2015).
+    public var temperature: Float
+    /// Adds to the gradients of the micro-batches before this one.
+    public var continuesAccumulation: Bool
+    /// Other micro-batches follow: gradients wait, and nothing is updated yet.
+    public var awaitsMicroBatches: Bool
+
+    public init(
+      hyperparameters: [Hyperparameters], clipNorm: Float? = nil, temperature: Float = 1,
+      continuesAccumulation: Bool = false, awaitsMicroBatches: Bool = false
+    ) {
+      self.hyperparameters = hyperparameters
+      self.clipNorm = clipNorm
+      self.temperature = temperature
+      self.continuesAccumulation = continuesAccumulation
+      self.awaitsMicroBatches = awaitsMicroBatches
+    }
+  }
+
+  /// 0 ..< `count` in the order of this epoch, which depends on seed, epoch and count alone: Fisher
+  /// and Yates' shuffle on Philox4x32-10 (Salmon et al. 2011).
+  public func order(epoch: Int, count: Int) throws -> [Int] {
+    guard epoch >= 0, let count = UInt32(exactly: count) else {
+      throw GraftError(.invalidArgument, "epoch \(epoch) of \(count) images has no order")
+    }
+    var order = [UInt32](repeating: 0, count: Int(count))
+    try order.withUnsafeMutableBufferPointer { order in
+      try withMessage {
+        library.api.epoch_order?(session, UInt64(epoch), count, order.baseAddress, $0, $1)
+          ?? GRAFT_INVALID_ARGUMENT
+      }
+    }
+    return order.map(Int.init)
+  }
+
+  /// One training step: forward, backward and, unless more micro-batches are awaited, the update.
+  ///
+  /// - Parameters:
+  ///   - batch: N; any number up to the session's largest.
+  ///   - inputs: one buffer for each of ``TrainingDescription/stepInputs``, of exactly its bytes.
+  ///   - loss: [N] float32, whose sum is the loss of the batch where targets carry the factor 1 / N.
+  ///   - logits: [N, C] float32, before the update.
+  ///   - taps: values of ``TrainingDescription/step`` to copy out on the way.
+  /// - Throws: ``GraftError`` where a buffer has another size, a hyperparameter is none, or another
+  ///   caller is at work; nothing has happened then.
+  public func step(
+    batch: Int, inputs: [UnsafeRawBufferPointer], settings: StepSettings,
+    loss: UnsafeMutableRawBufferPointer? = nil, logits: UnsafeMutableRawBufferPointer? = nil,
+    taps: [LoadedModel.Tap] = []
+  ) throws {
+    guard batch > 0, inputs.count == description.stepInputs.count,
+      taps.allSatisfy({ description.step.values.indices.contains($0.value) })
+    else {
+      throw GraftError(
+        .invalidArgument,
+        "a batch of \(batch) with \(inputs.count) inputs; expected "
+          + "\(description.stepInputs.count) inputs, and taps of values that there are")
+    }
+    let rows = settings.hyperparameters.map(graft_hyperparameters.init)
+    let rawTaps = taps.map(graft_tap.init)
+    try withCallInputs(inputs) { pointers, bytes in
+      try rows.withUnsafeBufferPointer { rows in
+        try rawTaps.withUnsafeBufferPointer { rawTaps in
+          var step = graft_training_step()
+          step.struct_bytes = UInt32(MemoryLayout<graft_training_step>.size)
+          step.flags =
+            (settings.continuesAccumulation ? GRAFT_STEP_CONTINUES : 0)
+            | (settings.awaitsMicroBatches ? GRAFT_STEP_GOES_ON : 0)
+          step.batch = UInt64(batch)
+          step.inputs = pointers
+          step.input_bytes = bytes
+          step.hyperparameters = rows.baseAddress
+          step.hyperparameter_count = UInt32(clamping: rows.count)
+          step.clip_norm = settings.clipNorm ?? .infinity
+          step.temperature = settings.temperature
+          step.tap_count = UInt32(rawTaps.count)
+          step.taps = rawTaps.baseAddress
+          step.loss = loss?.baseAddress?.assumingMemoryBound(to: Float.self)
+          step.loss_bytes = UInt64(loss?.count ?? 0)
+          step.logits = logits?.baseAddress?.assumingMemoryBound(to: Float.self)
+          step.logits_bytes = UInt64(logits?.count ?? 0)
+          try withMessage {
+            library.api.step?(session, &step, $0, $1) ?? GRAFT_INVALID_ARGUMENT
+          }
+        }
+      }
+    }
+  }
+
+  /// One training step on float32 arrays.
+  /// - Returns: the loss of each image, and the logits [N, C] before the update.
+  public func step(
+    batch: Int, inputs: [[Float]], settings: StepSettings
+  ) throws -> (loss: [Float], logits: [Float]) {
+    guard batch > 0, !batch.multipliedReportingOverflow(by: description.classCount).overflow else {
+      throw GraftError(.invalidArgument, "a batch of \(batch), expected at least 1")
+    }
+    var results = [
+      [Float](repeating: 0, count: batch),
+      [Float](repeating: 0, count: batch * description.classCount),
+    ]
+    try withBuffers(inputs) { inputs in
+      try withMutableBuffers(&results) { results in
+        try step(
+          batch: batch, inputs: inputs, settings: settings, loss: results[0], logits: results[1])
+      }
+    }
+    return (results[0], results[1])
+  }
+
+  /// Runs the network as it stands on the values at the cut; the state stays as it is.
+  /// - Parameters:
+  ///   - inputs: one buffer for each input of ``TrainingDescription/evaluation``.
+  ///   - outputs: one buffer for each of its outputs, of which the first is logits.
+  public func evaluate(
+    batch: Int, inputs: [UnsafeRawBufferPointer], outputs: [UnsafeMutableRawBufferPointer]
+  ) throws {
+    let evaluation = description.evaluation
+    guard batch > 0, inputs.count == evaluation.inputs.count,
+      outputs.count == evaluation.outputs.count
+    else {
+      throw GraftError(
+        .invalidArgument,
+        "a batch of \(batch) with \(inputs.count) inputs and \(outputs.count) outputs; expected "
+          + "\(evaluation.inputs.count) and \(evaluation.outputs.count)")
+    }
+    try withCallInputs(inputs) { pointers, bytes in
+      try outputs.map(\.baseAddress).withUnsafeBufferPointer { outputPointers in
+        try outputs.map { UInt64($0.count) }.withUnsafeBufferPointer { outputBytes in
+          var call = graft_call()
+          call.struct_bytes = UInt32(MemoryLayout<graft_call>.size)
+          call.end_step = UInt32(evaluation.stepNames.count)
+          call.batch = UInt64(batch)
+          call.inputs = pointers
+          call.input_bytes = bytes
+          call.outputs = outputPointers.baseAddress
+          call.output_bytes = outputBytes.baseAddress
+          try withMessage {
+            library.api.evaluate?(session, &call, $0, $1) ?? GRAFT_INVALID_ARGUMENT
+          }
+        }
+      }
+    }
+  }
+
+  /// Runs the network as it stands on float32 arrays.
+  /// - Returns: the logits [N, C].
+  public func evaluate(batch: Int, inputs: [[Float]]) throws -> [Float] {
+    guard batch > 0, !batch.multipliedReportingOverflow(by: description.classCount).overflow else {
+      throw GraftError(.invalidArgument, "a batch of \(batch), expected at least 1")
+    }
+    var results = [[Float](repeating: 0, count: batch * description.classCount)]
+    try withBuffers(inputs) { inputs in
+      try withMutableBuffers(&results) { results in
+        try evaluate(batch: batch, inputs: inputs, outputs: results)
+      }
+    }
+    return results[0]
+  }
+
+  /// Nanoseconds of each of the program's steps in the last training step, on the caller's thread.
+  /// The first call switches the clock on and returns nothing.
+  public func stepTimes() -> [UInt64] {
+    var times = [UInt64](repeating: 0, count: description.step.stepNames.count)
+    let count = times.withUnsafeMutableBufferPointer { buffer in
+      library.api.step_times?(session, buffer.baseAddress, UInt32(buffer.count)) ?? 0
+    }
+    return Array(times.prefix(Int(count)))
+  }
+}
+
+/// Calls `body` with the inputs as the C interface takes them: addresses, and their bytes.
+private func withCallInputs(
+  _ inputs: [UnsafeRawBufferPointer],
+  _ body: (UnsafePointer<UnsafeRawPointer?>?, UnsafePointer<UInt64>?) throws -> Void
+) throws {
+  try inputs.map(\.baseAddress).withUnsafeBufferPointer { pointers in
+    try inputs.map { UInt64($0.count) }.withUnsafeBufferPointer { bytes in
+      try body(pointers.baseAddress, bytes.baseAddress)
+    }
+  }
+}
+
+extension graft_hyperparameters {
+  init(_ group: LoadedTrainer.Hyperparameters) {
+    self.init(
+      learning_rate: group.learningRate, momentum: group.momentum,
+      weight_decay: group.weightDecay, beta1: group.beta1, beta2: group.beta2,
+      epsilon: group.epsilon)
+  }
+}

@@ -1,0 +1,126 @@
+// A bundle's libtrain.so, loaded: the Swift face of the table in graft_train.h, and what it says of
+// itself. Sessions of it are LoadedTrainer's.
+
+import CGraftABI
+import GraftDiagnostics
+import GraftIR
+
+/// One tensor that training keeps from step to step.
+public struct StateDescription: Hashable, Sendable {
+  public enum Role: Hashable, Sendable {
+    /// Updated by the optimizer with the hyperparameters of group number `group`, an index into
+    /// ``TrainingDescription/groupNames``.
+    case weight(group: Int)
+    /// A running mean or variance.
+    case statistic
+    /// Momentum, or a moment of a weight's gradient.
+    case optimizer
+    /// A gradient summed over micro-batches.
+    case accumulator
+  }
+
+  public var name: String
+  /// Its shape does not depend on the batch.
+  public var type: TensorType
+  public var role: Role
+}
+
+/// What a training library says of itself.
+public struct TrainingDescription: Hashable, Sendable {
+  /// The program of a training step; its inputs include those that the library writes itself.
+  public var step: LibraryDescription
+  /// The network as it stands: values at the cut in, logits out.
+  public var evaluation: LibraryDescription
+  /// What a caller gives to a step, in order: the values at the cut, targets [N, C], the teacher's
+  /// targets [N, C] if ``takesTeacherTargets``, a weight for each image [N] if ``takesImageWeights``.
+  public var stepInputs: [TensorDescription]
+  public var states: [StateDescription]
+  /// Groups of weights that share hyperparameters.
+  public var groupNames: [String]
+  /// C: elements of an image's targets and of its logits.
+  public var classCount: Int
+  public var takesTeacherTargets: Bool
+  public var takesImageWeights: Bool
+  /// Whether something in a step is random.
+  public var hasDropout: Bool
+  /// Whether the gradients of several calls may add up before an update.
+  public var accumulates: Bool { states.contains { $0.role == .accumulator } }
+}
+
+/// The training library of a bundle. Loading it runs none of its code but the function that returns
+/// its table.
+public final class TrainingLibrary: @unchecked Sendable {
+  // Immutable once made; the table and what it points to live as long as the library is loaded.
+  private let opened: DynamicLibrary
+  let api: graft_training_api
+  public let path: String
+  public let description: TrainingDescription
+
+  /// Loads the library at `path`, an absolute path or one relative to the working directory.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` where it cannot be loaded, is none of Graft's,
+  ///   or has another version.
+  public init(path: String) throws {
+    let opened = try DynamicLibrary(path: path)
+    let function = unsafeBitCast(
+      try opened.symbol("graft_training"),
+      to: (@convention(c) () -> UnsafePointer<graft_training_api>?).self)
+    guard let table = function(), table.pointee.abi_version == GRAFT_TRAINING_ABI_VERSION,
+      table.pointee.table_bytes >= MemoryLayout<graft_training_api>.size
+    else { throw opened.hasAnotherVersion(than: GRAFT_TRAINING_ABI_VERSION) }
+    api = table.pointee
+    guard let description = api.describe() else {
+      throw GraftError(.invalidBundle, "\(path.quotedForDisplay) does not describe itself")
+    }
+    self.description = try TrainingDescription(description.pointee)
+    self.opened = opened
+    self.path = path
+  }
+
+  /// Bytes of activations, scratch and state that a session keeps; nil where they cannot be counted.
+  public func sessionBytes(batch: Int, threads: Int) -> Int? {
+    guard batch > 0, (1...4096).contains(threads) else { return nil }
+    let bytes = api.session_bytes(UInt64(batch), UInt32(threads))
+    return bytes == 0 ? nil : Int(exactly: bytes)
+  }
+}
+
+extension TrainingDescription {
+  init(_ raw: graft_training_description) throws {
+    let missing = GraftError(.invalidBundle, "the library's tables are missing")
+    guard let step = raw.step, let evaluation = raw.evaluation,
+      raw.step_input_count <= step.pointee.input_count,
+      raw.state_count == 0 || raw.states != nil, raw.group_count == 0 || raw.group_names != nil
+    else { throw missing }
+    self.step = try LibraryDescription(step.pointee)
+    self.evaluation = try LibraryDescription(evaluation.pointee)
+    stepInputs = Array(self.step.inputs.prefix(Int(raw.step_input_count)))
+    states = try UnsafeBufferPointer(start: raw.states, count: Int(raw.state_count)).map {
+      try StateDescription($0, groupCount: raw.group_count)
+    }
+    groupNames = UnsafeBufferPointer(start: raw.group_names, count: Int(raw.group_count)).map {
+      $0.map { String(cString: $0) } ?? ""
+    }
+    classCount = Int(clamping: raw.class_count)
+    takesTeacherTargets = raw.flags & GRAFT_TAKES_TEACHER_TARGETS != 0
+    takesImageWeights = raw.flags & GRAFT_TAKES_IMAGE_WEIGHTS != 0
+    hasDropout = raw.flags & GRAFT_TAKES_RANDOM != 0
+  }
+}
+
+extension StateDescription {
+  init(_ raw: graft_state, groupCount: UInt32) throws {
+    let tensor = try TensorDescription(raw.tensor)
+    name = tensor.name
+    type = tensor.type
+    switch raw.role {
+    case GRAFT_STATE_WEIGHT where raw.group < groupCount: role = .weight(group: Int(raw.group))
+    case GRAFT_STATE_STATISTIC: role = .statistic
+    case GRAFT_STATE_OPTIMIZER: role = .optimizer
+    case GRAFT_STATE_ACCUMULATOR: role = .accumulator
+    default:
+      throw GraftError(
+        .invalidBundle,
+        "state \(name.quotedForDisplay) has role \(raw.role.rawValue) and group \(raw.group)")
+    }
+  }
+}
