@@ -196,31 +196,40 @@ public final class LoadedTrainer: @unchecked Sendable {
   /// - Parameters:
   ///   - inputs: one buffer for each input of ``TrainingDescription/evaluation``.
   ///   - outputs: one buffer for each of its outputs, of which the first is logits.
+  ///   - taps: values of ``TrainingDescription/evaluation`` to copy out on the way.
   public func evaluate(
-    batch: Int, inputs: [UnsafeRawBufferPointer], outputs: [UnsafeMutableRawBufferPointer]
+    batch: Int, inputs: [UnsafeRawBufferPointer], outputs: [UnsafeMutableRawBufferPointer],
+    taps: [LoadedModel.Tap] = []
   ) throws {
     let evaluation = description.evaluation
     guard batch > 0, inputs.count == evaluation.inputs.count,
-      outputs.count == evaluation.outputs.count
+      outputs.count == evaluation.outputs.count,
+      taps.allSatisfy({ evaluation.values.indices.contains($0.value) })
     else {
       throw GraftError(
         .invalidArgument,
         "a batch of \(batch) with \(inputs.count) inputs and \(outputs.count) outputs; expected "
-          + "\(evaluation.inputs.count) and \(evaluation.outputs.count)")
+          + "\(evaluation.inputs.count) and \(evaluation.outputs.count), and taps of values that "
+          + "there are")
     }
+    let rawTaps = taps.map(graft_tap.init)
     try withCallInputs(inputs) { pointers, bytes in
       try outputs.map(\.baseAddress).withUnsafeBufferPointer { outputPointers in
         try outputs.map { UInt64($0.count) }.withUnsafeBufferPointer { outputBytes in
-          var call = graft_call()
-          call.struct_bytes = UInt32(MemoryLayout<graft_call>.size)
-          call.end_step = UInt32(evaluation.stepNames.count)
-          call.batch = UInt64(batch)
-          call.inputs = pointers
-          call.input_bytes = bytes
-          call.outputs = outputPointers.baseAddress
-          call.output_bytes = outputBytes.baseAddress
-          try withMessage {
-            library.api.evaluate?(session, &call, $0, $1) ?? GRAFT_INVALID_ARGUMENT
+          try rawTaps.withUnsafeBufferPointer { rawTaps in
+            var call = graft_call()
+            call.struct_bytes = UInt32(MemoryLayout<graft_call>.size)
+            call.end_step = UInt32(evaluation.stepNames.count)
+            call.tap_count = UInt32(rawTaps.count)
+            call.batch = UInt64(batch)
+            call.inputs = pointers
+            call.input_bytes = bytes
+            call.outputs = outputPointers.baseAddress
+            call.output_bytes = outputBytes.baseAddress
+            call.taps = rawTaps.baseAddress
+            try withMessage {
+              library.api.evaluate?(session, &call, $0, $1) ?? GRAFT_INVALID_ARGUMENT
+            }
           }
         }
       }

@@ -167,6 +167,36 @@ import Testing
     }
   }
 
+  /// The gradient of the logits on its way, softmax - targets at scaled targets; and a state.
+  @Test func tapsOfAStep() throws {
+    try withTemporaryFolder { folder in
+      let fixture = try TrainingFixture(in: folder)
+      let trainer = try fixture.trainer(threads: 2)
+      let call = fixture.numbers.calls[0]
+      var gradient = [Float](repeating: 0, count: 8)
+      let inputs = fixture.numbers.inputs(call)
+      try inputs[0].withUnsafeBytes { x in
+        try inputs[1].withUnsafeBytes { targets in
+          try gradient.withUnsafeMutableBytes { residual in
+            var weight = [Float](repeating: 0, count: 6)
+            try weight.withUnsafeMutableBytes { weight in
+              try trainer.step(
+                batch: 4, inputs: [x, targets], settings: call.settings,
+                taps: [.init(value: 0, buffer: residual), .init(value: 1, buffer: weight)])
+            }
+            #expect(agree(weight, call.weight))
+          }
+        }
+      }
+      for image in 0..<4 {
+        let z = call.logits[(image * 2)..<(image * 2 + 2)].map(exp)
+        let t = inputs[1][(image * 2)..<(image * 2 + 2)].map(Double.init)
+        let expected = (0..<2).map { z[$0] / (z[0] + z[1]) * (t[0] + t[1]) - t[$0] }
+        #expect(agree(Array(gradient[(image * 2)..<(image * 2 + 2)]), expected))
+      }
+    }
+  }
+
   @Test func callsAreRefused() throws {
     try withTemporaryFolder { folder in
       let fixture = try TrainingFixture(in: folder)
@@ -222,6 +252,9 @@ import Testing
         ])
       let result = try GraftProgram.run(folder + "/exercise", [folder])
       #expect(result.status == 0, "\(result.errors)")
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder)
+          .allSatisfy { !$0.contains("partial") })
     }
   }
 

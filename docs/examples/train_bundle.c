@@ -42,20 +42,18 @@ int main(int count, char **a) {
   while (tap.value < trunk->value_count && strcmp(trunk->values[tap.value].name, cut->name)) tap.value++;
   if (tap.value < trunk->value_count) rows = calloc(images, row);
   char *out = malloc(out_bytes), *chosen = calloc(batch, row); uint32_t *order = calloc(images, sizeof *order);
-  float *targets = calloc(batch, classes * sizeof(float)), *loss = calloc(batch, sizeof(float)); graft_hyperparameters groups[64];
-  if (!rows || !out || !chosen || !order || !targets || !loss || answers != images || net->step_input_count != 2 || net->group_count > 64)
-    stop("no memory, another number of answers than images, or not this kind of network");
+  float *targets = calloc(batch, classes * sizeof(float)), *loss = calloc(batch, sizeof(float)); graft_hyperparameters groups[256];
+  if (!rows || !out || !chosen || !order || !targets || !loss || answers != images || net->step_input_count != 2 || net->group_count > 256)
+    stop("no memory, another number of answers than images, or a kind of training that needs more inputs");
   for (uint64_t i = 0, last = images - batch; rows != x && i < images; i += batch) { /* whole batches, the last one moved back */
     const void *from = x + (i < last ? i : last) * image; tap.data = rows + (i < last ? i : last) * row;
-    const uint32_t end = trunk->values[tap.value].available_after_step + 1;
-    const graft_call call = {sizeof call, 0, end, 1, batch, &from, &bytes, (void *const *)&out, &out_bytes, &tap};
+    const graft_call call = {sizeof call, 0, trunk->step_count, 1, batch, &from, &bytes, (void *const *)&out, &out_bytes, &tap};
     check(model()->run(session, &call, message, sizeof message));
   }
-  for (int g = 0; g < 64; g++) groups[g] = (graft_hyperparameters){strtof(a[5], NULL), 0.9f, 0, 0.9f, 0.999f, 1e-8f};
+  for (int g = 0; g < 256; g++) groups[g] = (graft_hyperparameters){strtof(a[5], NULL), 0.9f, 0, 0.9f, 0.999f, 1e-8f};
   for (uint64_t epoch = 0; epoch < strtoull(a[3], NULL, 10); epoch++) {
     check(api->epoch_order(run, epoch, (uint32_t)images, order, message, sizeof message));
-    for (uint64_t i = 0, n; i < images; i += n) {
-      n = images - i < batch ? images - i : batch; /* the last batch may be smaller */
+    for (uint64_t i = 0, n; n = images - i < batch ? images - i : batch, n > 0; i += n) { /* the last batch may be smaller */
       for (uint64_t k = 0; k < n; k++) memcpy(chosen + k * row, rows + order[i + k] * row, row);
       for (uint64_t k = 0; k < n * classes; k++) targets[k] = y[order[i + k / classes]] == (int64_t)(k % classes) ? 1 / (float)n : 0;
       const void *const inputs[] = {chosen, targets}; const uint64_t sizes[] = {n * row, n * classes * sizeof(float)};
