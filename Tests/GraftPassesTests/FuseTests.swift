@@ -6,15 +6,13 @@ import Testing
 
 @Suite struct FuseActivationTests {
   private func text(_ body: String) -> String {
-    """
-    graph "g" {
+    graphText(
+      """
       %0 "x" = input : f32[N,3,5,5]
       %1 "w" = parameter : f32[3,3,1,1]
       %2 "c" = parameter : f32[3]
       %10 = convolution(%0, %1) {strides=[1, 1], pads=[0, 0, 0, 0]} : f32[N,3,5,5] from "conv"
-    \(body)
-    }
-    """
+      """, body)
   }
 
   @Test(arguments: [
@@ -86,16 +84,14 @@ import Testing
 
 @Suite struct FuseResidualTests {
   private func text(_ body: String) -> String {
-    """
-    graph "g" {
+    graphText(
+      """
       %0 "x" = input : f32[N,3,5,5]
       %1 "w" = parameter : f32[3,3,1,1]
       %2 "v" = parameter : f32[3,3,1,1]
       %3 "b" = parameter : f32[3]
       %10 = convolution(%0, %1, %3) {strides=[1, 1], pads=[0, 0, 0, 0]} : f32[N,3,5,5] from "conv"
-    \(body)
-    }
-    """
+      """, body)
   }
 
   @Test func fires() throws {
@@ -161,14 +157,11 @@ import Testing
 
 @Suite struct FoldPaddingTests {
   private func text(_ body: String) -> String {
-    """
-    graph "g" {
+    graphText(
+      """
       %0 "x" = input : f32[N,3,5,5]
       %1 "w" = parameter : f32[2,3,3,3]
-    \(body)
-      output "y" = %12
-    }
-    """
+      """, body + "\noutput \"y\" = %12")
   }
 
   @Test func firesOnConvolution() throws {

@@ -37,6 +37,9 @@ func checkPass(
   #expect(try Graph(parsing: after.text) == after, sourceLocation: sourceLocation)
 }
 
+/// The text of a graph from what all graphs of a suite begin with, and what one test is about.
+func graphText(_ head: String, _ body: String) -> String { "graph \"g\" {\n\(head)\n\(body)\n}" }
+
 /// Parses `text` and binds weights that depend on the parameters' order alone: in -1 ... 1, positive
 /// where the name speaks of a variance; or the constants given.
 func graph(_ text: String, constants: [String: [Double]] = [:]) throws -> Graph {
@@ -53,10 +56,13 @@ func graph(_ text: String, constants: [String: [Double]] = [:]) throws -> Graph 
     }
     var value = graph[id]
     guard var parameter = value.parameter else { continue }
-    parameter.data =
-      graph.type(of: id).dtype == .int64
-      ? try TensorData(elements.map { Int64($0) }, shape: shape)
-      : try TensorData(elements.map(Float.init), shape: shape)
+    switch graph.type(of: id).dtype {
+    case .int64: parameter.data = try TensorData(elements.map { Int64($0) }, shape: shape)
+    case .float16:
+      let bytes = elements.map { Float16($0) }.withUnsafeBytes { Array($0) }
+      parameter.data = try TensorData(.float16, shape, in: MemoryBytes(bytes))
+    default: parameter.data = try TensorData(elements.map(Float.init), shape: shape)
+    }
     value.definition = .parameter(parameter)
     graph[id] = value
   }

@@ -5,9 +5,7 @@ import Testing
 @testable import GraftPasses
 
 @Suite struct CanonicaliseTests {
-  private func text(_ body: String) -> String {
-    "graph \"g\" {\n  %0 \"x\" = input : f32[N,8,2,3]\n\(body)\n}"
-  }
+  private func text(_ body: String) -> String { graphText("%0 \"x\" = input : f32[N,8,2,3]", body) }
 
   @Test func removesWhatDoesNothing() throws {
     try checkPass(
@@ -130,14 +128,12 @@ import Testing
 
 @Suite struct FoldConstantsTests {
   private func text(_ body: String) -> String {
-    """
-    graph "g" {
+    graphText(
+      """
       %0 "x" = input : f32[N,4]
       %1 "w" = parameter : f32[4,4]
       %2 "k" = parameter : f32[4]
-    \(body)
-    }
-    """
+      """, body)
   }
 
   @Test func fires() throws {
@@ -243,9 +239,7 @@ import Testing
 }
 
 @Suite struct GlobalPoolTests {
-  private func text(_ body: String) -> String {
-    "graph \"g\" {\n  %0 \"x\" = input : f32[N,4,3,5]\n\(body)\n}"
-  }
+  private func text(_ body: String) -> String { graphText("%0 \"x\" = input : f32[N,4,3,5]", body) }
 
   @Test func fires() throws {
     try checkPass(
@@ -317,15 +311,13 @@ import Testing
     try checkPass(
       RecogniseActivations(), "recognise-activations-\(name)", fires: fires,
       constants: ["three": [three], "six": [6], "sixth": [1.0 / 6]],
-      """
-      graph "g" {
+      graphText(
+        """
         %0 "x" = input : f32[N,3,5,5]
         %1 "three" = parameter : f32[]
         %2 "six" = parameter : f32[1,1,1,1]
         %3 "sixth" = parameter : f32[]
-      \(body)
-      }
-      """)
+        """, body))
   }
   private let ramp = """
     %10 = add(%0, %1) : f32[N,3,5,5] from "add"
@@ -436,9 +428,7 @@ import Testing
 }
 
 @Suite struct LowerChannelPaddingTests {
-  private func text(_ body: String) -> String {
-    "graph \"g\" {\n  %0 \"x\" = input : f32[N,4,7,8]\n\(body)\n}"
-  }
+  private func text(_ body: String) -> String { graphText("%0 \"x\" = input : f32[N,4,7,8]", body) }
   private let slices = """
     %1 = slice(%0) {axes=[2], starts=[0], extents=[4], steps=[2]} : f32[N,4,4,8] from "rows"
     %2 = slice(%1) {axes=[3], starts=[0], extents=[4], steps=[2]} : f32[N,4,4,4] from "columns"
@@ -496,14 +486,12 @@ import Testing
 
 @Suite struct JoinChannelsTests {
   private func text(_ body: String) -> String {
-    """
-    graph "g" {
+    graphText(
+      """
       %0 "x" = input : f32[N,3,4,4]
       %1 "red.scale" = parameter : f32[1]
       %2 "red.shift" = parameter : f32[]
-    \(body)
-    }
-    """
+      """, body)
   }
   private let parts = """
     %10 = slice(%0) {axes=[1], starts=[0], extents=[1]} : f32[N,1,4,4] from "red"

@@ -4,16 +4,14 @@ import Testing
 
 @Suite struct SinkTransposesTests {
   private func text(_ body: String) -> String {
-    """
-    graph "g" {
+    graphText(
+      """
       %0 "x" = input : f32[N,4,5,6]
       %1 "w" = parameter : f32[4,4,1,1]
       %2 "channel" = parameter : f32[4]
       %3 "number" = parameter : f32[]
       %10 = transpose(%0) {permutation=[0, 2, 3, 1]} : f32[N,5,6,4] from "to-last"
-    \(body)
-    }
-    """
+      """, body)
   }
 
   @Test func pairsCancelThroughElementwise() throws {

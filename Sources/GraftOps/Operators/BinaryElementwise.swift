@@ -1,17 +1,13 @@
-// What the elementwise operators of two tensors share: broadcasting, types, evaluation on real numbers
-// and on shape values, layouts. Each operator's own file gives the function and the ONNX name.
+// What the arithmetic of two tensors shares: a fused activation, evaluation on real numbers and on shape
+// values, layouts. Each operator's own file gives the function and the ONNX name.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// An elementwise function of two tensors with ONNX's multidirectional broadcasting, followed by an
-/// optional fused activation.
-///
-/// - C1: a and b have the same element type.
-/// - C2: their shapes broadcast.
-public protocol BinaryElementwise: ONNXExportable {
-  static var onnxName: String { get }
+/// An elementwise function of two tensors with broadcasting, followed by an optional fused activation;
+/// constraints C1 and C2 of ``BroadcastingPair``.
+public protocol BinaryElementwise: BroadcastingPair {
   var activation: Activation { get set }
   init(activation: Activation)
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
@@ -20,8 +16,6 @@ public protocol BinaryElementwise: ONNXExportable {
 }
 
 extension BinaryElementwise {
-  public static var operands: [OperandRule] { [.required("a"), .required("b")] }
-
   public init(attributes: Attributes) throws {
     self.init(activation: try attributes.activation())
   }
@@ -33,10 +27,7 @@ extension BinaryElementwise {
   }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
-    let a = try operand(0, of: operands)
-    let b = try operand(1, of: operands)
-    try require("C1", a.dtype == b.dtype, "operands must have one type, found \(a) and \(b)")
-    return [TensorType(a.dtype, try broadcast([a.shape, b.shape], label: "C2"))]
+    [try broadcastType(operands)]
   }
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
@@ -49,28 +40,14 @@ extension BinaryElementwise {
     case (.float64(let a), .float64(let b)):
       return [.float64(try broadcasting(a, b, to: extents[0]) { activation(Self.apply($0, $1)) })]
     case (.integer(let a), .integer(let b)):
-      return [.integer(try broadcasting(a, b, to: extents[0], Self.applyOrThrow))]
+      return [.integer(try broadcasting(a, b, to: extents[0], Self.applyToShapes))]
     default:
       throw GraftError(.invalidGraph, "\(Self.opcode) computes on one element type at a time")
     }
   }
 
-  public func foldShapes(
-    types: [TensorType?], values: [DenseTensor<Dimension>?]
-  ) throws -> [DenseTensor<Dimension>]? {
-    guard values.count == 2, let a = values[0], let b = values[1],
-      let extents = try foldableExtents(types)?.first
-    else { return nil }
-    return [try broadcasting(a, b, to: extents, Self.applyOrThrow)]
-  }
-
-  static func applyOrThrow(_ a: Dimension, _ b: Dimension) throws -> Dimension {
-    guard let result = apply(a, b) else {
-      throw GraftError(
-        .unsupported, "\(opcode) of \(a) and \(b) is neither an integer nor a multiple of the batch"
-      )
-    }
-    return result
+  public static func applyToShapes(_ a: Dimension, _ b: Dimension) throws -> Dimension {
+    try requireShapeValue(apply(a, b), opcode, a, b)
   }
 
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
@@ -104,38 +81,5 @@ extension BinaryElementwise {
       throw GraftError(.unsupported, "ONNX has no \(Self.onnxName) with a fused activation")
     }
     return ExportedOperator(Self.onnxName, inputs: [.operand(0), .operand(1)])
-  }
-}
-
-/// Applies `body` to the elements of two tensors broadcast to `extents`.
-func broadcasting<Element, Result>(
-  _ a: DenseTensor<Element>, _ b: DenseTensor<Element>, to extents: [Int],
-  _ body: (Element, Element) throws -> Result
-) throws -> DenseTensor<Result> {
-  if a.shape == extents, b.shape == extents {
-    return try DenseTensor(
-      shape: extents, elements: try zip(a.elements, b.elements).map { try body($0, $1) })
-  }
-  let aStrides = broadcastStrides(of: a.shape, to: extents)
-  let bStrides = broadcastStrides(of: b.shape, to: extents)
-  var elements: [Result] = []
-  elements.reserveCapacity(extents.reduce(1, *))
-  try forEachIndex(of: extents) { index in
-    var (i, j) = (0, 0)
-    for axis in index.indices {
-      i += index[axis] * aStrides[axis]
-      j += index[axis] * bStrides[axis]
-    }
-    elements.append(try body(a.elements[i], b.elements[j]))
-  }
-  return try DenseTensor(shape: extents, elements: elements)
-}
-
-/// Row-major strides of `shape` seen as `extents`: 0 along axes that are repeated.
-func broadcastStrides(of shape: [Int], to extents: [Int]) -> [Int] {
-  let own = rowMajorStrides(shape)
-  let missing = extents.count - shape.count
-  return extents.indices.map { axis in
-    axis < missing || shape[axis - missing] == 1 ? 0 : own[axis - missing]
   }
 }

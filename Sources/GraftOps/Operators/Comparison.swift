@@ -5,26 +5,19 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// An elementwise comparison of two tensors with multidirectional broadcasting, 1 where it holds.
-///
-/// - C1: a and b have the same element type.
-/// - C2: their shapes broadcast.
-public protocol Comparison: ONNXExportable {
-  static var onnxName: String { get }
+/// An elementwise comparison of two tensors with broadcasting, 1 where it holds; constraints C1 and C2
+/// of ``BroadcastingPair``.
+public protocol Comparison: BroadcastingPair {
   init()
   static func holds<Element: Comparable>(_ a: Element, _ b: Element) -> Bool
 }
 
 extension Comparison {
-  public static var operands: [OperandRule] { [.required("a"), .required("b")] }
   public static var isCompileTimeOnly: Bool { true }
   public init(attributes: Attributes) throws { self.init() }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
-    let a = try operand(0, of: operands)
-    let b = try operand(1, of: operands)
-    try require("C1", a.dtype == b.dtype, "operands must have one type, found \(a) and \(b)")
-    return [TensorType(.bool, try broadcast([a.shape, b.shape], label: "C2"))]
+    [TensorType(.bool, try broadcastType(operands).shape)]
   }
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
@@ -37,22 +30,13 @@ extension Comparison {
     case (.float64(let a), .float64(let b)):
       return [.integer(try broadcasting(a, b, to: extents[0]) { Self.holds($0, $1) ? 1 : 0 })]
     case (.integer(let a), .integer(let b)):
-      return [.integer(try broadcasting(a, b, to: extents[0], Self.compare))]
+      return [.integer(try broadcasting(a, b, to: extents[0], Self.applyToShapes))]
     default:
       throw GraftError(.invalidGraph, "\(Self.opcode) compares one element type at a time")
     }
   }
 
-  public func foldShapes(
-    types: [TensorType?], values: [DenseTensor<Dimension>?]
-  ) throws -> [DenseTensor<Dimension>]? {
-    guard values.count == 2, let a = values[0], let b = values[1],
-      let extents = try foldableExtents(types)?.first
-    else { return nil }
-    return [try broadcasting(a, b, to: extents, Self.compare)]
-  }
-
-  private static func compare(_ a: Dimension, _ b: Dimension) throws -> Dimension {
+  public static func applyToShapes(_ a: Dimension, _ b: Dimension) throws -> Dimension {
     guard let order = a.compared(to: b) else {
       throw GraftError(.unsupported, "whether \(a) and \(b) are \(opcode) depends on the batch")
     }
@@ -61,12 +45,6 @@ extension Comparison {
 
   public static var onnx: [ONNXBinding] {
     [ONNXBinding(onnxName) { _ in ImportedOperator(Self(), operands: [0, 1]) }]
-  }
-
-  public func exported(
-    operands: [TensorType?], results: [TensorType], opset: Int
-  ) throws -> ExportedOperator {
-    ExportedOperator(Self.onnxName, inputs: [.operand(0), .operand(1)])
   }
 }
 

@@ -28,15 +28,12 @@ public struct Divide: BinaryElementwise {
   public func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
-    guard values.count == 2, let a = values[0], let b = values[1],
-      let extents = try foldableExtents(types)?.first
-    else { return nil }
     guard try operand(0, of: types).dtype.isFloatingPoint else {
-      return [try broadcasting(a, b, to: extents, Self.applyOrThrow)]
+      return try foldPair(types, values, Self.applyToShapes).map { [$0] }
     }
-    let quotients = try broadcasting(a, b, to: extents) { $0.divided(by: $1) }
+    guard let quotients = try foldPair(types, values, { $0.divided(by: $1) }) else { return nil }
     let known = quotients.elements.compactMap(\.self)
     guard known.count == quotients.elements.count else { return nil }
-    return [try DenseTensor(shape: extents, elements: known)]
+    return [try DenseTensor(shape: quotients.shape, elements: known)]
   }
 }

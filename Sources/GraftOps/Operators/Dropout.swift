@@ -9,10 +9,9 @@ import GraftIR
 ///
 /// - C1: x has a floating-point type.
 /// - C2: ratio lies in 0..<1.
-public struct Dropout: StructuralOperator, ONNXExportable {
+public struct Dropout: PassThrough, ONNXExportable {
   public static let opcode: Opcode = "dropout"
   public static let summary = "x itself; training would zero a share of it"
-  public static let operands: [OperandRule] = [.required("x")]
 
   public var ratio: Double
 
@@ -26,10 +25,6 @@ public struct Dropout: StructuralOperator, ONNXExportable {
     try require("C2", (0..<1).contains(ratio), "ratio must lie in 0..<1, found \(ratio)")
     return [TensorType(x.dtype, x.shape)]
   }
-
-  public func evaluate<Element: Sendable>(
-    moving operands: [DenseTensor<Element>], extents: [[Int]]
-  ) throws -> [DenseTensor<Element>] { [operands[0]] }
 
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     .blocked

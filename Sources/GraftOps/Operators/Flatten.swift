@@ -8,10 +8,9 @@ import GraftIR
 ///
 /// - C1: axis lies in 0…rank.
 /// - C2: both products are integers or multiples of the batch.
-public struct Flatten: StructuralOperator, ONNXExportable {
+public struct Flatten: ShapeChange {
   public static let opcode: Opcode = "flatten"
   public static let summary = "reshapes to a matrix"
-  public static let operands: [OperandRule] = [.required("x")]
 
   /// Counted from the front.
   public var axis: Int
@@ -30,15 +29,6 @@ public struct Flatten: StructuralOperator, ONNXExportable {
     else { throw GraftError(.invalidGraph, "\(x) cannot become a matrix at axis \(axis) [C2]") }
     return [TensorType(x.dtype, [rows, columns])]
   }
-
-  public func evaluate<Element: Sendable>(
-    moving operands: [DenseTensor<Element>], extents: [[Int]]
-  ) throws -> [DenseTensor<Element>] {
-    [try DenseTensor(shape: extents[0], elements: operands[0].elements)]
-  }
-
-  public var overwritableOperands: [Int] { [0] }
-  public var isView: Bool { true }
 
   public static let onnx = [
     ONNXBinding("Flatten") { node in

@@ -11,13 +11,8 @@ public struct LogSoftmax: SoftmaxFamily {
   public static let summary = "logarithm of the softmax along an axis"
   public static let onnxName = "LogSoftmax"
 
-  public var axis: Int
-  public var flattens: Bool
-
-  public init(axis: Int, flattens: Bool = false) {
-    self.axis = axis
-    self.flattens = flattens
-  }
+  public var rows: SoftmaxRows
+  public init(_ rows: SoftmaxRows) { self.rows = rows }
 
   public static func normalize<Scalar: Real & BinaryFloatingPoint>(_ row: [Scalar]) -> [Scalar] {
     let largest = row.max() ?? 0

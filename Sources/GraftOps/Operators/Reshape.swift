@@ -7,10 +7,9 @@ import GraftIR
 /// y has the elements of x in the same order and the shape ``shape``.
 ///
 /// - C1: both shapes have the same number of elements for every batch.
-public struct Reshape: StructuralOperator, ONNXExportable {
+public struct Reshape: ShapeChange {
   public static let opcode: Opcode = "reshape"
   public static let summary = "another shape over the same elements"
-  public static let operands: [OperandRule] = [.required("x")]
 
   public var shape: TensorShape
 
@@ -27,15 +26,6 @@ public struct Reshape: StructuralOperator, ONNXExportable {
     }
     return [TensorType(x.dtype, shape)]
   }
-
-  public func evaluate<Element: Sendable>(
-    moving operands: [DenseTensor<Element>], extents: [[Int]]
-  ) throws -> [DenseTensor<Element>] {
-    [try DenseTensor(shape: extents[0], elements: operands[0].elements)]
-  }
-
-  public var overwritableOperands: [Int] { [0] }
-  public var isView: Bool { true }
 
   public static let onnx = [
     ONNXBinding("Reshape") { node in

@@ -10,13 +10,8 @@ public struct Softmax: SoftmaxFamily {
   public static let summary = "exponentials that add up to one along an axis"
   public static let onnxName = "Softmax"
 
-  public var axis: Int
-  public var flattens: Bool
-
-  public init(axis: Int, flattens: Bool = false) {
-    self.axis = axis
-    self.flattens = flattens
-  }
+  public var rows: SoftmaxRows
+  public init(_ rows: SoftmaxRows) { self.rows = rows }
 
   public static func normalize<Scalar: Real & BinaryFloatingPoint>(_ row: [Scalar]) -> [Scalar] {
     let largest = row.max() ?? 0

@@ -4,6 +4,19 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
+/// What is normalised together.
+public struct SoftmaxRows: Hashable, Sendable {
+  /// Counted from the front.
+  public var axis: Int
+  /// Whether the axes from `axis` to the last are normalised as one (ONNX before opset 13).
+  public var flattens: Bool
+
+  public init(axis: Int, flattens: Bool = false) {
+    self.axis = axis
+    self.flattens = flattens
+  }
+}
+
 /// A normalisation of x along one axis, or along all axes from one on.
 ///
 /// - C1: x has a floating-point type.
@@ -11,17 +24,20 @@ import RealModule
 /// - C3: the normalised axes are constant.
 public protocol SoftmaxFamily: RealOperator, ONNXExportable {
   static var onnxName: String { get }
-  /// Counted from the front.
-  var axis: Int { get }
-  /// Whether the axes from `axis` to the last are normalised as one (ONNX before opset 13).
-  var flattens: Bool { get }
-  init(axis: Int, flattens: Bool)
+  var rows: SoftmaxRows { get }
+  init(_ rows: SoftmaxRows)
   /// Normalises one row, which is not empty.
   static func normalize<Scalar: Real & BinaryFloatingPoint>(_ row: [Scalar]) -> [Scalar]
 }
 
 extension SoftmaxFamily {
   public static var operands: [OperandRule] { [.required("x")] }
+
+  public init(axis: Int, flattens: Bool = false) {
+    self.init(SoftmaxRows(axis: axis, flattens: flattens))
+  }
+  public var axis: Int { rows.axis }
+  public var flattens: Bool { rows.flattens }
 
   public init(attributes: Attributes) throws {
     self.init(

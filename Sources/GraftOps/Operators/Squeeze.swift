@@ -8,17 +8,15 @@ import GraftIR
 ///
 /// - C1: axes are different axes of x, in ascending order.
 /// - C2: each of them has extent 1 at every batch.
-public struct Squeeze: StructuralOperator, ONNXExportable {
+public struct Squeeze: UnitAxisChange {
   public static let opcode: Opcode = "squeeze"
   public static let summary = "takes axes of extent 1 away"
-  public static let operands: [OperandRule] = [.required("x")]
+  public static let onnxName = "Squeeze"
 
   /// Counted from the front, ascending.
   public var axes: [Int]
 
   public init(axes: [Int]) { self.axes = axes }
-  public init(attributes: Attributes) throws { axes = try attributes.ints("axes") }
-  public var attributes: Attributes { ["axes": .ints(axes)] }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
@@ -30,20 +28,11 @@ public struct Squeeze: StructuralOperator, ONNXExportable {
     return [TensorType(x.dtype, TensorShape(kept.map { x.shape[$0] }))]
   }
 
-  public func evaluate<Element: Sendable>(
-    moving operands: [DenseTensor<Element>], extents: [[Int]]
-  ) throws -> [DenseTensor<Element>] {
-    [try DenseTensor(shape: extents[0], elements: operands[0].elements)]
-  }
-
-  public var overwritableOperands: [Int] { [0] }
-  public var isView: Bool { true }
-
   public static let onnx = [
-    ONNXBinding("Squeeze", opsets: 7...12) { node in
+    ONNXBinding(onnxName, opsets: 7...12) { node in
       try read(node, axes: try node.optionalInts("axes"))
     },
-    ONNXBinding("Squeeze", opsets: 13...21) { node in
+    ONNXBinding(onnxName, opsets: 13...21) { node in
       try read(node, axes: try node.fixedIntegers(1, named: "axes"))
     },
   ]
@@ -59,11 +48,5 @@ public struct Squeeze: StructuralOperator, ONNXExportable {
     }
     return ImportedOperator(
       Squeeze(axes: shape.dimensions.indices.filter { shape[$0] == 1 }), operands: [0])
-  }
-
-  public func exported(
-    operands: [TensorType?], results: [TensorType], opset: Int
-  ) throws -> ExportedOperator {
-    ExportedOperator("Squeeze", inputs: [.operand(0), .constant(try .vector(axes))])
   }
 }

@@ -7,17 +7,15 @@ import GraftIR
 /// y has the elements of x and its shape with an extent 1 at each of ``axes``.
 ///
 /// - C1: axes are different axes of y, in ascending order.
-public struct Unsqueeze: StructuralOperator, ONNXExportable {
+public struct Unsqueeze: UnitAxisChange {
   public static let opcode: Opcode = "unsqueeze"
   public static let summary = "puts axes of extent 1 in"
-  public static let operands: [OperandRule] = [.required("x")]
+  public static let onnxName = "Unsqueeze"
 
   /// Axes of the result, counted from the front, ascending.
   public var axes: [Int]
 
   public init(axes: [Int]) { self.axes = axes }
-  public init(attributes: Attributes) throws { axes = try attributes.ints("axes") }
-  public var attributes: Attributes { ["axes": .ints(axes)] }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
@@ -27,20 +25,11 @@ public struct Unsqueeze: StructuralOperator, ONNXExportable {
     return [TensorType(x.dtype, TensorShape(dimensions))]
   }
 
-  public func evaluate<Element: Sendable>(
-    moving operands: [DenseTensor<Element>], extents: [[Int]]
-  ) throws -> [DenseTensor<Element>] {
-    [try DenseTensor(shape: extents[0], elements: operands[0].elements)]
-  }
-
-  public var overwritableOperands: [Int] { [0] }
-  public var isView: Bool { true }
-
   public static let onnx = [
-    ONNXBinding("Unsqueeze", opsets: 7...12) { node in
+    ONNXBinding(onnxName, opsets: 7...12) { node in
       try read(node, axes: try node.requiredInts("axes"))
     },
-    ONNXBinding("Unsqueeze", opsets: 13...21) { node in
+    ONNXBinding(onnxName, opsets: 13...21) { node in
       guard let axes = try node.fixedIntegers(1, named: "axes") else {
         throw GraftError(.invalidModel, "input 1 is missing")
       }
@@ -51,11 +40,5 @@ public struct Unsqueeze: StructuralOperator, ONNXExportable {
   private static func read(_ node: ONNXNode, axes: [Int]) throws -> ImportedOperator {
     let rank = try node.input(0).type.rank + axes.count
     return ImportedOperator(Unsqueeze(axes: try countFromFront(axes, rank: rank)), operands: [0])
-  }
-
-  public func exported(
-    operands: [TensorType?], results: [TensorType], opset: Int
-  ) throws -> ExportedOperator {
-    ExportedOperator("Unsqueeze", inputs: [.operand(0), .constant(try .vector(axes))])
   }
 }

@@ -79,12 +79,7 @@ extension VariadicElementwise {
   }
 
   private static func applyOrThrow(_ a: Dimension, _ b: Dimension) throws -> Dimension {
-    guard let result = apply(a, b) else {
-      throw GraftError(
-        .unsupported, "\(opcode) of \(a) and \(b) is neither an integer nor a multiple of the batch"
-      )
-    }
-    return result
+    try requireShapeValue(apply(a, b), opcode, a, b)
   }
 
   private func mixed() -> GraftError {

@@ -1,0 +1,19 @@
+// What the operators share whose result is their operand as it is: types, and elements handed on.
+
+import GraftIR
+
+/// y = x: the element type, the shape and the elements stay.
+public protocol PassThrough: StructuralOperator {}
+
+extension PassThrough {
+  public static var operands: [OperandRule] { [.required("x")] }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    return [TensorType(x.dtype, x.shape)]
+  }
+
+  public func evaluate<Element: Sendable>(
+    moving operands: [DenseTensor<Element>], extents: [[Int]]
+  ) throws -> [DenseTensor<Element>] { [operands[0]] }
+}

@@ -1,0 +1,41 @@
+// What the operators share that give the same elements another shape: in plain layout the result is the
+// operand's memory. Each operator's own file says which shape.
+
+import GraftIR
+
+/// y has the elements of x in the same order under another shape.
+public protocol ShapeChange: StructuralOperator, ONNXExportable {}
+
+extension ShapeChange {
+  public static var operands: [OperandRule] { [.required("x")] }
+
+  public func evaluate<Element: Sendable>(
+    moving operands: [DenseTensor<Element>], extents: [[Int]]
+  ) throws -> [DenseTensor<Element>] {
+    [try DenseTensor(shape: extents[0], elements: operands[0].elements)]
+  }
+
+  public var overwritableOperands: [Int] { [0] }
+  public var isView: Bool { true }
+}
+
+/// A change of shape by axes of extent 1 alone.
+public protocol UnitAxisChange: ShapeChange {
+  static var onnxName: String { get }
+  /// Of the shape that has them, counted from the front, ascending.
+  var axes: [Int] { get }
+  init(axes: [Int])
+}
+
+extension UnitAxisChange {
+  public init(attributes: Attributes) throws {
+    self.init(axes: try attributes.ints("axes"))
+  }
+  public var attributes: Attributes { ["axes": .ints(axes)] }
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    ExportedOperator(Self.onnxName, inputs: [.operand(0), .constant(try .vector(axes))])
+  }
+}
