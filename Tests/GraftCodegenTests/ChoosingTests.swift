@@ -28,7 +28,7 @@ import Testing
   }
 
   @Test func groupedWindowsHoldTheirChannels() throws {
-    for (channels, outputs, groups) in [(96, 256, 2), (20, 40, 4), (33, 66, 11), (7, 14, 7)] {
+    for (channels, outputs, groups) in [(96, 256, 2), (20, 40, 4), (33, 66, 11), (7, 14, 7), (60, 60, 3)] {
       let shape = ConvolutionShape(
         channels: channels, height: 8, width: 8, outputs: outputs, resultHeight: 8, resultWidth: 8,
         window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: groups)
@@ -39,14 +39,32 @@ import Testing
         Issue.record("a grouped convolution is direct")
         continue
       }
-      let first = try #require(direct.firstBlocks)
+      let windows = try #require(direct.windows)
+      #expect(windows.isUniform || direct.chunk == direct.inputBlocks)
       for output in 0..<outputs {
-        let start = first[output / (direct.tileBlocks * 8)]
+        let group = output / (direct.tileBlocks * 8)
         let channel = output / (outputs / groups) * (channels / groups)
-        #expect(start * 8 <= channel)
-        #expect((start + direct.inputBlocks) * 8 >= channel + channels / groups)
+        #expect(windows.first[group] * 8 <= channel)
+        let end = windows.first[group] + windows.counts[group]
+        #expect(end * 8 >= channel + channels / groups)
+        #expect(windows.counts[group] <= direct.inputBlocks && end <= (channels + 7) / 8)
       }
     }
+  }
+
+  /// Tiles of two blocks would multiply groups of 4 and of 8 channels by as many zeros and more.
+  @Test func narrowGroupsTakeNarrowTiles() {
+    func tileBlocks(_ perGroup: Int) -> Int? {
+      let shape = ConvolutionShape(
+        channels: 32 * perGroup, height: 14, width: 14, outputs: 32 * perGroup, resultHeight: 14,
+        resultWidth: 14, window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: 32)
+      guard
+        case .direct(let direct) = ConvolutionSchedule.choose(
+          shape, isPlanar: false, target: .x8664v3)
+      else { return nil }
+      return direct.tileBlocks
+    }
+    #expect([4, 8, 16, 32].map(tileBlocks) == [1, 1, 2, 2])
   }
 
   @Test func smallImagesSplitOutputsAndLargeOnesPixels() {

@@ -18,12 +18,17 @@ import Testing
     var hasResidual = false
     var activation = Activation.none
     var resultBorder = (height: 0, width: 0)
+    /// Images and result as callers pass them.
+    var isPlain = false
   }
 
   static func add(_ test: Case, to harness: inout KernelHarness) throws {
     let border = (max(test.pads[0], test.pads[2]), max(test.pads[1], test.pads[3]))
-    let x = try harness.image(
-      [test.channels, test.height, test.width], border: border, isPlanar: test.isPlanar)
+    let extents = [test.channels, test.height, test.width]
+    let x =
+      test.isPlain
+      ? harness.input([.batch] + extents.map { Dimension($0) })
+      : try harness.image(extents, border: border, isPlanar: test.isPlanar)
     let w = try harness.parameter(
       [test.outputs, test.channels / test.groups] + test.kernel,
       scale: 1 / Float(test.channels / test.groups * test.kernel[0] * test.kernel[1]).squareRoot())
@@ -40,12 +45,15 @@ import Testing
             .batch, Dimension(test.channels), Dimension(test.height), Dimension(test.width),
           ]), harness.graph.type(of: w),
       ])[0]
-      residual = try harness.image(
-        type.shape.dimensions.dropFirst().compactMap(\.constant), border: (1, 0))
+      residual =
+        test.isPlain
+        ? harness.input(type.shape.dimensions)
+        : try harness.image(
+          type.shape.dimensions.dropFirst().compactMap(\.constant), border: (1, 0))
     }
     let y = try harness.apply(
       operation, [x, w, bias, residual],
-      layout: harness.blocked(border: test.resultBorder))
+      layout: test.isPlain ? .plain : harness.blocked(border: test.resultBorder))
     try harness.output(y[0])
   }
 
@@ -104,6 +112,48 @@ import Testing
           hasBias: harness.random.int(0...1) == 0, hasResidual: harness.random.int(0...1) == 0,
           activation: [.none, .relu, .leakyRelu(alpha: 0.1), .hardSwish][harness.random.int(0...3)],
           resultBorder: (harness.random.int(0...2), harness.random.int(0...2))), to: &harness)
+    }
+    try harness.check()
+  }
+
+  /// ResNeXt's and ShuffleNet's groups, groups that fill no block, and two filters for each channel.
+  @Test func groups() throws {
+    var harness = KernelHarness(seed: 6)
+    for (channels, outputs, groups, kernel) in [
+      (128, 128, 32, 3), (256, 256, 32, 3), (60, 240, 3, 1), (60, 60, 3, 1), (112, 112, 4, 1),
+      (18, 30, 6, 3), (7, 14, 7, 5), (24, 24, 2, 2), (6, 3, 3, 1),
+    ] {
+      try Self.add(
+        Case(
+          channels: channels, height: 6, width: 9, outputs: outputs, kernel: [kernel, kernel],
+          strides: [1, harness.random.int(1...2)],
+          pads: (0..<4).map { _ in harness.random.int(0...2) },
+          dilations: [harness.random.int(1...2), 1], groups: groups,
+          hasResidual: harness.random.int(0...1) == 0, activation: .relu, resultBorder: (1, 1)),
+        to: &harness)
+    }
+    try harness.check()
+  }
+
+  @Test(arguments: [7, 8]) func plainImages(seed: UInt64) throws {
+    var harness = KernelHarness(seed: seed)
+    for _ in 0..<14 {
+      let kernel = [harness.random.int(1...5), harness.random.int(1...5)]
+      let dilations = [harness.random.int(1...2), harness.random.int(1...2)]
+      let pads = (0..<4).map { _ in harness.random.int(0...3) }
+      let groups = harness.random.int(1...3)
+      let reach = (0..<2).map { (kernel[$0] - 1) * dilations[$0] + 1 }
+      try Self.add(
+        Case(
+          channels: groups * harness.random.int(1...3),
+          height: max(1, reach[0] - pads[0] - pads[2]) + harness.random.int(0...5),
+          width: max(1, reach[1] - pads[1] - pads[3]) + harness.random.int(0...30),
+          outputs: groups * harness.random.int(1...9), kernel: kernel,
+          strides: [harness.random.int(1...3), harness.random.int(1...3)], pads: pads,
+          dilations: dilations, groups: groups, hasBias: harness.random.int(0...1) == 0,
+          hasResidual: harness.random.int(0...1) == 0,
+          activation: [.none, .relu, .silu][harness.random.int(0...2)], isPlain: true),
+        to: &harness)
     }
     try harness.check()
   }

@@ -51,17 +51,28 @@ import Testing
       """)
   }
 
-  @Test func groupsThatDoNotFillBlocksStayPlain() throws {
-    try checkPass(
-      AssignLayout(), "assign-layout-groups", fires: false,
+  private func convolution(_ channels: Int, _ attributes: String, weights: String) -> String {
+    graphText(
       """
-      graph "g" {
-        %0 "x" = input : f32[N,12,8,8]
-        %1 "w" = parameter : f32[12,4,3,3]
-        %2 = convolution(%0, %1) {strides=[1, 1], pads=[1, 1, 1, 1], groups=3} : f32[N,12,8,8] from "conv"
-        output "y" = %2
-      }
+      %0 "x" = input : f32[N,\(channels),8,8]
+      %1 "w" = parameter : f32[\(weights)]
+      """,
+      """
+      %2 = convolution(%0, %1) {strides=[1, 1], pads=[1, 1, 1, 1]\(attributes)} : f32[N,\(channels),8,8] from "conv"
+      output "y" = %2
       """)
+  }
+
+  @Test func groupsThatDoNotFillBlocksAreBlockedToo() throws {
+    try checkPass(
+      AssignLayout(), "assign-layout-groups", convolution(12, ", groups=3", weights: "12,4,3,3"))
+  }
+
+  /// In a block, seven of eight lanes would be padding.
+  @Test func oneChannelStaysPlain() throws {
+    try checkPass(
+      AssignLayout(), "assign-layout-one-channel", fires: false,
+      convolution(1, "", weights: "1,1,3,3"))
   }
 
   @Test func outputsAndPlainReadersShareAConversion() throws {

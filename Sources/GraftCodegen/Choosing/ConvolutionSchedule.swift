@@ -22,14 +22,32 @@ struct ConvolutionShape: Hashable {
   var isDepthwise: Bool { groups == channels && outputs == channels && groups > 1 }
 }
 
+/// The input blocks that each group of output blocks of a grouped convolution reads: the first, and how
+/// many. Weights of channels outside a group are packed as zeros.
+struct InputWindows: Hashable {
+  var first: [Int]
+  var counts: [Int]
+
+  /// The largest number of input blocks, which is that of all where the windows are alike.
+  var widest: Int { counts.max() ?? 1 }
+  var isUniform: Bool { counts.allSatisfy { $0 == widest } }
+
+  /// The same windows, each as wide as the widest, inside `all` input blocks.
+  func widened(all: Int) -> InputWindows {
+    InputWindows(
+      first: first.map { min($0, all - widest) }, counts: counts.map { _ in widest })
+  }
+}
+
 /// Direct convolution: a register tile of output blocks × pixels, reduced over chunks of input blocks.
 struct DirectSchedule: Hashable {
   /// Channels of an input block: the target's lanes, or 1 for a planar input.
   var inputBlock: Int
   /// Input blocks that each output needs: all of them, or the widest window of a grouped one.
   var inputBlocks: Int
-  /// First input block of each group of output blocks, for a grouped convolution.
-  var firstBlocks: [Int]?
+  /// What each group of output blocks reads, for a grouped convolution. Windows differ only where
+  /// one chunk holds the widest.
+  var windows: InputWindows?
   var outputBlocks: Int
   /// Output blocks of a register tile.
   var tileBlocks: Int
@@ -59,6 +77,23 @@ struct DirectSchedule: Hashable {
 
   /// Floats of the packed weights for one input block and one output block.
   func blockWeights(kernel: [Int], lanes: Int) -> Int { kernel[0] * kernel[1] * inputBlock * lanes }
+
+  /// Output blocks of group `group`.
+  func blocks(ofGroup group: Int) -> Int { group < fullGroups ? tileBlocks : lastGroupBlocks }
+
+  /// Pairs of an input and an output block before each group, and behind the last their number: the
+  /// weights come in this order where one chunk holds all.
+  var weightBlocksBefore: [Int] {
+    (0..<groups).reduce(into: [0]) { sums, group in
+      let inputs = windows?.counts[group] ?? inputBlocks
+      sums.append((sums.last ?? 0) + inputs * blocks(ofGroup: group))
+    }
+  }
+
+  /// Pairs of an input and an output block that weights are packed for.
+  var weightBlocks: Int {
+    windows == nil ? inputBlocks * outputBlocks : weightBlocksBefore.last ?? 0
+  }
 }
 
 /// Depthwise convolution: one vector of channels, a row of pixels at a time.
@@ -74,15 +109,38 @@ struct DepthwiseSchedule: Hashable {
   var unitsPerImage: Int { blocks * bands }
 }
 
+/// Convolution of plain images to plain images: vectors of one row's pixels, for a few outputs at once.
+/// It serves what is too small to be brought into blocks.
+struct PlainSchedule: Hashable {
+  /// Outputs that share what is loaded; the last set of a group may have fewer.
+  var outputsPerSet: Int
+  var setsPerGroup: Int
+  var sets: Int
+  var rows: Int
+
+  var unitsPerImage: Int { sets * rows }
+}
+
 enum ConvolutionSchedule: Hashable {
   case direct(DirectSchedule)
   case depthwise(DepthwiseSchedule)
+  case plain(PlainSchedule)
 
-  /// Chooses for `shape`; `isPlanar` says that the input has channel block 1.
-  static func choose(_ shape: ConvolutionShape, isPlanar: Bool, target: Target)
-    -> ConvolutionSchedule
-  {
-    shape.isDepthwise && !isPlanar
+  var unitsPerImage: Int {
+    switch self {
+    case .direct(let direct): direct.unitsPerImage
+    case .depthwise(let depthwise): depthwise.unitsPerImage
+    case .plain(let plain): plain.unitsPerImage
+    }
+  }
+
+  /// Chooses for `shape`; `isPlanar` says that the input has channel block 1, `isPlain` that the
+  /// result has.
+  static func choose(
+    _ shape: ConvolutionShape, isPlanar: Bool, isPlain: Bool = false, target: Target
+  ) -> ConvolutionSchedule {
+    if isPlain { return .plain(plain(shape)) }
+    return shape.isDepthwise && !isPlanar
       ? .depthwise(depthwise(shape, target: target))
       : .direct(direct(shape, isPlanar: isPlanar, target: target))
   }
@@ -98,15 +156,46 @@ enum ConvolutionSchedule: Hashable {
   /// fit the registers (one more for the product without FMA), and each pixel takes an address
   /// register. 2 × 6 and 3 × 4 measured 91–98 % of the FMA peak on Zen 3, 1 × 12 only 75 %.
   static func tile(outputBlocks: Int, target: Target) -> (blocks: Int, pixels: Int) {
+    let blocks: Int
     if target.registers >= 32 {
-      if outputBlocks % 4 == 0 { return (4, 6) }
-      if outputBlocks % 3 == 0 { return (3, 8) }
-      return outputBlocks == 1 ? (1, 8) : (2, 8)
+      blocks =
+        outputBlocks % 4 == 0 ? 4 : outputBlocks % 3 == 0 ? 3 : min(2, outputBlocks)
+    } else {
+      blocks = outputBlocks % 3 == 0 && outputBlocks % 2 != 0 ? 3 : min(2, outputBlocks)
     }
-    if outputBlocks == 1 { return (1, 8) }
+    return (blocks, tilePixels(blocks: blocks, target: target))
+  }
+
+  /// The most pixels of a register tile of 1 to 4 output blocks.
+  private static func tilePixels(blocks: Int, target: Target) -> Int {
+    if target.registers >= 32 { return blocks == 4 ? 6 : 8 }
     let needsProduct = !target.hasFusedMultiplyAdd
-    if outputBlocks % 3 == 0 && outputBlocks % 2 != 0 { return (3, needsProduct ? 3 : 4) }
-    return (2, needsProduct ? 5 : 6)
+    switch blocks {
+    case 1: return 8
+    case 2: return needsProduct ? 5 : 6
+    default: return needsProduct ? 3 : 4
+    }
+  }
+
+  /// The tile of a grouped convolution and what it reads. A wide tile may reach over several groups,
+  /// and then multiplies by zeros; a tile of one block is a quarter slower for the same work.
+  private static func groupedTile(
+    _ shape: ConvolutionShape, inputBlock: Int, outputBlocks: Int, target: Target
+  ) -> (blocks: Int, pixels: Int, windows: InputWindows) {
+    let widest = tile(outputBlocks: outputBlocks, target: target).blocks
+    var best: (blocks: Int, windows: InputWindows, cost: Int)?
+    for blocks in Set([1, min(2, widest), widest]).sorted(by: >) {
+      let windows = windows(
+        shape, inputBlock: inputBlock, tileOutputs: blocks * target.lanes,
+        groups: (outputBlocks + blocks - 1) / blocks)
+      let cost = windows.counts.reduce(0, +) * blocks * (blocks == 1 ? 5 : 4)
+      if best == nil || cost < best?.cost ?? 0 { best = (blocks, windows, cost) }
+    }
+    let chosen = best?.blocks ?? 1
+    return (
+      chosen, tilePixels(blocks: chosen, target: target),
+      best?.windows ?? InputWindows(first: [], counts: [])
+    )
   }
 
   private static func direct(_ shape: ConvolutionShape, isPlanar: Bool, target: Target)
@@ -116,11 +205,14 @@ enum ConvolutionSchedule: Hashable {
     let inputBlock = isPlanar ? 1 : lanes
     let allInputBlocks = (shape.channels + inputBlock - 1) / inputBlock
     let outputBlocks = (shape.outputs + lanes - 1) / lanes
-    let (tileBlocks, mostPixels) = tile(outputBlocks: outputBlocks, target: target)
+    var (tileBlocks, mostPixels) = tile(outputBlocks: outputBlocks, target: target)
+    var windows: InputWindows?
+    if shape.groups > 1 {
+      (tileBlocks, mostPixels, windows) = groupedTile(
+        shape, inputBlock: inputBlock, outputBlocks: outputBlocks, target: target)
+    }
     let groups = (outputBlocks + tileBlocks - 1) / tileBlocks
-    let (firstBlocks, inputBlocks) = windows(
-      shape, inputBlock: inputBlock, allInputBlocks: allInputBlocks,
-      tileOutputs: tileBlocks * lanes, groups: groups)
+    let inputBlocks = windows?.widest ?? allInputBlocks
     let (tiles, narrow, wide) = balanced(shape.resultPixels, most: mostPixels)
 
     // A weight panel of one chunk and one group should stay in the first-level cache.
@@ -135,6 +227,9 @@ enum ConvolutionSchedule: Hashable {
     let (chunks, _, _) = balanced(
       inputBlocks, most: min(mostBlocks, max(1, (20 << 10) / max(1, panelBytes))))
     let chunk = (inputBlocks + chunks - 1) / chunks
+    if let differing = windows, chunk < inputBlocks {
+      windows = differing.widened(all: allInputBlocks)
+    }
 
     // Rows where the image is large, output groups where it is small: then each thread streams only
     // its part of the weights.
@@ -148,7 +243,7 @@ enum ConvolutionSchedule: Hashable {
     let weightBytes = panelBytes / tileBlocks * outputBlocks * inputBlocks
     let lines = (panelBytes / 64 + tiles - 1) / tiles
     return DirectSchedule(
-      inputBlock: inputBlock, inputBlocks: inputBlocks, firstBlocks: firstBlocks,
+      inputBlock: inputBlock, inputBlocks: inputBlocks, windows: windows,
       outputBlocks: outputBlocks, tileBlocks: tileBlocks, tilePixels: narrow, tiles: tiles,
       wideTiles: wide, chunk: chunk, splitsTiles: splitsTiles,
       tilesPerBlock: (tiles + blocks - 1) / blocks,
@@ -158,12 +253,10 @@ enum ConvolutionSchedule: Hashable {
         ? (mostPixels * lanes * 4 + 63) / 64 : 0)
   }
 
-  /// The input blocks that each group of output blocks reads in a grouped convolution: as many for
-  /// each, so that one loop serves all; weights of channels outside a group are packed as zeros.
+  /// The input blocks that hold the channels of each group of output blocks.
   private static func windows(
-    _ shape: ConvolutionShape, inputBlock: Int, allInputBlocks: Int, tileOutputs: Int, groups: Int
-  ) -> (first: [Int]?, count: Int) {
-    guard shape.groups > 1 else { return (nil, allInputBlocks) }
+    _ shape: ConvolutionShape, inputBlock: Int, tileOutputs: Int, groups: Int
+  ) -> InputWindows {
     var ranges: [ClosedRange<Int>] = []
     for group in 0..<groups {
       let firstOutput = group * tileOutputs
@@ -172,8 +265,15 @@ enum ConvolutionSchedule: Hashable {
       let lastChannel = (lastOutput / shape.outputsPerGroup + 1) * shape.channelsPerGroup - 1
       ranges.append(firstChannel / inputBlock...lastChannel / inputBlock)
     }
-    let count = ranges.map(\.count).max() ?? 1
-    return (ranges.map { min($0.lowerBound, allInputBlocks - count) }, count)
+    return InputWindows(first: ranges.map(\.lowerBound), counts: ranges.map(\.count))
+  }
+
+  private static func plain(_ shape: ConvolutionShape) -> PlainSchedule {
+    let outputs = min(4, shape.outputsPerGroup)
+    let sets = (shape.outputsPerGroup + outputs - 1) / outputs
+    return PlainSchedule(
+      outputsPerSet: outputs, setsPerGroup: sets, sets: sets * shape.groups,
+      rows: shape.resultHeight)
   }
 
   private static func depthwise(_ shape: ConvolutionShape, target: Target) -> DepthwiseSchedule {

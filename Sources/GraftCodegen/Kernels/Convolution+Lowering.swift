@@ -1,11 +1,13 @@
-// Convolutions: the direct kernel, grouped or not, over blocked or planar inputs, and the depthwise one.
+// Convolutions: the direct kernel, grouped or not, over blocked or planar inputs; the depthwise one; and
+// the one from plain images to plain images.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
 extension Lowering {
-  /// x, w, bias?, residual? → y. The input's border must hold the pads; y and the residual are blocked.
+  /// x, w, bias?, residual? → y. Where y is blocked the input's border must hold the pads; the residual
+  /// lies as y does.
   mutating func lower(_ operation: Convolution, _ node: Node) throws {
     let (input, weight) = (try operand(0, of: node), try operand(1, of: node))
     let (bias, residual) = (node.operand(2), node.operand(3))
@@ -19,7 +21,8 @@ extension Lowering {
       resultHeight: y.height, resultWidth: y.width, window: window, groups: operation.groups)
     try checkLayouts(x: x, y: y, window: window)
     let addend = try residual.map { try residualGeometry(type($0), like: y) }
-    let schedule = ConvolutionSchedule.choose(shape, isPlanar: x.block == 1, target: target)
+    let schedule = ConvolutionSchedule.choose(
+      shape, isPlanar: x.block == 1, isPlain: y.block == 1, target: target)
     let parts = ConvolutionParts(
       shape: shape, x: x, y: y, residual: addend, activation: operation.activation,
       lanes: target.lanes)
@@ -33,7 +36,7 @@ extension Lowering {
     case .direct(let direct):
       packed = weights.add(
         [weight], form: "direct \(direct)",
-        floatCount: direct.inputBlocks * direct.outputBlocks
+        floatCount: direct.weightBlocks
           * direct.blockWeights(kernel: window.kernel, lanes: lanes)
       ) {
         WeightPacking.direct(
@@ -47,24 +50,30 @@ extension Lowering {
         WeightPacking.depthwise(
           source.floats(), into: $0, channels: shape.channels, taps: taps, lanes: lanes)
       }
+    case .plain(let plain):
+      packed = weights.add(
+        [weight], form: "plain sets of \(plain.outputsPerSet) in \(shape.groups) groups",
+        floatCount: plain.sets * parts.setWeights(plain)
+      ) { WeightPacking.plain(source.floats(), into: $0, shape: shape, schedule: plain) }
     }
+    // Whole vectors, and for plain images whole sets.
     let biasAddress = try channelVector(
-      bias, count: shape.outputs, padded: y.blocks * lanes)
+      bias, count: shape.outputs, padded: y.block == 1 ? shape.outputs + 3 : y.blocks * lanes)
     var arguments = [
       try address(input), Place.weights(packed).expression, biasAddress,
     ]
     if let residual { arguments.append(try address(residual)) }
     arguments.append(try address(output))
     emit(
-      kernel, arguments, units: WorkUnits(parts.unitsPerImage(schedule), times: y.images))
+      kernel, arguments, units: WorkUnits(schedule.unitsPerImage, times: y.images))
   }
 
   private func checkLayouts(x: ImageGeometry, y: ImageGeometry, window: Window) throws {
+    if x.block == 1 && y.block == 1 && !y.hasBorder { return }
     guard y.block == target.lanes, x.block == target.lanes || x.block == 1 else {
       throw GraftError(
         .inconsistency,
-        "the kernel reads blocks of 1 or \(target.lanes) channels and writes \(target.lanes), "
-          + "found \(x.block) and \(y.block)")
+        "no kernel reads blocks of \(x.block) channels and writes \(y.block)")
     }
     guard x.borderHeight >= max(window.pads[0], window.pads[2]),
       x.borderWidth >= max(window.pads[1], window.pads[3])
@@ -95,13 +104,6 @@ struct ConvolutionParts {
   let activation: Activation
   let lanes: Int
 
-  func unitsPerImage(_ schedule: ConvolutionSchedule) -> Int {
-    switch schedule {
-    case .direct(let direct): direct.unitsPerImage
-    case .depthwise(let depthwise): depthwise.unitsPerImage
-    }
-  }
-
   func name(_ schedule: ConvolutionSchedule) -> String {
     let kernel = "\(shape.window.kernel[0])x\(shape.window.kernel[1])"
     let strides = shape.window.strides
@@ -116,6 +118,10 @@ struct ConvolutionParts {
         + "_\(direct.tileBlocks)x\(direct.tilePixelsMost)\(suffix)"
     case .depthwise:
       return "depthwise_f32_\(kernel)\(step)_\(shape.channels)\(size)\(suffix)"
+    case .plain:
+      let groups = shape.groups > 1 ? "_g\(shape.groups)" : ""
+      return "conv_f32_\(kernel)\(step)\(groups)_plain_\(shape.channels)to\(shape.outputs)\(size)"
+        + suffix
     }
   }
 
@@ -129,6 +135,8 @@ struct ConvolutionParts {
     case .depthwise(let depthwise):
       "depthwise, tile of \(lanes) channels x \(depthwise.tilePixelsMost) pixels, "
         + "threads split \(depthwise.blocks) blocks in \(depthwise.bands) bands"
+    case .plain(let plain):
+      "plain, \(lanes) pixels of a row x \(plain.outputsPerSet) outputs, threads split rows"
     }
   }
 
@@ -152,6 +160,9 @@ struct ConvolutionParts {
     case .depthwise(let depthwise):
       return try Templates.convolutionDepthwise.render(
         common(schedule, name: name).merging(depthwiseValues(depthwise)) { $1 })
+    case .plain(let plain):
+      return try Templates.convolutionPlain.render(
+        common(schedule, name: name).merging(plainValues(plain)) { $1 })
     }
   }
 
@@ -194,13 +205,23 @@ struct ConvolutionParts {
       "block_weights": "\(schedule.blockWeights(kernel: shape.window.kernel, lanes: lanes))",
       "column_steps": isContiguous ? "1" : "\(kernelWidth)",
       "depth": "\(isContiguous ? kernelWidth * schedule.inputBlock : schedule.inputBlock)",
-      "first_block_table": "", "group_origin": "", "added_parameter": "",
+      "window_tables": "", "group_origin": "", "group_depth": "blocks",
+      "group_weights": "chunk * OUTPUT_BLOCKS + blocks * plane", "added_parameter": "",
       "add_residual": "", "residual_argument": "", "residual_plane": "",
     ]
-    if let first = schedule.firstBlocks {
-      values["first_block_table"] =
-        "static const unsigned short first_block[GROUPS] = {\n    \(CText.table(first))};"
+    if let windows = schedule.windows {
+      func table(_ name: String, _ elements: [Int]) -> String {
+        "static const unsigned \(name)[GROUPS] = {\n    \(CText.table(elements))};"
+      }
+      var tables = [table("first_block", windows.first)]
       values["group_origin"] = " + (size_t)first_block[group] * X_PLANE"
+      if !windows.isUniform {
+        tables.append(table("window", windows.counts))
+        tables.append(table("first_weights", schedule.weightBlocksBefore.dropLast()))
+        values["group_depth"] = "window[group]"
+        values["group_weights"] = "(size_t)first_weights[group]"
+      }
+      values["window_tables"] = tables.joined(separator: "\n")
     }
     if let residual {
       values["residual_argument"] = "added, "
@@ -233,5 +254,28 @@ struct ConvolutionParts {
         "const float *added = addend + row * \(residual.row) + column * LANES;"
     }
     return values
+  }
+
+  /// Floats of the weights of one set of outputs.
+  func setWeights(_ schedule: PlainSchedule) -> Int {
+    shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
+      * schedule.outputsPerSet
+  }
+
+  private func plainValues(_ schedule: PlainSchedule) -> [String: String] {
+    let window = shape.window
+    return [
+      "stride_height": "\(window.strides[0])", "stride_width": "\(window.strides[1])",
+      "dilation_height": "\(window.dilations[0])", "dilation_width": "\(window.dilations[1])",
+      "pad_top": "\(window.pads[0])", "pad_left": "\(window.pads[1])",
+      "x_height": "\(x.height)", "x_width": "\(x.width)", "x_row": "\(x.row)",
+      "x_origin": "\(x.origin)", "group_channels": "\(shape.channelsPerGroup)",
+      "group_outputs": "\(shape.outputsPerGroup)",
+      "outputs_per_set": "\(schedule.outputsPerSet)", "sets_per_group": "\(schedule.setsPerGroup)",
+      "sets": "\(schedule.sets)", "set_weights": "\(setWeights(schedule))",
+      "add_residual": residual == nil
+        ? ""
+        : "value += lanes == LANES ? load(residual + place) : load_part(residual + place, lanes);",
+    ]
   }
 }

@@ -23,8 +23,9 @@ enum WeightPacking {
         for group in 0..<schedule.groups {
           let firstBlock = group * schedule.tileBlocks
           let blocks = min(schedule.tileBlocks, schedule.outputBlocks - firstBlock)
-          let firstInput = schedule.firstBlocks.map { $0[group] } ?? 0
-          for block in chunk..<chunkEnd {
+          let firstInput = schedule.windows?.first[group] ?? 0
+          let blocksEnd = min(chunkEnd, schedule.windows?.counts[group] ?? chunkEnd)
+          for block in chunk..<max(chunk, blocksEnd) {
             for tap in 0..<taps {
               for inner in 0..<inputBlock {
                 let channel = (firstInput + block) * inputBlock + inner
@@ -55,6 +56,23 @@ enum WeightPacking {
     for channel in 0..<channels {
       let start = channel / lanes * taps * lanes + channel % lanes
       for tap in 0..<taps { packed[start + tap * lanes] = weights[channel * taps + tap] }
+    }
+  }
+
+  /// [outputs, channels / groups, kernel height, kernel width] →
+  /// [set of outputs][channel of the group][kernel height][kernel width][output of the set].
+  static func plain(
+    _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, shape: ConvolutionShape,
+    schedule: PlainSchedule
+  ) {
+    let steps = shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
+    for output in 0..<shape.outputs {
+      let (group, local) = output.quotientAndRemainder(dividingBy: shape.outputsPerGroup)
+      let set = group * schedule.setsPerGroup + local / schedule.outputsPerSet
+      let start = set * steps * schedule.outputsPerSet + local % schedule.outputsPerSet
+      for step in 0..<steps {
+        packed[start + step * schedule.outputsPerSet] = weights[output * steps + step]
+      }
     }
   }
 

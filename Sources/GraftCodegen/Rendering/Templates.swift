@@ -7,6 +7,8 @@ enum Templates {
     "convolution_direct.c", PackageResources.convolution_direct_c_in)
   static let convolutionDepthwise = Template(
     "convolution_depthwise.c", PackageResources.convolution_depthwise_c_in)
+  static let convolutionPlain = Template(
+    "convolution_plain.c", PackageResources.convolution_plain_c_in)
   static let fullyConnected = Template("fully_connected.c", PackageResources.fully_connected_c_in)
   static let mapBlocked = Template("map_blocked.c", PackageResources.map_blocked_c_in)
   static let mapFlat = Template("map_flat.c", PackageResources.map_flat_c_in)
@@ -21,5 +23,6 @@ enum Templates {
   static let localResponse = Template("lrn.c", PackageResources.lrn_c_in)
   static let reduceRows = Template("reduce_rows.c", PackageResources.reduce_rows_c_in)
   static let matmul = Template("matmul.c", PackageResources.matmul_c_in)
+  static let padPlain = Template("pad_plain.c", PackageResources.pad_plain_c_in)
   static let padBlocked = Template("pad_blocked.c", PackageResources.pad_blocked_c_in)
 }
