@@ -3,7 +3,6 @@
 
 import Foundation
 import Graft
-import GraftDiagnostics
 import GraftIR
 import GraftONNX
 import GraftOps
@@ -11,37 +10,9 @@ import GraftTesting
 import Testing
 
 @Suite struct FixtureTests {
-  /// What is refused while importing, with a part of the reason.
-  static let notImported = [
-    "passthrough_output": "cannot be compiled", "float16_inside": "cannot be compiled",
-  ]
-
-  /// What no kernel does yet, with a part of the reason; the reference evaluator does it.
-  static let notCompiled = [
-    "depthwise_multiplier": "the kernel reads blocks",
-    "grouped_dilated_conv": "the kernel reads blocks",
-    "grouped_wide": "the kernel reads blocks", "pads": "padding by reflect",
-  ]
-
-  static let imported = ModelFixture.all.filter { notImported[$0.name] == nil }
-  static let compiled = imported.filter { notCompiled[$0.name] == nil }
-
-  @Test func whatIsRefusedSaysWhy() throws {
-    try withTemporaryFolder { folder in
-      for (name, reason) in Self.notImported.merging(Self.notCompiled, uniquingKeysWith: { $1 }) {
-        let path = try ModelFixture.named(name).modelPath
-        let error = #expect(throws: GraftError.self) {
-          try Compiler().compile(path, to: folder + "/net.graft")
-        }
-        #expect(error?.description.contains(reason) == true, "\(name): \(error?.description ?? "")")
-        #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
-      }
-    }
-  }
-
   @Test func thereAreFixtures() { #expect(ModelFixture.all.count >= 100) }
 
-  @Test(arguments: compiled)
+  @Test(arguments: ModelFixture.all)
   func compiledOutputsAreOnnxruntimes(_ fixture: ModelFixture) throws {
     try withTemporaryFolder { folder in
       let path = folder + "/net.graft"
@@ -87,14 +58,14 @@ import Testing
     }
   }
 
-  @Test(arguments: imported)
+  @Test(arguments: ModelFixture.all)
   func referenceOutputsAreOnnxruntimes(_ fixture: ModelFixture) throws {
     let model = try SourceModel(reading: fixture.modelPath)
     try fixture.expectOutputs(
       try evaluate(model.graph, fixture.loadInputs()), "reference evaluator")
   }
 
-  @Test(arguments: imported)
+  @Test(arguments: ModelFixture.all)
   func everyStageParsesBackAndComputesTheSame(_ fixture: ModelFixture) throws {
     let model = try SourceModel(reading: fixture.modelPath)
     let inputs = try fixture.loadInputs()
@@ -110,7 +81,7 @@ import Testing
     }
   }
 
-  @Test(arguments: imported)
+  @Test(arguments: ModelFixture.all)
   func exportedModelComputesTheSame(_ fixture: ModelFixture) throws {
     try withTemporaryFolder { folder in
       let model = try SourceModel(reading: fixture.modelPath)

@@ -28,7 +28,9 @@ import Testing
   }
 
   @Test func groupedWindowsHoldTheirChannels() throws {
-    for (channels, outputs, groups) in [(96, 256, 2), (20, 40, 4), (33, 66, 11), (7, 14, 7), (60, 60, 3)] {
+    for (channels, outputs, groups) in [
+      (96, 256, 2), (20, 40, 4), (33, 66, 11), (7, 14, 7), (60, 60, 3),
+    ] {
       let shape = ConvolutionShape(
         channels: channels, height: 8, width: 8, outputs: outputs, resultHeight: 8, resultWidth: 8,
         window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: groups)

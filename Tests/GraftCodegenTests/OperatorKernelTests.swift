@@ -67,6 +67,27 @@ import Testing
     try harness.check(tolerance: 1e-6, range: -3...3)
   }
 
+  /// Ties, subnormals and overflow of float16 among them: no other rounding is allowed.
+  @Test func rounding() throws {
+    let ranges: [ClosedRange<Float>] = [-1...1, -1e-5...1e-5, -131_008...131_008]
+    for (seed, range) in ranges.enumerated() {
+      var harness = KernelHarness(seed: UInt64(seed))
+      for dtype in [DataType.float16, .bfloat16] {
+        let rounding = try #require(RoundTo(dtype))
+        let plain = harness.input([.batch, 2037])
+        try harness.output(try harness.apply(rounding, [plain])[0])
+        // Halves and quarters of whole numbers: every other is a tie somewhere.
+        let whole = try harness.apply(Floor(), [plain])[0]
+        let quarter = try harness.parameter([1])
+        harness.graph[quarter].definition = .parameter(
+          Parameter(data: try TensorData([Float(0.25)], shape: [1])))
+        let ties = try harness.apply(Multiply(activation: .none), [whole, quarter])[0]
+        try harness.output(try harness.apply(rounding, [ties])[0])
+      }
+      try harness.check(tolerance: 0, range: range)
+    }
+  }
+
   @Test func binaryAndBroadcast() throws {
     var harness = KernelHarness(seed: 13)
     let operations: [any GraftOps.Operator] = [
@@ -190,6 +211,23 @@ import Testing
     try harness.output(
       try harness.apply(
         Pad(pads: [0, 0, 2, 1, 0, 0, -1, 3], value: .real(0)), [images[0]], layout: blocked)[0])
+    for mode in [Pad.Mode.reflect, .edge] {
+      try harness.output(
+        try harness.apply(Pad(pads: [0, 5, 2, 1, 0, 0, 3, 4], mode: mode), [plain])[0])
+      try harness.output(
+        try harness.apply(Pad(pads: [0, 0, 2, 0, 0, 0, 0, 0], mode: mode), [plain])[0])
+      try harness.output(
+        try harness.apply(
+          Pad(pads: [0, 0, 2, 1, 0, 0, 1, 3], mode: mode), [images[0]], layout: blocked)[0])
+    }
+    try harness.output(
+      try harness.apply(
+        Pad(pads: [0, 0, -1, 5, 0, 0, 7, -2], mode: .edge), [images[3]], layout: blocked)[0])
+    try harness.output(
+      try harness.apply(Pad(pads: [0, 0, -1, 5, 0, 0, 7, -2], mode: .edge), [plain])[0])
+    try harness.output(
+      try harness.apply(
+        ConstantOfShape(shape: [.batch, 5000], dtype: .float32, value: .real(0.5)), [])[0])
     let thin = harness.input([.batch, 6, 1, 5])
     try harness.output(try harness.apply(Expand(shape: [.batch, 6, 4, 5]), [thin])[0])
     let indices = harness.graph.addParameter(

@@ -141,6 +141,7 @@ func sampleNodes() throws -> [(operation: any Operator, types: [TensorType?])] {
   return read + [
     (ScaleShift(activation: .clip(low: 0, high: 6)), [image, vector, vector]),
     (ConvertLayout(), [image]), (ChannelShuffle(groups: 2), [image]), (Silu(), [image]),
+    (try RoundTo(attributes: ["dtype": .type(.bfloat16)]), [image]),
     (
       Convolution(
         strides: [2, 1], pads: [1, 0, 2, 3], dilations: [1, 2], groups: 4,

@@ -154,6 +154,7 @@ extension Lowering {
     case let operation as Transpose: try lower(operation, node)
     case is Expand: try lowerExpand(node)
     case let operation as Pad: try lower(operation, node)
+    case let operation as ConstantOfShape: try lower(operation, node)
     case let operation where operation.isView: try lowerView(node)
     default:
       throw GraftError(

@@ -33,6 +33,8 @@ extension Lowering {
     case is AbsoluteValue: "absolute(a_value)"
     case is Floor: "__builtin_elementwise_floor(a_value)"
     case is Ceiling: "__builtin_elementwise_ceil(a_value)"
+    case let operation as RoundTo:
+      operation.dtype == .float16 ? "nearest_float16(a_value)" : "nearest_bfloat16(a_value)"
     case is ErrorFunction: "error_function(a_value)"
     default:
       throw GraftError(.unsupported, "no kernel computes \(opcode) on floating-point numbers")

@@ -145,21 +145,12 @@ extension Lowering {
 
   mutating func lower(_ operation: Pad, _ node: Node) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
-    guard operation.mode == .constant else {
-      throw GraftError(.unsupported, "padding by \(operation.mode.rawValue)")
-    }
-    let value: Double =
-      switch operation.value {
-      case .integer(let value): Double(value)
-      case .real(let value): value
-      }
-    if type(output).layout.isBlocked {
-      return try padBlocked(input, to: output, pads: operation.pads, value: value)
-    }
     try requireFloat([input, output])
+    if type(output).layout.isBlocked { return try padBlocked(input, to: output, operation) }
+    guard operation.mode == .constant else { return try padPlain(input, to: output, operation) }
     let (xShape, yShape) = (type(input).shape, type(output).shape)
     let (xStrides, yStrides) = (try xShape.plainStrides(), try yShape.plainStrides())
-    try fill(output, with: value)
+    try fill(output, with: operation.value.real)
     // What of x stays: negative pads take elements away.
     var extents = xShape.dimensions
     var (xStart, yStart) = (0, 0)
@@ -178,6 +169,67 @@ extension Lowering {
     try copyPlain(
       loop: StridedLoop(extents: extents, strides: [xStrides, yStrides]), from: source(input),
       to: address(output), xOffset: xStart, yOffset: yStart, dtype: type(output).dtype)
+  }
+
+  /// The C expression of the index that element `index` of a padded axis is taken from.
+  private func source(_ mode: Pad.Mode, of index: String, pad: Int, extent: Int) -> String {
+    let shifted = pad == 0 ? index : "\(index) - \(pad)"
+    switch mode {
+    case .constant: return shifted
+    case .edge: return "nearest(\(shifted), \(extent))"
+    case .reflect: return "mirrored(\(shifted), \(extent))"
+    }
+  }
+
+  /// Plain values by reflection or by their edges: every element is taken from some element.
+  private mutating func padPlain(
+    _ input: ValueID, to output: ValueID, _ operation: Pad
+  ) throws {
+    let (x, y) = (type(input).shape, type(output).shape)
+    let strides = try x.plainStrides()
+    var terms: [String] = []
+    var column = "column"
+    var inner = 1
+    for axis in y.dimensions.indices.reversed() {
+      let isPadded = operation.pads[axis] != 0 || operation.pads[axis + y.rank] != 0
+      if axis == y.rank - 1 {
+        guard let extent = x[axis].constant else {
+          throw GraftError(.unsupported, "padding of \(x), whose last axis is the batch")
+        }
+        column = source(operation.mode, of: column, pad: operation.pads[axis], extent: extent)
+        continue
+      }
+      var index = inner == 1 ? "(ptrdiff)unit" : "(ptrdiff)unit / \(inner)"
+      if let extent = y[axis].constant {
+        if axis > 0 { index = "\(index) % \(extent)" }
+        inner *= extent
+      }
+      if isPadded, let extent = x[axis].constant {
+        index = source(operation.mode, of: index, pad: operation.pads[axis], extent: extent)
+      }
+      terms.append("(\(index)) * \(strides[axis])")
+    }
+    let kernel = try library.add(
+      "pad_f32_\(operation.mode.rawValue)_\(y.dimensions.map(\.description).joined(separator: "x"))",
+      algorithm: "row by row, threads split rows"
+    ) { name in
+      try Templates.padPlain.render([
+        "banner": "Pads \(x) to \(y), \(operation.mode.rawValue).", "name": name,
+        "count": "\(y.dimensions.last?.constant ?? 1)",
+        "x_offset": terms.isEmpty ? "0" : terms.reversed().joined(separator: " + "),
+        "column_source": column,
+      ])
+    }
+    try emit(
+      kernel, [address(input), address(output)],
+      units: WorkUnits(inner, times: y.dimensions.first.flatMap { $0.isBatch ? $0 : nil } ?? 1))
+  }
+
+  /// A constant whose shape has the batch in it, which nothing could fold.
+  mutating func lower(_ operation: ConstantOfShape, _ node: Node) throws {
+    let output = try result(of: node)
+    try requireFloat([output])
+    try fill(output, with: operation.value.real)
   }
 
   private mutating func fill(_ output: ValueID, with value: Double) throws {
@@ -201,9 +253,9 @@ extension Lowering {
   }
 
   private mutating func padBlocked(
-    _ input: ValueID, to output: ValueID, pads: [Int], value: Double
+    _ input: ValueID, to output: ValueID, _ operation: Pad
   ) throws {
-    try requireFloat([input, output])
+    let pads = operation.pads
     let x = try ImageGeometry(type(input))
     let y = try ImageGeometry(type(output))
     try requireSameBlock(x, y)
@@ -211,15 +263,20 @@ extension Lowering {
       throw GraftError(.inconsistency, "a blocked image is padded in height and width only")
     }
     let kernel = try library.add(
-      "pad_f32_\(x.channels)_\(x.height)x\(x.width)_to_\(y.height)x\(y.width)",
+      "pad_f32_\(operation.mode.rawValue)_\(x.channels)_\(x.height)x\(x.width)"
+        + "_to_\(y.height)x\(y.width)",
       algorithm: "row by row, threads split rows"
     ) { name in
       try Templates.padBlocked.render(
         imageValues(x, y).merging([
           "banner": "Pads [\(x.channels), \(x.height), \(x.width)] to "
-            + "[\(y.channels), \(y.height), \(y.width)] with \(value).",
-          "name": name, "pad_top": "\(pads[2])", "pad_left": "\(pads[3])",
-          "fill_value": CText.float(value),
+            + "[\(y.channels), \(y.height), \(y.width)], \(operation.mode.rawValue).",
+          "name": name,
+          "row_source": source(
+            operation.mode, of: "(ptrdiff)row", pad: pads[2], extent: x.height),
+          "column_source": source(
+            operation.mode, of: "(ptrdiff)column", pad: pads[3], extent: x.width),
+          "fill_value": CText.float(operation.value.real),
         ]) { $1 })
     }
     try emit(

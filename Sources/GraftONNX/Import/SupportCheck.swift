@@ -56,7 +56,12 @@ enum SupportCheck {
         }
       guard isUnknown else { continue }
       computed.formUnion(node.results)
-      guard let type = Catalogue.type(of: node.opcode), type.isCompileTimeOnly else { continue }
+      let operation = try Catalogue.operation(of: node)
+      let type = Swift.type(of: operation)
+      guard
+        operation.isCompileTimeOnly(
+          operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
+      else { continue }
       unsupported.add(
         node.origins.first ?? "", operatorName: type.onnx.first?.opType ?? type.opcode.rawValue,
         reason: "it is not known while compiling; Graft has this operator for shapes alone")

@@ -21,7 +21,7 @@ public enum Catalogue {
     // Arithmetic
     Add.self, Subtract.self, Multiply.self, Divide.self, Sum.self, Minimum.self, Maximum.self,
     Negate.self, AbsoluteValue.self, Floor.self, Ceiling.self, SquareRoot.self, Reciprocal.self,
-    Exponential.self, Power.self, ErrorFunction.self,
+    Exponential.self, Power.self, ErrorFunction.self, RoundTo.self,
     // The same elements, or some of them, in another place
     Identity.self, Dropout.self, Flatten.self, Reshape.self, Squeeze.self, Unsqueeze.self,
     Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,

@@ -61,6 +61,8 @@ public protocol Operator: Sendable {
   /// Whether the operator exists for shape arithmetic alone: no kernel computes it, so the importer
   /// refuses one that shape folding leaves in the network.
   static var isCompileTimeOnly: Bool { get }
+  /// The same for one node, where it depends on its types.
+  func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool
 
   /// Reads typed attributes from data.
   /// - Throws: ``GraftError`` of kind `invalidGraph` naming the attribute.
@@ -104,6 +106,9 @@ extension Operator {
   public static var resultNames: [String] { ["y"] }
   public static var onnx: [ONNXBinding] { [] }
   public static var isCompileTimeOnly: Bool { false }
+  public func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool {
+    Self.isCompileTimeOnly
+  }
   public var attributes: Attributes { [:] }
   public func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]

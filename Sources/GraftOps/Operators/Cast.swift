@@ -11,6 +11,12 @@ public struct Cast: ONNXExportable {
   public static let operands: [OperandRule] = [.required("x")]
   public static let isCompileTimeOnly = true
 
+  /// Casts between float32 and the narrower types become rounding: see ``RoundTo``.
+  public func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool {
+    let types = operands.map { $0?.dtype } + [dtype]
+    return !types.allSatisfy { $0 == .float32 || $0?.isNarrow == true }
+  }
+
   public var dtype: DataType
 
   public init(to dtype: DataType) { self.dtype = dtype }
@@ -24,14 +30,20 @@ public struct Cast: ONNXExportable {
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     switch operands.first ?? nil {
     case .float32(let x):
-      return [dtype.isFloatingPoint ? .float32(x.map(round)) : .integer(try x.map(integer))]
+      return [
+        dtype.isFloatingPoint
+          ? .float32(x.map { dtype.nearest(to: $0) }) : .integer(try x.map(integer))
+      ]
     case .float64(let x):
-      return [dtype.isFloatingPoint ? .float64(x.map(round)) : .integer(try x.map(integer))]
+      return [
+        dtype.isFloatingPoint
+          ? .float64(x.map { dtype.nearest(to: $0) }) : .integer(try x.map(integer))
+      ]
     case .integer(let x):
       guard dtype.isFloatingPoint else { return [.integer(try x.map(wrap))] }
       let reals = try x.map { value -> Double in
         guard let constant = value.constant else { throw unknown(value) }
-        return round(Double(constant))
+        return dtype.nearest(to: Double(constant))
       }
       return [.float64(reals)]
     case nil: throw GraftError(.invalidGraph, "operand 0 is missing")
@@ -44,19 +56,6 @@ public struct Cast: ONNXExportable {
   ) throws -> [DenseTensor<Dimension>]? {
     guard let x = values.first ?? nil else { return nil }
     return [dtype.isFloatingPoint ? x : try x.map(wrap)]
-  }
-
-  private func round<Scalar: BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    switch dtype {
-    case .float32: return Scalar(Float(x))
-    case .float16: return Scalar(Float16(x))
-    case .bfloat16:
-      let bits = Float(x).bitPattern
-      guard !x.isNaN else { return x }
-      let even = bits &+ 0x7fff &+ ((bits >> 16) & 1)
-      return Scalar(Float(bitPattern: even & 0xffff_0000))
-    default: return x
-    }
   }
 
   private func integer<Scalar: BinaryFloatingPoint>(_ x: Scalar) throws -> Dimension {

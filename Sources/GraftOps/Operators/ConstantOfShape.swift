@@ -13,6 +13,10 @@ public struct ConstantOfShape: ONNXExportable {
   public static let operands: [OperandRule] = []
   public static let isCompileTimeOnly = true
 
+  public func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool {
+    dtype != .float32 && !dtype.isNarrow
+  }
+
   public var shape: TensorShape
   public var dtype: DataType
   public var value: ScalarConstant

@@ -137,9 +137,9 @@ public struct Pad: StructuralOperator, ONNXExportable {
     }
   }
 
-  /// Blocked where only the borders of images grow, by zeros.
+  /// Blocked where only the borders of images grow.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
-    guard pads.count == 8, mode == .constant else { return .plain }
+    guard pads.count == 8 else { return .plain }
     return pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0 ? .blocked : .plain
   }
 

@@ -8,6 +8,8 @@ public enum Pipeline {
     PipelineEntry(
       RemoveDeadCode(), because: "what nothing reads should neither cost time nor block a fusion"),
     PipelineEntry(
+      WidenFloats(), because: "before constants are folded, which are float32 from here on"),
+    PipelineEntry(
       FoldConstants(),
       because: "exporters compute weights with nodes, and later passes look for parameters"),
     PipelineEntry(

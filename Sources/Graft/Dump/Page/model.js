@@ -33,8 +33,8 @@ const families = {
     label: "Data movement",
     opcodes: [
       "concat", "split", "slice", "pad", "gather", "expand", "transpose", "reshape", "flatten",
-      "squeeze", "unsqueeze", "channel_shuffle", "convert_layout", "cast", "identity", "dropout",
-      "shape", "size", "range", "constant_of_shape",
+      "squeeze", "unsqueeze", "channel_shuffle", "convert_layout", "cast", "round_to",
+      "identity", "dropout", "shape", "size", "range", "constant_of_shape",
     ],
   },
   boundary: { label: "Input, output", opcodes: [] },

@@ -1,0 +1,55 @@
+// Rounding to a narrower floating-point type without storing in it. The pass that brings networks written
+// in float16 to float32 puts it where the file casts; ONNX has no such operator.
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y is the number of ``dtype``, float16 or bfloat16, that is nearest to x, ties to even; past the
+/// largest, infinity. x and y keep their element type.
+public struct RoundTo: UnaryElementwise {
+  public static let opcode: Opcode = "round_to"
+  public static let summary = "the nearest number of a narrower type"
+  public static let onnxName: String? = nil
+
+  public let dtype: DataType
+
+  /// Nil for types that it does not round to.
+  public init?(_ dtype: DataType) {
+    guard dtype.isNarrow else { return nil }
+    self.dtype = dtype
+  }
+
+  public init(attributes: Attributes) throws {
+    dtype = try attributes.type("dtype")
+    guard dtype.isNarrow else {
+      throw GraftError(
+        .invalidGraph, "attribute \"dtype\" must be f16 or bf16, found \(dtype.rawValue)")
+    }
+  }
+
+  public var attributes: Attributes { ["dtype": .type(dtype)] }
+
+  public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
+    dtype.nearest(to: x)
+  }
+}
+
+extension DataType {
+  /// Whether it is a floating-point type narrower than float32, which kernels compute in.
+  public var isNarrow: Bool { self == .float16 || self == .bfloat16 }
+
+  /// The number of this type that is nearest to `x`, ties to even; `x` itself for integer types.
+  func nearest<Scalar: BinaryFloatingPoint>(to x: Scalar) -> Scalar {
+    switch self {
+    case .float32: return Scalar(Float(x))
+    case .float16: return Scalar(Float16(x))
+    case .bfloat16:
+      let bits = Float(x).bitPattern
+      guard !x.isNaN else { return x }
+      let even = bits &+ 0x7fff &+ ((bits >> 16) & 1)
+      return Scalar(Float(bitPattern: even & 0xffff_0000))
+    default: return x
+    }
+  }
+}
