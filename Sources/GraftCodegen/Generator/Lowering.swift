@@ -21,29 +21,61 @@ struct Lowering {
   let graph: Graph
   let target: Target
   let places: ValuePlaces
-  let library = KernelLibrary()
-  var weights = PackedWeights()
+  let library: KernelLibrary
+  var weights: PackedWeights
   private(set) var steps: [Step] = []
   private var currentNode: NodeID?
+  /// Bytes of the plan's fixed region; behind it lies the workspace.
+  private let fixedBytes: Int
+  private var workspaceUsed = 0
+  /// The largest workspace that a node needs.
+  private(set) var workspaceBytes = 0
 
-  init(graph: Graph, plan: MemoryPlan, target: Target) {
+  /// - Parameters:
+  ///   - library: where kernels go; programs of one library share it.
+  ///   - weights: where constants go, likewise.
+  ///   - states: the number of each parameter that is state, by name.
+  init(
+    graph: Graph, plan: MemoryPlan, target: Target, library: KernelLibrary = KernelLibrary(),
+    weights: PackedWeights = PackedWeights(), states: [String: Int] = [:]
+  ) {
     self.graph = graph
     self.target = target
-    places = ValuePlaces(graph: graph, plan: plan)
+    self.library = library
+    self.weights = weights
+    fixedBytes = plan.fixedBytes
+    places = ValuePlaces(graph: graph, plan: plan, states: states)
+  }
+
+  /// Bytes that do not grow with the batch: the plan's and the workspace.
+  var arenaBytesFixed: Int {
+    workspaceBytes == 0 ? fixedBytes : workspaceStart + workspaceBytes
+  }
+
+  private var workspaceStart: Int { (fixedBytes + 63) / 64 * 64 }
+
+  /// The address of `floats` floats that only the steps of the current node use: weights that are
+  /// packed while the network runs, partial sums. Every node's workspace is the same memory.
+  mutating func workspace(floats: Int) -> String {
+    let place = Place.fixed(workspaceStart + workspaceUsed)
+    workspaceUsed += (floats * MemoryLayout<Float>.size + 63) / 64 * 64
+    workspaceBytes = max(workspaceBytes, workspaceUsed)
+    return place.expression
   }
 
   /// Lowers every node, then copies the outputs that no node writes in place.
   mutating func run() throws {
     for node in graph.nodes {
       currentNode = node.id
+      workspaceUsed = 0
       let location = SourceLocation(
         node: node.origins.first ?? node.results.first.flatMap { graph[$0].name },
         operatorName: node.opcode.rawValue, irLine: graph.line(of: node))
       try at(location) { try lower(node) }
     }
     currentNode = nil
-    for (index, output) in graph.outputs.enumerated() {
-      if !isParameter(output.value), try location(of: output.value) == .output(index) { continue }
+    for (index, output) in places.callerOutputs.enumerated() {
+      if !isConstant(output.value), try location(of: output.value) == .output(index) { continue }
       try copyOutput(output.value, to: .output(index))
     }
   }
@@ -78,7 +110,7 @@ struct Lowering {
   func requireFloat(_ values: [ValueID]) throws {
     for value in values {
       let dtype = type(value).dtype
-      if isParameter(value) ? dtype.isFloatingPoint : dtype == .float32 { continue }
+      if graph[value].parameter != nil ? dtype.isFloatingPoint : dtype == .float32 { continue }
       throw GraftError(.unsupported, "kernels compute in float32, found \(type(value))")
     }
   }
@@ -103,7 +135,10 @@ struct Lowering {
   /// The elements of a small parameter as float32.
   func floats(of value: ValueID) throws -> [Float] { try data(of: value).floats() }
 
-  func isParameter(_ value: ValueID) -> Bool { graph[value].parameter != nil }
+  /// Whether `value` is known while compiling, and stands in the packed weights.
+  func isConstant(_ value: ValueID) -> Bool {
+    graph[value].parameter != nil && !places.isState(value)
+  }
 
   /// The C address of one float for each of `count` channels, zeros where `value` is absent, with room
   /// for whole groups of lanes up to `padded`.
@@ -113,6 +148,9 @@ struct Lowering {
     guard let value else {
       let offset = weights.add([], form: "zeros \(padded)", floatCount: padded) { _ in }
       return Place.weights(offset).expression
+    }
+    guard isConstant(value) else {
+      return try computedVector(value, count: count, padded: padded, scale: scale)
     }
     let elements = try floats(of: value)
     guard elements.count == count else {
@@ -140,6 +178,7 @@ extension Lowering {
     case let operation as any BinaryElementwise: try lower(binary: operation, node)
     case let operation as any UnaryElementwise: try lower(unary: operation, node)
     case let operation as ScaleShift: try lower(operation, node)
+    case let operation as BatchNormalization: try lower(operation, node)
     case let operation as LogSoftmax: try lower(softmax: operation, node, isLogarithm: true)
     case let operation as Softmax: try lower(softmax: operation, node, isLogarithm: false)
     case let operation as ConvertLayout: try lower(operation, node)

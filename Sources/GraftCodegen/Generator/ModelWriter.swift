@@ -76,6 +76,7 @@ struct ModelWriter {
     #define WEIGHTS(offset) ((const float *)(const void *)(frame->weights + (size_t)(offset)))
     #define INPUT(index) ((const float *)frame->inputs[index])
     #define OUTPUT(index) ((float *)frame->outputs[index])
+    #define STATE(index) ((float *)frame->state[index])
 
     """
   }
@@ -155,6 +156,7 @@ struct ModelWriter {
       current = lastStep[node.id] ?? current
       for result in node.results {
         guard let place = try? lowering.location(of: result) else { continue }
+        if case .state = place { continue }
         taps.append(
           Tap(
             value: result, name: graph[result].name ?? "%\(numbers[result] ?? 0)", place: place,
@@ -199,6 +201,7 @@ struct ModelWriter {
         case .weights(let offset): ("GRAFT_IN_WEIGHTS", offset)
         case .input(let index): ("GRAFT_IN_INPUT", index)
         case .output(let index): ("GRAFT_IN_OUTPUT", index)
+        case .state(let index): ("GRAFT_IN_STATE", index)
         }
       return "    {\(region), \(layout.channelBlock), \(layout.borderHeight), "
         + "\(layout.borderWidth), \(offset)},"
@@ -236,7 +239,7 @@ struct ModelWriter {
               {\(idRows)},
           .packed_bytes = \(lowering.weights.byteCount),
           .arena_bytes_per_image = \(plan.arenaBytesPerBatch),
-          .arena_bytes_fixed = \(plan.fixedBytes),
+          .arena_bytes_fixed = \(lowering.arenaBytesFixed),
           .scratch_bytes_per_thread = 0,
           .has_batch = \(graph.hasFreeBatch ? 1 : 0),
       };

@@ -15,6 +15,8 @@ enum Place: Hashable {
   /// The caller's buffer for an input or an output, by number.
   case input(Int)
   case output(Int)
+  /// A buffer of a training session's state, by number.
+  case state(Int)
 
   /// The C expression of the address inside a step function.
   var expression: String {
@@ -24,6 +26,7 @@ enum Place: Hashable {
     case .weights(let offset): "WEIGHTS(\(offset))"
     case .input(let index): "INPUT(\(index))"
     case .output(let index): "OUTPUT(\(index))"
+    case .state(let index): "STATE(\(index))"
     }
   }
 }
@@ -32,16 +35,33 @@ enum Place: Hashable {
 struct ValuePlaces {
   private let graph: Graph
   private let plan: MemoryPlan
-  private let outputBuffers: [ValueID: Int]
+  /// The caller's buffers, and the state that an output is the new contents of.
+  private let outputPlaces: [ValueID: Place]
   private let inputBuffers: [ValueID: Int]
+  private let statePlaces: [ValueID: Place]
+  /// The outputs that the caller gets, in the order of their buffers: all but new contents of state.
+  let callerOutputs: [GraphOutput]
 
-  init(graph: Graph, plan: MemoryPlan) {
+  /// - Parameter states: the number of each parameter that is state, by name.
+  init(graph: Graph, plan: MemoryPlan, states: [String: Int] = [:]) {
     self.graph = graph
     self.plan = plan
-    outputBuffers = Dictionary(
-      graph.outputs.enumerated().map { ($1.value, $0) }, uniquingKeysWith: { first, _ in first })
+    callerOutputs = graph.outputs.filter { states[$0.name] == nil }
+    let written = graph.outputs.compactMap { output in
+      states[output.name].map { (output.value, Place.state($0)) }
+    }
+    outputPlaces = Dictionary(
+      written + callerOutputs.enumerated().map { ($1.value, Place.output($0)) },
+      uniquingKeysWith: { first, _ in first })
     inputBuffers = Dictionary(uniqueKeysWithValues: graph.inputs.enumerated().map { ($1, $0) })
+    statePlaces = Dictionary(
+      uniqueKeysWithValues: graph.parameters.compactMap { parameter in
+        graph[parameter].name.flatMap { states[$0] }.map { (parameter, Place.state($0)) }
+      })
   }
+
+  /// Whether `value` is a parameter that the program itself changes.
+  func isState(_ value: ValueID) -> Bool { statePlaces[value] != nil }
 
   /// The value whose memory `value` uses.
   func root(of value: ValueID) -> ValueID {
@@ -56,11 +76,12 @@ struct ValuePlaces {
     if let placement = plan.placements[root] {
       return placement.isPerBatch ? .arena(placement.offset) : .fixed(placement.offset)
     }
-    if let index = outputBuffers[root], graph.type(of: root).layout.isPlain,
+    if let place = outputPlaces[root], graph.type(of: root).layout.isPlain,
       graph[root].parameter == nil, inputBuffers[root] == nil
     {
-      return .output(index)
+      return place
     }
+    if let place = statePlaces[root] { return place }
     if let index = inputBuffers[root] { return .input(index) }
     throw GraftError(
       .inconsistency,

@@ -29,38 +29,13 @@ extension Lowering {
     let kernel = try library.add(
       parts.name(schedule), algorithm: parts.algorithm(schedule),
       render: { try parts.render(schedule, name: $0) })
-    let source = try data(of: weight)
     let lanes = target.lanes
-    let packed: Int
-    switch schedule {
-    case .direct(let direct):
-      packed = weights.add(
-        [weight], form: "direct \(direct)",
-        floatCount: direct.weightBlocks
-          * direct.blockWeights(kernel: window.kernel, lanes: lanes)
-      ) {
-        WeightPacking.direct(
-          source.floats(), into: $0, shape: shape, schedule: direct, lanes: lanes)
-      }
-    case .depthwise(let depthwise):
-      let taps = window.kernel[0] * window.kernel[1]
-      packed = weights.add(
-        [weight], form: "depthwise \(lanes)", floatCount: depthwise.blocks * taps * lanes
-      ) {
-        WeightPacking.depthwise(
-          source.floats(), into: $0, channels: shape.channels, taps: taps, lanes: lanes)
-      }
-    case .plain(let plain):
-      packed = weights.add(
-        [weight], form: "plain sets of \(plain.outputsPerSet) in \(shape.groups) groups",
-        floatCount: plain.sets * parts.setWeights(plain)
-      ) { WeightPacking.plain(source.floats(), into: $0, shape: shape, schedule: plain) }
-    }
+    let packed = try packConvolution(weight, shape, schedule)
     // Whole vectors, and for plain images whole sets.
     let biasAddress = try channelVector(
       bias, count: shape.outputs, padded: y.block == 1 ? shape.outputs + 3 : y.blocks * lanes)
     var arguments = [
-      try address(input), Place.weights(packed).expression, biasAddress,
+      try address(input), packed, biasAddress,
     ]
     if let residual { arguments.append(try address(residual)) }
     arguments.append(try address(output))
@@ -68,7 +43,7 @@ extension Lowering {
       kernel, arguments, units: WorkUnits(schedule.unitsPerImage, times: y.images))
   }
 
-  private func checkLayouts(x: ImageGeometry, y: ImageGeometry, window: Window) throws {
+  func checkLayouts(x: ImageGeometry, y: ImageGeometry, window: Window) throws {
     if x.block == 1 && y.block == 1 && !y.hasBorder { return }
     guard y.block == target.lanes, x.block == target.lanes || x.block == 1 else {
       throw GraftError(

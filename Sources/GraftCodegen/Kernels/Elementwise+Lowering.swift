@@ -86,7 +86,10 @@ extension Lowering {
       name: "scale_shift", expression: "a_value * b_value + c_value",
       activation: operation.activation)
     try map(
-      function, try (0..<3).map { try operand($0, of: node) }, to: try result(of: node),
-      channelOperands: [1, 2])
+      function,
+      [
+        .value(try operand(0, of: node)), .channels(try operand(1, of: node)),
+        .channels(try operand(2, of: node)),
+      ], to: try result(of: node))
   }
 }

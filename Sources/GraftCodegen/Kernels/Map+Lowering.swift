@@ -9,32 +9,50 @@ import GraftOps
 struct MapFunction: Hashable {
   /// For the kernel's name.
   var name: String
-  /// C over the vectors a, b and c.
+  /// C over the vectors a_value, b_value and so on.
   var expression: String
   var activation: Activation = .none
 }
 
-extension Lowering {
-  static let operandNames = ["a", "b", "c"]
+/// What an elementwise function reads.
+enum MapSource {
+  /// A value that broadcasts to the result as ONNX says.
+  case value(ValueID)
+  /// A value [channels], one number for each place on axis 1.
+  case channels(ValueID)
+  /// The same at an address of the workspace, with room for whole groups of lanes.
+  case vector(String)
 
-  /// Maps `operands` to `result` elementwise. An operand that is a parameter [channels] of a rank-4
-  /// result may be marked in `channelOperands`: then it broadcasts along axis 1 and not the last.
-  mutating func map(
-    _ function: MapFunction, _ operands: [ValueID], to result: ValueID,
-    channelOperands: Set<Int> = []
-  ) throws {
-    try requireFloat(operands + [result])
+  var value: ValueID? {
+    switch self {
+    case .value(let value), .channels(let value): value
+    case .vector: nil
+    }
+  }
+}
+
+extension Lowering {
+  static let operandNames = ["a", "b", "c", "d", "e", "f"]
+
+  /// Maps `operands` to `result` elementwise.
+  mutating func map(_ function: MapFunction, _ operands: [ValueID], to result: ValueID) throws {
+    try map(function, operands.map { .value($0) }, to: result)
+  }
+
+  /// Maps `sources` to `result` elementwise.
+  mutating func map(_ function: MapFunction, _ sources: [MapSource], to result: ValueID) throws {
+    try requireFloat(sources.compactMap(\.value) + [result])
     if type(result).layout.isBlocked {
-      try mapBlocked(function, operands, to: result, channelOperands: channelOperands)
+      try mapBlocked(function, sources, to: result)
     } else {
-      try mapPlain(function, operands, to: result, channelOperands: channelOperands)
+      try mapPlain(function, sources, to: result)
     }
   }
 
   // MARK: Blocked
 
   private mutating func mapBlocked(
-    _ function: MapFunction, _ operands: [ValueID], to result: ValueID, channelOperands: Set<Int>
+    _ function: MapFunction, _ sources: [MapSource], to result: ValueID
   ) throws {
     let y = try ImageGeometry(type(result))
     var parameters: [String] = []
@@ -42,10 +60,8 @@ extension Lowering {
     var loads: [String] = []
     var arguments: [String] = []
     var forms: [String] = []
-    for (index, operand) in operands.enumerated() {
-      let name = Self.operandNames[index]
-      let source = try blockedOperand(
-        operand, name: name, like: y, isChannelVector: channelOperands.contains(index))
+    for (name, source) in zip(Self.operandNames, sources) {
+      let source = try blockedOperand(source, name: name, like: y)
       parameters.append("const float *\(name),")
       if !source.row.isEmpty { rows.append(source.row) }
       loads.append("const vf \(name)_value = \(source.load);")
@@ -83,28 +99,41 @@ extension Lowering {
     var form: String
   }
 
+  private func channelOperand(_ name: String, address: String) -> MapOperand {
+    MapOperand(
+      row: "const float *\(name)_row = \(name) + block * LANES;", load: "load(\(name)_row)",
+      address: address, form: "_\(name)channel")
+  }
+
   private mutating func blockedOperand(
-    _ operand: ValueID, name: String, like y: ImageGeometry, isChannelVector: Bool
+    _ source: MapSource, name: String, like y: ImageGeometry
   ) throws -> MapOperand {
+    let operand: ValueID
+    var isChannelVector = false
+    switch source {
+    case .vector(let address): return channelOperand(name, address: address)
+    case .channels(let value): (operand, isChannelVector) = (value, true)
+    case .value(let value): operand = value
+    }
     let type = type(operand)
-    if isParameter(operand) {
-      let elements = try floats(of: operand)
+    if !type.shape.dependsOnBatch, type.layout.isPlain {
       let perChannel =
         isChannelVector
         || type.shape.dimensions.suffix(3) == [Dimension(y.channels), 1, 1]
-      if perChannel, elements.count == y.channels {
-        return MapOperand(
-          row: "const float *\(name)_row = \(name) + block * LANES;", load: "load(\(name)_row)",
-          address: try channelVector(operand, count: y.channels, padded: y.blocks * y.block),
-          form: "_\(name)channel")
+      if perChannel, type.shape.elementCount == Dimension(y.channels) {
+        let padded = y.blocks * y.block
+        return channelOperand(
+          name, address: try channelVector(operand, count: y.channels, padded: padded))
       }
-      guard elements.count == 1 else {
+      if type.shape.elementCount == 1 {
+        return MapOperand(
+          row: "", load: "splat(\(name)[0])", address: try plainAddress(operand),
+          form: "_\(name)scalar")
+      }
+      guard !isConstant(operand) else {
         throw GraftError(
           .unsupported, "a constant \(type) beside a blocked \(y.channels)-channel image")
       }
-      return MapOperand(
-        row: "", load: "splat(\(name)[0])", address: try plainParameter(operand),
-        form: "_\(name)scalar")
     }
     let image = try ImageGeometry(type)
     guard image.channels == y.channels, image.images == y.images else {
@@ -134,26 +163,31 @@ extension Lowering {
   // MARK: Plain
 
   private mutating func mapPlain(
-    _ function: MapFunction, _ operands: [ValueID], to result: ValueID, channelOperands: Set<Int>
+    _ function: MapFunction, _ sources: [MapSource], to result: ValueID
   ) throws {
     let shape = type(result).shape
-    let strides = try operands.enumerated().map { index, operand in
+    let strides = try sources.map { source in
+      guard case .value(let operand) = source else {
+        return shape.dimensions.indices.map { $0 == 1 ? 1 : 0 }
+      }
       guard type(operand).layout.isPlain else {
         throw GraftError(.inconsistency, "\(type(operand)) beside a plain result")
-      }
-      if channelOperands.contains(index) {
-        return shape.dimensions.indices.map { $0 == 1 ? 1 : 0 }
       }
       return try type(operand).shape.broadcastStrides(to: shape)
     }
     let loop = try StridedLoop(
       extents: shape.dimensions, strides: strides + [try shape.plainStrides()])
-    let addresses = try operands.map { try isParameter($0) ? plainParameter($0) : address($0) }
+    let addresses = try sources.map { source in
+      switch source {
+      case .value(let value), .channels(let value): try plainAddress(value)
+      case .vector(let address): address
+      }
+    }
     let arguments = addresses + [try address(result)]
     if loop.extents.count <= 1 {
-      try mapFlat(function, loop, arguments, count: operands.count)
+      try mapFlat(function, loop, arguments, count: sources.count)
     } else {
-      try mapRows(function, loop, arguments, count: operands.count)
+      try mapRows(function, loop, arguments, count: sources.count)
     }
   }
 
@@ -239,6 +273,11 @@ extension Lowering {
       "loads": loads.whole, "part_loads": loads.part, "expression": function.expression,
       "activation": function.activation.expression("value"),
     ]
+  }
+
+  /// The address of a value in plain order, whatever it is.
+  mutating func plainAddress(_ value: ValueID) throws -> String {
+    try isConstant(value) ? plainParameter(value) : address(value)
   }
 
   /// The address of a parameter in plain order, packed as it is.

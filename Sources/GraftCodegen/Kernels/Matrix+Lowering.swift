@@ -1,5 +1,5 @@
-// Products of matrices: fully connected layers with constant weights, and the plain product of two
-// computed matrices.
+// Products of matrices: fully connected layers, whose weights are packed, and the plain product of two
+// matrices that grow with the batch.
 
 import GraftDiagnostics
 import GraftIR
@@ -11,14 +11,14 @@ extension Lowering {
     let output = try result(of: node)
     let addend = node.operand(2)
     let shape = type(output).shape
-    guard isParameter(b), !operation.transposesA, let columns = shape[1].constant,
+    guard !type(b).shape.dependsOnBatch, !operation.transposesA, let columns = shape[1].constant,
       let depth = type(a).shape[1].constant
     else {
       return try lowerPlainGemm(operation, node)
     }
     let isBias =
       addend.map {
-        isParameter($0) && type($0).shape.elementCount == Dimension(columns)
+        type($0).shape.elementCount == Dimension(columns)
           && type($0).shape.dimensions.last == Dimension(columns)
       } ?? true
     try fullyConnected(
@@ -30,7 +30,7 @@ extension Lowering {
     }
   }
 
-  /// y = activation(x · w + bias) for x [rows, inputs] and a constant matrix.
+  /// y = activation(x · w + bias) for x [rows, inputs] and a matrix that does not grow with the batch.
   private mutating func fullyConnected(
     _ x: ValueID, _ weight: ValueID, bias: ValueID?, to output: ValueID, rows: Dimension,
     inputs: Int, outputs: Int, isTransposed: Bool, scale: Float, biasScale: Float,
@@ -55,21 +55,15 @@ extension Lowering {
         "residual_parameter": "", "residual_argument": "", "add_residual": "",
       ])
     }
-    let source = try data(of: weight)
-    let packed = weights.add(
-      [weight], form: "matrix \(groupLanes) \(isTransposed) x \(scale)",
-      floatCount: groups * inputs * groupLanes
-    ) {
-      WeightPacking.matrix(
-        source.floats(), into: $0, inputs: inputs, outputs: outputs, groupLanes: groupLanes,
-        isTransposed: isTransposed, scale: scale)
-    }
+    let packed = try packMatrix(
+      weight, inputs: inputs, outputs: outputs, groupLanes: groupLanes, isTransposed: isTransposed,
+      scale: scale)
     let biasAddress = try channelVector(
       bias, count: outputs, padded: groups * groupLanes, scale: biasScale)
     try emit(
       kernel,
       [
-        address(x), Place.weights(packed).expression, biasAddress, address(output),
+        address(x), packed, biasAddress, address(output),
         rows.expression,
       ], units: WorkUnits(fixed: groups))
   }
@@ -127,7 +121,7 @@ extension Lowering {
     guard aShape.count >= 2, bShape.count >= 2, let columns = yShape.last?.constant,
       let depth = aShape.last?.constant
     else { throw GraftError(.unsupported, "a product of \(type(a)) and \(type(b))") }
-    if isParameter(b), bShape.count == 2,
+    if !type(b).shape.dependsOnBatch, bShape.count == 2,
       let rows = TensorShape(Array(yShape.dropLast())).elementCount
     {
       return try fullyConnected(
@@ -177,8 +171,8 @@ extension Lowering {
         "finish": finish,
       ])
     }
-    let left = try isParameter(a) ? plainParameter(a) : address(a)
-    let right = try isParameter(b) ? plainParameter(b) : address(b)
+    let left = try plainAddress(a)
+    let right = try plainAddress(b)
     emit(kernel, [left, right, try address(output)], units: WorkUnits(1, times: units))
   }
 }

@@ -33,7 +33,7 @@ extension Lowering {
           "name": name,
         ]) { $1 })
     }
-    let source = try isParameter(input) ? plainParameter(input) : address(input)
+    let source = try plainAddress(input)
     try emit(
       kernel, [source, address(output)],
       units: WorkUnits(y.blocks * y.height, times: y.images))

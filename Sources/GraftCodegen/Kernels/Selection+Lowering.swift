@@ -8,7 +8,7 @@ import GraftOps
 extension Lowering {
   /// The address of an operand that is moved and may be a parameter, which is packed as float32.
   mutating func source(_ value: ValueID) throws -> String {
-    guard isParameter(value) else { return try address(value) }
+    guard isConstant(value) else { return try address(value) }
     guard type(value).dtype == .float32 else {
       throw GraftError(.unsupported, "kernels move float32 constants, found \(type(value))")
     }

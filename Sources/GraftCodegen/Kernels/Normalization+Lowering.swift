@@ -1,0 +1,47 @@
+// Normalisation of channels where the statistics are no constants, and in training mode: statistics of the
+// batch, and the gradients that go through them.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+extension Lowering {
+  /// (x - mean) · factor + bias. In this order nothing cancels where the mean is much larger than the
+  /// deviation.
+  mutating func lower(_ operation: BatchNormalization, _ node: Node) throws {
+    let x = try operand(0, of: node)
+    let factor = try normalizationFactor(
+      scale: try operand(1, of: node), variance: try operand(4, of: node),
+      epsilon: operation.epsilon)
+    try map(
+      MapFunction(name: "batch_normalization", expression: "(a_value - b_value) * c_value + d_value"),
+      [
+        .value(x), .channels(try operand(3, of: node)), .vector(factor),
+        .channels(try operand(2, of: node)),
+      ], to: try result(of: node))
+  }
+
+  /// The address of scale / sqrt(variance + epsilon) in the workspace, computed in double.
+  mutating func normalizationFactor(
+    scale: ValueID, variance: ValueID, epsilon: Double
+  ) throws -> String {
+    try requireFloat([scale, variance])
+    guard let channels = type(scale).shape.elementCount?.constant, channels > 0 else {
+      throw GraftError(.unsupported, "a normalisation of \(type(scale)) channels")
+    }
+    let kernel = try library.add(
+      "normalization_factor_f32_\(channels)", algorithm: "in double, threads split vectors"
+    ) { name in
+      try Templates.normalizationFactor.render([
+        "banner": "scale / sqrt(variance + \(epsilon)) of \(channels) channels.", "name": name,
+        "channels": "\(channels)", "epsilon": "\(epsilon)",
+      ])
+    }
+    let blocks = (channels + target.lanes - 1) / target.lanes
+    let factor = workspace(floats: blocks * target.lanes)
+    emit(
+      kernel, [try plainAddress(scale), try plainAddress(variance), factor],
+      units: WorkUnits(fixed: blocks))
+    return factor
+  }
+}

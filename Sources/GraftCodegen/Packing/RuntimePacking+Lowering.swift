@@ -1,0 +1,214 @@
+// Weights where a kernel wants them: constants in packed.bin, in the kernel's order ahead of time; those
+// that training changes, or that a node computes, packed into the workspace before each use, by C that
+// writes the very bytes of WeightPacking.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+extension Lowering {
+  /// The address of a convolution's weights [outputs, channels / groups, height, width] in the order
+  /// that `schedule` reads.
+  mutating func packConvolution(
+    _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: ConvolutionSchedule
+  ) throws -> String {
+    let lanes = target.lanes
+    let window = shape.window
+    let taps = window.kernel[0] * window.kernel[1]
+    switch schedule {
+    case .direct(let direct):
+      let count =
+        direct.weightBlocks * direct.blockWeights(kernel: window.kernel, lanes: lanes)
+      guard isConstant(weight) else {
+        return try packDirect(weight, shape, direct, floatCount: count)
+      }
+      let source = try data(of: weight)
+      return packedConstant([weight], form: "direct \(direct)", floatCount: count) {
+        WeightPacking.direct(
+          source.floats(), into: $0, shape: shape, schedule: direct, lanes: lanes)
+      }
+    case .depthwise(let depthwise):
+      let count = depthwise.blocks * taps * lanes
+      guard isConstant(weight) else {
+        return try packDepthwise(weight, shape, depthwise, floatCount: count)
+      }
+      let source = try data(of: weight)
+      return packedConstant([weight], form: "depthwise \(lanes)", floatCount: count) {
+        WeightPacking.depthwise(
+          source.floats(), into: $0, channels: shape.channels, taps: taps, lanes: lanes)
+      }
+    case .plain(let plain):
+      let count = plain.sets * plain.outputsPerSet * shape.channelsPerGroup * taps
+      guard isConstant(weight) else {
+        return try packPlain(weight, shape, plain, floatCount: count)
+      }
+      let source = try data(of: weight)
+      return packedConstant(
+        [weight], form: "plain sets of \(plain.outputsPerSet) in \(shape.groups) groups",
+        floatCount: count
+      ) { WeightPacking.plain(source.floats(), into: $0, shape: shape, schedule: plain) }
+    }
+  }
+
+  private mutating func packedConstant(
+    _ values: [ValueID], form: String, floatCount: Int,
+    fill: @escaping (UnsafeMutableBufferPointer<Float>) throws -> Void
+  ) -> String {
+    Place.weights(weights.add(values, form: form, floatCount: floatCount, fill: fill)).expression
+  }
+
+  private mutating func packDirect(
+    _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: DirectSchedule, floatCount: Int
+  ) throws -> String {
+    try requireFloat([weight])
+    let window = shape.window
+    let kernel = try library.add(
+      "pack_direct_f32_\(window.kernel[0])x\(window.kernel[1])_\(shape.channels)to\(shape.outputs)"
+        + "_\(schedule.tileBlocks)_by_\(schedule.chunk)",
+      algorithm: "weights into the convolution's order, threads split output and input blocks"
+    ) { name in
+      var values = [
+        "banner": "Packs weights [\(shape.outputs), \(shape.channelsPerGroup), "
+          + "\(window.kernel[0]), \(window.kernel[1])] for a direct convolution, groups "
+          + "\(shape.groups).",
+        "name": name, "outputs": "\(shape.outputs)",
+        "group_outputs": "\(shape.outputsPerGroup)",
+        "group_channels": "\(shape.channelsPerGroup)",
+        "taps": "\(window.kernel[0] * window.kernel[1])",
+        "input_block": "\(schedule.inputBlock)", "input_blocks": "\(schedule.inputBlocks)",
+        "chunk": "\(schedule.chunk)", "output_blocks": "\(schedule.outputBlocks)",
+        "tile_blocks": "\(schedule.tileBlocks)", "groups": "\(schedule.groups)",
+        "window_tables": "", "first_block": "0", "skip": "",
+        "place": "chunk * OUTPUT_BLOCKS + depth * plane + (block - chunk) * blocks",
+      ]
+      if let windows = schedule.windows {
+        func table(_ name: String, _ elements: [Int]) -> String {
+          "static const unsigned \(name)[GROUPS] = {\n    \(CText.table(elements))};"
+        }
+        var tables = [table("first_block", windows.first)]
+        values["first_block"] = "first_block[group]"
+        if !windows.isUniform {
+          tables.append(table("window", windows.counts))
+          tables.append(table("first_weights", schedule.weightBlocksBefore.dropLast()))
+          values["skip"] = "if (block >= window[group]) continue;"
+          values["place"] = "first_weights[group] + block * blocks"
+        }
+        values["window_tables"] = tables.joined(separator: "\n")
+      }
+      return try Templates.packDirect.render(values)
+    }
+    let packed = workspace(floats: floatCount)
+    try emit(
+      kernel, [address(weight), packed],
+      units: WorkUnits(fixed: schedule.groups * schedule.inputBlocks))
+    return packed
+  }
+
+  private mutating func packDepthwise(
+    _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: DepthwiseSchedule, floatCount: Int
+  ) throws -> String {
+    try requireFloat([weight])
+    let taps = shape.window.kernel[0] * shape.window.kernel[1]
+    let kernel = try library.add(
+      "pack_depthwise_f32_\(taps)_\(shape.channels)",
+      algorithm: "weights into the convolution's order, threads split blocks of channels"
+    ) { name in
+      try Templates.packDepthwise.render([
+        "banner": "Packs \(taps) weights of each of \(shape.channels) channels for a depthwise "
+          + "convolution.",
+        "name": name, "channels": "\(shape.channels)", "taps": "\(taps)",
+      ])
+    }
+    let packed = workspace(floats: floatCount)
+    try emit(kernel, [address(weight), packed], units: WorkUnits(fixed: schedule.blocks))
+    return packed
+  }
+
+  private mutating func packPlain(
+    _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: PlainSchedule, floatCount: Int
+  ) throws -> String {
+    try requireFloat([weight])
+    let steps = shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
+    let kernel = try library.add(
+      "pack_plain_f32_\(steps)to\(shape.outputsPerGroup)_g\(shape.groups)",
+      algorithm: "weights into sets of \(schedule.outputsPerSet) outputs, threads split sets"
+    ) { name in
+      try Templates.packPlain.render([
+        "banner": "Packs \(steps) weights of each of \(shape.outputs) outputs into sets of "
+          + "\(schedule.outputsPerSet).",
+        "name": name, "group_outputs": "\(shape.outputsPerGroup)", "steps": "\(steps)",
+        "outputs_per_set": "\(schedule.outputsPerSet)",
+        "sets_per_group": "\(schedule.setsPerGroup)",
+      ])
+    }
+    let packed = workspace(floats: floatCount)
+    try emit(kernel, [address(weight), packed], units: WorkUnits(fixed: schedule.sets))
+    return packed
+  }
+
+  /// The address of a matrix of `inputs` × `outputs` in groups of `groupLanes` outputs.
+  mutating func packMatrix(
+    _ weight: ValueID, inputs: Int, outputs: Int, groupLanes: Int, isTransposed: Bool, scale: Float
+  ) throws -> String {
+    let groups = (outputs + groupLanes - 1) / groupLanes
+    let count = groups * inputs * groupLanes
+    guard !isConstant(weight) else {
+      let source = try data(of: weight)
+      return packedConstant(
+        [weight], form: "matrix \(groupLanes) \(isTransposed) x \(scale)", floatCount: count
+      ) {
+        WeightPacking.matrix(
+          source.floats(), into: $0, inputs: inputs, outputs: outputs, groupLanes: groupLanes,
+          isTransposed: isTransposed, scale: scale)
+      }
+    }
+    let piece = 256
+    let kernel = try library.add(
+      "pack_matrix_f32_\(inputs)to\(outputs)_by_\(groupLanes)\(isTransposed ? "_transposed" : "")",
+      algorithm: "weights into groups of \(groupLanes) outputs, threads split groups and inputs"
+    ) { name in
+      try Templates.packMatrix.render([
+        "banner": "Packs a matrix of \(inputs) inputs and \(outputs) outputs, times "
+          + "\(CText.float(Double(scale))).",
+        "name": name, "inputs": "\(inputs)", "outputs": "\(outputs)",
+        "group_lanes": "\(groupLanes)", "piece": "\(piece)",
+        "input_step": isTransposed ? "1" : "\(outputs)",
+        "output_step": isTransposed ? "\(inputs)" : "1",
+        "scale": CText.float(Double(scale)),
+      ])
+    }
+    let packed = workspace(floats: count)
+    try emit(
+      kernel, [address(weight), packed],
+      units: WorkUnits(fixed: groups * ((inputs + piece - 1) / piece)))
+    return packed
+  }
+
+  /// One float a channel that is no constant: read in place where the zeros behind a state buffer
+  /// are enough, else copied into the workspace with zeros behind it.
+  mutating func computedVector(
+    _ value: ValueID, count: Int, padded: Int, scale: Float
+  ) throws -> String {
+    try requireFloat([value])
+    guard type(value).layout.isPlain, type(value).shape.elementCount == Dimension(count) else {
+      throw GraftError(.inconsistency, "expected \(count) elements, found \(type(value))")
+    }
+    let source = try address(value)
+    let lineFloats = 16
+    let stored = (count + lineFloats - 1) / lineFloats * lineFloats
+    if scale == 1 && padded <= (places.isState(value) ? stored : count) { return source }
+    let kernel = try library.add(
+      "copy_vector_f32_\(count)_to_\(padded)", algorithm: "one run with zeros behind it"
+    ) { name in
+      try Templates.copyVector.render([
+        "banner": "Copies \(count) elements times \(CText.float(Double(scale))), then zeros up to "
+          + "\(padded).",
+        "name": name, "count": "\(count)", "padded": "\(padded)",
+        "scale": CText.float(Double(scale)),
+      ])
+    }
+    let copied = workspace(floats: padded)
+    emit(kernel, [source, copied], units: WorkUnits(fixed: 1))
+    return copied
+  }
+}
