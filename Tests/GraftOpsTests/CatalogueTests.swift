@@ -152,6 +152,50 @@ func sampleNodes() throws -> [(operation: any Operator, types: [TensorType?])] {
       [TensorType(.float32, [.batch, 3]), TensorType(.float32, [3, 4]), vector]
     ),
     (Add(activation: .relu), [image, image]), (Multiply(activation: .silu), [image, image]),
+  ] + trainingNodes()
+}
+
+/// The operators that only training makes.
+private func trainingNodes() -> [(operation: any Operator, types: [TensorType?])] {
+  let image = TensorType(.float32, [.batch, 4, 5, 6])
+  let half = TensorType(.float32, [.batch, 4, 3, 3])
+  let matrix = TensorType(.float32, [.batch, 3])
+  let vector = TensorType(.float32, [4])
+  let weights = TensorType(.float32, [8, 2, 3, 3])
+  let table = TensorType(.float32, [2, 8])
+  let settings = TensorType(.float32, [8])
+  let window = Window(kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1], dilations: [1, 1])
+  return [
+    (CrossEntropy(), [matrix, matrix]), (CrossEntropyGradient(), [matrix, matrix]),
+    (SquaredError(), [matrix, matrix, TensorType(.float32, [.batch])]),
+    (SquaredErrorGradient(), [matrix, matrix, TensorType(.float32, [.batch])]),
+    (ActivationGradient(activation: .clip(low: 0, high: 6)), [image, image]),
+    (ConvolutionWeightGradient(window: window, groups: 2), [image, half]),
+    (TransposeWeights(groups: 2), [weights]),
+    (InsertZeros(strides: [2, 3], extents: [10, 16]), [image]),
+    (BatchOuterProduct(), [matrix, TensorType(.float32, [.batch, 5])]),
+    (BatchStatistics(), [image]),
+    (BatchNormalizationParameterGradient(epsilon: 1e-5), [image, image, vector, vector]),
+    (
+      BatchNormalizationInputGradient(epsilon: 1e-5),
+      [image, image, vector, vector, vector, vector, vector]
+    ),
+    (MaxPoolGradient(pool: MaxPool(window: window)), [half, image, half]),
+    (
+      AveragePoolGradient(
+        pool: AveragePool(window: window, countIncludePad: true), extents: [5, 6]), [half]
+    ),
+    (ReduceSum(axes: [0, 2, 3]), [image]), (ReduceSum(axes: [1], keepsAxes: true), [matrix]),
+    (RandomDropout(ratio: 0.25, stream: 3), [image, TensorType(.int32, [4])]),
+    (SquareSum(), [weights]),
+    (ClipFactor(), [settings, TensorType(.float32, [1]), TensorType(.float32, [1])]),
+    (Accumulate(), [weights, weights, settings]),
+    (SGDUpdate(group: 1, isNesterov: true), [weights, weights, table, weights, nil]),
+    (
+      AdamUpdate(group: 1, isDecoupled: true),
+      [vector, vector, table, vector, vector, TensorType(.float32, [1])]
+    ),
+    (MovingAverage(momentum: 0.25), [vector, vector]),
   ]
 }
 

@@ -29,6 +29,14 @@ public enum Catalogue {
     // Shape arithmetic
     Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self, Equal.self,
     Greater.self, Less.self, LogicalNot.self, Where.self,
+    // Training: losses, what gradients are made of, updates
+    CrossEntropy.self, CrossEntropyGradient.self, SquaredError.self, SquaredErrorGradient.self,
+    ActivationGradient.self, ConvolutionWeightGradient.self, TransposeWeights.self,
+    InsertZeros.self, BatchOuterProduct.self, BatchStatistics.self,
+    BatchNormalizationParameterGradient.self, BatchNormalizationInputGradient.self,
+    MaxPoolGradient.self, AveragePoolGradient.self, ReduceSum.self, RandomDropout.self,
+    SquareSum.self, ClipFactor.self, Accumulate.self, SGDUpdate.self, AdamUpdate.self,
+    MovingAverage.self,
   ]
 
   private static let byOpcode: [Opcode: any Operator.Type] = Dictionary(

@@ -82,3 +82,12 @@ func requireReal(_ label: String, _ x: TensorType, _ name: String = "x") throws 
       .unsupported, "\(name) must be a floating-point tensor, found \(x) [\(label)]")
   }
 }
+
+/// Throws unless `type` has the element type and shape of `other`.
+func requireSameType(
+  _ label: String, _ type: TensorType, _ name: String, as other: TensorType
+) throws {
+  try require(
+    label, type.dtype == other.dtype && type.shape == other.shape,
+    "\(name) must be \(other.dtype.rawValue)\(other.shape), found \(type)")
+}

@@ -34,6 +34,8 @@ public enum LayoutSupport: Hashable, Sendable {
   case plain
   /// Row-major, or all rank-4 operands and results channel-blocked with the same block.
   case blocked
+  /// Row-major, or all rank-4 operands channel-blocked; the results are row-major either way.
+  case reducing
   /// Joins two layouts; only `convert_layout`.
   case conversion
 }

@@ -47,6 +47,9 @@ extension Graph {
       guard support != .plain else {
         throw GraftError(.invalidGraph, "the operator's kernels take plain layouts only [V4]")
       }
+      guard support != .reducing || results.allSatisfy(\.layout.isPlain) else {
+        throw GraftError(.invalidGraph, "the operator's kernels make plain results only [V4]")
+      }
     }
   }
 }

@@ -86,8 +86,10 @@ private struct LayoutAssignment {
     var makers: [ValueID: Int] = [:]
     var readers: [ValueID: [Int]] = [:]
     for (index, node) in nodes.enumerated() {
-      for result in node.results { makers[result] = index }
-      for operand in Set(node.presentOperands) where costs.isImage(operand) {
+      // What a reduction makes is plain on either side.
+      let maker = costs.reduces(node, operations[index]) ? network.sink : index
+      for result in node.results { makers[result] = maker }
+      for operand in Set(costs.images(of: node, operations[index])) {
         let readsPlanes =
           operand == node.operand(0) && costs.readsPlanes(node, operations[index])
         readers[operand, default: []].append(readsPlanes ? network.sink : index)
@@ -130,7 +132,8 @@ private struct LayoutAssignment {
     let readers = findReaders(graph)
     var borders = makeBorders(readers)
     spreadBorders(&borders, readers, graph)
-    for index in nodes.indices where blocked.contains(index) {
+    for index in nodes.indices
+    where blocked.contains(index) && !costs.reduces(nodes[index], operations[index]) {
       for result in nodes[index].results {
         graph[result].type.layout = layout(.blocks, borders[result])
       }
@@ -147,7 +150,9 @@ private struct LayoutAssignment {
     for (index, node) in nodes.enumerated() {
       let types = graph.operandTypes(of: node)
       for (position, operand) in node.operands.enumerated() {
-        guard let operand, costs.isImage(operand) else { continue }
+        guard let operand, costs.isImage(operand),
+          !costs.isWeight(position, of: operations[index])
+        else { continue }
         let isBlocked = blocked.contains(index)
         let readsPlanes =
           isBlocked && position == 0 && costs.readsPlanes(node, operations[index])
@@ -180,7 +185,8 @@ private struct LayoutAssignment {
   private func spreadBorders(
     _ borders: inout [ValueID: Borders], _ readers: [ValueID: [Reader]], _ graph: Graph
   ) {
-    for index in nodes.indices.reversed() where blocked.contains(index) {
+    for index in nodes.indices.reversed()
+    where blocked.contains(index) && !costs.reduces(nodes[index], operations[index]) {
       guard let result = nodes[index].results.first, let border = borders[result]?[.blocks] else {
         continue
       }

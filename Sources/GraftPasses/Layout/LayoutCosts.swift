@@ -23,23 +23,49 @@ struct LayoutCosts {
       && graph[value].parameter == nil
   }
 
-  /// Whether the convolution `node` reads its image plane by plane.
+  /// Whether the convolution `node`, or the one whose weights' gradient it computes, reads its image
+  /// plane by plane.
   func readsPlanes(_ node: Node, _ operation: any Operator) -> Bool {
-    guard let convolution = operation as? Convolution, let x = node.operand(0) else { return false }
-    return convolution.groups == 1
-      && (graph.type(of: x).shape[1].constant ?? Int.max) <= Self.fewChannels
+    let groups =
+      switch operation {
+      case let convolution as Convolution: convolution.groups
+      case let gradient as ConvolutionWeightGradient: gradient.groups
+      default: 0
+      }
+    guard groups == 1, let x = node.operand(0) else { return false }
+    return (graph.type(of: x).shape[1].constant ?? Int.max) <= Self.fewChannels
+  }
+
+  /// Whether the operand at `position` holds weights: of rank 4, but no image.
+  func isWeight(_ position: Int, of operation: any Operator) -> Bool {
+    operation is Convolution && position == 1
+  }
+
+  /// The images that a node reads.
+  func images(of node: Node, _ operation: any Operator) -> [ValueID] {
+    node.operands.enumerated().compactMap { position, operand in
+      operand.flatMap { isImage($0) && !isWeight(position, of: operation) ? $0 : nil }
+    }
+  }
+
+  /// Whether a node may read blocks, but makes plain results.
+  func reduces(_ node: Node, _ operation: any Operator) -> Bool {
+    operation.layoutSupport(
+      operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)) == .reducing
   }
 
   /// Why a node cannot work on blocks; nil where it can.
   func obstacle(_ node: Node, _ operation: any Operator) -> String? {
     let support = operation.layoutSupport(
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
-    guard support == .blocked, !node.results.isEmpty, node.results.allSatisfy(isImage) else {
-      return "its kernels work on plain tensors"
-    }
+    let takesBlocks =
+      support == .blocked
+      ? !node.results.isEmpty && node.results.allSatisfy(isImage)
+      : support == .reducing && node.operand(0).map(isImage) ?? false
+    guard takesBlocks else { return "its kernels work on plain tensors" }
     for (index, operand) in node.operands.enumerated() {
       guard let operand, graph.type(of: operand).rank == 4 else { continue }
-      if operation is Convolution && index == 1 { continue }
+      if isWeight(index, of: operation) { continue }
       guard isImage(operand) else { return "it reads a constant image" }
       if operation is any BinaryElementwise,
         graph.type(of: operand).shape[0] != graph.type(of: node.results[0]).shape[0]
@@ -74,11 +100,14 @@ struct LayoutCosts {
 
   /// Vector operations of a node on blocks, and on plain tensors.
   func cost(_ node: Node, _ operation: any Operator) -> (blocked: Int, plain: Int) {
-    let values = node.presentOperands.filter(isImage) + node.results.filter(isImage)
+    let values =
+      images(of: node, operation)
+      + (reduces(node, operation) ? [] : node.results.filter(isImage))
     let blocked = values.reduce(0) { $0 + elements($1, blocked: true) } / block
     let plain = values.reduce(0) { $0 + elements($1, blocked: false) } / block
     switch operation {
-    case let convolution as Convolution:
+    case is Convolution, is ConvolutionWeightGradient:
+      let excess = (operation as? Convolution).map { excess(node, $0) } ?? 1
       let work = work(node, operation)
       let padding = values.reduce(1.0) { largest, value in
         max(
@@ -86,7 +115,7 @@ struct LayoutCosts {
       }
       // The kernel for plain tensors loads for every multiplication, and reaches about an eighth of
       // the speed on blocks.
-      let done = Double(work) * padding * Double(excess(node, convolution))
+      let done = Double(work) * padding * Double(excess)
       return (blocked + Int(done) / block, plain + work)
     case is any Pooling:
       // Windows of a plain row do not start at multiples of a vector.
