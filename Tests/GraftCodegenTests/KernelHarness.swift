@@ -34,6 +34,9 @@ struct KernelHarness {
   var graph = Graph(name: "kernels \"*/ under test")
   var random: TestRandom
   var target: Target
+  /// Inputs that are not to be random, and how each number of the others becomes a legal one.
+  var given: [ValueID: [Float]] = [:]
+  var mapped: [ValueID: (Float) -> Float] = [:]
 
   init(seed: UInt64, target: Target = .native) {
     random = TestRandom(seed: seed)
@@ -51,6 +54,13 @@ struct KernelHarness {
 
   mutating func input(_ dimensions: [Dimension]) -> ValueID {
     graph.addInput(graph.unusedName("in"), TensorType(.float32, TensorShape(dimensions)))
+  }
+
+  /// An input of the same numbers on every run.
+  mutating func input(_ shape: [Int], given numbers: [Float]) -> ValueID {
+    let value = input(shape.map { Dimension($0) })
+    given[value] = numbers
+    return value
   }
 
   /// An input [N, channels, height, width] brought into a blocked layout, or a planar one.
@@ -153,12 +163,13 @@ struct KernelHarness {
     for batch in batches {
       let inputs = try graph.inputs.map { id in
         let shape = try graph.type(of: id).shape.extents(batch: batch)
+        let numbers = (0..<shape.reduce(1, *)).map { _ in random.float(range) }
         return try DenseTensor(
-          shape: shape, elements: (0..<shape.reduce(1, *)).map { _ in random.float(range) })
+          shape: shape, elements: given[id] ?? mapped[id].map { numbers.map($0) } ?? numbers)
       }
       var evaluator = ReferenceEvaluator(graph, precision: .double)
       let named = zip(graph.inputs, inputs).map {
-        (graph[$0].name ?? "", HostTensor.float64($1.map(Double.init)))
+        (graph[$0].name ?? "", reference(of: $1, like: graph.type(of: $0)))
       }
       let expected = try evaluator.run(Dictionary(uniqueKeysWithValues: named))
       var first: [[Float]]?
@@ -179,6 +190,13 @@ struct KernelHarness {
         }
       }
     }
+  }
+
+  /// Integers cross the interface of the test as the floats of the same bits.
+  private func reference(of tensor: DenseTensor<Float>, like type: TensorType) -> HostTensor {
+    type.dtype.isFloatingPoint
+      ? .float64(tensor.map(Double.init))
+      : .integer(tensor.map { Dimension(Int(Int32(bitPattern: $0.bitPattern))) })
   }
 
   /// The line of the node that computes an output, past the conversion to plain layout.

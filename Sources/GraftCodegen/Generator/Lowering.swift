@@ -195,10 +195,44 @@ extension Lowering {
     case let operation as Pad: try lower(operation, node)
     case let operation as ConstantOfShape: try lower(operation, node)
     case let operation where operation.isView: try lowerView(node)
+    case let operation where try lowerTraining(operation, node): break
     default:
       throw GraftError(
         .unsupported, "there is no kernel for \(node.opcode)",
         advice: "Passes replace or fold such operators; this one is left.")
     }
+  }
+}
+
+extension Lowering {
+  /// Lowers the operators that only training graphs have.
+  /// - Returns: whether `operation` is one of them.
+  private mutating func lowerTraining(_ operation: any Operator, _ node: Node) throws -> Bool {
+    switch operation {
+    case let operation as ConvolutionWeightGradient: try lower(operation, node)
+    case let operation as TransposeWeights: try lower(operation, node)
+    case let operation as InsertZeros: try lower(operation, node)
+    case let operation as ActivationGradient: try lower(operation, node)
+    case let operation as MaxPoolGradient: try lower(operation, node)
+    case let operation as AveragePoolGradient: try lower(operation, node)
+    case let operation as ReduceSum: try lower(operation, node)
+    case is BatchStatistics: try lowerBatchStatistics(node)
+    case let operation as BatchNormalizationParameterGradient: try lower(operation, node)
+    case let operation as BatchNormalizationInputGradient: try lower(operation, node)
+    case is BatchOuterProduct: try lowerBatchOuterProduct(node)
+    case is CrossEntropy: try lowerCrossEntropy(node, isGradient: false)
+    case is CrossEntropyGradient: try lowerCrossEntropy(node, isGradient: true)
+    case is SquaredError: try lowerSquaredError(node, isGradient: false)
+    case is SquaredErrorGradient: try lowerSquaredError(node, isGradient: true)
+    case let operation as RandomDropout: try lower(operation, node)
+    case is Accumulate: try lowerAccumulate(node)
+    case is SquareSum: try lowerSquareSum(node)
+    case is ClipFactor: try lowerClipFactor(node)
+    case let operation as MovingAverage: try lower(operation, node)
+    case let operation as SGDUpdate: try lower(operation, node)
+    case let operation as AdamUpdate: try lower(operation, node)
+    default: return false
+    }
+    return true
   }
 }

@@ -22,11 +22,13 @@ enum MapSource {
   case channels(ValueID)
   /// The same at an address of the workspace, with room for whole groups of lanes.
   case vector(String)
+  /// The one float at an address.
+  case number(String)
 
   var value: ValueID? {
     switch self {
     case .value(let value), .channels(let value): value
-    case .vector: nil
+    case .vector, .number: nil
     }
   }
 }
@@ -112,6 +114,9 @@ extension Lowering {
     var isChannelVector = false
     switch source {
     case .vector(let address): return channelOperand(name, address: address)
+    case .number(let address):
+      return MapOperand(
+        row: "", load: "splat(\(name)[0])", address: address, form: "_\(name)scalar")
     case .channels(let value): (operand, isChannelVector) = (value, true)
     case .value(let value): operand = value
     }
@@ -167,8 +172,11 @@ extension Lowering {
   ) throws {
     let shape = type(result).shape
     let strides = try sources.map { source in
-      guard case .value(let operand) = source else {
-        return shape.dimensions.indices.map { $0 == 1 ? 1 : 0 }
+      let operand: ValueID
+      switch source {
+      case .value(let value): operand = value
+      case .channels, .vector: return shape.dimensions.indices.map { $0 == 1 ? 1 : 0 }
+      case .number: return shape.dimensions.map { _ in 0 }
       }
       guard type(operand).layout.isPlain else {
         throw GraftError(.inconsistency, "\(type(operand)) beside a plain result")
@@ -180,7 +188,7 @@ extension Lowering {
     let addresses = try sources.map { source in
       switch source {
       case .value(let value), .channels(let value): try plainAddress(value)
-      case .vector(let address): address
+      case .vector(let address), .number(let address): address
       }
     }
     let arguments = addresses + [try address(result)]

@@ -44,4 +44,38 @@ extension Lowering {
       units: WorkUnits(fixed: blocks))
     return factor
   }
+
+  /// dx = factor · (dy − (dbias + (x − mean) · dscale / deviation) / count), as two images and vectors.
+  mutating func lower(_ operation: BatchNormalizationInputGradient, _ node: Node) throws {
+    let (gradient, x) = (try operand(0, of: node), try operand(1, of: node))
+    let vectors = try (2..<7).map { try operand($0, of: node) }
+    let output = try result(of: node)
+    try requireFloat(vectors)
+    let shape = type(x).shape
+    guard let channels = shape[1].constant, channels > 0,
+      let pixels = TensorShape(Array(shape.dimensions[2...])).elementCount?.constant
+    else { throw GraftError(.unsupported, "a normalisation of \(type(x))") }
+    let kernel = try library.add(
+      "normalization_slopes_f32_\(channels)", algorithm: "in double, threads split vectors"
+    ) { name in
+      try Templates.normalizationSlopes.render([
+        "banner": "What a normalisation's gradient is of each of \(channels) channels.",
+        "name": name, "channels": "\(channels)", "epsilon": "\(operation.epsilon)",
+        "pixels": "\(pixels)",
+      ])
+    }
+    let blocks = (channels + target.lanes - 1) / target.lanes
+    let slopes = (0..<3).map { _ in workspace(floats: blocks * target.lanes) }
+    let addresses = try [0, 2, 3, 4].map { try plainAddress(vectors[$0]) }
+    emit(
+      kernel, addresses + slopes + [shape[0].expression], units: WorkUnits(fixed: blocks))
+    try map(
+      MapFunction(
+        name: "batch_normalization_gradient",
+        expression: "a_value * d_value + (b_value - c_value) * e_value + f_value"),
+      [
+        .value(gradient), .value(x), .channels(vectors[1]), .vector(slopes[0]),
+        .vector(slopes[1]), .vector(slopes[2]),
+      ], to: output)
+  }
 }

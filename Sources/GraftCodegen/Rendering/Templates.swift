@@ -32,4 +32,37 @@ enum Templates {
   static let copyVector = Template("copy_vector.c", PackageResources.copy_vector_c_in)
   static let normalizationFactor = Template(
     "normalization_factor.c", PackageResources.normalization_factor_c_in)
+
+  // Training.
+  static let weightGradient = Template(
+    "convolution_weight_gradient.c", PackageResources.convolution_weight_gradient_c_in)
+  static let weightGradientLanes = Template(
+    "convolution_weight_gradient_lanes.c", PackageResources.convolution_weight_gradient_lanes_c_in)
+  static let weightGradientPlain = Template(
+    "convolution_weight_gradient_plain.c", PackageResources.convolution_weight_gradient_plain_c_in)
+  static let channelSumsBlocked = Template(
+    "channel_sums_blocked.c", PackageResources.channel_sums_blocked_c_in)
+  static let channelSumsPlain = Template(
+    "channel_sums_plain.c", PackageResources.channel_sums_plain_c_in)
+  static let channelSumsFinish = Template(
+    "channel_sums_finish.c", PackageResources.channel_sums_finish_c_in)
+  static let sumAxes = Template("sum_axes.c", PackageResources.sum_axes_c_in)
+  static let normalizationSlopes = Template(
+    "normalization_slopes.c", PackageResources.normalization_slopes_c_in)
+  static let insertZeros = Template("insert_zeros.c", PackageResources.insert_zeros_c_in)
+  static let poolGradient = Template("pool_gradient.c", PackageResources.pool_gradient_c_in)
+  static let batchOuterProduct = Template(
+    "batch_outer_product.c", PackageResources.batch_outer_product_c_in)
+  static let crossEntropy = Template("cross_entropy.c", PackageResources.cross_entropy_c_in)
+  static let squaredError = Template("squared_error.c", PackageResources.squared_error_c_in)
+  static let squaredErrorGradient = Template(
+    "squared_error_gradient.c", PackageResources.squared_error_gradient_c_in)
+  static let randomDropout = Template("random_dropout.c", PackageResources.random_dropout_c_in)
+  static let update = Template("update.c", PackageResources.update_c_in)
+  static let squareSum = Template("square_sum.c", PackageResources.square_sum_c_in)
+  static let total = Template("total.c", PackageResources.total_c_in)
+  static let addSums = Template("add_sums.c", PackageResources.add_sums_c_in)
+  static let clipFactor = Template("clip_factor.c", PackageResources.clip_factor_c_in)
+  static let transposeWeights = Template(
+    "transpose_weights.c", PackageResources.transpose_weights_c_in)
 }

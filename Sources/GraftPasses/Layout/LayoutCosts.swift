@@ -107,7 +107,7 @@ struct LayoutCosts {
     let plain = values.reduce(0) { $0 + elements($1, blocked: false) } / block
     switch operation {
     case is Convolution, is ConvolutionWeightGradient:
-      let excess = (operation as? Convolution).map { excess(node, $0) } ?? 1
+      let zeros = (operation as? Convolution).map { excess(node, $0) } ?? 1
       let work = work(node, operation)
       let padding = values.reduce(1.0) { largest, value in
         max(
@@ -115,7 +115,7 @@ struct LayoutCosts {
       }
       // The kernel for plain tensors loads for every multiplication, and reaches about an eighth of
       // the speed on blocks.
-      let done = Double(work) * padding * Double(excess)
+      let done = Double(work) * padding * Double(zeros)
       return (blocked + Int(done) / block, plain + work)
     case is any Pooling:
       // Windows of a plain row do not start at multiples of a vector.
