@@ -295,7 +295,8 @@ import Testing
   @Test func optimizers() throws {
     var harness = KernelHarness(seed: 42)
     let table = harness.input(
-      [2, 8], given: [
+      [2, 8],
+      given: [
         0.1, 0.9, 0.01, 0.9, 0.999, 1e-8, 0.1, 0.001,
         0.02, 0.8, 0.05, 0.8, 0.99, 1e-3, 0.36, 0.0199,
       ])

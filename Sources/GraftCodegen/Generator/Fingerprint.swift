@@ -11,16 +11,18 @@ struct Fingerprint {
   private var count: UInt64 = 0
 
   /// The fingerprint of what a model is generated from.
-  static func of(graph: Graph, steps: [Step], target: Target) -> [UInt8] {
+  static func of(_ programs: [(graph: Graph, steps: [Step])], target: Target) -> [UInt8] {
     var fingerprint = Fingerprint()
     fingerprint.combine(target.name)
-    fingerprint.combine(graph.text)
-    for step in steps {
-      fingerprint.combine(step.kernel.definition)
-      step.arguments.forEach { fingerprint.combine($0) }
-    }
-    for parameter in graph.parameters {
-      graph[parameter].parameter?.data?.withUnsafeBytes { fingerprint.combine($0) }
+    for (graph, steps) in programs {
+      fingerprint.combine(graph.text)
+      for step in steps {
+        fingerprint.combine(step.kernel.definition)
+        step.arguments.forEach { fingerprint.combine($0) }
+      }
+      for parameter in graph.parameters {
+        graph[parameter].parameter?.data?.withUnsafeBytes { fingerprint.combine($0) }
+      }
     }
     return fingerprint.finalize()
   }
@@ -58,7 +60,7 @@ struct Fingerprint {
     for index in lanes.indices { lanes[index] = Self.step(lanes[index], word &+ count) }
   }
 
-  private mutating func finalize() -> [UInt8] {
+  mutating func finalize() -> [UInt8] {
     for _ in 0..<4 {
       mix(lanes[0] ^ lanes[1] ^ lanes[2] ^ lanes[3])
     }

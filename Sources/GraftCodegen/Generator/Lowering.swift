@@ -63,9 +63,19 @@ struct Lowering {
     return place.expression
   }
 
-  /// Lowers every node, then copies the outputs that no node writes in place.
+  /// The first step of the optimizer's update; the number of steps where there is none.
+  private(set) var updateFirstStep = 0
+
+  /// Lowers every node. Outputs that no node writes in place are copied at the end, but before an
+  /// update, which not every call runs.
   mutating func run() throws {
-    for node in graph.nodes {
+    let order = try trainingOrder()
+    try checkStates(order)
+    for (index, node) in order.nodes.enumerated() {
+      if index == order.updateBegin {
+        try copyOutputs()
+        updateFirstStep = steps.count
+      }
       currentNode = node.id
       workspaceUsed = 0
       let location = SourceLocation(
@@ -73,6 +83,13 @@ struct Lowering {
         operatorName: node.opcode.rawValue, irLine: graph.line(of: node))
       try at(location) { try lower(node) }
     }
+    if order.updateBegin == nil {
+      try copyOutputs()
+      updateFirstStep = steps.count
+    }
+  }
+
+  private mutating func copyOutputs() throws {
     currentNode = nil
     for (index, output) in places.callerOutputs.enumerated() {
       if !isConstant(output.value), try location(of: output.value) == .output(index) { continue }

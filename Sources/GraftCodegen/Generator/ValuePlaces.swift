@@ -39,6 +39,7 @@ struct ValuePlaces {
   private let outputPlaces: [ValueID: Place]
   private let inputBuffers: [ValueID: Int]
   private let statePlaces: [ValueID: Place]
+  private let states: [String: Int]
   /// The outputs that the caller gets, in the order of their buffers: all but new contents of state.
   let callerOutputs: [GraphOutput]
 
@@ -46,6 +47,7 @@ struct ValuePlaces {
   init(graph: Graph, plan: MemoryPlan, states: [String: Int] = [:]) {
     self.graph = graph
     self.plan = plan
+    self.states = states
     callerOutputs = graph.outputs.filter { states[$0.name] == nil }
     let written = graph.outputs.compactMap { output in
       states[output.name].map { (output.value, Place.state($0)) }
@@ -59,6 +61,8 @@ struct ValuePlaces {
         graph[parameter].name.flatMap { states[$0] }.map { (parameter, Place.state($0)) }
       })
   }
+
+  func isStateName(_ name: String) -> Bool { states[name] != nil }
 
   /// Whether `value` is a parameter that the program itself changes.
   func isState(_ value: ValueID) -> Bool { statePlaces[value] != nil }

@@ -104,7 +104,8 @@ extension Lowering {
       gradient /= (float)(rows * columns > 0 ? rows * columns : 1);
       """
     try poolGradient(
-      node, window: window, name: padsCount ? "average_pool_padded_gradient" : "average_pool_gradient",
+      node, window: window,
+      name: padsCount ? "average_pool_padded_gradient" : "average_pool_gradient",
       sources: [], values: ["parameters": "", "start": start, "add": "*to += gradient;"])
   }
 

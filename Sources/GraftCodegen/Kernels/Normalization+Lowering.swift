@@ -14,7 +14,8 @@ extension Lowering {
       scale: try operand(1, of: node), variance: try operand(4, of: node),
       epsilon: operation.epsilon)
     try map(
-      MapFunction(name: "batch_normalization", expression: "(a_value - b_value) * c_value + d_value"),
+      MapFunction(
+        name: "batch_normalization", expression: "(a_value - b_value) * c_value + d_value"),
       [
         .value(x), .channels(try operand(3, of: node)), .vector(factor),
         .channels(try operand(2, of: node)),

@@ -24,12 +24,14 @@ public struct PackedWeights {
   private(set) var sections: [PackedSection] = []
   private(set) var payloadBytes = 0
   private var offsets: [SectionKey: Int] = [:]
+  /// What tells a parameter apart; its number in the graph unless something else is set.
+  var identity: (ValueID) -> String = { "%\($0.index)" }
   /// Set when everything else is known; the same bytes stand in the library.
   var buildID: [UInt8] = []
 
   /// What a section is made from, so that layers that share a parameter share its packed form.
   struct SectionKey: Hashable {
-    var values: [ValueID]
+    var values: [String]
     var form: String
   }
 
@@ -42,7 +44,7 @@ public struct PackedWeights {
     _ values: [ValueID], form: String, floatCount: Int,
     fill: @escaping (UnsafeMutableBufferPointer<Float>) throws -> Void
   ) -> Int {
-    let key = SectionKey(values: values, form: form)
+    let key = SectionKey(values: values.map(identity), form: form)
     if let present = offsets[key] { return present }
     let offset = payloadBytes
     sections.append(PackedSection(offset: offset, floatCount: floatCount, fill: fill))

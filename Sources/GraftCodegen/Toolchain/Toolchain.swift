@@ -57,7 +57,7 @@ public struct Toolchain: Sendable {
     "-fno-stack-protector", "-Wall", "-Wextra", "-g0",
   ]
 
-  /// Writes the sources into `folder` and compiles them to `libmodel.so` there.
+  /// Writes the sources into `folder` and compiles them to the model's library there.
   ///
   /// Files compile in parallel, `jobs` at a time. The objects stay beside the sources.
   /// - Parameters:
@@ -94,10 +94,10 @@ public struct Toolchain: Sendable {
       .map { "-Wl,--version-script=\($0.name)" }
     let linkFlags = model.target.baselineFlags.filter { $0.hasPrefix("--target") }
     try run(
-      linkFlags + extraFlags + ["-shared", "-o", "libmodel.so"] + objects + scripts
-        + ["-lm", "-Wl,--as-needed", "-Wl,-z,noexecstack", "-Wl,-soname,libmodel.so"],
+      linkFlags + extraFlags + ["-shared", "-o", model.libraryName] + objects + scripts
+        + ["-lm", "-Wl,--as-needed", "-Wl,-z,noexecstack", "-Wl,-soname,\(model.libraryName)"],
       in: folder)
-    return folder + "/libmodel.so"
+    return folder + "/" + model.libraryName
   }
 
   private static func object(_ source: SourceFile) -> String {
