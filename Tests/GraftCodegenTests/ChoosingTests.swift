@@ -69,6 +69,22 @@ import Testing
     #expect([4, 8, 16, 32].map(tileBlocks) == [1, 1, 2, 2])
   }
 
+  /// ShuffleNet's groups of 80 to 20 channels: only the tile that reaches over two groups reads both.
+  @Test func windowsOfWideGroupsStayWhole() throws {
+    let shape = ConvolutionShape(
+      channels: 240, height: 28, width: 28, outputs: 60, resultHeight: 28, resultWidth: 28,
+      window: Window(kernel: [1, 1]), groups: 3)
+    guard
+      case .direct(let direct) = ConvolutionSchedule.choose(
+        shape, isPlanar: false, target: .x8664v3)
+    else {
+      Issue.record("a grouped convolution is direct")
+      return
+    }
+    #expect(direct.windows?.counts == [10, 10, 20, 10, 10, 10, 10, 10])
+    #expect(direct.windows?.first == [0, 0, 0, 10, 10, 20, 20, 20])
+  }
+
   @Test func smallImagesSplitOutputsAndLargeOnesPixels() {
     func splitsTiles(_ size: Int, _ channels: Int) -> Bool? {
       let shape = ConvolutionShape(

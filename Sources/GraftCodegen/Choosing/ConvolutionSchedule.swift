@@ -221,9 +221,11 @@ enum ConvolutionSchedule: Hashable {
       * tileBlocks * 4
     // Where a 1x1 kernel runs over a large image, 128 channels keep the pixels of a block of tiles in
     // the second-level cache too: alone, 256 -> 128 at 56x56 went from 68 to 96 GFLOP/s of 104.
+    // Windows that differ had better stay whole: several chunks would make each as wide as the widest.
     let isPointwise = shape.window.kernel == [1, 1]
     let isLarge = shape.resultPixels >= 28 * 28
-    let mostBlocks = isPointwise && isLarge ? max(1, 128 / inputBlock) : inputBlocks
+    let areAlike = windows?.isUniform ?? true
+    let mostBlocks = isPointwise && isLarge && areAlike ? max(1, 128 / inputBlock) : inputBlocks
     let (chunks, _, _) = balanced(
       inputBlocks, most: min(mostBlocks, max(1, (20 << 10) / max(1, panelBytes))))
     let chunk = (inputBlocks + chunks - 1) / chunks
