@@ -440,4 +440,24 @@ import Testing
       try expectGolden(source.text, "convolution_\(name).txt")
     }
   }
+
+  /// The gradient of weights, and the packing of weights that are no constants.
+  @Test func goldenGradient() throws {
+    var harness = KernelHarness(seed: 27, target: .x8664v3)
+    let x = try harness.image([20, 9, 9], border: (1, 1))
+    let dy = try harness.image([40, 9, 9])
+    let window = Window(kernel: [3, 3], pads: [1, 1, 1, 1])
+    let dw = try harness.apply(ConvolutionWeightGradient(window: window), [x, dy])[0]
+    try harness.output(dw)
+    try harness.output(
+      try harness.apply(Convolution(pads: [1, 1, 1, 1]), [x, dw], layout: harness.blocked)[0])
+    let model = try CodeGenerator(target: .x8664v3, kernelFiles: 1).generate(
+      graph: harness.graph, plan: try KernelHarness.plan(harness.graph))
+    let source = try #require(model.sources.first { $0.name == "kernels_1.c" })
+    let kernels = source.text.components(separatedBy: "\n/* ").filter {
+      $0.contains("void conv_gradient_") || $0.contains("void pack_direct_")
+    }
+    try expectGolden(
+      kernels.map { "/* " + $0 }.joined(separator: "\n"), "gradient_kernels.c.txt")
+  }
 }

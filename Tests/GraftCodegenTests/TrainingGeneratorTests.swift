@@ -20,9 +20,9 @@ private struct TinyTraining {
   var evaluation: KernelHarness
   private var next: [(name: String, value: ValueID)] = []
 
-  init() throws {
-    step = KernelHarness(seed: 51)
-    evaluation = KernelHarness(seed: 51)
+  init(target: Target = .native) throws {
+    step = KernelHarness(seed: 51, target: target)
+    evaluation = KernelHarness(seed: 51, target: target)
     try buildStep()
     try buildEvaluation()
   }
@@ -248,6 +248,23 @@ private struct TinyTraining {
     let (one, two) = (try TinyTraining().generate(), try TinyTraining().generate())
     #expect(one.sources == two.sources)
     #expect(one.buildID == two.buildID)
+  }
+
+  /// Kernels need no header of the system's, so any clang compiles them for any target.
+  @Test(arguments: [Target.x8664v4, .x8664v3, .aarch64, .generic])
+  func kernelsCompileForEveryTarget(target: Target) throws {
+    let model = try TinyTraining(target: target).generate()
+    let folder = try KernelHarness.temporaryFolder()
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    for source in model.sources where source.name.hasPrefix("train_kernels") {
+      try source.text.write(toFile: folder + "/" + source.name, atomically: true, encoding: .utf8)
+      guard source.role == .kernel else { continue }
+      let result = try Subprocess.run(
+        Toolchain.find().clang,
+        Toolchain.commonFlags + target.kernelFlags
+          + ["-Werror", "-c", source.name, "-o", source.name + ".o"], in: folder)
+      #expect(result.status == 0, "\(result.errors)")
+    }
   }
 
   // MARK: What is refused

@@ -145,7 +145,7 @@ enum WeightGradientSchedule: Hashable {
       groupBlocks: groupBlocks, inputBlock: inputBlock, kernelWidth: width, target: target)
 
     // A strip of both images should stay in the first-level cache.
-    let budget = 24 << 10
+    let budget = 26 << 10
     let stride = shape.window.strides[0]
     let rowBytes = (tile.blocks * shape.resultWidth * lanes + stride * xRow) * 4
     let overlap = max(0, shape.window.reach(0) - stride) * xRow * 4

@@ -19,7 +19,7 @@ extension Lowering {
   func trainingOrder() throws -> TrainingOrder {
     let nodes = graph.nodes
     let operations = try nodes.map { try Catalogue.operation(of: $0) }
-    guard let begin = operations.firstIndex(where: Self.belongsToUpdate) else {
+    guard places.hasStates, let begin = operations.firstIndex(where: Self.belongsToUpdate) else {
       return TrainingOrder(nodes: nodes, updateBegin: nil)
     }
     var before = Array(nodes[..<begin])

@@ -62,6 +62,8 @@ struct ValuePlaces {
       })
   }
 
+  var hasStates: Bool { !states.isEmpty }
+
   func isStateName(_ name: String) -> Bool { states[name] != nil }
 
   /// Whether `value` is a parameter that the program itself changes.

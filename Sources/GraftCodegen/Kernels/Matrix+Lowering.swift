@@ -43,8 +43,12 @@ extension Lowering {
     let algorithm =
       "tile of \(groupLanes) outputs x \(schedule.tileRows) rows, \(schedule.chunk) inputs at a "
       + "time, threads split \(groups) groups of outputs"
+    // A computed matrix is packed here, each panel just before its use: no copy of it is kept.
+    let isPacked = isConstant(weight)
     let kernel = try library.add(
-      "fully_connected_f32_\(inputs)to\(outputs)\(activation.nameSuffix)", algorithm: algorithm
+      "fully_connected_f32_\(inputs)to\(outputs)\(isPacked ? "" : "_packing")"
+        + activation.nameSuffix,
+      algorithm: isPacked ? algorithm : algorithm + ", packing them as they go"
     ) { name in
       try Templates.fullyConnected.render([
         "banner": "x [rows, \(inputs)] times weights [\(inputs), \(outputs)] plus bias, activation "
@@ -53,11 +57,18 @@ extension Lowering {
         "tile_rows": "\(schedule.tileRows)", "inputs": "\(inputs)", "outputs": "\(outputs)",
         "chunk": "\(schedule.chunk)", "activation": activation.expression("value"),
         "residual_parameter": "", "residual_argument": "", "add_residual": "",
+        "panel": isPacked
+          ? "const float *weights = w + (group * INPUTS + k) * WIDTH;"
+          : Self.packPanel(
+            inputStep: isTransposed ? 1 : outputs, outputStep: isTransposed ? inputs : 1,
+            scale: scale),
       ])
     }
-    let packed = try packMatrix(
-      weight, inputs: inputs, outputs: outputs, groupLanes: groupLanes, isTransposed: isTransposed,
-      scale: scale)
+    let packed =
+      isPacked
+      ? try packMatrix(
+        weight, inputs: inputs, outputs: outputs, groupLanes: groupLanes,
+        isTransposed: isTransposed, scale: scale) : try address(weight)
     let biasAddress = try channelVector(
       bias, count: outputs, padded: groups * groupLanes, scale: biasScale)
     try emit(
@@ -66,6 +77,25 @@ extension Lowering {
         address(x), packed, biasAddress, address(output),
         rows.expression,
       ], units: WorkUnits(fixed: groups))
+  }
+
+  /// C that copies `depth` inputs of one group of outputs into a panel, in the order of
+  /// WeightPacking.matrix. Pieces of 16 inputs keep both sides in the first-level cache.
+  private static func packPanel(inputStep: Int, outputStep: Int, scale: Float) -> String {
+    """
+    float panel[CHUNK * WIDTH];
+    const float *matrix = w + k * \(inputStep) + group * WIDTH * \(outputStep);
+    for (size_t piece = 0; piece < depth; piece += 16) {
+      const size_t piece_end = smaller(piece + 16, depth);
+      for (size_t lane = 0; lane < WIDTH; lane++) {
+        for (size_t i = piece; i < piece_end; i++) {
+          panel[i * WIDTH + lane] =
+              lane < lanes ? matrix[i * \(inputStep) + lane * \(outputStep)] * \(CText.float(Double(scale))) : 0;
+        }
+      }
+    }
+    const float *weights = panel;
+    """
   }
 
   private mutating func addScaled(

@@ -69,13 +69,12 @@ extension Lowering {
       + (hasFactor ? ["const float *factor,"] : []) + targets.map { "float *\($0)_result," }
     let piece = Self.updatePiece
     let kernel = try library.add(
-      "\(name)_update_f32_\(count)_group_\(group)\(hasFactor ? "_clipped" : "")",
+      "\(name)_update_f32_group_\(group)\(hasFactor ? "_clipped" : "")",
       algorithm: "one pass in place, threads split pieces of \(piece)"
     ) { name in
       try Templates.update.render([
-        "banner": "\(node.opcode) of \(count) elements in group \(group).", "name": name,
-        "parameters": parameters.joined(separator: "\n"), "count": "\(count)",
-        "piece": "\(piece)",
+        "banner": "\(node.opcode) of any number of elements in group \(group).", "name": name,
+        "parameters": parameters.joined(separator: "\n"), "piece": "\(piece)",
         "settings": (["const float *row = hyperparameters + \(group * 8);"] + settings)
           .joined(separator: "\n"),
         "variables": sources.map { "\($0.name)_value" }.joined(separator: ", "),
@@ -92,7 +91,8 @@ extension Lowering {
     var arguments = try sources.map { try plainAddress($0.value) } + [plainAddress(table)]
     if hasFactor { arguments.append(try plainAddress(try operand(factor, of: node))) }
     arguments += try node.results.map { try address($0) }
-    emit(kernel, arguments, units: WorkUnits(fixed: (count + piece - 1) / piece))
+    emit(
+      kernel, arguments + ["\(count)"], units: WorkUnits(fixed: (count + piece - 1) / piece))
   }
 
   mutating func lower(_ operation: MovingAverage, _ node: Node) throws {
@@ -125,20 +125,18 @@ extension Lowering {
     let pieces = max(1, (count + piece - 1) / piece)
     let partial = "(double *)(void *)\(workspace(floats: 2 * pieces))"
     let kernel = try library.add(
-      "square_sum_f32_\(count)", algorithm: "threads split pieces of \(piece)"
+      "square_sum_f32", algorithm: "threads split pieces of \(piece)"
     ) { name in
       try Templates.squareSum.render([
-        "banner": "Sums of the squares of \(count) elements, \(piece) at a time.", "name": name,
-        "count": "\(count)", "piece": "\(piece)",
+        "banner": "Sums of the squares of \(piece) elements at a time.", "name": name,
+        "piece": "\(piece)",
       ])
     }
-    emit(kernel, [try plainAddress(input), partial], units: WorkUnits(fixed: pieces))
-    let total = try library.add("total_f64_\(pieces)", algorithm: "pieces in turn") { name in
-      try Templates.total.render([
-        "banner": "Adds up \(pieces) partial sums.", "name": name, "count": "\(pieces)",
-      ])
+    emit(kernel, [try plainAddress(input), partial, "\(count)"], units: WorkUnits(fixed: pieces))
+    let total = try library.add("total_f64", algorithm: "pieces in turn") { name in
+      try Templates.total.render(["banner": "Adds up partial sums.", "name": name])
     }
-    emit(total, [partial, try address(output)], units: WorkUnits(fixed: 1))
+    emit(total, [partial, try address(output), "\(pieces)"], units: WorkUnits(fixed: 1))
   }
 
   /// min(1, settings[0] / (√Σ sums + 10⁻⁶)), some sums at a time.

@@ -142,6 +142,8 @@ struct WeightGradientParts {
       "strip_rows": "\(schedule.stripRows)", "group_blocks": "\(schedule.groupBlocks)",
       "groups": "\(schedule.groups)", "full_groups": "\(schedule.fullGroups)",
       "last_group_blocks": "\(schedule.lastGroupBlocks)",
+      // More pointers than this would not stay in registers themselves.
+      "hide_pointer": schedule.tileColumns <= 6 ? "__asm__(\"\" : \"+r\"(from[k]));" : "",
     ]
   }
 

@@ -1,6 +1,6 @@
 // Weights where a kernel wants them: constants in packed.bin, in the kernel's order ahead of time; those
 // that training changes, or that a node computes, packed into the workspace before each use, by C that
-// writes the very bytes of WeightPacking.
+// writes the very bytes of WeightPacking. (A matrix product packs a panel at a time, as it goes.)
 
 import GraftDiagnostics
 import GraftIR
@@ -146,42 +146,20 @@ extension Lowering {
     return packed
   }
 
-  /// The address of a matrix of `inputs` × `outputs` in groups of `groupLanes` outputs.
+  /// The address of a constant matrix of `inputs` × `outputs` in groups of `groupLanes` outputs.
   mutating func packMatrix(
     _ weight: ValueID, inputs: Int, outputs: Int, groupLanes: Int, isTransposed: Bool, scale: Float
   ) throws -> String {
     let groups = (outputs + groupLanes - 1) / groupLanes
-    let count = groups * inputs * groupLanes
-    guard !isConstant(weight) else {
-      let source = try data(of: weight)
-      return packedConstant(
-        [weight], form: "matrix \(groupLanes) \(isTransposed) x \(scale)", floatCount: count
-      ) {
-        WeightPacking.matrix(
-          source.floats(), into: $0, inputs: inputs, outputs: outputs, groupLanes: groupLanes,
-          isTransposed: isTransposed, scale: scale)
-      }
+    let source = try data(of: weight)
+    return packedConstant(
+      [weight], form: "matrix \(groupLanes) \(isTransposed) x \(scale)",
+      floatCount: groups * inputs * groupLanes
+    ) {
+      WeightPacking.matrix(
+        source.floats(), into: $0, inputs: inputs, outputs: outputs, groupLanes: groupLanes,
+        isTransposed: isTransposed, scale: scale)
     }
-    let piece = 256
-    let kernel = try library.add(
-      "pack_matrix_f32_\(inputs)to\(outputs)_by_\(groupLanes)\(isTransposed ? "_transposed" : "")",
-      algorithm: "weights into groups of \(groupLanes) outputs, threads split groups and inputs"
-    ) { name in
-      try Templates.packMatrix.render([
-        "banner": "Packs a matrix of \(inputs) inputs and \(outputs) outputs, times "
-          + "\(CText.float(Double(scale))).",
-        "name": name, "inputs": "\(inputs)", "outputs": "\(outputs)",
-        "group_lanes": "\(groupLanes)", "piece": "\(piece)",
-        "input_step": isTransposed ? "1" : "\(outputs)",
-        "output_step": isTransposed ? "\(inputs)" : "1",
-        "scale": CText.float(Double(scale)),
-      ])
-    }
-    let packed = workspace(floats: count)
-    try emit(
-      kernel, [address(weight), packed],
-      units: WorkUnits(fixed: groups * ((inputs + piece - 1) / piece)))
-    return packed
   }
 
   /// One float a channel that is no constant: read in place where the zeros behind a state buffer

@@ -28,7 +28,6 @@ enum Templates {
   static let packDirect = Template("pack_direct.c", PackageResources.pack_direct_c_in)
   static let packDepthwise = Template("pack_depthwise.c", PackageResources.pack_depthwise_c_in)
   static let packPlain = Template("pack_plain.c", PackageResources.pack_plain_c_in)
-  static let packMatrix = Template("pack_matrix.c", PackageResources.pack_matrix_c_in)
   static let copyVector = Template("copy_vector.c", PackageResources.copy_vector_c_in)
   static let normalizationFactor = Template(
     "normalization_factor.c", PackageResources.normalization_factor_c_in)
