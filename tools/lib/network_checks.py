@@ -7,6 +7,7 @@ import onnx
 from lib import inputs, ort
 from lib.graft import Failed, Graft
 from lib.report import Report
+from safetensors.numpy import load_file
 
 AGREEMENT = 1e-4
 ARENA = 1.05
@@ -103,6 +104,28 @@ def _opcodes(item) -> list[str]:
     return []
 
 
+def weights(network: Network, report: Report) -> None:
+    """PyPI's safetensors on the bundle's weights: each tensor as the ONNX file has it, bit by bit."""
+    stored = load_file(network.bundle / "weights.safetensors")
+    graph = onnx.load(network.model).graph
+    original = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+    computed = [name for name in stored if name not in original]
+    original |= ort.constants(network.model, computed)
+    different = [
+        name
+        for name, value in stored.items()
+        if (value.dtype, value.shape) != (original[name].dtype, original[name].shape)
+        or value.tobytes() != original[name].tobytes()
+    ]
+    missing = sorted(_parameters(network.model) - stored.keys())
+    report.check(
+        stored and not different and not missing,
+        network.stem,
+        f"weights.safetensors: {len(stored)} tensors ({len(computed)} computed), "
+        f"{len(different)} differ {different[:2]}, {len(missing)} missing {missing[:2]}",
+    )
+
+
 def export(network: Network, report: Report) -> None:
     """The exported file: valid, named as the original, and the same numbers in onnxruntime."""
     path = network.bundle.with_suffix(".exported.onnx")
@@ -156,5 +179,6 @@ CHECKS = {
     "bits": bits,
     "memory": memory,
     "operators": operators,
+    "weights": weights,
     "export": export,
 }

@@ -6,6 +6,7 @@ Import only: it has no command line.
 import pathlib
 
 import numpy as np
+import onnx
 import onnxruntime
 
 
@@ -31,3 +32,20 @@ class Session:
         if isinstance(self.input_shape[0], int):
             return np.concatenate([self.run(pictures[i : i + 1]) for i in range(len(pictures))])
         return self.run(pictures)
+
+
+def constants(path: pathlib.Path, names: list[str]) -> dict[str, np.ndarray]:
+    """What the file's nodes compute from constants alone, by the names of their outputs."""
+    if not names:
+        return {}
+    model = onnx.load(path)
+    present = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in present)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    shapes = {i.name: [d if isinstance(d, int) else 1 for d in i.shape] for i in session.get_inputs()}
+    feed = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    return dict(zip(names, session.run(names, feed)))
