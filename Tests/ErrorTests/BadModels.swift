@@ -27,9 +27,13 @@ struct BadModel: CustomTestStringConvertible, Sendable {
   static let all: [BadModel] = files + structure + shapes
 
   private static let files = [
-    BadModel("text", Array("This is no model.\n".utf8), says: "model.onnx"),
-    BadModel("an empty file", [], says: "not an ONNX model: the file is empty"),
-    BadModel("a zip archive", Array("PK\u{3}\u{4}...".utf8), says: "zip archive", "PyTorch"),
+    BadModel(
+      "a text", Array("This is no model.\n".utf8),
+      says: #"is not an ONNX model: it is a text file that begins with "This is no model.""#),
+    BadModel("an empty file", [], says: "is not an ONNX model: the file is empty"),
+    BadModel(
+      "a zip archive", Array("PK\u{3}\u{4}...".utf8),
+      says: "is not an ONNX model: it is a zip archive", "PyTorch"),
     BadModel("a model without a graph", Wire.int(1, 8), says: "it holds no graph"),
     BadModel(
       "20,000 graphs nested in attributes", nestedGraphs(20_000),

@@ -1,3 +1,4 @@
+import Foundation
 import GraftDiagnostics
 import GraftIR
 import GraftTesting
@@ -89,6 +90,25 @@ struct SkeletonTests {
     #expect(message(Array(bytes[..<(bytes.count / 2)]))?.contains("truncated") == true)
   }
 
+  @Test("a real network cut at any 4 KiB is told as truncated, and whole it is read")
+  func truncatedNetwork() throws {
+    let url = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "models/resnet20-cifar10.onnx")
+    let bytes = [UInt8](try Data(contentsOf: url))
+    let cuts = Array(stride(from: 4096, to: bytes.count, by: 4096))
+    #expect(cuts.count > 250)
+    for cut in cuts {
+      let error = #expect(throws: GraftError.self) {
+        try ONNXImporter.importModel(from: MemoryBytes(Array(bytes[..<cut])), path: url.path)
+      }
+      #expect(error?.kind == .invalidModel, "cut at \(cut)")
+      #expect(error?.message.contains("the file is truncated") == true, "cut at \(cut): \(error)")
+    }
+    #expect(throws: Never.self) {
+      try ONNXImporter.importModel(from: MemoryBytes(bytes), path: url.path)
+    }
+  }
+
   @Test("an inner length that leaves its message is told as damage")
   func innerLength() {
     let graph = Wire.varint(2 << 3 | 2) + Wire.varint(100) + Array("short".utf8)
@@ -142,10 +162,31 @@ struct SkeletonTests {
       ([], "the file is empty"),
       (Array("PK\u{3}\u{4}archive".utf8), "zip archive"),
       (Array("version https://git-lfs.github.com/spec/v1\n".utf8), "Git LFS pointer"),
+      ([0x80, 0x02, 0x8A, 0x0A], "Python pickle"),
+      ([0xFF, 0xD8, 0xFF, 0xE0, 0, 16], "JPEG"),
       ([0x89, 0x50, 0x4E, 0x47, 13, 10], "PNG"),
+      ([0x93] + Array("NUMPY\u{1}".utf8) + [0], "NumPy"),
+      ([0x1C, 0, 0, 0] + Array("TFL3".utf8), "TensorFlow Lite"),
+      ([2, 0, 0, 0, 0, 0, 0, 0] + Array("{}".utf8), "safetensors"),
+      ([UInt8](repeating: 0x61, count: 257) + Array("ustar".utf8), "tar archive"),
+      (Array("# A title\n\nA text.\n".utf8), "a text file that begins with \"# A title\""),
+      (Array("\r\n  {\"é\": 1}".utf8), #"a text file that begins with "  {\"é\": 1}""#),
+      (
+        Array(String(repeating: "日本語", count: 1000).utf8),
+        "a text file that begins with \"日本語日"
+      ),
+      ([0, 0, 0, 0], "begins with the bytes 00 00 00 00, as no ONNX model does"),
+      ([0x47, 0x12, 0xFE], "begins with the bytes 47 12 fe, as no ONNX model does"),
     ] as [([UInt8], String)])
   func otherFiles(_ bytes: [UInt8], _ expected: String) {
-    #expect(message(bytes)?.contains("not an ONNX model: ") == true)
-    #expect(message(bytes)?.contains(expected) == true)
+    #expect(message(bytes)?.contains("is not an ONNX model: ") == true, "\(message(bytes) ?? "")")
+    #expect(message(bytes)?.contains(expected) == true, "\(message(bytes) ?? "")")
+  }
+
+  @Test("what protobuf made of a text stays as the cause")
+  func cause() throws {
+    let error = #expect(throws: GraftError.self) { _ = try skeleton(Array("# A title\n".utf8)) }
+    #expect(
+      error?.context.first?.hasPrefix("reading it as protobuf: the file is damaged: ") == true)
   }
 }

@@ -70,7 +70,7 @@ private func opsets(
 extension FileModel {
   init(_ message: Onnx__ModelProto, unknownFields: Set<String>) throws {
     guard let graph = message.graph else {
-      throw GraftError(.invalidModel, "not an ONNX model: it holds no graph")
+      throw GraftError(.invalidModel, "is not an ONNX model: it holds no graph")
     }
     self.init(
       irVersion: Int(message.ir_version),

@@ -34,6 +34,8 @@ struct Skeleton {
   private var frames: [Frame]
   private var fieldCount = 0
   private var varintBytes = 0
+  /// Whether the file's first field is one of a ModelProto, and of its kind.
+  private var startsAsModel = false
   private let fieldLimit: Int
   private let schema = WireSchema.onnx
 
@@ -46,14 +48,20 @@ struct Skeleton {
     reader = WireReader(file)
     frames = [Frame(message: 0, end: file.count)]
     try FileKind.refuseKnown(file)
-    while let frame = frames.last {
-      if reader.position >= frame.end { close(frame) } else { try scanField(frame) }
+    do { try scan() } catch let error as GraftError {
+      throw FileKind.explain(error, file, startsAsModel: startsAsModel)
     }
     guard bytes.count <= Self.largestSize else {
       throw GraftError(
         .invalidModel,
         "the model holds \(bytes.count) bytes beside raw_data, at most "
           + "\(Self.largestSize) are handled", advice: "Store its weights as raw_data.")
+    }
+  }
+
+  private mutating func scan() throws {
+    while let frame = frames.last {
+      if reader.position >= frame.end { close(frame) } else { try scanField(frame) }
     }
   }
 
@@ -86,6 +94,7 @@ struct Skeleton {
     }
     let field = message.field(number)
     let what = "\(message.name).\(field?.name ?? String(number))"
+    if start == 0 { startsAsModel = field.map { $0.fits(wireType: key & 7) } ?? false }
     switch key & 7 {
     case 0:
       _ = try reader.varint(end: frame.end)

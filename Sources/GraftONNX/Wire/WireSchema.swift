@@ -25,6 +25,16 @@ struct WireField {
   /// A bit for what may occur once only: a singular message, or all the members of a oneof.
   /// protobuf would merge such fields; no writer of ONNX makes them.
   var onceBit: UInt32
+
+  /// Whether protobuf may write the field with this wire type.
+  func fits(wireType: UInt64) -> Bool {
+    switch kind {
+    case .varint: wireType == 0 || isRepeated && wireType == 2
+    case .fixed64: wireType == 1 || isRepeated && wireType == 2
+    case .fixed32: wireType == 5 || isRepeated && wireType == 2
+    case .string, .bytes, .rawData, .message, .dropped: wireType == 2
+    }
+  }
 }
 
 /// One kind of message; `fields` is indexed by field number.
