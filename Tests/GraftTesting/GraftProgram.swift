@@ -1,9 +1,10 @@
-// The built `graft` as its user runs it: arguments in, status and both outputs back.
+// The built `graft`, and other programs, as their user runs them: arguments in, status and both outputs
+// back. Tests start programs here and nowhere else.
 
 import Foundation
 import Testing
 
-/// Runs the executable that stands beside the test program.
+/// Runs the executable that was built together with the tests.
 public enum GraftProgram {
   public struct Result: Sendable {
     /// The exit status; 128 + N where signal N ended it.
@@ -12,18 +13,29 @@ public enum GraftProgram {
     public var errors: String
   }
 
-  static let path = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-    .deletingLastPathComponent().appending(path: "graft").path
+  /// Where the executable is: beside the test program, whichever way that was started.
+  public static func locate() throws -> String {
+    let bundle = Bundle.main.bundleURL
+    let candidates = [
+      URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent(), bundle,
+      bundle.deletingLastPathComponent(),
+    ].map { $0.appending(path: "graft").path }
+    let found = candidates.first { FileManager.default.isExecutableFile(atPath: $0) }
+    return try #require(found, "no graft beside the tests: \(candidates)")
+  }
 
   /// Runs `graft` with `arguments`.
-  /// - Parameter environment: in place of the test's own.
+  /// - Parameter environment: variables that replace those of the tests.
   public static func run(
-    _ arguments: [String], environment: [String: String]? = nil
+    _ arguments: [String], environment: [String: String] = [:]
   ) throws -> Result {
-    try run(path, arguments, environment: environment)
+    try run(
+      locate(), arguments,
+      environment: ProcessInfo.processInfo.environment.merging(environment) { $1 })
   }
 
   /// Runs any program.
+  /// - Parameter environment: in place of the tests' own.
   public static func run(
     _ program: String, _ arguments: [String], input: Data? = nil,
     environment: [String: String]? = nil
@@ -54,6 +66,25 @@ public enum GraftProgram {
       status: status,
       output: try String(decoding: Data(contentsOf: scratch.appending(path: "out")), as: UTF8.self),
       errors: try String(decoding: Data(contentsOf: scratch.appending(path: "err")), as: UTF8.self))
+  }
+
+  /// Expects that a run of `graft` fails as the command line's contract says: status 1, one message
+  /// that holds every one of `fragments`, nothing on standard output.
+  public static func expectFailure(
+    _ arguments: [String], saying fragments: [String], environment: [String: String] = [:],
+    _ what: String = "", sourceLocation: Testing.SourceLocation = #_sourceLocation
+  ) throws {
+    let result = try run(arguments, environment: environment)
+    #expect(
+      result.status == 1, "\(what): \(result.errors.suffix(2000))",
+      sourceLocation: sourceLocation)
+    #expect(result.output.isEmpty, "\(what)", sourceLocation: sourceLocation)
+    for fragment in fragments {
+      #expect(
+        result.errors.contains(fragment),
+        "\(what): expected \(fragment) in: \(result.errors.prefix(2000))",
+        sourceLocation: sourceLocation)
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 // through one escaping function.
 
 import Foundation
+import GraftCodegen
 import GraftDiagnostics
 import GraftIR
 
@@ -50,10 +51,18 @@ public enum GraphDiagram {
   /// The drawing as SVG, made by Graphviz' `dot`.
   /// - Throws: ``GraftError`` of kind `toolchain` where it is not installed or fails.
   public static func svg(_ graph: Graph) throws -> String {
-    let output = try Subprocess.run(
-      "dot", ["-Tsvg"], input: dot(graph),
-      advice: "Install Graphviz (Debian: apt-get install graphviz), or use --format dot.")
-    return output
+    guard let program = Subprocess.find("dot") else {
+      throw GraftError(
+        .toolchain, "dot is not on PATH",
+        advice: "Install Graphviz (Debian: apt-get install graphviz), or use --format dot.")
+    }
+    let result = try Subprocess.run(program, ["-Tsvg"], input: dot(graph))
+    guard result.status == 0 else {
+      let first = result.errors.split(separator: "\n").first.map(String.init) ?? ""
+      throw GraftError(
+        .toolchain, "dot failed with status \(result.status): \(first.escapedForDisplay)")
+    }
+    return result.output
   }
 
   private static func label(of node: Node, in graph: Graph) -> String {

@@ -35,12 +35,8 @@ public struct Toolchain: Sendable {
       }
       return chosen
     }
-    let folders = (environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    for folder in folders {
-      let candidate = folder + "/clang"
-      if files.isExecutableFile(atPath: candidate) { return candidate }
-    }
-    for folder in folders {
+    if let clang = Subprocess.find("clang", environment: environment) { return clang }
+    for folder in Subprocess.searchPath(environment) {
       let swift = URL(fileURLWithPath: folder + "/swift").resolvingSymlinksInPath()
       let candidate = swift.deletingLastPathComponent().appendingPathComponent("clang").path
       if files.isExecutableFile(atPath: candidate) { return candidate }
