@@ -5,7 +5,7 @@ import Testing
 /// One bundle for all tests, compiled by the real executable; each test damages a copy.
 private let compiled: Result<Scratch, any Error> = Result {
   let scratch = try Scratch()
-  let outcome = try Graft.run([
+  let outcome = try GraftProgram.run([
     "compile", fixtures.appending(path: "classifier.onnx").path, "-o",
     scratch.url("good.graft").path,
     "--preprocess", "none",
@@ -26,7 +26,7 @@ struct BundleErrorTests {
 
   @Test("the bundle is good before anything is done to it")
   func good() throws {
-    let outcome = try Graft.run(["verify", try compiled.get().url("good.graft").path])
+    let outcome = try GraftProgram.run(["verify", try compiled.get().url("good.graft").path])
     #expect(outcome.status == 0, "\(outcome.errors)")
   }
 
@@ -44,10 +44,10 @@ struct BundleErrorTests {
       try bad.write(to: url)
       // The digest beside the manifest is told as the manifest's damage.
       let named = name.hasPrefix("manifest") ? "manifest" : name
-      try Graft.expectFailure(["verify", bundle.path], saying: ["copy.graft", named], name)
+      try GraftProgram.expectFailure(["verify", bundle.path], saying: ["copy.graft", named], name)
       try good.write(to: url)
     }
-    #expect(try Graft.run(["verify", bundle.path]).status == 0)
+    #expect(try GraftProgram.run(["verify", bundle.path]).status == 0)
   }
 
   @Test(
@@ -65,7 +65,7 @@ struct BundleErrorTests {
     let before = scratch.listing
     let stem = name.split(separator: ".")[0]
     let inputName = try inputName()
-    try Graft.expectFailure(
+    try GraftProgram.expectFailure(
       [
         "run", bundle.path, "--input", "\(inputName)=\(input)", "--output-dir",
         scratch.url("out").path,
@@ -88,7 +88,8 @@ struct BundleErrorTests {
   func noBundle() throws {
     let scratch = try Scratch()
     for command in ["verify", "bench"] {
-      try Graft.expectFailure([command, scratch.folder.path], saying: ["not a bundle"], command)
+      try GraftProgram.expectFailure(
+        [command, scratch.folder.path], saying: ["not a bundle"], command)
     }
   }
 
@@ -101,14 +102,14 @@ struct BundleErrorTests {
     let preprocess = try scratch.write(Array(spec.utf8), "spec.json")
     let bundle = scratch.url("pictures.graft").path
     let shape = try Self.pictureModel(scratch)
-    let outcome = try Graft.run(["compile", shape, "-o", bundle, "--preprocess", preprocess])
+    let outcome = try GraftProgram.run(["compile", shape, "-o", bundle, "--preprocess", preprocess])
     try #require(outcome.status == 0, "\(outcome.errors)")
     let text = try scratch.write(Array("no picture".utf8), "note.jpg")
-    try Graft.expectFailure(["predict", bundle, text], saying: ["note.jpg"])
+    try GraftProgram.expectFailure(["predict", bundle, text], saying: ["note.jpg"])
     let empty = scratch.url("empty")
     try FileManager.default.createDirectory(at: empty, withIntermediateDirectories: true)
-    try Graft.expectFailure(["evaluate", bundle, "--data", empty.path], saying: ["empty"])
-    try Graft.expectFailure(
+    try GraftProgram.expectFailure(["evaluate", bundle, "--data", empty.path], saying: ["empty"])
+    try GraftProgram.expectFailure(
       ["evaluate", bundle, "--data", scratch.url("none").path], saying: ["none"])
   }
 
