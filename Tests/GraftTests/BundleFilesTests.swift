@@ -79,10 +79,30 @@ import Testing
     ("{}", "\"format\""), ("[]", "wrong kind"), ("", "damaged"),
     (#"{"format":{"major":7,"minor":0}}"#, "format version 7.0"),
     (#"{"format":{"major":1,"minor":0}}"#, "has no key"),
+    (#"{"format":{"major":1.5,"minor":0}}"#, "damaged"),
+    (#"{"format":{"major":1e30,"minor":0}}"#, "damaged"),
   ])
   func saysWhatIsWrong(_ text: String, _ part: String) {
     let error = #expect(throws: GraftError.self) { try Manifest.decode(Data(text.utf8)) }
     #expect(error?.description.contains(part) == true, "\(error?.description ?? "")")
+  }
+
+  /// Whatever it lists is read, so it must not lead out of the bundle or into a folder.
+  @Test(arguments: ["../weights", "/etc/passwd", "folder/file", "..", ".", "", "a\0b"])
+  func refusesFilesElsewhere(_ name: String) throws {
+    var manifest = Manifest(
+      format: Manifest.FormatVersion(major: 1, minor: 0), tool: "", compiler: "", name: "",
+      inputs: [], outputs: [], outputActivation: .none,
+      target: Manifest.Target(name: "", features: [], lanes: 8), hasFreeBatch: true,
+      arenaBytesPerImage: 0, schedule: [],
+      provenance: Manifest.Provenance(source: "", sourceSHA256: "", opset: 17),
+      files: ["file": Manifest.File(bytes: 0, sha256: "")])
+    #expect(try Manifest.decode(manifest.encoded()) == manifest)
+    manifest.files[name] = Manifest.File(bytes: 0, sha256: "")
+    let data = try manifest.encoded()
+    let error = #expect(throws: GraftError.self) { try Manifest.decode(data) }
+    #expect(error?.kind == .invalidBundle)
+    #expect(error?.message.contains("cannot be the name of a file in a bundle") == true)
   }
 
   @Test func extentsKeepTheBatch() throws {

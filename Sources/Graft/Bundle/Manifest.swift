@@ -109,6 +109,11 @@ public struct Manifest: Codable, Sendable, Equatable {
     public var bytes: Int
     /// In hexadecimal.
     public var sha256: String
+
+    public init(bytes: Int, sha256: String) {
+      self.bytes = bytes
+      self.sha256 = sha256
+    }
   }
 
   /// How an output relates to probabilities.
@@ -172,9 +177,28 @@ public struct Manifest: Codable, Sendable, Equatable {
           advice: version.major > BundleLayout.formatMajor
             ? "Use a newer graft." : "Compile it again: graft compile BUNDLE -o NEW.graft.")
       }
-      return try JSONDecoder().decode(Manifest.self, from: data)
+      let manifest = try JSONDecoder().decode(Manifest.self, from: data)
+      try manifest.checkFileNames()
+      return manifest
     } catch let error as DecodingError {
       throw GraftError(.invalidBundle, "the manifest is damaged: \(error.plainDescription)")
+    } catch let error as GraftError {
+      throw error
+    } catch {
+      // Foundation has an error of its own for numbers that are too large or have a fraction.
+      throw GraftError(
+        .invalidBundle, "the manifest is damaged: it holds a number that cannot stand there")
+    }
+  }
+
+  /// A bundle is one folder without others in it, and what it lists is read.
+  private func checkFileNames() throws {
+    for name in files.keys.sorted()
+    where ["", ".", ".."].contains(name) || name.utf8.contains(where: { $0 == 0 || $0 == 0x2F }) {
+      throw GraftError(
+        .invalidBundle,
+        "the manifest is damaged: it lists \(name.quotedForDisplay), which cannot be the name of a "
+          + "file in a bundle")
     }
   }
 

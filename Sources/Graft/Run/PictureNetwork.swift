@@ -22,7 +22,12 @@ struct PictureNetwork {
         .unsupported, "the network has no output", at: SourceLocation(file: bundle.path))
     }
     output = try Self.specification(first)
-    classCount = output.shape.reduce(1, *)
+    guard let classCount = output.elementCount else {
+      throw GraftError(
+        .invalidBundle, "the output \(first.name.quotedForDisplay) is too large: \(output.shape)",
+        at: SourceLocation(file: bundle.path))
+    }
+    self.classCount = classCount
   }
 
   /// An input or output without its first axis, which must be the batch, or 1 where it is not free.

@@ -47,6 +47,7 @@ public final class Session: Sendable {
     self.bundle = bundle
     try bundle.checkDigests(of: [BundleLayout.library])
     let library = try ModelLibrary(path: bundle.path(of: BundleLayout.library))
+    try Self.check(bundle, against: library.description)
     let loading = LoadingModel()
     // Hashing the weights and reading them take about as long, so they go side by side.
     try concurrently(2) { index in
@@ -61,6 +62,28 @@ public final class Session: Sendable {
       throw GraftError(.inconsistency, "the library made no session")
     }
     self.model = model
+  }
+
+  /// Pictures and labels are prepared by what the manifest says of inputs and outputs, and read and
+  /// written by what the library says.
+  private static func check(_ bundle: ModelBundle, against library: LibraryDescription) throws {
+    func agree(_ tensors: [Manifest.Tensor], _ described: [TensorDescription]) throws -> Bool {
+      try tensors.count == described.count
+        && zip(tensors, described).allSatisfy { tensor, description in
+          let type = try tensor.type()
+          return tensor.name == description.name && type.dtype == description.type.dtype
+            && type.shape == description.type.shape
+        }
+    }
+    guard try agree(bundle.manifest.inputs, library.inputs),
+      try agree(bundle.manifest.outputs, library.outputs)
+    else {
+      throw GraftError(
+        .invalidBundle,
+        "the manifest's inputs and outputs are not those of \(BundleLayout.library)",
+        at: SourceLocation(file: bundle.path(of: BundleLayout.manifest)),
+        advice: "Compile the model again.")
+    }
   }
 
   /// Written by one thread, read after it is done.

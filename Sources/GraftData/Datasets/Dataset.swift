@@ -15,7 +15,7 @@ public struct TensorSpecification: Hashable, Sendable {
   }
 
   /// Values an item; nil where that is no sane number.
-  var elementCount: Int? { (try? NPYHeader(element: .float32, shape: shape))?.count }
+  public var elementCount: Int? { (try? NPYHeader(element: .float32, shape: shape))?.count }
 }
 
 /// What a network should answer for an item.

@@ -12,7 +12,8 @@ extension Graph {
   /// - S4: output names are unique, and each output is a value that exists.
   /// - S5: extents are not negative, and element counts do not overflow at batch 1.
   /// - S6: a layout with a channel block or a border belongs to a floating-point value of rank 4
-  ///   whose channels, height and width do not depend on the batch.
+  ///   whose channels, height and width do not depend on the batch, and is within
+  ///   ``Layout/largestExtent``.
   /// - Throws: ``GraftError`` of kind `invalidGraph` citing the invariant, with the IR line.
   public func verifyStructure() throws {
     var defined = Set<ValueID>()
@@ -69,6 +70,12 @@ extension Graph {
     guard type.shape.dimensions.allSatisfy({ $0.coefficient >= 0 }) else {
       throw GraftError(.invalidGraph, "\(name) has a negative extent: \(type) [S5]")
     }
+    // Sizes are computed from the layout, so it comes first.
+    let layout = type.layout
+    guard (1...Layout.largestExtent).contains(layout.channelBlock),
+      (0...Layout.largestExtent).contains(layout.borderHeight),
+      (0...Layout.largestExtent).contains(layout.borderWidth)
+    else { throw GraftError(.invalidGraph, "\(name) cannot lie as \(type) [S6]") }
     guard (try? type.shape.extents(batch: 1)) != nil, type.storedByteCount != nil else {
       throw GraftError(.invalidGraph, "\(name) is too large: \(type) [S5]")
     }
@@ -76,8 +83,6 @@ extension Graph {
     let isImage =
       type.rank == 4 && type.dtype.isFloatingPoint
       && type.shape.dimensions.dropFirst().allSatisfy { !$0.isBatch }
-    guard isImage, type.layout.channelBlock >= 1, type.layout.borderHeight >= 0,
-      type.layout.borderWidth >= 0
-    else { throw GraftError(.invalidGraph, "\(name) cannot lie as \(type) [S6]") }
+    guard isImage else { throw GraftError(.invalidGraph, "\(name) cannot lie as \(type) [S6]") }
   }
 }

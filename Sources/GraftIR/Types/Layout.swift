@@ -20,6 +20,10 @@ public struct Layout: Hashable, Sendable {
     self.borderWidth = borderWidth
   }
 
+  /// The largest block or border that a verified graph has: no machine's vectors and no kernel's
+  /// window come near, and sums with an extent cannot overflow.
+  public static let largestExtent = 1 << 20
+
   /// Row-major in the file's own axis order, without a border.
   public static let plain = Layout(channelBlock: 1)
 
