@@ -111,10 +111,17 @@ let package = Package(
   cxxLanguageStandard: .cxx17
 )
 
-// tools/fuzz builds one of the targets in Tests/Fuzz/ with sanitizers; normal builds have none of them.
-if let target = Context.environment["GRAFT_FUZZ"] {
-  package.targets.append(
+// tools/fuzz builds the targets in Tests/Fuzz/ with sanitizers; normal builds have none of them.
+if Context.environment["GRAFT_FUZZ"] != nil {
+  func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
-      name: "Fuzz\(target)", dependencies: ["GraftONNX", "GraftIR", "GraftDiagnostics"],
-      path: "Tests/Fuzz/\(target)", exclude: ["seeds"], swiftSettings: strict))
+      name: "Fuzz\(name)",
+      dependencies: ["FuzzSupport", "GraftIR", "GraftDiagnostics"] + dependencies,
+      path: "Tests/Fuzz/\(name)", exclude: ["seeds"], swiftSettings: strict)
+  }
+  package.targets += [
+    .target(name: "FuzzSupport", path: "Tests/Fuzz/Support", swiftSettings: strict),
+    fuzzer("ONNXImporter", ["GraftONNX"]),
+    fuzzer("BundleLoader", ["Graft", "GraftONNX", crypto]),
+  ]
 }

@@ -1,6 +1,8 @@
 // A mutator that knows protobuf: it changes one field and repairs the lengths around it, so that
 // mutated files get past the wire format and reach the operators.
 
+import FuzzSupport
+
 /// One field of a message.
 indirect enum Field {
   case varint(key: UInt64, value: UInt64)
@@ -105,20 +107,6 @@ func serialize(_ fields: [Field]) -> [UInt8] {
   return bytes
 }
 
-/// A plain linear generator: the same seed gives the same mutation.
-struct Randomness: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-    return (state >> 29) ^ state
-  }
-}
-
-private let interesting: [Int64] = [
-  0, 1, -1, 2, 3, 7, 8, 16, 127, 255, 65_536, 1 << 31, -(1 << 31), 1 << 40, .max, .min, .max - 1,
-  .min + 1,
-]
-
 /// Changes one field somewhere below `fields`.
 func mutate(_ fields: inout [Field], _ random: inout Randomness) {
   guard let index = fields.indices.randomElement(using: &random) else { return }
@@ -141,28 +129,28 @@ func mutate(_ fields: inout [Field], _ random: inout Randomness) {
       case 0: value &+ 1
       case 1: value &- 1
       case 2: UInt64(Int.random(in: 0..<24, using: &random))
-      default: UInt64(bitPattern: interesting.randomElement(using: &random) ?? 0)
+      default: UInt64(bitPattern: Fuzzing.interesting.randomElement(using: &random) ?? 0)
       }
     fields[index] = .varint(key: key, value: changed)
   case .bytes(let key, var content):
-    let room = key & 7 == 2 ? content.count + 32 : content.count
-    let old = content.count
-    content += [UInt8](repeating: 0, count: room - old)
-    let count = content.withUnsafeMutableBufferPointer { mutateBytes($0.baseAddress, old, room) }
-    if key & 7 == 2 { content.removeLast(room - min(count, room)) }
+    if key & 7 == 2 {
+      content = Fuzzing.mutated(content, growth: 32)
+    } else {
+      // A number of four or eight bytes keeps its length.
+      let count = content.count
+      content = Fuzzing.mutated(content, growth: 0)
+      content += [UInt8](repeating: 0, count: count - content.count)
+    }
     fields[index] = .bytes(key: key, content)
   }
 }
-
-@_silgen_name("LLVMFuzzerMutate")
-func mutateBytes(_ data: UnsafeMutablePointer<UInt8>?, _ count: Int, _ room: Int) -> Int
 
 @_cdecl("LLVMFuzzerCustomMutator")
 public func customMutator(
   _ data: UnsafeMutablePointer<UInt8>?, _ count: Int, _ room: Int, _ seed: CUnsignedInt
 ) -> Int {
   guard let data else { return 0 }
-  var random = Randomness(state: UInt64(seed))
+  var random = Randomness(seed: UInt64(seed))
   let bytes = Array(UnsafeBufferPointer(start: data, count: count))
   guard Int.random(in: 0..<8, using: &random) != 0, var fields = parse(bytes[...], .model),
     !fields.isEmpty

@@ -1,7 +1,7 @@
 // libFuzzer's entry for the ONNX importer: whatever the bytes, importing ends in a graph or in a
 // GraftError. What imports is written again and must then import too.
 
-import Foundation
+import FuzzSupport
 import GraftDiagnostics
 import GraftIR
 import GraftONNX
@@ -38,19 +38,7 @@ private func attempt(_ bytes: [UInt8], _ options: ONNXImportOptions) -> Imported
   } catch { fatalError("not a GraftError: \(error)") }
 }
 
-/// SwiftPM wants an entry point of its own, so libFuzzer's driver is called from it.
 @main
 enum Fuzzer {
-  static func main() {
-    var count = CommandLine.argc
-    var arguments = CommandLine.unsafeArgv
-    exit(runDriver(&count, &arguments, testOneInput))
-  }
+  static func main() { Fuzzing.run(testOneInput) }
 }
-
-@_silgen_name("LLVMFuzzerRunDriver")
-func runDriver(
-  _ count: UnsafeMutablePointer<CInt>,
-  _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-  _ target: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
