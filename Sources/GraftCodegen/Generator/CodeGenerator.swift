@@ -50,6 +50,8 @@ public struct GeneratedModel {
   /// The node that makes each value that taps may name.
   public var tapValues: [ValueID]
   public var scratchBytesPerThread: Int
+  /// Bytes of activations that do not grow with the batch: the plan's, and the workspace behind them.
+  public var arenaBytesFixed = 0
   /// The file name of the shared library that the sources become.
   public var libraryName = "libmodel.so"
 }
@@ -92,7 +94,7 @@ public struct CodeGenerator: Sendable {
       target: target, sources: sources, packed: lowering.weights, buildID: buildID,
       steps: Self.descriptions(of: lowering.steps),
       tapNames: model.taps.map(\.name), tapValues: model.taps.map(\.value),
-      scratchBytesPerThread: 0)
+      scratchBytesPerThread: 0, arenaBytesFixed: lowering.arenaBytesFixed)
   }
 
   static func descriptions(of steps: [Step]) -> [StepDescription] {

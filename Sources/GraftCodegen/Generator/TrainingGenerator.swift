@@ -86,6 +86,7 @@ public struct TrainingGenerator: Sendable {
       target: target, sources: sources, packed: weights, buildID: buildID,
       steps: CodeGenerator.descriptions(of: training.steps), tapNames: stepModel.taps.map(\.name),
       tapValues: stepModel.taps.map(\.value), scratchBytesPerThread: 0,
+      arenaBytesFixed: max(training.arenaBytesFixed, evaluating.arenaBytesFixed),
       libraryName: "libtrain.so")
   }
 
