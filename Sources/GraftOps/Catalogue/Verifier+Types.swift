@@ -21,7 +21,7 @@ extension Graph {
   }
 
   /// Where errors about `node` point: its name in the model, its operator, its IR line.
-  func location(of node: Node) -> SourceLocation {
+  public func location(of node: Node) -> SourceLocation {
     SourceLocation(
       node: node.origins.first, operatorName: node.opcode.rawValue, irLine: line(of: node))
   }

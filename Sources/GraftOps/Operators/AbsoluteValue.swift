@@ -19,3 +19,14 @@ public struct AbsoluteValue: PlainUnaryElementwise {
     x.coefficient < 0 ? x.multiplied(by: -1) : x
   }
 }
+
+extension AbsoluteValue: DifferentiableOperator {
+  /// dx = dy · x / |x|, 0 where x is 0.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let y = builder.result()
+    let size = try builder.apply(
+      Maximum(), [y, try builder.scalar(Double(Float.leastNormalMagnitude), like: y)])
+    let sign = try builder.apply(Divide(), [try builder.operand(0), size])
+    try builder.setGradient(of: 0, try builder.apply(Multiply(), [try builder.incoming(), sign]))
+  }
+}

@@ -18,3 +18,12 @@ public struct Add: BinaryElementwise {
   }
   public static func apply(_ a: Dimension, _ b: Dimension) -> Dimension? { a.adding(b) }
 }
+
+extension Add: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming(through: activation)
+    for index in 0..<2 where builder.wants(index) {
+      try builder.setGradient(of: index, summing: dy)
+    }
+  }
+}

@@ -72,3 +72,16 @@ public struct AveragePool: Pooling {
       inputs: [.operand(0)])
   }
 }
+
+extension AveragePool: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    guard let height = shape[2].constant, let width = shape[3].constant else {
+      throw GraftError(.unsupported, "an image without a constant size")
+    }
+    try builder.setGradient(
+      of: 0,
+      try builder.apply(
+        AveragePoolGradient(pool: self, extents: [height, width]), [try builder.incoming()]))
+  }
+}

@@ -84,3 +84,43 @@ public struct BatchNormalization: RealOperator, ONNXExportable {
       inputs: (0..<5).map { .operand($0) })
   }
 }
+
+extension BatchNormalization: DifferentiableOperator {
+  /// With stored statistics dx is a normalisation itself; where mean and variance are the batch's own, the
+  /// gradient goes through them too.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming()
+    let (x, scale) = (try builder.operand(0), try builder.operand(1))
+    let (mean, variance) = (try builder.operand(3), try builder.operand(4))
+    let statistics = builder.graph.producer(of: mean)
+    let isBatchOwn =
+      statistics?.opcode == BatchStatistics.opcode && statistics?.operand(0) == x
+      && builder.graph.producer(of: variance)?.id == statistics?.id
+    guard isBatchOwn || !(builder.wants(3) || builder.wants(4)) else {
+      throw GraftError(.unsupported, "the gradient of a normalisation by computed statistics")
+    }
+    var sums: [ValueID] = []
+    if builder.wants(1) || builder.wants(2) || isBatchOwn {
+      sums = try builder.applyAll(
+        BatchNormalizationParameterGradient(epsilon: epsilon), [dy, x, mean, variance])
+      if builder.wants(1) { try builder.setGradient(of: 1, sums[0]) }
+      if builder.wants(2) { try builder.setGradient(of: 2, sums[1]) }
+    }
+    guard builder.wants(0) else { return }
+    if isBatchOwn {
+      try builder.setGradient(
+        of: 0,
+        try builder.apply(
+          BatchNormalizationInputGradient(epsilon: epsilon),
+          [dy, x, scale, mean, variance, sums[0], sums[1]]))
+    } else {
+      let channels = builder.shape(of: scale).constants?.first ?? 0
+      let zeros = try builder.constant(
+        Array(repeating: 0, count: channels), shape: [channels], like: x)
+      try builder.setGradient(
+        of: 0,
+        try builder.apply(
+          BatchNormalization(epsilon: epsilon), [dy, scale, zeros, zeros, variance]))
+    }
+  }
+}

@@ -106,3 +106,14 @@ public struct Cast: ONNXExportable {
     ExportedOperator("Cast", attributes: [("to", .int(dtype.onnxCode))], inputs: [.operand(0)])
   }
 }
+
+extension Cast: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let x = builder.type(of: try builder.operand(0))
+    guard x.dtype.isFloatingPoint, dtype.isFloatingPoint else {
+      throw GraftError(.unsupported, "the gradient of a cast from \(x) to \(dtype.rawValue)")
+    }
+    try builder.setGradient(
+      of: 0, try builder.apply(Cast(to: x.dtype), [try builder.incoming()]))
+  }
+}

@@ -17,3 +17,8 @@ public struct Ceiling: PlainUnaryElementwise {
   }
   public func apply(_ x: Dimension) -> Dimension? { x }
 }
+
+extension Ceiling: DifferentiableOperator {
+  /// Zero wherever there is a derivative.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {}
+}

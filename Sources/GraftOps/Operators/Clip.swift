@@ -61,3 +61,5 @@ public struct Clip: UnaryElementwise {
     return ExportedOperator("Clip", inputs: [.operand(0)] + limits)
   }
 }
+
+extension Clip: DifferentiableOperator {}

@@ -83,3 +83,20 @@ public struct Concatenate: StructuralOperator, ONNXExportable {
       inputs: operands.indices.map { .operand($0) })
   }
 }
+
+extension Concatenate: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming()
+    var start = 0
+    for index in builder.node.operands.indices {
+      guard let extent = builder.shape(of: try builder.operand(index))[axis].constant else {
+        throw GraftError(.unsupported, "the gradient of joining along the batch")
+      }
+      if builder.wants(index) {
+        let slice = Slice(axes: [axis], starts: [start], extents: [extent], steps: [1])
+        try builder.setGradient(of: index, try builder.apply(slice, [dy]))
+      }
+      start += extent
+    }
+  }
+}

@@ -214,3 +214,62 @@ public struct Convolution: RealOperator, ONNXExportable {
       inputs: (0..<min(operands.count, 3)).map { operands[$0] == nil ? .absent : .operand($0) })
   }
 }
+
+extension Convolution: DifferentiableOperator {
+  /// dx is the convolution of dy, with zeros between its pixels where the stride is not 1, with the
+  /// transposed weights (Dumoulin and Visin 2016, chapter 4); dw a sum of products of dy and x.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming(through: activation)
+    let (x, w) = (try builder.operand(0), try builder.operand(1))
+    if builder.wants(0) {
+      try builder.setGradient(of: 0, try inputGradient(dy, x: x, w: w, &builder))
+    }
+    if builder.wants(1) {
+      let window = try window(builder.type(of: w))
+      try builder.setGradient(
+        of: 1,
+        try builder.apply(ConvolutionWeightGradient(window: window, groups: groups), [x, dy]))
+    }
+    if builder.wants(2) {
+      try builder.setGradient(of: 2, try builder.apply(ReduceSum(axes: [0, 2, 3]), [dy]))
+    }
+    if builder.wants(3) { try builder.setGradient(of: 3, dy) }
+  }
+
+  private func inputGradient(
+    _ dy: ValueID, x: ValueID, w: ValueID, _ builder: inout GradientBuilder
+  ) throws -> ValueID {
+    let window = try window(builder.type(of: w))
+    let (image, result) = (builder.shape(of: x), builder.shape(of: dy))
+    let turned = try builder.apply(TransposeWeights(groups: groups), [w])
+    var transposed = Convolution(dilations: dilations, groups: groups)
+    guard
+      let sizes = try? zip([2, 3], 0..<2).map({ axis, index -> (Int, Int) in
+        guard let extent = image[axis].constant, let pixels = result[axis].constant else {
+          throw GraftError(.unsupported, "an image without a constant size")
+        }
+        return (extent, (pixels - 1) * strides[index] + 1)
+      })
+    else { throw GraftError(.unsupported, "an image without a constant size") }
+    let spread = sizes.map(\.1)
+    if window.kernel == [1, 1], pads == [0, 0, 0, 0], strides != [1, 1] {
+      // One tap only: zeros inserted after the product are not multiplied.
+      let product = try builder.apply(transposed, [dy, turned])
+      return try builder.apply(
+        InsertZeros(strides: strides, extents: sizes.map(\.0)), [product])
+    }
+    for axis in 0..<2 {
+      transposed.pads[axis] = window.reach(axis) - 1 - pads[axis]
+      transposed.pads[axis + 2] =
+        sizes[axis].0 + window.reach(axis) - 1 - spread[axis] - transposed.pads[axis]
+    }
+    guard transposed.pads.allSatisfy({ $0 >= 0 }) else {
+      throw GraftError(
+        .unsupported, "the gradient of a convolution whose pads \(pads) pass its kernel")
+    }
+    let gradient =
+      strides == [1, 1]
+      ? dy : try builder.apply(InsertZeros(strides: strides, extents: spread), [dy])
+    return try builder.apply(transposed, [gradient, turned])
+  }
+}

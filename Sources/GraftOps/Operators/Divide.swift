@@ -1,6 +1,7 @@
 // Elementwise quotient of two tensors. ONNX Div, opsets 7, 13, 14;
 // https://onnx.ai/onnx/operators/onnx__Div.html
 
+import GraftDiagnostics
 import GraftIR
 import RealModule
 
@@ -35,5 +36,20 @@ public struct Divide: BinaryElementwise {
     let known = quotients.elements.compactMap(\.self)
     guard known.count == quotients.elements.count else { return nil }
     return [try DenseTensor(shape: quotients.shape, elements: known)]
+  }
+}
+
+extension Divide: DifferentiableOperator {
+  /// With y = a / b: da = dy / b and db = −da · y.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    guard activation == .none else {
+      throw GraftError(.unsupported, "the gradient of a quotient with a fused activation")
+    }
+    let share = try builder.apply(Divide(), [try builder.incoming(), try builder.operand(1)])
+    if builder.wants(0) { try builder.setGradient(of: 0, summing: share) }
+    if builder.wants(1) {
+      let product = try builder.apply(Multiply(), [share, builder.result()])
+      try builder.setGradient(of: 1, summing: try builder.apply(Negate(), [product]))
+    }
   }
 }

@@ -58,3 +58,9 @@ public struct Dropout: PassThrough, ONNXExportable {
     return ExportedOperator("Dropout", inputs: [.operand(0), .constant(ratio)])
   }
 }
+
+extension Dropout: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try builder.setGradient(of: 0, try builder.incoming())
+  }
+}

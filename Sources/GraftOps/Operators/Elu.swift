@@ -30,3 +30,19 @@ public struct Elu: UnaryElementwise {
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator { try exported(attributes: [("alpha", .float(alpha))]) }
 }
+
+extension Elu: DifferentiableOperator {
+  /// With r = [y > 0] and y = alpha · (eˣ − 1) below zero: dx = dy · (r · (1 − alpha) + min(y, 0) + alpha).
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let (dy, y) = (try builder.incoming(), builder.result())
+    let zero = try builder.scalar(0, like: y)
+    let below = try builder.apply(Minimum(), [y, zero])
+    let slope = try builder.apply(Add(), [below, try builder.scalar(alpha, like: y)])
+    var gradient = try builder.apply(Multiply(), [dy, slope])
+    if alpha != 1 {
+      let above = try builder.apply(ActivationGradient(activation: .relu), [dy, y])
+      gradient = try builder.apply(Add(), [gradient, try builder.scaled(above, by: 1 - alpha)])
+    }
+    try builder.setGradient(of: 0, gradient)
+  }
+}

@@ -15,3 +15,14 @@ public struct ErrorFunction: PlainUnaryElementwise {
     Scalar.erf(x)
   }
 }
+
+extension ErrorFunction: DifferentiableOperator {
+  /// dx = dy · 2 / √π · e^(−x²)
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let x = try builder.operand(0)
+    let square = try builder.apply(Multiply(), [x, x])
+    let bell = try builder.apply(Exponential(), [try builder.apply(Negate(), [square])])
+    let product = try builder.apply(Multiply(), [try builder.incoming(), bell])
+    try builder.setGradient(of: 0, try builder.scaled(product, by: 2 / Double.pi.squareRoot()))
+  }
+}

@@ -59,3 +59,9 @@ public struct Expand: StructuralOperator, ONNXExportable {
     ExportedOperator("Expand", inputs: [.operand(0), .shape(shape)])
   }
 }
+
+extension Expand: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try builder.setGradient(of: 0, summing: try builder.incoming())
+  }
+}

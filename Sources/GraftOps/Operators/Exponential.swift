@@ -15,3 +15,10 @@ public struct Exponential: PlainUnaryElementwise {
     Scalar.exp(x)
   }
 }
+
+extension Exponential: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try builder.setGradient(
+      of: 0, try builder.apply(Multiply(), [try builder.incoming(), builder.result()]))
+  }
+}

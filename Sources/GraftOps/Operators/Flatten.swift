@@ -47,3 +47,10 @@ public struct Flatten: ShapeChange {
     ExportedOperator("Flatten", attributes: [("axis", .int(axis))], inputs: [.operand(0)])
   }
 }
+
+extension Flatten: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    try builder.setGradient(of: 0, try builder.reshaped(try builder.incoming(), to: shape))
+  }
+}

@@ -140,3 +140,27 @@ public struct Gemm: RealOperator, ONNXExportable {
         + (optionalOperand(2, of: operands) == nil ? [] : [.operand(2)]))
   }
 }
+
+extension Gemm: DifferentiableOperator {
+  /// With y = alpha · A · B′: dA = alpha · dy · B′ᵀ and dB′ = alpha · Aᵀ · dy, the latter a sum of outer
+  /// products over the rows.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming(through: activation)
+    guard !transposesA else {
+      throw GraftError(.unsupported, "the gradient of a gemm that transposes its first operand")
+    }
+    let (a, b) = (try builder.operand(0), try builder.operand(1))
+    if builder.wants(0) {
+      try builder.setGradient(
+        of: 0,
+        try builder.apply(Gemm(alpha: alpha, transposesB: !transposesB), [dy, b]))
+    }
+    if builder.wants(1) {
+      let product = try builder.apply(BatchOuterProduct(), transposesB ? [dy, a] : [a, dy])
+      try builder.setGradient(of: 1, try builder.scaled(product, by: alpha))
+    }
+    if builder.wants(2) {
+      try builder.setGradient(of: 2, summing: try builder.scaled(dy, by: beta))
+    }
+  }
+}

@@ -18,3 +18,15 @@ public struct GlobalAveragePool: GlobalPooling {
     elements.reduce(0, +) / Scalar(elements.count)
   }
 }
+
+extension GlobalAveragePool: DifferentiableOperator {
+  /// As an ``AveragePool`` with one window.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let extents = try builder.pooledExtents()
+    try builder.setGradient(
+      of: 0,
+      try builder.apply(
+        AveragePoolGradient(pool: AveragePool(window: Window(kernel: extents)), extents: extents),
+        [try builder.incoming()]))
+  }
+}

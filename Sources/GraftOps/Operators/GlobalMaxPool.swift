@@ -18,3 +18,15 @@ public struct GlobalMaxPool: GlobalPooling {
     elements.reduce(-Scalar.infinity) { $1 > $0 || $1.isNaN ? $1 : $0 }
   }
 }
+
+extension GlobalMaxPool: DifferentiableOperator {
+  /// As a ``MaxPool`` with one window.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let pool = MaxPool(window: Window(kernel: try builder.pooledExtents()))
+    try builder.setGradient(
+      of: 0,
+      try builder.apply(
+        MaxPoolGradient(pool: pool),
+        [try builder.incoming(), try builder.operand(0), builder.result()]))
+  }
+}

@@ -58,3 +58,15 @@ extension GlobalPooling {
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator { ExportedOperator(Self.onnxName, inputs: [.operand(0)]) }
 }
+
+extension GradientBuilder {
+  /// The height and width of operand 0, for the rule of a pool over the whole image.
+  func pooledExtents() throws -> [Int] {
+    let shape = shape(of: try operand(0))
+    guard shape.rank == 4, let height = shape[2].constant, let width = shape[3].constant else {
+      throw GraftError(
+        .unsupported, "the gradient of a global pool of \(type(of: try operand(0))): rank 4 only")
+    }
+    return [height, width]
+  }
+}

@@ -45,3 +45,5 @@ public struct HardSigmoid: UnaryElementwise {
     try exported(attributes: [("alpha", .float(alpha)), ("beta", .float(beta))])
   }
 }
+
+extension HardSigmoid: DifferentiableOperator {}

@@ -16,3 +16,5 @@ public struct HardSwish: PlainUnaryElementwise {
   }
   public var fusedActivation: Activation? { .hardSwish }
 }
+
+extension HardSwish: DifferentiableOperator {}

@@ -26,3 +26,9 @@ public struct Identity: PassThrough, ONNXExportable {
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator { ExportedOperator("Identity", inputs: [.operand(0)]) }
 }
+
+extension Identity: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try builder.setGradient(of: 0, try builder.incoming())
+  }
+}

@@ -33,3 +33,5 @@ public struct LeakyRelu: UnaryElementwise {
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator { try exported(attributes: [("alpha", .float(alpha))]) }
 }
+
+extension LeakyRelu: DifferentiableOperator {}

@@ -20,3 +20,15 @@ public struct LogSoftmax: SoftmaxFamily {
     return row.map { ($0 - largest) - logarithm }
   }
 }
+
+extension LogSoftmax: DifferentiableOperator {
+  /// dx = dy − eʸ · Σ dy
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let (dy, y) = (try builder.incoming(), builder.result())
+    let axes = normalizedAxes(rank: builder.shape(of: y).rank)
+    let sum = try builder.apply(ReduceSum(axes: axes, keepsAxes: true), [dy])
+    let share = try builder.apply(
+      Multiply(), [try builder.apply(Exponential(), [y]), sum])
+    try builder.setGradient(of: 0, try builder.apply(Subtract(), [dy, share]))
+  }
+}

@@ -101,3 +101,23 @@ public struct MatrixMultiply: RealOperator, ONNXExportable {
     ExportedOperator("MatMul", inputs: [.operand(0), .operand(1)])
   }
 }
+
+extension MatrixMultiply: DifferentiableOperator {
+  /// As ``Gemm``, for two matrices.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming()
+    let (a, b) = (try builder.operand(0), try builder.operand(1))
+    guard builder.shape(of: a).rank == 2, builder.shape(of: b).rank == 2 else {
+      throw GraftError(
+        .unsupported,
+        "the gradient of a product of \(builder.type(of: a)) and \(builder.type(of: b)): both must be "
+          + "matrices")
+    }
+    if builder.wants(0) {
+      try builder.setGradient(of: 0, try builder.apply(Gemm(transposesB: true), [dy, b]))
+    }
+    if builder.wants(1) {
+      try builder.setGradient(of: 1, try builder.apply(BatchOuterProduct(), [a, dy]))
+    }
+  }
+}

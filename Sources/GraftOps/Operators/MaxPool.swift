@@ -59,3 +59,13 @@ public struct MaxPool: Pooling {
     ExportedOperator("MaxPool", attributes: onnxAttributes, inputs: [.operand(0)])
   }
 }
+
+extension MaxPool: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try builder.setGradient(
+      of: 0,
+      try builder.apply(
+        MaxPoolGradient(pool: self),
+        [try builder.incoming(), try builder.operand(0), builder.result()]))
+  }
+}

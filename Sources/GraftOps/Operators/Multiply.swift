@@ -20,3 +20,13 @@ public struct Multiply: BinaryElementwise {
     a.multiplied(by: b)
   }
 }
+
+extension Multiply: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming(through: activation)
+    for index in 0..<2 where builder.wants(index) {
+      let other = try builder.operand(1 - index)
+      try builder.setGradient(of: index, summing: try builder.apply(Multiply(), [dy, other]))
+    }
+  }
+}

@@ -17,3 +17,9 @@ public struct Negate: PlainUnaryElementwise {
   }
   public func apply(_ x: Dimension) -> Dimension? { x.multiplied(by: -1) }
 }
+
+extension Negate: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try builder.setGradient(of: 0, try builder.apply(Negate(), [try builder.incoming()]))
+  }
+}

@@ -191,3 +191,21 @@ public struct Pad: StructuralOperator, ONNXExportable {
         + (mode == .constant ? [.constant(try value.data(dtype, shape: []))] : []))
   }
 }
+
+extension Pad: DifferentiableOperator {
+  /// The part of the incoming gradient that was not padding.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    guard mode == .constant, pads.allSatisfy({ $0 >= 0 }) else {
+      throw GraftError(.unsupported, "the gradient of \(mode.rawValue) padding by \(pads)")
+    }
+    let axes = (0..<shape.rank).filter { pads[$0] > 0 || pads[$0 + shape.rank] > 0 }
+    let extents = axes.compactMap { shape[$0].constant }
+    guard extents.count == axes.count else {
+      throw GraftError(.unsupported, "the gradient of padding along the batch")
+    }
+    let slice = Slice(
+      axes: axes, starts: axes.map { pads[$0] }, extents: extents, steps: axes.map { _ in 1 })
+    try builder.setGradient(of: 0, try builder.apply(slice, [try builder.incoming()]))
+  }
+}

@@ -46,3 +46,12 @@ public struct Power: UnaryElementwise {
       ])
   }
 }
+
+extension Power: DifferentiableOperator {
+  /// dx = dy · exponent · x^(exponent − 1)
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let power = try builder.apply(Power(exponent: exponent - 1), [try builder.operand(0)])
+    let product = try builder.apply(Multiply(), [try builder.incoming(), power])
+    try builder.setGradient(of: 0, try builder.scaled(product, by: exponent))
+  }
+}

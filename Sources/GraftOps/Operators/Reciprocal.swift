@@ -15,3 +15,13 @@ public struct Reciprocal: PlainUnaryElementwise {
     1 / x
   }
 }
+
+extension Reciprocal: DifferentiableOperator {
+  /// dx = −dy · y²
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let y = builder.result()
+    let square = try builder.apply(Multiply(), [y, y])
+    let product = try builder.apply(Multiply(), [try builder.incoming(), square])
+    try builder.setGradient(of: 0, try builder.apply(Negate(), [product]))
+  }
+}

@@ -114,3 +114,23 @@ public struct ReduceMean: RealOperator, ONNXExportable {
       inputs: [.operand(0), .constant(try .vector(axes))])
   }
 }
+
+extension ReduceMean: DifferentiableOperator {
+  /// dx = dy / count, repeated along the axes that were reduced.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    var kept = shape
+    for axis in axes { kept[axis] = 1 }
+    let dy = try builder.reshaped(try builder.incoming(), to: kept)
+    if axes == [2, 3], shape.rank == 4 {
+      let extents = try builder.pooledExtents()
+      let pool = AveragePool(window: Window(kernel: extents))
+      return try builder.setGradient(
+        of: 0, try builder.apply(AveragePoolGradient(pool: pool, extents: extents), [dy]))
+    }
+    let count = saturatingProduct(axes.map { shape[$0].constant ?? 1 })
+    let share = try builder.scaled(dy, by: 1 / Double(count))
+    try builder.setGradient(
+      of: 0, kept == shape ? share : try builder.apply(Expand(shape: shape), [share]))
+  }
+}

@@ -16,3 +16,5 @@ public struct Relu: PlainUnaryElementwise {
   }
   public var fusedActivation: Activation? { .relu }
 }
+
+extension Relu: DifferentiableOperator {}

@@ -94,3 +94,10 @@ public struct Reshape: ShapeChange {
       inputs: [.operand(0), .constant(try .vector(target))])
   }
 }
+
+extension Reshape: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    try builder.setGradient(of: 0, try builder.reshaped(try builder.incoming(), to: shape))
+  }
+}

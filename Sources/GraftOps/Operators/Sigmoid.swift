@@ -16,3 +16,5 @@ public struct Sigmoid: PlainUnaryElementwise {
   }
   public var fusedActivation: Activation? { .sigmoid }
 }
+
+extension Sigmoid: DifferentiableOperator {}

@@ -16,3 +16,5 @@ public struct Silu: PlainUnaryElementwise {
   }
   public var fusedActivation: Activation? { .silu }
 }
+
+extension Silu: DifferentiableOperator {}

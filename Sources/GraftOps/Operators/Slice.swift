@@ -205,3 +205,22 @@ public struct Slice: StructuralOperator, ONNXExportable {
         + (try [starts, ends, axes, steps].map { .constant(try .vector($0)) }))
   }
 }
+
+extension Slice: DifferentiableOperator {
+  /// Zeros round the incoming gradient, for slices that skip nothing.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    guard steps.allSatisfy({ $0 == 1 }) else {
+      throw GraftError(.unsupported, "the gradient of a slice with steps \(steps)")
+    }
+    var pads = Array(repeating: 0, count: 2 * shape.rank)
+    for (index, axis) in axes.enumerated() {
+      guard let extent = shape[axis].constant else {
+        throw GraftError(.unsupported, "the gradient of a slice along the batch")
+      }
+      pads[axis] = starts[index]
+      pads[axis + shape.rank] = extent - starts[index] - extents[index]
+    }
+    try builder.setGradient(of: 0, try builder.apply(Pad(pads: pads), [try builder.incoming()]))
+  }
+}

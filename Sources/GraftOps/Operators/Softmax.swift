@@ -20,3 +20,15 @@ public struct Softmax: SoftmaxFamily {
     return powers.map { $0 / sum }
   }
 }
+
+extension Softmax: DifferentiableOperator {
+  /// dx = y · (dy − Σ dy · y)
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let (dy, y) = (try builder.incoming(), builder.result())
+    let axes = normalizedAxes(rank: builder.shape(of: y).rank)
+    let product = try builder.apply(Multiply(), [dy, y])
+    let sum = try builder.apply(ReduceSum(axes: axes, keepsAxes: true), [product])
+    let difference = try builder.apply(Subtract(), [dy, sum])
+    try builder.setGradient(of: 0, try builder.apply(Multiply(), [difference, y]))
+  }
+}

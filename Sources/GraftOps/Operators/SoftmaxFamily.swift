@@ -113,3 +113,8 @@ extension SoftmaxFamily {
       Self.onnxName, attributes: [("axis", .int(axis))], inputs: [.operand(0)])
   }
 }
+
+extension SoftmaxFamily {
+  /// The axes that are normalised together.
+  func normalizedAxes(rank: Int) -> [Int] { flattens ? Array(axis..<rank) : [axis] }
+}

@@ -109,3 +109,13 @@ public struct Split: StructuralOperator, ONNXExportable {
       inputs: [.operand(0), .constant(try .vector(sizes))])
   }
 }
+
+extension Split: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let gradients = builder.node.results.indices.compactMap { builder.gradient(ofResult: $0) }
+    guard gradients.count == builder.node.results.count else {
+      throw GraftError(.unsupported, "the gradient of a split of which a part is not used")
+    }
+    try builder.setGradient(of: 0, try builder.apply(Concatenate(axis: axis), gradients))
+  }
+}

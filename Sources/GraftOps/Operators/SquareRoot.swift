@@ -15,3 +15,11 @@ public struct SquareRoot: PlainUnaryElementwise {
     x.squareRoot()
   }
 }
+
+extension SquareRoot: DifferentiableOperator {
+  /// dx = dy / (2 · y)
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let half = try builder.scaled(try builder.incoming(), by: 0.5)
+    try builder.setGradient(of: 0, try builder.apply(Divide(), [half, builder.result()]))
+  }
+}

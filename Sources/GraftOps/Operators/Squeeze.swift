@@ -50,3 +50,10 @@ public struct Squeeze: UnitAxisChange {
       Squeeze(axes: shape.dimensions.indices.filter { shape[$0] == 1 }), operands: [0])
   }
 }
+
+extension Squeeze: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    try builder.setGradient(of: 0, try builder.reshaped(try builder.incoming(), to: shape))
+  }
+}

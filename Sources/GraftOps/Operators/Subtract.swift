@@ -20,3 +20,13 @@ public struct Subtract: BinaryElementwise {
     b.multiplied(by: -1).flatMap(a.adding)
   }
 }
+
+extension Subtract: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming(through: activation)
+    if builder.wants(0) { try builder.setGradient(of: 0, summing: dy) }
+    if builder.wants(1) {
+      try builder.setGradient(of: 1, summing: try builder.apply(Negate(), [dy]))
+    }
+  }
+}

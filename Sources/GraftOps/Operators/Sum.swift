@@ -25,3 +25,12 @@ public struct Sum: VariadicElementwise {
     }
   ]
 }
+
+extension Sum: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let dy = try builder.incoming()
+    for index in builder.node.operands.indices where builder.wants(index) {
+      try builder.setGradient(of: index, summing: dy)
+    }
+  }
+}

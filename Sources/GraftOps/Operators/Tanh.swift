@@ -16,3 +16,5 @@ public struct Tanh: PlainUnaryElementwise {
   }
   public var fusedActivation: Activation? { .tanh }
 }
+
+extension Tanh: DifferentiableOperator {}

@@ -52,3 +52,12 @@ public struct Transpose: StructuralOperator, ONNXExportable {
       "Transpose", attributes: [("perm", .ints(permutation))], inputs: [.operand(0)])
   }
 }
+
+extension Transpose: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    var inverse = permutation
+    for (index, axis) in permutation.enumerated() { inverse[axis] = index }
+    try builder.setGradient(
+      of: 0, try builder.apply(Transpose(permutation: inverse), [try builder.incoming()]))
+  }
+}

@@ -102,3 +102,17 @@ extension PlainUnaryElementwise {
     return [ONNXBinding(name) { _ in ImportedOperator(Self(), operands: [0]) }]
   }
 }
+
+extension UnaryElementwise {
+  /// The rule of every function that kernels fuse.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    guard let activation = fusedActivation else {
+      throw GraftError(.unsupported, "\(Self.opcode) with these parameters has no gradient")
+    }
+    let value = activation.gradientReadsResult ? builder.result() : try builder.operand(0)
+    try builder.setGradient(
+      of: 0,
+      try builder.apply(
+        ActivationGradient(activation: activation), [try builder.incoming(), value]))
+  }
+}

@@ -42,3 +42,10 @@ public struct Unsqueeze: UnitAxisChange {
     return ImportedOperator(Unsqueeze(axes: try countFromFront(axes, rank: rank)), operands: [0])
   }
 }
+
+extension Unsqueeze: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    try builder.setGradient(of: 0, try builder.reshaped(try builder.incoming(), to: shape))
+  }
+}

@@ -37,6 +37,17 @@ const families = {
       "identity", "dropout", "shape", "size", "range", "constant_of_shape",
     ],
   },
+  training: {
+    label: "Loss, gradient, update",
+    opcodes: [
+      "cross_entropy", "cross_entropy_gradient", "squared_error", "squared_error_gradient",
+      "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
+      "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
+      "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
+      "reduce_sum", "random_dropout", "square_sum", "clip_factor", "accumulate", "sgd_update",
+      "adam_update", "moving_average",
+    ],
+  },
   boundary: { label: "Input, output", opcodes: [] },
   other: { label: "Other", opcodes: [] },
 };

@@ -92,7 +92,11 @@ public struct AveragePoolGradient: RealOperator {
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let dy = try operand(0, of: operands)
-    try require("C1", dy.rank == 4 && extents.count == 2, "dy must have rank 4, found \(dy)")
+    try require(
+      "C1",
+      dy.rank == 4 && extents.count == 2
+        && extents.allSatisfy { (1...Window.largest).contains($0) },
+      "dy must have rank 4, and an image of \(extents) pixels makes sense, found \(dy)")
     let x = TensorType(
       dy.dtype, [dy.shape[0], dy.shape[1], Dimension(extents[0]), Dimension(extents[1])])
     try requireSameType("C1", dy, "dy", as: try pool.inferTypes([x])[0])

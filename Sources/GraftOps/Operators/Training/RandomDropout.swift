@@ -89,3 +89,10 @@ public struct RandomDropout: Operator {
 
   public var overwritableOperands: [Int] { [0] }
 }
+
+extension RandomDropout: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try builder.setGradient(
+      of: 0, try builder.apply(self, [try builder.incoming(), try builder.operand(1)]))
+  }
+}
