@@ -41,19 +41,21 @@ let package = Package(
   ],
   targets: [
     .executableTarget(
-      name: "GraftCLI", dependencies: ["Graft", "GraftDiagnostics", parser, logging],
+      name: "GraftCLI",
+      dependencies: ["Graft", "GraftAutodiff", "GraftDiagnostics", parser, logging],
       swiftSettings: strict),
     .target(
       name: "Graft",
       dependencies: [
-        "GraftONNX", "GraftPasses", "GraftPlanning", "GraftCodegen", "GraftRuntime", "GraftData",
-        "GraftOps", "GraftIR", "GraftDiagnostics", crypto, logging,
+        "GraftONNX", "GraftPasses", "GraftPlanning", "GraftAutodiff", "GraftCodegen",
+        "GraftRuntime", "GraftData", "GraftOps", "GraftIR", "GraftDiagnostics", crypto, logging,
       ],
       resources: [.embedInCode("Dump/Page")], swiftSettings: strict),
 
     room("GraftONNX", ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"]),
     room("GraftPasses", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
     room("GraftPlanning", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
+    room("GraftAutodiff", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
     .target(
       name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
       resources: [.embedInCode("Templates")], swiftSettings: strict),
@@ -91,6 +93,7 @@ let package = Package(
     tests("GraftONNX"),
     tests("GraftPasses", exclude: ["Golden"]),
     tests("GraftPlanning"),
+    tests("GraftAutodiff"),
     tests("GraftCodegen", ["GraftRuntime"], exclude: ["Golden"]),
     tests("GraftRuntime", ["CGraftABI", "GraftDiagnostics"], exclude: ["Fixtures"]),
     .testTarget(

@@ -24,14 +24,15 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
     "GraftONNX": ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"],
     "GraftPasses": ["GraftOps", "GraftIR", "GraftDiagnostics"],
     "GraftPlanning": ["GraftOps", "GraftIR", "GraftDiagnostics"],
+    "GraftAutodiff": ["GraftOps", "GraftIR", "GraftDiagnostics"],
     "GraftCodegen": ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
     "GraftRuntime": ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
     "GraftData": ["GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem"],
     "Graft": [
-      "GraftONNX", "GraftPasses", "GraftPlanning", "GraftCodegen", "GraftRuntime", "GraftData",
-      "GraftOps", "GraftIR", "GraftDiagnostics",
+      "GraftONNX", "GraftPasses", "GraftPlanning", "GraftAutodiff", "GraftCodegen",
+      "GraftRuntime", "GraftData", "GraftOps", "GraftIR", "GraftDiagnostics",
     ],
-    "GraftCLI": ["Graft", "GraftDiagnostics"],
+    "GraftCLI": ["Graft", "GraftAutodiff", "GraftDiagnostics"],
   ]
 
   @Test(arguments: allowed.keys.sorted())

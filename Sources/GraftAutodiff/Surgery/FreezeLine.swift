@@ -1,0 +1,145 @@
+// Where a network is cut for training: everything before the line is frozen and runs as the compiled
+// network it is, everything at or after it trains.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// What of a network trains, beside its head.
+public enum Unfreezing: Hashable, Sendable {
+  /// The head alone.
+  case none
+  /// The last operators with weights before the head.
+  case last(Int)
+  /// Everything at or after the first node or parameter whose name has these components.
+  case scope(String)
+  case all
+
+  /// Reads `none`, `all`, `last:N` or a scope.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for `last:` without a count of 1 or more.
+  public init(_ text: String) throws {
+    switch text {
+    case "none": self = .none
+    case "all": self = .all
+    case _ where text.hasPrefix("last:"):
+      guard let count = Int(text.dropFirst(5)), count >= 1 else {
+        throw GraftError(
+          .invalidArgument, "\(text.quotedForDisplay) must be last:N with N of at least 1")
+      }
+      self = .last(count)
+    case "": throw GraftError(.invalidArgument, "a scope must not be empty")
+    default: self = .scope(text)
+    }
+  }
+}
+
+/// A position in a graph's order of execution: nodes from `firstNode` on train.
+public struct FreezeLine: Sendable {
+  /// Index into `Graph.nodes`.
+  public let firstNode: Int
+  /// The values that cross the line, in the order in which they are made: inputs of the graph or results of
+  /// nodes before it.
+  public let cut: [ValueID]
+
+  /// - Parameter head: the node of the head; see ``Head``.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where a scope names nothing, with the nearest names.
+  public init(_ unfreezing: Unfreezing, in graph: Graph, head: Node) throws {
+    let nodes = graph.nodes
+    guard let headIndex = nodes.firstIndex(where: { $0.id == head.id }) else {
+      throw GraftError(.inconsistency, "the head is no node of the graph")
+    }
+    switch unfreezing {
+    case .none: firstNode = headIndex
+    case .all: firstNode = 0
+    case .last(let count):
+      let weighted = nodes.indices.filter { $0 < headIndex && Head.hasWeights(nodes[$0]) }
+      guard weighted.count >= count else {
+        throw GraftError(
+          .invalidArgument,
+          "last:\(count) passes the network: before the head there are \(weighted.count) operators "
+            + "with weights",
+          advice: "Use --unfreeze all.")
+      }
+      firstNode = weighted[weighted.count - count]
+    case .scope(let scope):
+      guard let index = Scopes(graph).firstNode(in: scope) else {
+        let near = Scopes(graph).nearest(to: scope).map(\.quotedForDisplay)
+        throw GraftError(
+          .invalidArgument, "no node or parameter lies in the scope \(scope.quotedForDisplay)",
+          advice: near.isEmpty ? nil : "Near it: \(near.joined(separator: ", ")).")
+      }
+      firstNode = min(index, headIndex)
+    }
+    cut = Self.crossing(graph, at: firstNode)
+  }
+
+  private static func crossing(_ graph: Graph, at firstNode: Int) -> [ValueID] {
+    let nodes = graph.nodes
+    let before = Set(graph.inputs + nodes[..<firstNode].flatMap(\.results))
+    var read = Set(nodes[firstNode...].flatMap(\.presentOperands))
+    read.formUnion(graph.outputs.map(\.value))
+    return (graph.inputs + nodes[..<firstNode].flatMap(\.results)).filter {
+      before.contains($0) && read.contains($0)
+    }
+  }
+}
+
+/// The scopes of a graph: leading components of the dotted or slashed names of its nodes and parameters.
+struct Scopes {
+  /// For each node the component lists of its own name and of its parameters' names.
+  private var names: [[[Substring]]] = []
+
+  init(_ graph: Graph) {
+    names = graph.nodes.map { node in
+      let parameters = node.presentOperands.compactMap {
+        graph[$0].parameter == nil ? nil : graph[$0].name
+      }
+      return (node.origins + parameters).map(Self.components)
+    }
+  }
+
+  static func components(_ name: String) -> [Substring] {
+    name.split(whereSeparator: { $0 == "." || $0 == "/" })
+  }
+
+  /// The first node of which a name holds the components of `scope` one after the other.
+  func firstNode(in scope: String) -> Int? {
+    let wanted = Self.components(scope)
+    guard !wanted.isEmpty else { return nil }
+    return names.firstIndex { list in
+      list.contains { name in
+        name.count >= wanted.count
+          && (0...(name.count - wanted.count)).contains { start in
+            Array(name[start..<(start + wanted.count)]) == wanted
+          }
+      }
+    }
+  }
+
+  /// Up to five scopes that look like `scope`, the nearest first.
+  func nearest(to scope: String) -> [String] {
+    var seen = Set<String>()
+    let candidates = names.joined().flatMap { name in
+      name.indices.map { name[...$0].joined(separator: ".") } + name.map(String.init)
+    }.filter { seen.insert($0).inserted }
+    return candidates.map { ($0, Self.distance(scope, $0)) }
+      .filter { $0.1 <= max(2, scope.count / 2) }
+      .sorted { ($0.1, $0.0) < ($1.1, $1.0) }.prefix(5).map(\.0)
+  }
+
+  /// The edit distance (Levenshtein 1966) of two names, of which at most 64 characters count.
+  private static func distance(_ a: String, _ b: String) -> Int {
+    let (a, b) = (Array(a.prefix(64)), Array(b.prefix(64)))
+    var row = Array(0...b.count)
+    for (i, x) in a.enumerated() {
+      var diagonal = row[0]
+      row[0] = i + 1
+      for (j, y) in b.enumerated() {
+        let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (x == y ? 0 : 1))
+        diagonal = row[j + 1]
+        row[j + 1] = next
+      }
+    }
+    return row[b.count]
+  }
+}

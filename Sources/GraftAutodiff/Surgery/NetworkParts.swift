@@ -1,0 +1,68 @@
+// A network as training sees it: the frozen trunk up to the freeze line, and the tail after it, which ends
+// in logits.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// A network taken apart at its freeze line.
+public struct NetworkParts: Sendable {
+  /// The whole network, its final softmax included.
+  public let network: Graph
+  /// From the network's inputs to the values at the cut. Without nodes where everything trains.
+  public let trunk: Graph
+  /// From the values at the cut to the logits.
+  public let tail: Graph
+  /// The names of the values at the cut, in the order of the tail's inputs.
+  public let cutNames: [String]
+  /// The parameters of the tail's operators, by name, in the order in which they are read.
+  public let tailParameters: [String]
+
+  /// - Throws: ``GraftError`` where a scope names nothing or the head cannot be found.
+  public init(_ graph: Graph, unfreezing: Unfreezing) throws {
+    let head = try Head(of: graph)
+    let line = try FreezeLine(unfreezing, in: graph, head: head.node)
+    let nodes = graph.nodes
+    network = graph
+    let names = Self.names(of: line.cut, in: graph)
+    cutNames = names
+
+    var trunk = GraphCopier(from: graph, named: graph.name)
+    for input in graph.inputs { trunk.addInput(graph[input].name ?? "", for: input) }
+    for node in nodes[..<line.firstNode] { try trunk.copy(node) }
+    for (value, name) in zip(line.cut, names) {
+      let copy = try trunk.value(for: value)
+      trunk.build { $0.outputs.append(GraphOutput(name: name, value: copy)) }
+    }
+    self.trunk = trunk.target
+
+    var tail = GraphCopier(from: graph, named: graph.name)
+    for (value, name) in zip(line.cut, names) { tail.addInput(name, for: value) }
+    for node in nodes[line.firstNode...] { try tail.copy(node) }
+    for output in graph.outputs {
+      let value = try tail.value(for: Self.logits(output.value, in: graph))
+      tail.build { $0.outputs.append(GraphOutput(name: "logits", value: value)) }
+    }
+    tail.build { _ = $0.removeDeadCode() }
+    self.tail = tail.target
+    let made = self.tail
+    var seen = Set<String>()
+    tailParameters = made.nodes.flatMap(\.presentOperands).compactMap { value in
+      guard made[value].parameter != nil, made.type(of: value).dtype.isFloatingPoint,
+        let name = made[value].name, seen.insert(name).inserted
+      else { return nil }
+      return name
+    }
+  }
+
+  /// The value before a final softmax, through operators that only reshape.
+  private static func logits(_ output: ValueID, in graph: Graph) -> ValueID {
+    guard let node = graph.producer(of: output), let x = node.operand(0) else { return output }
+    return [Softmax.opcode, LogSoftmax.opcode].contains(node.opcode) ? x : output
+  }
+
+  /// A name for every value: the user's, or one that is unused.
+  private static func names(of values: [ValueID], in graph: Graph) -> [String] {
+    values.enumerated().map { graph[$1].name ?? "cut.\($0)" }
+  }
+}

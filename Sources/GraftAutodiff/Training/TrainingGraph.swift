@@ -1,0 +1,287 @@
+// From the tail of a network to one graph that is a whole training step: forward, loss, backward, update.
+// Its state is parameters that are marked as trained; an output of a parameter's name is that parameter's
+// new contents.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// The graphs of training: one step, and the same network with the same state as it answers.
+public struct TrainingGraph: Sendable {
+  /// The names of the inputs and outputs that are not the network's own.
+  public enum Port {
+    public static let targets = "targets"
+    public static let teacherTargets = "teacher_targets"
+    public static let weights = "weights"
+    public static let hyperparameters = "hyperparameters"
+    public static let settings = "settings"
+    public static let random = "random"
+    public static let loss = "loss"
+    public static let logits = "logits"
+  }
+
+  /// The groups of state that hold no weights; see ``Parameter/group``.
+  public enum StateGroup {
+    public static let statistics = "statistics"
+    public static let optimizer = "optimizer"
+    public static let accumulator = "accumulator"
+  }
+
+  public private(set) var step: Graph
+  public private(set) var evaluation = Graph(name: "")
+  /// The parameters that a step changes, statistics included, by name.
+  public private(set) var changed: [String] = []
+
+  private let specification: TrainingSpecification
+  private var newContents: [(name: String, value: ValueID)] = []
+
+  /// - Parameter tail: one output, the logits [batch, classes] (or the values of a regression).
+  /// - Throws: ``GraftError`` of kind `unsupported` naming a node through which no gradient goes, or a
+  ///   parameter that does not train.
+  public init(tail: Graph, _ specification: TrainingSpecification) throws {
+    self.specification = specification
+    step = tail
+    step.name = tail.name
+    try markTrained()
+    let averages = try useBatchStatistics()
+    var evaluation = tail
+    for id in evaluation.parameters {
+      guard let name = evaluation[id].name, let own = step.parameter(named: name) else { continue }
+      evaluation[id].definition = step[own].definition
+    }
+    self.evaluation = evaluation
+    let dropouts = try activateDropout()
+    let (loss, seed) = try appendLoss()
+    let hyperparameters = step.addInput(
+      Port.hyperparameters,
+      TensorType(
+        .float32, TensorShape([specification.groupNames.count, Hyperparameter.allCases.count])))
+    let needsSettings =
+      specification.clips || specification.accumulates || specification.distills
+    let settings =
+      needsSettings ? step.addInput(Port.settings, TensorType(.float32, [8])) : nil
+    try addRandomInput(dropouts)
+    let logits = step.outputs[0].value
+    let parameters = step.parameters.filter {
+      specification.groups[step[$0].name ?? ""] != nil
+    }
+    let gradients = try step.appendGradients(
+      of: [(logits, try seed(&step, settings))], withRespectTo: parameters)
+    step.outputs = [
+      GraphOutput(name: Port.loss, value: try loss(&step, settings)),
+      GraphOutput(name: Port.logits, value: logits),
+    ]
+    try appendUpdates(
+      parameters.compactMap { id in gradients[id].map { (id, $0) } }, hyperparameters, settings)
+    for (old, new, name) in averages {
+      let moved = try step.append(
+        MovingAverage(momentum: specification.statisticsMomentum), [old, new])[0]
+      newContents.append((name, moved))
+    }
+    for (name, value) in newContents { step.outputs.append(GraphOutput(name: name, value: value)) }
+    changed = newContents.map(\.name)
+    step.removeDeadCode()
+  }
+
+  // MARK: State
+
+  private mutating func markTrained() throws {
+    for name in specification.groups.keys.sorted() {
+      guard let id = step.parameter(named: name), var parameter = step[id].parameter,
+        let group = specification.groups[name],
+        specification.groupNames.indices.contains(group)
+      else {
+        throw GraftError(
+          .invalidArgument, "there is no parameter \(name.quotedForDisplay) in what trains")
+      }
+      guard step.type(of: id).dtype == .float32 else {
+        throw GraftError(
+          .unsupported,
+          "\(name.quotedForDisplay) is \(step.type(of: id)); training updates float32 weights")
+      }
+      parameter.isTrained = true
+      parameter.group = specification.groupNames[group]
+      step[id].definition = .parameter(parameter)
+    }
+  }
+
+  private mutating func addState(
+    _ name: String, like parameter: ValueID, group: String
+  ) throws -> ValueID {
+    let type = step.type(of: parameter)
+    let shape = type.shape.constants ?? []
+    let zeros = try TensorData(
+      Array(repeating: Float(0), count: shape.reduce(1, *)), shape: shape)
+    return step.addParameter(
+      name, type, Parameter(isTrained: true, group: group, data: zeros))
+  }
+
+  /// Makes every normalisation of the tail use its batch's statistics, where the specification says so.
+  /// - Returns: the statistics that move: old contents, what they move towards, name.
+  private mutating func useBatchStatistics() throws -> [(ValueID, ValueID, String)] {
+    guard specification.normalization == .train else { return [] }
+    var averages: [(ValueID, ValueID, String)] = []
+    var moved = Set<ValueID>()
+    for node in step.nodes where node.opcode == BatchNormalization.opcode {
+      guard let x = node.operand(0), let mean = node.operand(3), let variance = node.operand(4),
+        step[mean].parameter != nil, step[variance].parameter != nil
+      else { continue }
+      let made = try step.append(
+        BatchStatistics(), [x], origins: node.origins, before: node.id)
+      step[node.id].operands[3] = made[0]
+      step[node.id].operands[4] = made[1]
+      for (old, new) in [(mean, made[0]), (variance, made[2])] where moved.insert(old).inserted {
+        guard let name = step[old].name, var parameter = step[old].parameter,
+          step.type(of: old).dtype == .float32
+        else {
+          throw GraftError(
+            .unsupported, "statistics that are no float32 parameters",
+            at: step.location(of: node))
+        }
+        parameter.isTrained = true
+        parameter.group = StateGroup.statistics
+        step[old].definition = .parameter(parameter)
+        averages.append((old, new, name))
+      }
+    }
+    return averages
+  }
+
+  // MARK: Forward
+
+  /// The dropouts of the tail, to be made active once their input is there.
+  private func activateDropout() throws -> [NodeID] {
+    try step.nodes.filter {
+      guard let dropout = try Catalogue.operation(of: $0) as? Dropout else { return false }
+      return dropout.ratio > 0
+    }.map(\.id)
+  }
+
+  private mutating func addRandomInput(_ dropouts: [NodeID]) throws {
+    guard !dropouts.isEmpty else { return }
+    let random = step.addInput(Port.random, TensorType(.int32, [4]))
+    for (stream, id) in dropouts.enumerated() {
+      guard let dropout = try Catalogue.operation(of: step[id]) as? Dropout else { continue }
+      let node = step[id]
+      let made = try step.append(
+        RandomDropout(ratio: dropout.ratio, stream: stream), [node.operand(0), random],
+        names: [step[node.results[0]].name], origins: node.origins, before: id)[0]
+      step.replaceUses(of: node.results[0], with: made)
+      step.remove(id)
+    }
+  }
+
+  private typealias Part = (inout Graph, _ settings: ValueID?) throws -> ValueID
+
+  /// Adds the inputs of the loss.
+  /// - Returns: what builds the loss of each image, and the gradient of the logits.
+  private mutating func appendLoss() throws -> (loss: Part, seed: Part) {
+    guard step.outputs.count == 1, let output = step.outputs.first else {
+      throw GraftError(.unsupported, "training takes a network with one output")
+    }
+    let type = step.type(of: output.value).with(layout: .plain)
+    guard type.dtype == .float32, type.rank >= 1, type.shape[0].isBatch else {
+      throw GraftError(
+        .unsupported,
+        "the output \(output.name.quotedForDisplay) is \(type); training needs float32 "
+          + "with a free batch")
+    }
+    let targets = step.addInput(Port.targets, type)
+    switch specification.loss {
+    case .meanSquaredError:
+      let weights = step.addInput(Port.weights, TensorType(.float32, TensorShape([type.shape[0]])))
+      return (
+        { graph, _ in
+          try graph.append(SquaredError(), [graph.outputs[0].value, targets, weights])[0]
+        },
+        { graph, _ in
+          try graph.append(SquaredErrorGradient(), [graph.outputs[0].value, targets, weights])[0]
+        }
+      )
+    case .crossEntropy:
+      guard type.rank == 2 else {
+        throw GraftError(
+          .unsupported,
+          "the output \(output.name.quotedForDisplay) is \(type); a classifier's is "
+            + "[batch, classes]")
+      }
+      let teacher = specification.distills ? step.addInput(Port.teacherTargets, type) : nil
+      let logits = output.value
+      return (
+        { graph, settings in
+          let loss = try graph.append(CrossEntropy(), [logits, targets])[0]
+          guard let teacher else { return loss }
+          let soft = try Self.softened(logits, settings, &graph)
+          let second = try graph.append(CrossEntropy(), [soft.logits, teacher])[0]
+          return try graph.append(Add(), [loss, second])[0]
+        },
+        { graph, settings in
+          let gradient = try graph.append(CrossEntropyGradient(), [logits, targets])[0]
+          guard let teacher else { return gradient }
+          let soft = try Self.softened(logits, settings, &graph)
+          let second = try graph.append(CrossEntropyGradient(), [soft.logits, teacher])[0]
+          let scaled = try graph.append(Divide(), [second, soft.temperature])[0]
+          return try graph.append(Add(), [gradient, scaled])[0]
+        }
+      )
+    }
+  }
+
+  /// The logits over the temperature, element 2 of the settings.
+  private static func softened(
+    _ logits: ValueID, _ settings: ValueID?, _ graph: inout Graph
+  ) throws -> (logits: ValueID, temperature: ValueID) {
+    guard let settings else {
+      throw GraftError(.inconsistency, "distillation needs the input \(Port.settings)")
+    }
+    let temperature = try graph.append(
+      Slice(axes: [0], starts: [2], extents: [1], steps: [1]), [settings])[0]
+    return (try graph.append(Divide(), [logits, temperature])[0], temperature)
+  }
+
+  // MARK: Update
+
+  private mutating func appendUpdates(
+    _ gradients: [(parameter: ValueID, gradient: ValueID)], _ hyperparameters: ValueID,
+    _ settings: ValueID?
+  ) throws {
+    var totals = gradients
+    if specification.accumulates {
+      for (index, entry) in gradients.enumerated() {
+        let name = (step[entry.parameter].name ?? "") + "/gradient"
+        let sum = try addState(name, like: entry.parameter, group: StateGroup.accumulator)
+        let total = try step.append(Accumulate(), [sum, entry.gradient, settings])[0]
+        newContents.append((name, total))
+        totals[index].gradient = total
+      }
+    }
+    var factor: ValueID?
+    if specification.clips {
+      let sums = try totals.map { try step.append(SquareSum(), [$0.gradient])[0] }
+      factor = try step.append(ClipFactor(), [settings] + sums)[0]
+    }
+    for (parameter, gradient) in totals {
+      let name = step[parameter].name ?? ""
+      let group = specification.groups[name] ?? 0
+      func slot(_ kind: String) throws -> (name: String, id: ValueID) {
+        let slot = "\(name)/\(kind)"
+        return (slot, try addState(slot, like: parameter, group: StateGroup.optimizer))
+      }
+      let slots: [(name: String, id: ValueID)]
+      let results: [ValueID]
+      switch specification.optimizer {
+      case .sgd(let hasMomentum, let isNesterov):
+        slots = hasMomentum ? [try slot("momentum")] : []
+        results = try step.append(
+          SGDUpdate(group: group, isNesterov: isNesterov),
+          [parameter, gradient, hyperparameters, slots.first?.id, factor])
+      case .adam(let isDecoupled):
+        slots = [try slot("first_moment"), try slot("second_moment")]
+        results = try step.append(
+          AdamUpdate(group: group, isDecoupled: isDecoupled),
+          [parameter, gradient, hyperparameters, slots[0].id, slots[1].id, factor])
+      }
+      newContents += zip([name] + slots.map(\.name), results).map { ($0, $1) }
+    }
+  }
+}

@@ -1,0 +1,173 @@
+// Every operator's gradient rule against central differences, both in double precision on the reference
+// evaluator.
+
+import GraftAutodiff
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import Testing
+
+/// One operator on operands of these shapes; the gradients of those in `wanted` are checked.
+struct GradientCase: Sendable, CustomTestStringConvertible {
+  var operation: any Operator
+  var shapes: [[Int]]
+  var wanted: [Int]
+  /// Operands take values from this range.
+  var range: ClosedRange<Double>
+
+  init(
+    _ operation: any Operator, _ shapes: [[Int]], wanted: [Int]? = nil,
+    range: ClosedRange<Double> = -2...2
+  ) {
+    self.operation = operation
+    self.shapes = shapes
+    self.wanted = wanted ?? Array(shapes.indices)
+    self.range = range
+  }
+
+  var opcode: Opcode { Swift.type(of: operation).opcode }
+  var testDescription: String { "\(opcode) \(operation.attributes)" }
+}
+
+private let window = Window(
+  kernel: [3, 2], strides: [2, 1], pads: [1, 0, 1, 1], dilations: [1, 2])
+private let image = [2, 4, 6, 5]
+
+let gradientCases: [GradientCase] = [
+  GradientCase(Convolution(pads: [1, 1, 1, 1]), [[2, 3, 5, 4], [4, 3, 3, 3], [4]]),
+  GradientCase(
+    Convolution(strides: [2, 3], pads: [1, 0, 2, 1], dilations: [1, 2]),
+    [[2, 3, 7, 9], [2, 3, 3, 2], [2]]),
+  GradientCase(
+    Convolution(strides: [2, 2], pads: [1, 1, 1, 1], groups: 2), [[1, 4, 6, 5], [6, 2, 3, 3]]),
+  GradientCase(Convolution(groups: 4), [[2, 4, 4, 4], [4, 1, 2, 2]]),
+  GradientCase(Convolution(strides: [2, 2]), [[2, 3, 5, 6], [4, 3, 1, 1]]),
+  GradientCase(
+    Convolution(activation: .relu), [[2, 3, 4, 4], [4, 3, 2, 2], [4], [2, 4, 3, 3]]),
+  GradientCase(Gemm(alpha: 0.5, beta: 2, transposesB: true), [[3, 4], [5, 4], [5]]),
+  GradientCase(Gemm(activation: .tanh), [[3, 4], [4, 2], [3, 1]]),
+  GradientCase(MatrixMultiply(), [[3, 4], [4, 2]]),
+  GradientCase(
+    BatchNormalization(epsilon: 1e-3), [image, [4], [4], [4], [4]], wanted: [0, 1, 2],
+    range: 0.5...2),
+  GradientCase(Softmax(axis: 1), [[3, 4]]), GradientCase(LogSoftmax(axis: 1), [[3, 4]]),
+  GradientCase(Relu(), [image]), GradientCase(Clip(low: -1, high: 1.5), [image]),
+  GradientCase(LeakyRelu(alpha: 0.1), [image]), GradientCase(Elu(alpha: 1), [image]),
+  GradientCase(Elu(alpha: 0.5), [image]), GradientCase(Sigmoid(), [image]),
+  GradientCase(HardSigmoid(alpha: 0.25, beta: 0.5), [image], range: -4...4),
+  GradientCase(Tanh(), [image]), GradientCase(HardSwish(), [image], range: -5...5),
+  GradientCase(Silu(), [image], range: -5...5),
+  GradientCase(MaxPool(window: window), [image]),
+  GradientCase(MaxPool(window: Window(kernel: [3, 3], strides: [2, 2]), ceil: true), [image]),
+  GradientCase(AveragePool(window: window), [image]),
+  GradientCase(AveragePool(window: window, countIncludePad: true), [image]),
+  GradientCase(
+    AveragePool(window: Window(kernel: [3, 3], strides: [2, 2]), ceil: true), [image]),
+  GradientCase(GlobalAveragePool(), [image]), GradientCase(GlobalMaxPool(), [image]),
+  GradientCase(ReduceMean(axes: [2, 3]), [image]),
+  GradientCase(ReduceMean(axes: [1, 2], keepsAxes: false), [image]),
+  GradientCase(Add(), [image, [4, 1, 1]]), GradientCase(Add(activation: .relu), [image, image]),
+  GradientCase(Subtract(), [[1, 4, 1, 5], image]),
+  GradientCase(Multiply(), [image, [2, 4, 1, 1]]), GradientCase(Multiply(), [[5], image]),
+  GradientCase(Divide(), [image, [4, 1, 1]], range: 0.5...2),
+  GradientCase(Sum(), [image, [4, 1, 1], image]), GradientCase(Negate(), [image]),
+  GradientCase(AbsoluteValue(), [image]), GradientCase(Floor(), [image]),
+  GradientCase(Ceiling(), [image]), GradientCase(SquareRoot(), [image], range: 0.5...3),
+  GradientCase(Reciprocal(), [image], range: 0.5...3), GradientCase(Exponential(), [image]),
+  GradientCase(Power(exponent: 3), [image], range: 0.5...2),
+  GradientCase(ErrorFunction(), [image]), GradientCase(Identity(), [image]),
+  GradientCase(Dropout(), [image]), GradientCase(Flatten(axis: 2), [image]),
+  GradientCase(Reshape(shape: [6, 40]), [image]), GradientCase(Squeeze(axes: [1]), [[3, 1, 2]]),
+  GradientCase(Unsqueeze(axes: [0]), [[3, 2]]),
+  GradientCase(Transpose(permutation: [2, 0, 3, 1]), [image]),
+  GradientCase(Concatenate(axis: 1), [[2, 3, 2], [2, 1, 2], [2, 2, 2]]),
+  GradientCase(Split(axis: 1, sizes: [1, 3]), [[2, 4, 3]]),
+  GradientCase(Slice(axes: [1, 2], starts: [1, 0], extents: [2, 4], steps: [1, 1]), [image]),
+  GradientCase(Pad(pads: [0, 1, 2, 0, 0, 0, 1, 3]), [image]),
+  GradientCase(Expand(shape: [2, 3, 4]), [[3, 1]]), GradientCase(Cast(to: .float64), [[3, 4]]),
+]
+
+@Suite("Gradient rules")
+struct GradientRuleTests {
+  @Test("agree with central differences to 1e-4", arguments: gradientCases)
+  func rule(_ item: GradientCase) throws {
+    var random = SeededNumbers(seed: 7)
+    var graph = Graph(name: "rule")
+    var inputs: [String: HostTensor] = [:]
+    let operands = try item.shapes.enumerated().map { index, shape -> ValueID in
+      let elements = (0..<shape.reduce(1, *)).map { _ in random.next(in: item.range) }
+      inputs["x\(index)"] = .float64(try DenseTensor(shape: shape, elements: elements))
+      return graph.addInput("x\(index)", TensorType(.float32, TensorShape(shape)))
+    }
+    let results = try graph.append(item.operation, operands)
+    // The quantity is a sum of all results with random weights, which are therefore its gradients.
+    var seeds: [(value: ValueID, gradient: ValueID)] = []
+    for (index, result) in results.enumerated() {
+      let shape = try graph.type(of: result).shape.extents(batch: 1)
+      let elements = (0..<shape.reduce(1, *)).map { _ in random.next(in: -1...1) }
+      inputs["r\(index)"] = .float64(try DenseTensor(shape: shape, elements: elements))
+      seeds.append((result, graph.addInput("r\(index)", graph.type(of: result))))
+      graph.outputs.append(GraphOutput(name: "y\(index)", value: result))
+    }
+    let gradients = try graph.appendGradients(
+      of: seeds, withRespectTo: item.wanted.map { operands[$0] })
+    for index in item.wanted {
+      if let gradient = gradients[operands[index]] {
+        graph.outputs.append(GraphOutput(name: "d\(index)", value: gradient))
+      }
+    }
+    try graph.verify()
+    var evaluator = ReferenceEvaluator(graph, precision: .double)
+    let found = try evaluator.run(inputs)
+    for index in item.wanted {
+      let expected = try differences(of: "x\(index)", inputs) { inputs in
+        let outputs = try evaluator.run(inputs)
+        return results.indices.reduce(0.0) { total, k in
+          let (y, r) = (outputs["y\(k)"]?.doubles ?? [], inputs["r\(k)"]?.doubles ?? [])
+          return total + zip(y, r).reduce(0.0) { $0 + $1.0 * $1.1 }
+        }
+      }
+      let gradient = found["d\(index)"]?.doubles ?? Array(repeating: 0, count: expected.count)
+      expectClose(gradient, expected, "operand \(index)")
+    }
+  }
+
+  @Test("cover every operator that has one, and these have none")
+  func coverage() {
+    // random_dropout takes integers too; training graphs are tested with it.
+    let covered = Set(gradientCases.map(\.opcode) + [RandomDropout.opcode])
+    let differentiable = Catalogue.operators.filter { $0 is any DifferentiableOperator.Type }
+    #expect(Set(differentiable.map { $0.opcode }) == covered)
+    let others = Catalogue.operators.filter { !($0 is any DifferentiableOperator.Type) }
+    #expect(
+      Set(others.map { $0.opcode.rawValue }) == [
+        // Only passes make them.
+        "scale_shift", "channel_shuffle", "convert_layout", "round_to",
+        // Their results do not move smoothly with an operand, or are whole numbers.
+        "shape", "size", "constant_of_shape", "range", "equal", "greater", "less", "not", "where",
+        "min", "max", "gather",
+        // No rule yet.
+        "lrn",
+        // Training itself makes them.
+        "cross_entropy", "cross_entropy_gradient", "squared_error", "squared_error_gradient",
+        "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
+        "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
+        "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
+        "reduce_sum", "square_sum", "clip_factor", "accumulate", "sgd_update",
+        "adam_update", "moving_average",
+      ])
+  }
+
+  @Test("an operator without a rule is named")
+  func missingRule() throws {
+    var graph = Graph(name: "rule")
+    let x = graph.addInput("x", TensorType(.float32, [1, 4, 2, 2]))
+    let y = try graph.append(LocalResponseNormalization(size: 3), [x], origins: ["norm1"])[0]
+    let error = #expect(throws: GraftError.self) {
+      try graph.appendGradients(of: [(y, y)], withRespectTo: [x])
+    }
+    #expect(error?.kind == .unsupported)
+    #expect(error?.location.node == "norm1")
+    #expect(graph.obstacles(toGradientsOf: [x], from: [y]).map(\.reason) == ["lrn has no gradient"])
+  }
+}
