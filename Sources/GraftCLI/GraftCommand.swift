@@ -19,7 +19,7 @@ struct GraftCommand: ParsableCommand {
     subcommands: [
       CompileCommand.self, DumpCommand.self, RunCommand.self, PredictCommand.self,
       EvaluateCommand.self, PreprocessCommand.self, ExportCommand.self, BenchCommand.self,
-      VerifyCommand.self,
+      VerifyCommand.self, FinetuneCommand.self,
     ])
 
   static func main() {

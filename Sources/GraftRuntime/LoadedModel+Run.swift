@@ -163,3 +163,38 @@ extension graft_tap {
       bytes: UInt64(tap.buffer.count))
   }
 }
+
+extension LoadedModel {
+  /// Runs `steps` of the network on float32 arrays, and copies inner values out on the way.
+  /// - Parameters:
+  ///   - values: indices into ``LibraryDescription/values``, which `steps` make.
+  /// - Returns: one array for each of `values`.
+  public func run(
+    batch: Int, inputs: [[Float]], tapping values: [Int], steps: Range<Int>
+  ) throws -> [[Float]] {
+    func buffers(_ tensors: [TensorDescription]) throws -> [[Float]] {
+      try tensors.map { tensor in
+        guard tensor.type.dtype == .float32 else {
+          throw GraftError(.unsupported, "\(tensor.name.quotedForDisplay) is not float32")
+        }
+        return [Float](
+          repeating: 0, count: try tensor.type.shape.extents(batch: batch).reduce(1, *))
+      }
+    }
+    guard values.allSatisfy(description.values.indices.contains) else {
+      throw GraftError(.invalidArgument, "there are \(description.values.count) values to tap")
+    }
+    var results = try buffers(values.map { description.values[$0] })
+    var outputs = try buffers(description.outputs)
+    try withBuffers(inputs) { inputs in
+      try withMutableBuffers(&outputs) { outputs in
+        try withMutableBuffers(&results) { results in
+          try run(
+            batch: batch, inputs: inputs, outputs: outputs,
+            taps: zip(values, results).map { Tap(value: $0, buffer: $1) }, steps: steps)
+        }
+      }
+    }
+    return results
+  }
+}

@@ -17,6 +17,9 @@ public enum BundleLayout {
   /// The parameters as the kernels read them.
   public static let packed = "packed.bin"
   public static let library = "libmodel.so"
+  /// What a training step reads and starts from, in a bundle that trains.
+  public static let trainingWeights = "train.bin"
+  public static let trainingLibrary = "libtrain.so"
 
   /// A bundle's manifest may not be larger: labels and names are all that grows in it.
   static let largestManifest = 64 << 20

@@ -100,9 +100,21 @@ public struct Compiler: Sendable {
   @discardableResult
   public func compile(_ path: String, to output: String) throws -> CompilationReport {
     var clock = StageClock()
-    let destination = try DirectoryReplacement(at: output, keeping: [path])
+    _ = try DirectoryReplacement(at: output, keeping: [path])
     var model = try clock.measure("import") { try load(path) }
     try applyOptions(to: &model)
+    return try compile(model, to: output, keeping: [path], clock: clock)
+  }
+
+  /// Compiles a network that is in memory already.
+  /// - Parameter inputs: what is being read, none of which may be the output.
+  @discardableResult
+  func compile(
+    _ model: SourceModel, to output: String, keeping inputs: [String] = [],
+    clock: StageClock = StageClock()
+  ) throws -> CompilationReport {
+    var clock = clock
+    let destination = try DirectoryReplacement(at: output, keeping: inputs)
     let toolchain = try Toolchain.find()
 
     options.progress("optimising \(model.graph.nodeCount) nodes")

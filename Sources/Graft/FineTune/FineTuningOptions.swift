@@ -1,0 +1,126 @@
+// What can be chosen of a fine-tuning run, with the defaults of the command line.
+
+import GraftAutodiff
+import GraftCodegen
+import GraftDiagnostics
+
+extension FineTuner {
+  /// The optimizers, by their names on the command line.
+  public enum OptimizerName: String, Codable, Sendable, CaseIterable {
+    case sgd, adam, adamw
+  }
+
+  /// How classes weigh in the loss.
+  public enum ClassWeights: String, Codable, Sendable, CaseIterable {
+    case none
+    /// In inverse proportion to how many items each has.
+    case balanced
+  }
+
+  /// A teacher whose answers are learnt too (Hinton et al. 2015).
+  public struct Teacher: Sendable {
+    /// The path of a bundle.
+    public var bundle: String
+    public var temperature: Double
+    /// The share of the teacher in the loss.
+    public var alpha: Double
+
+    public init(bundle: String, temperature: Double = 4, alpha: Double = 0.7) {
+      self.bundle = bundle
+      self.temperature = temperature
+      self.alpha = alpha
+    }
+  }
+
+  /// What can be chosen.
+  public struct Options: Sendable {
+    /// A folder of class folders, of CIFAR-10's batches, or of tensors.
+    public var data: String
+    /// Validation data of its own; otherwise ``validationSplit`` of ``data`` is held out.
+    public var validationData: String?
+    /// The share of the data that is held out; 0 holds nothing out.
+    public var validationSplit = 0.2
+    public var head = HeadReplacement.linear
+    public var unfreeze = Unfreezing.none
+    public var normalization = TrainingSpecification.Normalization.frozen
+    public var epochs = 10
+    public var batchSize = 32
+    public var optimizer = OptimizerName.sgd
+    public var learningRate = 0.01
+    /// Of a new head; nil is ``learningRate``.
+    public var headLearningRate: Double?
+    public var momentum = 0.9
+    public var isNesterov = false
+    public var weightDecay = 0.0
+    public var schedule = LearningRateSchedule(.cosine)
+    public var loss = TrainingSpecification.Loss.crossEntropy
+    public var labelSmoothing = 0.0
+    public var classWeights = ClassWeights.none
+    /// The largest norm of all gradients together; nil for no limit.
+    public var clipNorm: Double?
+    /// Batches whose gradients add up to one update.
+    public var accumulate = 1
+    public var teacher: Teacher?
+    /// Epochs without a better validation result after which the run ends; nil for never.
+    public var earlyStop: Int?
+    public var seed: UInt64 = 0
+    public var threads = AvailableCores.count
+    /// Where the state is kept after every epoch; nil keeps none.
+    public var checkpoint: String?
+    /// Go on from ``checkpoint``.
+    public var resumes = false
+    /// A JSON line for every epoch.
+    public var metrics: String?
+    public var target = CompilationTarget.native
+
+    public init(data: String) { self.data = data }
+
+    /// - Throws: ``GraftError`` of kind `invalidArgument` that names the option.
+    func validate() throws {
+      func require(_ holds: Bool, _ message: String) throws {
+        guard holds else { throw GraftError(.invalidArgument, message) }
+      }
+      try require(
+        learningRate > 0 && learningRate.isFinite,
+        "the learning rate must be greater than 0, found \(learningRate)")
+      if let headLearningRate {
+        try require(
+          headLearningRate > 0 && headLearningRate.isFinite,
+          "the head's learning rate must be greater than 0, found \(headLearningRate)")
+      }
+      try require(
+        (1...100_000).contains(epochs), "epochs must be from 1 to 100000, found \(epochs)")
+      try require(
+        (1...65_536).contains(batchSize), "the batch must be from 1 to 65536, found \(batchSize)")
+      try require(
+        (0..<1).contains(validationSplit),
+        "the validation split must be at least 0 and below 1, found \(validationSplit)")
+      try require((0..<1).contains(momentum), "momentum must be in 0..<1, found \(momentum)")
+      try require(
+        !isNesterov || (momentum > 0 && optimizer == .sgd), "Nesterov's variant needs momentum")
+      try require(
+        weightDecay >= 0 && weightDecay.isFinite,
+        "weight decay must not be negative, found \(weightDecay)")
+      try require(
+        (0..<1).contains(labelSmoothing),
+        "label smoothing must be in 0..<1, found \(labelSmoothing)"
+      )
+      try require(
+        loss == .crossEntropy || (labelSmoothing == 0 && classWeights == .none && teacher == nil),
+        "label smoothing, class weights and a teacher belong to cross-entropy")
+      if let clipNorm {
+        try require(clipNorm > 0, "the norm to clip to must be greater than 0, found \(clipNorm)")
+      }
+      try require(
+        (1...4096).contains(accumulate), "accumulate must be from 1 to 4096, found \(accumulate)")
+      if let teacher {
+        try require(
+          teacher.temperature > 0 && teacher.temperature.isFinite
+            && (0...1).contains(teacher.alpha),
+          "a temperature must be greater than 0 and alpha in 0...1, found \(teacher.temperature) and "
+            + "\(teacher.alpha)")
+      }
+      if let earlyStop { try require(earlyStop >= 1, "early stop must be at least 1 epoch") }
+    }
+  }
+}

@@ -1,0 +1,107 @@
+// What a run will do to a network, decided before anything runs: the new head, the freeze line, what trains
+// in which group, and the graphs of the training step.
+
+import GraftAutodiff
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import GraftRuntime
+
+/// A network taken apart for training.
+struct FineTuningPlan {
+  let parts: NetworkParts
+  let specification: TrainingSpecification
+  let training: TrainingGraph
+  /// The classes, or the values of a regression.
+  let outputWidth: Int
+  /// Elements that the optimizer updates.
+  let trainedParameterCount: Int
+  /// The factor of each group on the learning rate.
+  let groupRates: [Double]
+
+  init(_ graph: Graph, classes: Int, options: FineTuner.Options) throws {
+    let head = try Head(of: graph)
+    let replaced = try graph.replacingHead(
+      head, by: options.head, classes: classes, seed: options.seed)
+    parts = try NetworkParts(replaced, unfreezing: options.unfreeze)
+    outputWidth = classes
+    let newHead = try Head(of: replaced)
+    let tail = parts.tail
+    let headNames = Set(
+      tail.nodes.filter { node in
+        guard let first = newHead.node.operand(1), let name = replaced[first].name else {
+          return false
+        }
+        let base = name.hasSuffix(".weight") ? String(name.dropLast(7)) : name
+        return node.presentOperands.contains { operand in
+          guard tail[operand].parameter != nil, let own = tail[operand].name else { return false }
+          return own == name || own.hasPrefix(base + ".hidden.")
+        }
+      }.flatMap(\.presentOperands).compactMap { tail[$0].parameter == nil ? nil : tail[$0].name })
+    let statistics = Self.statistics(of: tail)
+    let trained = parts.tailParameters.filter { !statistics.contains($0) }
+    var groupNames = ["head"]
+    var groups: [String: Int] = [:]
+    for name in trained where headNames.contains(name) { groups[name] = 0 }
+    if trained.contains(where: { !headNames.contains($0) }) {
+      groupNames.append("tail")
+      for name in trained where !headNames.contains(name) { groups[name] = 1 }
+    }
+    groupRates = [(options.headLearningRate ?? options.learningRate) / options.learningRate, 1]
+    specification = TrainingSpecification(
+      loss: options.loss,
+      optimizer: options.optimizer == .sgd
+        ? .sgd(hasMomentum: options.momentum > 0, isNesterov: options.isNesterov)
+        : .adam(isDecoupled: options.optimizer == .adamw),
+      normalization: options.normalization, distills: options.teacher != nil,
+      accumulates: options.accumulate > 1, clips: options.clipNorm != nil, groups: groups,
+      groupNames: groupNames)
+    let parameters = tail.parameters.filter { groups[tail[$0].name ?? ""] != nil }
+    let obstacles = tail.obstacles(
+      toGradientsOf: parameters, from: tail.outputs.map(\.value))
+    if let first = obstacles.first {
+      let list = obstacles.prefix(8).map {
+        "\($0.node.origins.first?.quotedForDisplay ?? $0.node.opcode.rawValue): \($0.reason)"
+      }
+      throw GraftError(
+        .unsupported, "no gradient goes through \(list.joined(separator: "; "))",
+        at: tail.location(of: first.node),
+        advice: "Freeze up to behind it: --unfreeze none trains the head alone.")
+    }
+    training = try TrainingGraph(tail: tail, specification)
+    trainedParameterCount = parameters.reduce(0) {
+      $0 + (tail.type(of: $1).shape.elementCount?.constant ?? 0)
+    }
+  }
+
+  /// The names of running means and variances.
+  private static func statistics(of graph: Graph) -> Set<String> {
+    Set(
+      graph.nodes.filter { $0.opcode == BatchNormalization.opcode }.flatMap {
+        [$0.operand(3), $0.operand(4)].compactMap { $0.flatMap { graph[$0].name } }
+      })
+  }
+
+  /// A sentence on what trains.
+  var summary: String {
+    let tensors = specification.groups.count
+    return "\(trainedParameterCount) parameters in \(tensors) tensors train; cut at "
+      + parts.cutNames.map(\.quotedForDisplay).joined(separator: ", ")
+  }
+
+  /// The whole network with what was trained in it.
+  /// - Parameter state: the contents of each state of `description`.
+  func network(with state: [[Float]], of description: TrainingDescription) throws -> Graph {
+    var graph = parts.network
+    for (entry, values) in zip(description.states, state) {
+      guard entry.role != .optimizer, entry.role != .accumulator,
+        let id = graph.parameter(named: entry.name), var parameter = graph[id].parameter
+      else { continue }
+      parameter.data = try TensorData(values, shape: graph.type(of: id).shape.constants ?? [])
+      parameter.isTrained = false
+      parameter.group = nil
+      graph[id].definition = .parameter(parameter)
+    }
+    return graph
+  }
+}

@@ -1,0 +1,103 @@
+// A data set as a run uses it: which items are learnt from and which are held out, their answers, and their
+// features at the freeze line.
+
+import GraftData
+import GraftDiagnostics
+import GraftOps
+
+/// The items that a run may use, with features and answers.
+struct TrainingData {
+  /// The features of all items that could be read.
+  let features: FeatureStore
+  /// For classification the class of each row of ``features``.
+  let labels: [Int]
+  /// For regression the values of each row, one after the other; empty otherwise.
+  let values: [Float]
+  /// The file of each row, for reports.
+  let names: [String]
+  var count: Int { names.count }
+}
+
+/// Reads a data set through a trunk.
+struct FeatureReader {
+  let network: PictureNetwork
+  let trunk: Trunk
+  let batchSize: Int
+  let threads: Int
+  /// Values an answer has where the loss is a regression's.
+  let regressionWidth: Int?
+
+  /// - Throws: ``GraftError`` where an item has no answer, or nothing could be read.
+  func read(
+    _ dataset: any Dataset, warnings: inout [Warning], progress: (Int, Int) -> Void
+  ) throws -> TrainingData {
+    let features = try FeatureStore(items: dataset.count, widths: trunk.widths)
+    let loader = try network.loader(dataset, batchSize: batchSize, threads: threads)
+    var labels: [Int] = []
+    var values: [Float] = []
+    var names: [String] = []
+    while let batch = try loader.next() {
+      try trunk.run(batch, into: features, from: names.count)
+      for (index, target) in zip(batch.indices, batch.targets) {
+        switch (target, regressionWidth) {
+        case (.label(let label), nil): labels.append(label)
+        case (.values(let row), let width?) where row.count == width: values += row
+        default:
+          throw GraftError(
+            .invalidData,
+            "\(dataset.name(of: index).quotedForDisplay) has no answer of the kind that the loss needs",
+            at: SourceLocation(file: dataset.location),
+            advice:
+              "Cross-entropy needs a folder for each class or class indices in y.npy, mse values.")
+        }
+        names.append(dataset.name(of: index))
+      }
+      progress(loader.deliveredCount + loader.brokenCount, dataset.count)
+    }
+    warnings += loader.brokenItems.map {
+      Warning("left out: \($0.error.message)", at: $0.error.location)
+    }
+    if loader.brokenCount > loader.brokenItems.count {
+      warnings.append(
+        Warning("\(loader.brokenCount - loader.brokenItems.count) more files were left out"))
+    }
+    return TrainingData(features: features, labels: labels, values: values, names: names)
+  }
+}
+
+/// Which items are learnt from and which are held out.
+struct Split {
+  var training: [Int]
+  var validation: [Int]
+
+  /// Holds out `share` of each class (of all items, where there are no classes), chosen by `seed`: of two
+  /// or more at least one is held out, and one stays.
+  init(labels: [Int], count: Int, share: Double, seed: UInt64) {
+    training = []
+    validation = []
+    let groups =
+      labels.isEmpty
+      ? [Array(0..<count)]
+      : Dictionary(grouping: labels.indices, by: { labels[$0] }).sorted { $0.key < $1.key }
+        .map(\.value)
+    for (number, group) in groups.enumerated() {
+      let shuffled = Self.shuffled(group, seed: seed, stream: UInt32(truncatingIfNeeded: number))
+      let wanted = (Double(group.count) * share).rounded()
+      let held = share == 0 || group.count < 2 ? 0 : min(max(1, Int(wanted)), group.count - 1)
+      validation += shuffled[..<held]
+      training += shuffled[held...]
+    }
+    training.sort()
+    validation.sort()
+  }
+
+  /// Orders by random keys of 64 bits.
+  private static func shuffled(_ items: [Int], seed: UInt64, stream: UInt32) -> [Int] {
+    items.map { item -> (UInt64, Int) in
+      let words = Philox4x32.block(
+        key: (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32)),
+        counter: (UInt32(truncatingIfNeeded: item), stream, 0x7370_6c69, 0))
+      return (UInt64(words[0]) << 32 | UInt64(words[1]), item)
+    }.sorted { $0 < $1 }.map(\.1)
+  }
+}

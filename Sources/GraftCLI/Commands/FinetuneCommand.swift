@@ -1,0 +1,217 @@
+// graft finetune: a bundle and a folder of data to a tuned bundle.
+
+import ArgumentParser
+import Foundation
+import Graft
+import GraftAutodiff
+import GraftDiagnostics
+
+struct FinetuneCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "finetune",
+    abstract: "Train a new head, and as much of the tail as you unfreeze, on your own data.",
+    discussion: """
+      DIR has a folder of pictures for each class, or CIFAR-10's binary batches, or x.npy and y.npy. \
+      The frozen part runs once, as the compiled code it already is. The bundle that is read is never \
+      changed. Running a bundle runs its author's code.
+      """)
+
+  @Argument(help: "The bundle to start from.", completion: .directory)
+  var bundle: String
+
+  @Option(help: "The data to learn from.", completion: .directory)
+  var data: String
+
+  @Option(name: [.short, .long], help: "The bundle to write.", completion: .directory)
+  var output: String
+
+  @Option(help: "Validation data of their own.", completion: .directory)
+  var val: String?
+
+  @Option(help: "The share of the data held out for validation; 0 holds nothing out.")
+  var valSplit = 0.2
+
+  @Option(help: "The new head: linear, mlp:K, or keep.")
+  var head = "linear"
+
+  @Option(help: "What trains beside the head: none, last:N, a scope such as layer4, or all.")
+  var unfreeze = "none"
+
+  @Option(
+    help: "BatchNorms of what trains: frozen or train.", completion: .list(["frozen", "train"]))
+  var bn = "frozen"
+
+  @Option(help: "Times through the data.")
+  var epochs = 10
+
+  @Option(help: "Images in a step.")
+  var batchSize = 32
+
+  @Option(help: "sgd, adam or adamw.", completion: .list(["sgd", "adam", "adamw"]))
+  var optimizer = "sgd"
+
+  @Option(help: "The learning rate.")
+  var lr = 0.01
+
+  @Option(help: "The learning rate of the head, where it is another.")
+  var headLr: Double?
+
+  @Option(help: "Momentum of sgd.")
+  var momentum = 0.9
+
+  @Flag(help: "Nesterov's momentum.")
+  var nesterov = false
+
+  @Option(help: "Weight decay, as PyTorch defines it for the optimizer.")
+  var weightDecay = 0.0
+
+  @Option(
+    help: "How the rate moves: constant, step, cosine or onecycle.",
+    completion: .list(LearningRateSchedule.names))
+  var schedule = "cosine"
+
+  @Option(help: "Epochs over which the rate climbs from 0 first.")
+  var warmup = 0.0
+
+  @Option(help: "Epochs between the drops of the step schedule.")
+  var stepSize = 10
+
+  @Option(help: "The factor of each drop.")
+  var gamma = 0.1
+
+  @Option(help: "cross-entropy or mse.", completion: .list(["cross-entropy", "mse"]))
+  var loss = "cross-entropy"
+
+  @Option(help: "The share of a target that is spread over all classes.")
+  var labelSmoothing = 0.0
+
+  @Option(help: "none or balanced.", completion: .list(["none", "balanced"]))
+  var classWeights = "none"
+
+  @Option(help: "The largest norm of all gradients together.")
+  var clipNorm: Double?
+
+  @Option(help: "Batches whose gradients add up to one update.")
+  var accumulate = 1
+
+  @Option(help: "Stop after so many epochs without a better validation result.")
+  var earlyStop: Int?
+
+  @Option(help: "Decides every random choice.")
+  var seed: UInt64 = 0
+
+  @Option(help: "Keep the state after every epoch here, also when done.", completion: .directory)
+  var checkpoint: String?
+
+  @Option(help: "Go on from the state in this folder.", completion: .directory)
+  var resume: String?
+
+  @Option(help: "Write a JSON line for every epoch.", completion: .file())
+  var metrics: String?
+
+  @Flag(help: "Print one JSON object at the end.")
+  var json = false
+
+  @OptionGroup var threads: ThreadsOption
+
+  func validate() throws {
+    func require<Choice: RawRepresentable>(
+      _ option: String, _ text: String, _ type: Choice.Type
+    ) throws where Choice.RawValue == String {
+      guard type.init(rawValue: text) != nil else {
+        throw ValidationError("\(option) takes no '\(text)'; see --help")
+      }
+    }
+    try require("--bn", bn, TrainingSpecification.Normalization.self)
+    try require("--optimizer", optimizer, FineTuner.OptimizerName.self)
+    try require("--loss", loss, TrainingSpecification.Loss.self)
+    try require("--class-weights", classWeights, FineTuner.ClassWeights.self)
+  }
+
+  func run() throws {
+    var tuner = try FineTuner(bundle, options())
+    let progress = EpochTable()
+    let report = try tuner.run(to: output) { try progress.show($0) }
+    ProgressLine.clear()
+    Console.warn(tuner.warnings)
+    if json { return try Console.json(report) }
+    let kept = report.epochs.first { $0.epoch == report.kept }
+    let accuracy = kept?.validationAccuracy.map {
+      ", validation accuracy \((100 * $0).formatted(digits: 2)) %"
+    }
+    Console.note(
+      "\(output): epoch \(report.kept) of \(report.epochs.count)\(accuracy ?? ""), "
+        + "\(report.trainedParameters) parameters trained on \(report.trainingItems) items, "
+        + "\(report.seconds.formatted(digits: 1)) s")
+  }
+
+  private func options() throws -> FineTuner.Options {
+    var options = FineTuner.Options(data: data)
+    options.validationData = val
+    options.validationSplit = valSplit
+    options.head = try HeadReplacement(head)
+    options.unfreeze = try Unfreezing(unfreeze)
+    options.normalization = .init(rawValue: bn) ?? .frozen
+    options.epochs = epochs
+    options.batchSize = batchSize
+    options.optimizer = .init(rawValue: optimizer) ?? .sgd
+    options.learningRate = lr
+    options.headLearningRate = headLr
+    options.momentum = momentum
+    options.isNesterov = nesterov
+    options.weightDecay = weightDecay
+    options.schedule = try LearningRateSchedule(
+      named: schedule, stepSize: stepSize, gamma: gamma, warmup: warmup)
+    options.loss = .init(rawValue: loss) ?? .crossEntropy
+    options.labelSmoothing = labelSmoothing
+    options.classWeights = .init(rawValue: classWeights) ?? .none
+    options.clipNorm = clipNorm
+    options.accumulate = accumulate
+    options.earlyStop = earlyStop
+    options.seed = seed
+    options.checkpoint = resume ?? checkpoint
+    options.resumes = resume != nil
+    options.metrics = metrics
+    options.threads = threads.count
+    return options
+  }
+}
+
+/// A line for every epoch on standard output, and one that moves on standard error.
+final class EpochTable {
+  private var hasHeader = false
+
+  func show(_ event: FineTuner.Event) throws {
+    switch event {
+    case .doing(let text): ProgressLine.show(text)
+    case .note(let text): Console.note(text)
+    case .step(let epoch, let done, let all, let loss, let rate):
+      let left = Double(all - done) / max(rate, 1e-9)
+      ProgressLine.show(
+        "epoch \(epoch): \(done) of \(all), loss \(loss.formatted(digits: 4)), "
+          + "\(rate.formatted(digits: 0)) images/s, \(left.formatted(digits: 0)) s left")
+    case .finished(let epoch):
+      if !hasHeader {
+        Console.note("epoch      loss   acc %  val loss  val acc %        lr  images/s")
+        hasHeader = true
+      }
+      Console.note(
+        [
+          column("\(epoch.epoch)", 5), column(epoch.loss.formatted(digits: 4), 9),
+          column(percent(epoch.accuracy), 7),
+          column(epoch.validationLoss.map { $0.formatted(digits: 4) } ?? "–", 9),
+          column(percent(epoch.validationAccuracy), 10),
+          column(String(format: "%.3g", epoch.learningRate), 9),
+          column(epoch.imagesPerSecond.formatted(digits: 0), 9),
+        ].joined(separator: " "))
+    }
+  }
+
+  private func percent(_ share: Double?) -> String {
+    share.map { (100 * $0).formatted(digits: 2) } ?? "–"
+  }
+
+  private func column(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(0, width - text.count)) + text
+  }
+}

@@ -1,0 +1,26 @@
+// A folder for files that nobody needs once the work is done.
+
+import Foundation
+import GraftDiagnostics
+
+/// A folder that goes when nobody needs it any more, or at Ctrl-C.
+public final class TemporaryFolder: Sendable {
+  public let path: String
+
+  /// - Throws: ``GraftError`` of kind `inputOutput` where none can be made.
+  public init() throws {
+    let template = NSTemporaryDirectory() + "/graft-XXXXXX"
+    var bytes = Array(template.utf8CString)
+    guard mkdtemp(&bytes) != nil else {
+      throw GraftError(
+        .inputOutput, "cannot make a temporary folder", at: .init(file: NSTemporaryDirectory()))
+    }
+    path = String(decoding: bytes.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    TemporaryPaths.add(path)
+  }
+
+  deinit {
+    try? FileManager.default.removeItem(atPath: path)
+    TemporaryPaths.remove(path)
+  }
+}
