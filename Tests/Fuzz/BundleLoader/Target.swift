@@ -79,17 +79,19 @@ struct Seed {
       defer { try? FileManager.default.removeItem(atPath: bundle) }
       var options = Compiler.Options()
       let graph = try Compiler().load(model).graph
-      if graph.inputs.count == 1, let shape = graph.inputs.first.map({ graph.type(of: $0).shape }),
-        shape.rank == 4, shape[1] == 3
-      {
-        options.preprocessing = index.isMultiple(of: 2) ? "imagenet" : "cifar10"
-      }
       if let output = graph.outputs.first, graph.type(of: output.value).shape.rank == 2,
         let classes = graph.type(of: output.value).shape[1].constant
       {
         options.labels = (0..<classes).map { "class \($0)" }
       }
-      try Compiler(options).compile(model, to: bundle)
+      options.preprocessing = index.isMultiple(of: 2) ? "imagenet" : "cifar10"
+      do { try Compiler(options).compile(model, to: bundle) } catch let error as GraftError
+        where error.kind == .invalidArgument
+      {
+        // Its input is no square picture.
+        options.preprocessing = nil
+        try Compiler(options).compile(model, to: bundle)
+      }
       let image = try BundleImage(seed: UInt8(index), readingFrom: bundle)
       try Data(image.bytes).write(to: URL(filePath: folder).appending(path: name))
       let library = try Data(contentsOf: URL(filePath: "\(bundle)/\(BundleLayout.library)"))
