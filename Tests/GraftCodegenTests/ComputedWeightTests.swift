@@ -162,7 +162,8 @@ import Testing
       let image = try harness.image([channels, 3, 5], border: (0, 1))
       let normalization = BatchNormalization(epsilon: 1e-3)
       try harness.output(
-        try harness.apply(normalization, [image] + vectors, layout: harness.blocked(border: (1, 0)))[0])
+        try harness.apply(
+          normalization, [image] + vectors, layout: harness.blocked(border: (1, 0)))[0])
       let plain = harness.input([.batch, Dimension(channels), 3, 2])
       try harness.output(try harness.apply(normalization, [plain] + vectors)[0])
       let rows = harness.input([.batch, Dimension(channels)])
