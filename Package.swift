@@ -42,7 +42,7 @@ let package = Package(
   targets: [
     .executableTarget(
       name: "GraftCLI",
-      dependencies: ["Graft", "GraftAutodiff", "GraftDiagnostics", parser, logging],
+      dependencies: ["Graft", "GraftDiagnostics", parser, logging],
       swiftSettings: strict),
     .target(
       name: "Graft",

@@ -83,6 +83,8 @@ let gradientCases: [GradientCase] = [
   GradientCase(Concatenate(axis: 1), [[2, 3, 2], [2, 1, 2], [2, 2, 2]]),
   GradientCase(Split(axis: 1, sizes: [1, 3]), [[2, 4, 3]]),
   GradientCase(Slice(axes: [1, 2], starts: [1, 0], extents: [2, 4], steps: [1, 1]), [image]),
+  GradientCase(Slice(axes: [2, 3], starts: [1, 0], extents: [2, 3], steps: [3, 2]), [image]),
+  GradientCase(Slice(axes: [3], starts: [0], extents: [3], steps: [2]), [image]),
   GradientCase(Pad(pads: [0, 1, 2, 0, 0, 0, 1, 3]), [image]),
   GradientCase(Expand(shape: [2, 3, 4]), [[3, 1]]), GradientCase(Cast(to: .float64), [[3, 4]]),
 ]

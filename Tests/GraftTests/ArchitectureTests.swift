@@ -32,7 +32,7 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
       "GraftONNX", "GraftPasses", "GraftPlanning", "GraftAutodiff", "GraftCodegen",
       "GraftRuntime", "GraftData", "GraftOps", "GraftIR", "GraftDiagnostics",
     ],
-    "GraftCLI": ["Graft", "GraftAutodiff", "GraftDiagnostics"],
+    "GraftCLI": ["Graft", "GraftDiagnostics"],
   ]
 
   @Test(arguments: allowed.keys.sorted())

@@ -5,6 +5,13 @@ import GraftCodegen
 import GraftDiagnostics
 
 extension FineTuner {
+  /// What becomes of the head.
+  public typealias Head = HeadReplacement
+  /// What of the network trains beside the head.
+  public typealias Unfreeze = Unfreezing
+  public typealias Normalization = TrainingSpecification.Normalization
+  public typealias Loss = TrainingSpecification.Loss
+
   /// The optimizers, by their names on the command line.
   public enum OptimizerName: String, Codable, Sendable, CaseIterable {
     case sgd, adam, adamw

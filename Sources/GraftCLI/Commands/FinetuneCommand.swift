@@ -3,7 +3,6 @@
 import ArgumentParser
 import Foundation
 import Graft
-import GraftAutodiff
 import GraftDiagnostics
 
 struct FinetuneCommand: ParsableCommand {
@@ -122,9 +121,9 @@ struct FinetuneCommand: ParsableCommand {
         throw ValidationError("\(option) takes no '\(text)'; see --help")
       }
     }
-    try require("--bn", bn, TrainingSpecification.Normalization.self)
+    try require("--bn", bn, FineTuner.Normalization.self)
     try require("--optimizer", optimizer, FineTuner.OptimizerName.self)
-    try require("--loss", loss, TrainingSpecification.Loss.self)
+    try require("--loss", loss, FineTuner.Loss.self)
     try require("--class-weights", classWeights, FineTuner.ClassWeights.self)
   }
 
@@ -149,8 +148,8 @@ struct FinetuneCommand: ParsableCommand {
     var options = FineTuner.Options(data: data)
     options.validationData = val
     options.validationSplit = valSplit
-    options.head = try HeadReplacement(head)
-    options.unfreeze = try Unfreezing(unfreeze)
+    options.head = try FineTuner.Head(head)
+    options.unfreeze = try FineTuner.Unfreeze(unfreeze)
     options.normalization = .init(rawValue: bn) ?? .frozen
     options.epochs = epochs
     options.batchSize = batchSize

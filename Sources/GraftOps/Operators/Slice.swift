@@ -207,20 +207,35 @@ public struct Slice: StructuralOperator, ONNXExportable {
 }
 
 extension Slice: DifferentiableOperator {
-  /// Zeros round the incoming gradient, for slices that skip nothing.
+  /// Zeros round the incoming gradient, and between its pixels where the slice skips some.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let shape = builder.shape(of: try builder.operand(0))
-    guard steps.allSatisfy({ $0 == 1 }) else {
-      throw GraftError(.unsupported, "the gradient of a slice with steps \(steps)")
-    }
+    var gradient = try builder.incoming()
     var pads = Array(repeating: 0, count: 2 * shape.rank)
+    var strides = [1, 1]
+    var spread = shape.dimensions.suffix(2).map { $0.constant ?? 0 }
     for (index, axis) in axes.enumerated() {
       guard let extent = shape[axis].constant else {
         throw GraftError(.unsupported, "the gradient of a slice along the batch")
       }
+      let isSpatial = shape.rank == 4 && axis >= 2
+      guard steps[index] == 1 || (steps[index] > 1 && isSpatial) else {
+        throw GraftError(
+          .unsupported,
+          "the gradient of a slice with steps \(steps) over axes \(axes): only height and width of an "
+            + "image may skip elements")
+      }
+      let reach = (extents[index] - 1) * steps[index] + 1
+      if isSpatial { (strides[axis - 2], spread[axis - 2]) = (steps[index], reach) }
       pads[axis] = starts[index]
-      pads[axis + shape.rank] = extent - starts[index] - extents[index]
+      pads[axis + shape.rank] = extent - starts[index] - reach
     }
-    try builder.setGradient(of: 0, try builder.apply(Pad(pads: pads), [try builder.incoming()]))
+    if strides != [1, 1] {
+      gradient = try builder.apply(InsertZeros(strides: strides, extents: spread), [gradient])
+    }
+    if pads.contains(where: { $0 != 0 }) {
+      gradient = try builder.apply(Pad(pads: pads), [gradient])
+    }
+    try builder.setGradient(of: 0, gradient)
   }
 }

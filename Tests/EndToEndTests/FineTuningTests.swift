@@ -1,0 +1,253 @@
+// Fine-tuning from an ONNX file to a tuned bundle: PyTorch's losses and weights, the same bits however it
+// runs, and what is refused. tools/make-network-training-fixture made the numbers.
+
+import Foundation
+import Graft
+import GraftData
+import GraftDiagnostics
+import GraftIR
+import Testing
+
+private let fixtures = URL(filePath: #filePath).deletingLastPathComponent()
+  .appending(path: "Fixtures/training")
+
+/// The network of the fixtures, compiled once.
+private let bundle: Result<(folder: TemporaryFolder, path: String), any Error> = Result {
+  let folder = try TemporaryFolder()
+  let path = folder.path + "/network.graft"
+  try Compiler().compile(fixtures.appending(path: "network.onnx").path, to: path)
+  return (folder, path)
+}
+
+private struct Expected: Decodable {
+  struct Run: Decodable, CustomTestStringConvertible, Sendable {
+    var optimizer: FineTuner.OptimizerName
+    var bn: String
+    var losses: [Double]
+    var weights: [String: [Double]]
+    var lr: Double
+    var momentum: Double?
+    var weightDecay: Double
+    var testDescription: String { "\(optimizer), BatchNorm \(bn)" }
+
+    enum CodingKeys: String, CodingKey {
+      case optimizer, bn, losses, weights, lr, momentum
+      case weightDecay = "weight_decay"
+    }
+  }
+  var runs: [Run]
+
+  static let all: [Run] = {
+    let file = fixtures.appending(path: "expected.json")
+    return (try? JSONDecoder().decode(Expected.self, from: Data(contentsOf: file)))?.runs ?? []
+  }()
+}
+
+private func options() -> FineTuner.Options {
+  var options = FineTuner.Options(data: fixtures.path)
+  options.head = .keep
+  options.unfreeze = .all
+  options.validationSplit = 0
+  options.batchSize = 12
+  options.schedule = LearningRateSchedule(.constant)
+  options.threads = 2
+  return options
+}
+
+/// The float32 parameters of a bundle by name.
+private func weights(of path: String) throws -> [String: [Float]] {
+  let graph = try ModelBundle(opening: path).loadGraph()
+  return Dictionary(
+    uniqueKeysWithValues: graph.parameters.compactMap { id in
+      guard let name = graph[id].name, let data = graph[id].parameter?.data else { return nil }
+      return (name, data.floats())
+    })
+}
+
+@Suite("Fine-tuning")
+struct FineTuningTests {
+  @Test("the fixtures are there")
+  func fixturesAreThere() { #expect(Expected.all.count == 6) }
+
+  @Test("ten steps are PyTorch's", arguments: Expected.all)
+  fileprivate func tenSteps(_ expected: Expected.Run) throws {
+    let bundle = try bundle.get()
+    let folder = try TemporaryFolder()
+    var options = options()
+    options.optimizer = expected.optimizer
+    options.normalization = try #require(.init(rawValue: expected.bn))
+    options.learningRate = expected.lr
+    options.momentum = expected.momentum ?? 0
+    options.weightDecay = expected.weightDecay
+    var tuner = try FineTuner(bundle.path, options)
+    let report = try tuner.run(to: folder.path + "/tuned.graft")
+    #expect(report.kept == 10)
+    for (found, loss) in zip(report.epochs.map(\.loss), expected.losses) {
+      #expect(abs(found - loss) <= 1e-4 * loss, "\(found) for \(loss)")
+    }
+    let tuned = try weights(of: folder.path + "/tuned.graft")
+    let before = try weights(of: bundle.path)
+    for (name, values) in expected.weights {
+      // The gradient of a bias before a normalisation by the batch's own statistics is zero but for
+      // rounding, which Adam divides by itself.
+      if name == "conv2.bias", expected.bn == "train", expected.optimizer != .sgd { continue }
+      let found = try #require(tuned[name], "\(name) is missing")
+      let old = try #require(before[name])
+      let change = zip(values, old).map { abs($0 - Double($1)) }.max() ?? 0
+      let worst = zip(found, values).map { abs(Double($0) - $1) }.max() ?? .infinity
+      #expect(worst <= 1e-2 * change + 1e-6, "\(name) is off by \(worst), it changed by \(change)")
+    }
+  }
+
+  private struct Stopped: Error {}
+
+  @Test("threads and a stop in the middle do not change a bit; what is frozen stays")
+  func sameBits() throws {
+    let bundle = try bundle.get()
+    let folder = try TemporaryFolder()
+    var options = options()
+    options.unfreeze = .scope("depthwise")
+    options.optimizer = .adam
+    options.batchSize = 5
+    options.validationSplit = 0.25
+    options.epochs = 4
+    var whole = try FineTuner(bundle.path, options)
+    let report = try whole.run(to: folder.path + "/whole.graft")
+    #expect(!FileManager.default.fileExists(atPath: folder.path + "/whole.graft.checkpoint"))
+
+    options.threads = 1
+    options.checkpoint = folder.path + "/state"
+    #expect(throws: Stopped.self) {
+      var stopped = try FineTuner(bundle.path, options)
+      _ = try stopped.run(to: folder.path + "/resumed.graft") { event in
+        if case .finished(let epoch) = event, epoch.epoch == 2 { throw Stopped() }
+      }
+    }
+    #expect(!FileManager.default.fileExists(atPath: folder.path + "/resumed.graft"))
+    options.resumes = true
+    var resumed = try FineTuner(bundle.path, options)
+    let second = try resumed.run(to: folder.path + "/resumed.graft")
+    #expect(second.epochs.map(\.loss) == report.epochs.map(\.loss))
+    #expect(second.kept == report.kept)
+    let (a, b) = (
+      try weights(of: folder.path + "/whole.graft"), try weights(of: folder.path + "/resumed.graft")
+    )
+    #expect(a == b)
+    let before = try weights(of: bundle.path)
+    for (name, values) in a {
+      let trains = ["depthwise", "grouped", "fc"].contains { name.hasPrefix($0) }
+      #expect((values != before[name]) == trains, "\(name)")
+    }
+
+    options.learningRate = 0.5
+    let error = #expect(throws: GraftError.self) {
+      var other = try FineTuner(bundle.path, options)
+      _ = try other.run(to: folder.path + "/other.graft")
+    }
+    #expect(error?.message == "the checkpoint is of another run")
+  }
+
+  @Test("a new head, accumulation, clipping, smoothing and early stopping go together")
+  func otherOptions() throws {
+    let bundle = try bundle.get()
+    let folder = try TemporaryFolder()
+    var options = options()
+    options.head = .mlp(hidden: 16)
+    options.unfreeze = .last(2)
+    options.normalization = .train
+    options.batchSize = 4
+    options.accumulate = 2
+    options.clipNorm = 1
+    options.labelSmoothing = 0.1
+    options.classWeights = .balanced
+    options.validationSplit = 0.34
+    options.learningRate = 1e-6
+    options.epochs = 20
+    options.earlyStop = 2
+    options.metrics = folder.path + "/metrics.jsonl"
+    var tuner = try FineTuner(bundle.path, options)
+    let report = try tuner.run(to: folder.path + "/tuned.graft")
+    #expect(report.validationItems == 4)
+    #expect(report.trainingItems == 8)
+    let lines = try String(contentsOfFile: folder.path + "/metrics.jsonl", encoding: .utf8)
+      .split(separator: "\n")
+    #expect(lines.count == report.epochs.count)
+    #expect(report.epochs.count - report.kept <= 2)
+    let graph = try ModelBundle(opening: folder.path + "/tuned.graft").loadGraph()
+    #expect(graph.parameter(named: "fc.hidden.weight") != nil)
+  }
+
+  @Test("the gradient of several micro-batches is that of all of them together")
+  func accumulation() throws {
+    let bundle = try bundle.get()
+    let folder = try TemporaryFolder()
+    var options = options()
+    options.epochs = 1
+    options.learningRate = 0.1
+    options.momentum = 0
+    var whole = try FineTuner(bundle.path, options)
+    _ = try whole.run(to: folder.path + "/whole.graft")
+    options.batchSize = 4
+    options.accumulate = 3
+    var parts = try FineTuner(bundle.path, options)
+    _ = try parts.run(to: folder.path + "/parts.graft")
+    let (a, b) = (
+      try weights(of: folder.path + "/whole.graft"), try weights(of: folder.path + "/parts.graft")
+    )
+    for (name, values) in a {
+      let other = try #require(b[name])
+      let worst = zip(values, other).map { abs($0 - $1) }.max() ?? 0
+      #expect(worst <= 1e-6, "\(name) differs by \(worst)")
+    }
+  }
+
+  @Test("bad input is told before anything is written")
+  func refusals() throws {
+    let bundle = try bundle.get()
+    let folder = try TemporaryFolder()
+    func message(_ change: (inout FineTuner.Options) -> Void) throws -> String {
+      var options = options()
+      change(&options)
+      let error = #expect(throws: GraftError.self) {
+        var tuner = try FineTuner(bundle.path, options)
+        _ = try tuner.run(to: folder.path + "/tuned.graft")
+      }
+      #expect(!FileManager.default.fileExists(atPath: folder.path + "/tuned.graft"))
+      return error?.message ?? ""
+    }
+    #expect(
+      try message { $0.learningRate = 0 } == "the learning rate must be greater than 0, found 0.0")
+    #expect(
+      try message { $0.batchSize = 13 } == "a batch of 13, but there are 12 items to learn from")
+    #expect(
+      try message { $0.unfreeze = .scope("layer4") }
+        == "no node or parameter lies in the scope \"layer4\"")
+    #expect(
+      try message { $0.unfreeze = .last(40) }.hasPrefix("last:40 passes the network"))
+    let pictures = folder.path + "/one/cat"
+    try FileManager.default.createDirectory(
+      atPath: pictures, withIntermediateDirectories: true)
+    let empty = try message { $0.data = folder.path + "/one" }
+    #expect(empty == "there is no JPEG or PNG file in a class folder here")
+    let photo = fixtures.deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent().appending(
+        path: "models/digits/train")
+    let digit = try #require(
+      FileManager.default.enumerator(atPath: photo.path)?.compactMap { $0 as? String }.sorted()
+        .first { $0.hasSuffix(".png") })
+    try FileManager.default.copyItem(
+      atPath: photo.appending(path: digit).path, toPath: pictures + "/1.png")
+    let one = try message {
+      $0.data = folder.path + "/one"
+      $0.head = .linear
+    }
+    #expect(one == "there is only one class to tell apart")
+    let kept = try message { $0.data = folder.path + "/one" }
+    #expect(kept.hasPrefix("there are 1 classes (\"cat\"), but the network tells 4 apart"))
+    let error = #expect(throws: GraftError.self) {
+      var tuner = try FineTuner(bundle.path, options())
+      _ = try tuner.run(to: bundle.path)
+    }
+    #expect(error?.message == "the output is the input")
+  }
+}
