@@ -33,7 +33,8 @@ import Testing
   /// The header that the format's own documentation describes, written by hand.
   @Test func readsWhatOthersWrite() throws {
     try withTemporaryFolder { folder in
-      let header = #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#
+      let header =
+        #"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#
       var file = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Data($0) }
       file += Data(header.utf8)
       file += [0, 0, 128, 63, 0, 0, 0, 192]
@@ -50,6 +51,7 @@ import Testing
     #"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}}"#,
     #"{"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}}"#,
     #"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#,
+    #"{"__metadata__":[],"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
     #"{"a":[]}"#, "{", "",
   ])
   func refusesWhatDoesNotFit(_ header: String) throws {

@@ -5,7 +5,7 @@
 public enum BundleLayout {
   /// A reader refuses another major version; a minor one only adds.
   public static let formatMajor = 1
-  public static let formatMinor = 0
+  public static let formatMinor = 1
 
   public static let manifest = "manifest.json"
   /// The manifest's own SHA-256 in hexadecimal, since the manifest cannot hold it.
@@ -20,6 +20,7 @@ public enum BundleLayout {
   /// What a training step reads and starts from, in a bundle that trains.
   public static let trainingWeights = "train.bin"
   public static let trainingLibrary = "libtrain.so"
+  public static let trainingHeader = "graft_train.h"
 
   /// A bundle's manifest may not be larger: labels and names are all that grows in it.
   static let largestManifest = 64 << 20

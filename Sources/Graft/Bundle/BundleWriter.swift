@@ -14,12 +14,28 @@ struct BundleWriter {
   let plan: MemoryPlan
   let generated: GeneratedModel
   let toolchain: Toolchain
+  /// The training step that the bundle is to hold, and what was written of it.
+  var training: TrainableNetwork?
+  private(set) var trainingEntry: Manifest.Training?
 
-  /// Writes everything but the manifest: graph, weights, C, objects and library.
-  func writeFiles(to folder: String) throws {
+  init(
+    model: SourceModel, scheduled: Graph, plan: MemoryPlan, generated: GeneratedModel,
+    toolchain: Toolchain, training: TrainableNetwork? = nil
+  ) {
+    self.model = model
+    self.scheduled = scheduled
+    self.plan = plan
+    self.generated = generated
+    self.toolchain = toolchain
+    self.training = training
+  }
+
+  /// Writes everything but the manifest: graph, weights, C, objects and libraries.
+  mutating func writeFiles(to folder: String) throws {
     try writeGraph(to: folder)
     try writePacked(to: folder)
     try toolchain.compile(generated, into: folder)
+    trainingEntry = try training?.write(to: folder, target: generated.target)
   }
 
   private func writeGraph(to folder: String) throws {
@@ -71,7 +87,7 @@ struct BundleWriter {
         return origins.isEmpty
           ? "\(step.kernel): \(step.algorithm)" : "\(step.kernel): \(step.algorithm): \(origins)"
       },
-      provenance: model.provenance, files: files)
+      provenance: model.provenance, training: trainingEntry, files: files)
     let data = try manifest.encoded()
     for (name, contents) in [
       (BundleLayout.manifest, data),

@@ -145,6 +145,8 @@ public struct Manifest: Codable, Sendable, Equatable {
   /// Which kernel each step runs, in order.
   public var schedule: [String]
   public var provenance: Provenance
+  /// Absent where the bundle does not train.
+  public var training: Training?
   /// Every other file of the bundle but the manifest's own digest.
   public var files: [String: File]
 
@@ -153,7 +155,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     case outputActivation = "output_activation"
     case hasFreeBatch = "has_free_batch"
     case arenaBytesPerImage = "arena_bytes_per_image"
-    case schedule, provenance, files
+    case schedule, provenance, training, files
   }
 
   /// Deterministic JSON: keys sorted, one a line.

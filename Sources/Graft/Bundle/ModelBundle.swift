@@ -166,5 +166,8 @@ public struct ModelBundle: Sendable {
         .invalidBundle, "the manifest's inputs and outputs are not those of the graph",
         at: SourceLocation(file: self.path(of: BundleLayout.manifest)))
     }
+    try at(SourceLocation(file: self.path(of: BundleLayout.manifest))) {
+      try manifest.checkTraining(against: graph)
+    }
   }
 }

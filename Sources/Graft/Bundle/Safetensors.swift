@@ -20,6 +20,30 @@ enum Safetensors {
     }
   }
 
+  /// The header of a file that is read: tensors by name. Text about the file, which the format allows, is
+  /// looked over.
+  private struct Header: Decodable {
+    private struct Name: CodingKey {
+      var stringValue: String
+      var intValue: Int? { nil }
+      init(stringValue: String) { self.stringValue = stringValue }
+      init?(intValue: Int) { nil }
+    }
+
+    var entries: [String: Entry] = [:]
+
+    init(from decoder: any Decoder) throws {
+      let container = try decoder.container(keyedBy: Name.self)
+      for name in container.allKeys {
+        if name.stringValue == metadataKey {
+          _ = try container.decode([String: String].self, forKey: name)
+        } else {
+          entries[name.stringValue] = try container.decode(Entry.self, forKey: name)
+        }
+      }
+    }
+  }
+
   private static let names: [DataType: String] = [
     .float64: "F64", .float32: "F32", .float16: "F16", .bfloat16: "BF16", .int64: "I64",
     .int32: "I32", .int16: "I16", .int8: "I8", .uint64: "U64", .uint32: "U32", .uint16: "U16",
@@ -83,7 +107,7 @@ enum Safetensors {
     let start = 8 + Int(length)
     let text = file.withUnsafeBytes { Data($0[8..<start]) }
     let header: [String: Entry]
-    do { header = try JSONDecoder().decode([String: Entry].self, from: text) } catch {
+    do { header = try JSONDecoder().decode(Header.self, from: text).entries } catch {
       throw damaged("its header is no JSON that describes tensors")
     }
     var tensors: [String: TensorData] = [:]

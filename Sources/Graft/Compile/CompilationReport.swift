@@ -6,6 +6,8 @@ import GraftPasses
 /// What a compilation did.
 public struct CompilationReport: Sendable {
   public var warnings: [Warning]
+  /// A sentence on what trains, of a bundle that does.
+  public var training: String?
   public var passes: PassReport
   public var stages: [(name: String, seconds: Double)]
   public var target: String

@@ -26,6 +26,8 @@ public struct Compiler: Sendable {
     /// Shapes that fix the free axes of inputs, by name.
     public var inputShapes: [String: InputShape] = [:]
     public var target: CompilationTarget = .native
+    /// The training step that goes into the bundle too; nil for a bundle that only runs.
+    public var training: TrainableOptions?
     /// Told what is being done, for a progress line.
     public var progress: @Sendable (String) -> Void = { _ in }
 
@@ -87,6 +89,28 @@ public struct Compiler: Sendable {
     return moment
   }
 
+  /// Lowers `graph` to its memory plan so that some of its values can still be handed out.
+  /// - Parameter kept: the values, with the names that taps are to find them under.
+  private func lower(_ graph: Graph, keeping kept: [GraphOutput]) throws -> Moment {
+    var moment = Moment(graph: graph, plan: nil, passes: PassReport())
+    let taken = Set(graph.outputs.map(\.name))
+    for (index, value) in kept.enumerated() {
+      // As outputs they outlive every fusion.
+      var name = "freeze line \(index)"
+      while taken.contains(name) { name += "'" }
+      moment.graph.outputs.append(GraphOutput(name: name, value: value.value))
+    }
+    try run(Pipeline.inference, on: &moment, keepsGraphs: false)
+    let values = moment.graph.outputs.suffix(kept.count).map(\.value)
+    moment.graph.outputs.removeLast(kept.count)
+    for (entry, value) in zip(kept, values) { moment.graph.rename(value, to: entry.name) }
+    moment.graph.removeDeadCode()
+    try run(Pipeline.layout, on: &moment, keepsGraphs: false)
+    moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
+    moment.plan = try MemoryPlan(planning: moment.graph)
+    return moment
+  }
+
   private func run(
     _ pipeline: [PipelineEntry], on moment: inout Moment, keepsGraphs: Bool
   ) throws {
@@ -102,16 +126,23 @@ public struct Compiler: Sendable {
     var clock = StageClock()
     _ = try DirectoryReplacement(at: output, keeping: [path])
     var model = try clock.measure("import") { try load(path) }
+    let training = try options.training.map { choice in
+      try clock.measure("training graph") {
+        try TrainableNetwork(replacingHeadOf: &model, choice, labels: options.labels)
+      }
+    }
     try applyOptions(to: &model)
-    return try compile(model, to: output, keeping: [path], clock: clock)
+    return try compile(model, training: training, to: output, keeping: [path], clock: clock)
   }
 
   /// Compiles a network that is in memory already.
-  /// - Parameter inputs: what is being read, none of which may be the output.
+  /// - Parameters:
+  ///   - training: the training step that goes with it; its network must be `model`'s.
+  ///   - inputs: what is being read, none of which may be the output.
   @discardableResult
   func compile(
-    _ model: SourceModel, to output: String, keeping inputs: [String] = [],
-    clock: StageClock = StageClock()
+    _ model: SourceModel, training: TrainableNetwork? = nil, to output: String,
+    keeping inputs: [String] = [], clock: StageClock = StageClock()
   ) throws -> CompilationReport {
     var clock = clock
     let destination = try DirectoryReplacement(at: output, keeping: inputs)
@@ -119,7 +150,7 @@ public struct Compiler: Sendable {
 
     options.progress("optimising \(model.graph.nodeCount) nodes")
     let moment = try clock.measure("passes and memory plan") {
-      try lower(model.graph, to: .memory)
+      try lower(model.graph, keeping: training?.valuesAtCut ?? [])
     }
     guard let plan = moment.plan else {
       throw GraftError(.inconsistency, "the last stage has no memory plan")
@@ -127,16 +158,18 @@ public struct Compiler: Sendable {
     let generated = try clock.measure("code generation") {
       try CodeGenerator(target: options.target).generate(graph: moment.graph, plan: plan)
     }
-    let writer = BundleWriter(
-      model: model, scheduled: moment.graph, plan: plan, generated: generated, toolchain: toolchain)
+    try training?.check(generated, moment.graph)
+    var writer = BundleWriter(
+      model: model, scheduled: moment.graph, plan: plan, generated: generated,
+      toolchain: toolchain, training: training)
     try destination.write { folder in
       options.progress("compiling \(generated.steps.count) kernels")
       try clock.measure("clang and weights") { try writer.writeFiles(to: folder) }
       try clock.measure("digests") { try writer.writeManifest(to: folder) }
     }
     return CompilationReport(
-      warnings: model.warnings, passes: moment.passes, stages: clock.stages,
-      target: options.target.name, nodes: generated.steps.count,
+      warnings: model.warnings, training: training?.plan.summary, passes: moment.passes,
+      stages: clock.stages, target: options.target.name, nodes: generated.steps.count,
       packedBytes: generated.packed.byteCount, arenaBytes: plan.arenaBytes,
       lowerBoundBytes: plan.lowerBoundBytes)
   }
@@ -154,6 +187,17 @@ public struct Compiler: Sendable {
         "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has the "
           + "shape \(shape)")
     }
+  }
+}
+
+extension Graph {
+  /// Names the result of a node, taking the name from any other result that bears it.
+  fileprivate mutating func rename(_ value: ValueID, to name: String) {
+    guard producer(of: value) != nil else { return }
+    for other in nodes.flatMap(\.results) where self[other].name == name {
+      self[other].name = nil
+    }
+    self[value].name = name
   }
 }
 

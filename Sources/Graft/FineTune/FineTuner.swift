@@ -97,6 +97,7 @@ public struct FineTuner {
     warnings += found
     let plan = try FineTuningPlan(
       graph, classes: classes(of: dataset, network), options: options)
+    warnings += plan.warnings
     try observe(.note(plan.summary))
 
     let folder = try TemporaryFolder()

@@ -18,6 +18,7 @@ struct FineTuningPlan {
   let trainedParameterCount: Int
   /// The factor of each group on the learning rate.
   let groupRates: [Double]
+  let warnings: [Warning]
 
   init(_ graph: Graph, classes: Int, options: FineTuner.Options) throws {
     let head = try Head(of: graph)
@@ -69,6 +70,10 @@ struct FineTuningPlan {
         advice: "Freeze up to behind it: --unfreeze none trains the head alone.")
     }
     training = try TrainingGraph(tail: tail, specification)
+    let hasNormalizations = tail.nodes.contains { $0.opcode == BatchNormalization.opcode }
+    warnings =
+      options.normalization == .train && !hasNormalizations
+      ? [Warning("no BatchNorm lies in what trains: there are no statistics to learn")] : []
     trainedParameterCount = parameters.reduce(0) {
       $0 + (tail.type(of: $1).shape.elementCount?.constant ?? 0)
     }

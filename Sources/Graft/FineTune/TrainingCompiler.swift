@@ -31,7 +31,11 @@ struct TrainingCompiler {
   }
 
   /// Writes libtrain.so, train.bin and the C into `folder`.
-  func compile(_ training: TrainingGraph, groupNames: [String], into folder: String) throws {
+  /// - Returns: what the library keeps from step to step, by index.
+  @discardableResult
+  func compile(
+    _ training: TrainingGraph, groupNames: [String], into folder: String
+  ) throws -> [TrainedState] {
     let step = try lower(training.step, keepsOrder: true)
     let evaluation = try lower(training.evaluation, keepsOrder: false)
     let generated = try TrainingGenerator(target: target).generate(
@@ -41,5 +45,6 @@ struct TrainingCompiler {
     try generated.packed.write { try file.write($0) }
     try file.close()
     try Toolchain.find().compile(generated, into: folder)
+    return generated.states
   }
 }

@@ -29,18 +29,7 @@ struct Trunk {
     threads: Int, target: CompilationTarget
   ) throws {
     self.inputs = inputs
-    widths = try parts.tail.inputs.map { id in
-      let shape = parts.tail.type(of: id).shape
-      guard shape.rank >= 1, shape[0] == .batch,
-        let width = TensorShape(Array(shape.dimensions.dropFirst())).elementCount?.constant
-      else {
-        throw GraftError(
-          .unsupported,
-          "the value \((parts.tail[id].name ?? "").quotedForDisplay) at the freeze line is "
-            + "\(parts.tail.type(of: id)); its first axis must be the batch")
-      }
-      return width
-    }
+    widths = try Self.widths(at: parts)
     let inputNames = inputs.map(\.name)
     let order = parts.cutNames.compactMap { inputNames.firstIndex(of: $0) }
     if order.count == parts.cutNames.count {
@@ -74,6 +63,23 @@ struct Trunk {
       maker = .session(session, names: parts.cutNames)
       description =
         "the trunk was compiled, since the bundle's library does not keep the freeze line"
+    }
+  }
+
+  /// Floats of one item at each value of the cut.
+  /// - Throws: ``GraftError`` of kind `unsupported` naming a value that is not one row an item.
+  static func widths(at parts: NetworkParts) throws -> [Int] {
+    try parts.tail.inputs.map { id in
+      let shape = parts.tail.type(of: id).shape
+      guard shape.rank >= 1, shape[0] == .batch,
+        let width = TensorShape(Array(shape.dimensions.dropFirst())).elementCount?.constant
+      else {
+        throw GraftError(
+          .unsupported,
+          "the value \((parts.tail[id].name ?? "").quotedForDisplay) at the freeze line is "
+            + "\(parts.tail.type(of: id)); its first axis must be the batch")
+      }
+      return width
     }
   }
 

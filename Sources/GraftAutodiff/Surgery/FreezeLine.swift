@@ -33,6 +33,18 @@ public enum Unfreezing: Hashable, Sendable {
   }
 }
 
+extension Unfreezing: CustomStringConvertible {
+  /// The text that makes this choice on the command line.
+  public var description: String {
+    switch self {
+    case .none: "none"
+    case .last(let count): "last:\(count)"
+    case .scope(let scope): scope
+    case .all: "all"
+    }
+  }
+}
+
 /// A position in a graph's order of execution: nodes from `firstNode` on train.
 public struct FreezeLine: Sendable {
   /// Index into `Graph.nodes`.

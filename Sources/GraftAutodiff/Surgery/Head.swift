@@ -32,6 +32,17 @@ public enum HeadReplacement: Hashable, Sendable {
   }
 }
 
+extension HeadReplacement: CustomStringConvertible {
+  /// The text that makes this choice on the command line.
+  public var description: String {
+    switch self {
+    case .linear: "linear"
+    case .mlp(let hidden): "mlp:\(hidden)"
+    case .keep: "keep"
+    }
+  }
+}
+
 /// The last operator with weights on every path to the output.
 public struct Head {
   public let node: Node

@@ -13,7 +13,8 @@ public struct NetworkParts: Sendable {
   public let trunk: Graph
   /// From the values at the cut to the logits.
   public let tail: Graph
-  /// The names of the values at the cut, in the order of the tail's inputs.
+  /// The values of ``network`` at the cut, in the order of the tail's inputs, and their names.
+  public let cut: [ValueID]
   public let cutNames: [String]
   /// The parameters of the tail's operators, by name, in the order in which they are read.
   public let tailParameters: [String]
@@ -24,6 +25,7 @@ public struct NetworkParts: Sendable {
     let line = try FreezeLine(unfreezing, in: graph, head: head.node)
     let nodes = graph.nodes
     network = graph
+    cut = line.cut
     let names = Self.names(of: line.cut, in: graph)
     cutNames = names
 

@@ -28,6 +28,7 @@ struct CompileCommand: ParsableCommand {
 
   @OptionGroup var shapes: InputShapeOption
   @OptionGroup var target: TargetOption
+  @OptionGroup var training: TrainableOption
 
   @Flag(help: "Say what each pass did, and why it left the rest alone.")
   var explain = false
@@ -41,12 +42,14 @@ struct CompileCommand: ParsableCommand {
     options.labels = try labels.map(Labels.read(from:))
     options.inputShapes = try shapes.parsed()
     options.target = try target.target()
+    options.training = try training.parsed()
     options.progress = { ProgressLine.show($0) }
     let report = try Compiler(options).compile(model, to: output)
     ProgressLine.clear()
     Console.warn(report.warnings)
     if explain { try Console.result(report.explanation) }
     if timings { try Console.result(report.timings) }
+    if let training = report.training { Console.note(training) }
     Console.note(
       "\(output): \(report.nodes) kernels for \(report.target), weights "
         + "\(report.packedBytes.asBytes), arena \(report.arenaBytes.asBytes) an image, "

@@ -54,6 +54,38 @@ public struct GeneratedModel {
   public var arenaBytesFixed = 0
   /// The file name of the shared library that the sources become.
   public var libraryName = "libmodel.so"
+  /// What a training library keeps from step to step, by index; empty for a model.
+  public var states: [TrainedState] = []
+}
+
+/// One tensor that a training library keeps from step to step.
+public struct TrainedState: Hashable, Sendable {
+  public enum Role: String, Hashable, Sendable {
+    /// Updated by the optimizer.
+    case weight
+    /// A running mean or variance.
+    case statistic
+    /// Momentum, or a moment of a weight's gradient.
+    case optimizer
+    /// A gradient summed over micro-batches.
+    case accumulator
+
+    /// The constant of graft_train.h.
+    var constant: String {
+      switch self {
+      case .weight: "GRAFT_STATE_WEIGHT"
+      case .statistic: "GRAFT_STATE_STATISTIC"
+      case .optimizer: "GRAFT_STATE_OPTIMIZER"
+      case .accumulator: "GRAFT_STATE_ACCUMULATOR"
+      }
+    }
+  }
+
+  public var name: String
+  public var type: TensorType
+  public var role: Role
+  /// Of a weight: the group of weights that it shares hyperparameters with.
+  public var group: Int?
 }
 
 /// Generates the C of a model.

@@ -87,7 +87,7 @@ public struct TrainingGenerator: Sendable {
       steps: CodeGenerator.descriptions(of: training.steps), tapNames: stepModel.taps.map(\.name),
       tapValues: stepModel.taps.map(\.value), scratchBytesPerThread: 0,
       arenaBytesFixed: max(training.arenaBytesFixed, evaluating.arenaBytesFixed),
-      libraryName: "libtrain.so")
+      libraryName: "libtrain.so", states: table.states.map(\.state))
   }
 
   /// What tells constants apart whatever graph they are in: the two graphs share what is equal.
@@ -109,11 +109,7 @@ struct StateSummary {
 /// The state of training: tensors that outlive a step.
 struct StateTable {
   struct Entry {
-    var name: String
-    var type: TensorType
-    /// A constant of graft_train.h.
-    var role: String
-    var group: Int?
+    var state: TrainedState
     /// nil: zeros.
     var data: TensorData?
     /// Bytes into the payload of train.bin.
@@ -147,7 +143,7 @@ struct StateTable {
       for id in graph.parameters {
         guard let parameter = graph[id].parameter, parameter.isTrained, let name = graph[id].name
         else { continue }
-        if let present = states.first(where: { $0.name == name }) {
+        if let present = states.first(where: { $0.state.name == name })?.state {
           guard present.type.shape == graph.type(of: id).shape else {
             throw GraftError(
               .inconsistency,
@@ -158,7 +154,7 @@ struct StateTable {
         states.append(try Self.entry(name, graph.type(of: id), parameter, groups[name]))
       }
     }
-    let names = Set(states.map(\.name))
+    let names = Set(states.map(\.state.name))
     let outputs = step.outputs.map(\.name).filter { !names.contains($0) }
     guard outputs == ["loss", "logits"] else {
       throw GraftError(
@@ -187,21 +183,22 @@ struct StateTable {
     }
     let (role, startsAtZero) =
       switch parameter.group {
-      case "statistics": ("GRAFT_STATE_STATISTIC", false)
-      case "optimizer": ("GRAFT_STATE_OPTIMIZER", true)
-      case "accumulator": ("GRAFT_STATE_ACCUMULATOR", true)
-      default: ("GRAFT_STATE_WEIGHT", false)
+      case "statistics": (TrainedState.Role.statistic, false)
+      case "optimizer": (TrainedState.Role.optimizer, true)
+      case "accumulator": (TrainedState.Role.accumulator, true)
+      default: (TrainedState.Role.weight, false)
       }
     let isZero = startsAtZero && data.withUnsafeBytes { $0.allSatisfy { $0 == 0 } }
     return Entry(
-      name: name, type: TensorType(.float32, type.shape), role: role, group: group,
+      state: TrainedState(
+        name: name, type: TensorType(.float32, type.shape), role: role, group: group),
       data: isZero ? nil : data)
   }
 
   /// The number of each state by name.
   var numbers: [String: Int] {
     Dictionary(
-      states.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+      states.enumerated().map { ($1.state.name, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
   /// Puts the first contents behind the constants.
@@ -209,7 +206,7 @@ struct StateTable {
     for index in states.indices {
       guard let data = states[index].data else { continue }
       states[index].offset = weights.add(
-        [], form: "state \(states[index].name)", floatCount: max(1, data.elementCount)
+        [], form: "state \(states[index].state.name)", floatCount: max(1, data.elementCount)
       ) { WeightPacking.vector(data.floats(), into: $0) }
     }
   }
@@ -231,11 +228,12 @@ struct StateTable {
     """
 
   func source(outputs: [GraphOutput], of step: Graph) -> String {
-    let rows = states.map { state in
-      let offset = state.offset.map { "\($0)" } ?? "GRAFT_ZEROS"
+    let rows = states.map { entry in
+      let state = entry.state
+      let offset = entry.offset.map { "\($0)" } ?? "GRAFT_ZEROS"
       let group = state.group.map { "\($0)" } ?? "GRAFT_NO_GROUP"
       return "    {\(ModelWriter.row(state.type, name: state.name)),\n     "
-        + "\(state.role), \(group), \(offset)},"
+        + "\(state.role.constant), \(group), \(offset)},"
     }
     let names = groupNames.map { "    \(CText.literal($0))," }
     let classes =

@@ -1,0 +1,81 @@
+// What a bundle says of its training step: where the network is cut, what trains, and what a caller of
+// libtrain.so has to know before loading it.
+
+import GraftDiagnostics
+import GraftIR
+
+extension Manifest {
+  /// The training step of a bundle made by `graft compile --trainable`.
+  public struct Training: Codable, Sendable, Equatable {
+    /// A tensor that training keeps from step to step.
+    public struct State: Codable, Sendable, Equatable {
+      public var name: String
+      public var shape: [Int]
+      /// `weight`, `statistic`, `optimizer` or `accumulator`.
+      public var role: String
+      /// Of a weight: the name of its group.
+      public var group: String?
+    }
+
+    /// What was chosen, as on the command line.
+    public var unfreeze: String
+    public var head: String
+    /// `frozen` or `train`.
+    public var bn: String
+    /// `sgd`, `adam` or `adamw`.
+    public var optimizer: String
+    public var loss: String
+    /// Of the new head's first weights.
+    public var seed: UInt64
+    /// The values at the freeze line, which libmodel.so hands out under these names and libtrain.so takes.
+    public var cut: [Tensor]
+    /// The width of the targets.
+    public var classes: Int
+    /// Groups of weights, a row of hyperparameters each.
+    public var groups: [String]
+    /// In the order of libtrain.so.
+    public var states: [State]
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidBundle` where the training entry and the files or the graph
+  ///   do not fit each other.
+  func checkTraining(against graph: Graph) throws {
+    let names = [
+      BundleLayout.trainingLibrary, BundleLayout.trainingWeights, BundleLayout.trainingHeader,
+    ]
+    guard let training else {
+      if let name = names.first(where: { files[$0] != nil }) {
+        throw GraftError(
+          .invalidBundle, "the bundle has \(name), but the manifest has no training entry")
+      }
+      return
+    }
+    if let name = names.first(where: { files[$0] == nil }) {
+      throw GraftError(.invalidBundle, "the manifest has a training entry, but no \(name)")
+    }
+    guard !training.cut.isEmpty else {
+      throw GraftError(.invalidBundle, "the training entry has no value at the freeze line")
+    }
+    for state in training.states {
+      switch state.role {
+      case "weight", "statistic":
+        let found = graph.parameter(named: state.name).map { graph.type(of: $0) }
+        guard let found, found.dtype == .float32, found.shape.constants == state.shape else {
+          throw GraftError(
+            .invalidBundle,
+            "the training entry has the \(state.role) \(state.name.quotedForDisplay) of shape "
+              + "\(state.shape), the graph has \(found.map { "\($0)" } ?? "none")")
+        }
+        guard state.role == "statistic" || state.group.map(training.groups.contains) == true else {
+          throw GraftError(
+            .invalidBundle, "the weight \(state.name.quotedForDisplay) trains in no group")
+        }
+      case "optimizer", "accumulator": continue
+      default:
+        throw GraftError(
+          .invalidBundle,
+          "state \(state.name.quotedForDisplay) has the role \(state.role.quotedForDisplay)")
+      }
+    }
+  }
+}
