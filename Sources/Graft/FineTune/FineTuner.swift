@@ -148,13 +148,20 @@ public struct FineTuner {
         at: SourceLocation(file: options.data),
         advice: "Choose a smaller --batch-size.")
     }
+    let teacher = try options.teacher.map { teacher in
+      try TeacherLogits(
+        teacher, of: dataset, names: data.names, classCount: plan.outputWidth,
+        batchSize: options.batchSize, threads: options.threads
+      ) { done, all in try? observe(.doing("\(done) of \(all) images through the teacher")) }
+    }
     let checkpoint = Checkpoint(
       folder: options.checkpoint ?? output + ".checkpoint",
       run: runFingerprint(data: data, validation: validation?.data))
     if options.checkpoint != nil { try checkpoint.prepare() }
     var run = try TrainingRun(
       options: options, plan: plan, trainer: trainer, data: data, items: items,
-      validation: validation, classCount: plan.outputWidth, checkpoint: checkpoint)
+      validation: validation, classCount: plan.outputWidth, teacher: teacher,
+      checkpoint: checkpoint)
     try run.perform(observe: observe)
 
     try observe(.doing("compiling the tuned network"))

@@ -19,6 +19,7 @@ struct TrainingRun {
   private(set) var bestEpoch = 0
   /// The contents of every state after the best epoch.
   private(set) var bestState: [[Float]] = []
+  private let teacher: TeacherLogits?
   private let checkpoint: Checkpoint?
   private let metrics: MetricsFile?
   private let encoder: TargetEncoder
@@ -27,8 +28,9 @@ struct TrainingRun {
   init(
     options: FineTuner.Options, plan: FineTuningPlan, trainer: LoadedTrainer, data: TrainingData,
     items: [Int], validation: (data: TrainingData, items: [Int])?, classCount: Int,
-    checkpoint: Checkpoint?
+    teacher: TeacherLogits?, checkpoint: Checkpoint?
   ) throws {
+    self.teacher = teacher
     self.checkpoint = checkpoint
     metrics = try options.metrics.map { try MetricsFile(at: $0) }
     self.options = options
@@ -153,6 +155,7 @@ struct TrainingRun {
       let share = Float(microBatchShare(batch))
       let targets = encoder.encode(labels: rows.map { data.labels[$0] }[...])
       inputs.append(share == 1 ? targets : targets.map { $0 * share })
+      if let teacher { inputs.append(teacher.targets(Array(rows)).map { $0 * share }) }
     } else {
       inputs.append(rows.flatMap { data.values[($0 * classCount)..<(($0 + 1) * classCount)] })
       inputs.append(

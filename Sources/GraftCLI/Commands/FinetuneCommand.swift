@@ -93,6 +93,15 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Batches whose gradients add up to one update.")
   var accumulate = 1
 
+  @Option(help: "A bundle whose answers are learnt too.", completion: .directory)
+  var teacher: String?
+
+  @Option(help: "The temperature at which the teacher is listened to.")
+  var temperature = 4.0
+
+  @Option(help: "The teacher's share of the loss.")
+  var alpha = 0.7
+
   @Option(help: "Stop after so many epochs without a better validation result.")
   var earlyStop: Int?
 
@@ -166,6 +175,9 @@ struct FinetuneCommand: ParsableCommand {
     options.classWeights = .init(rawValue: classWeights) ?? .none
     options.clipNorm = clipNorm
     options.accumulate = accumulate
+    options.teacher = teacher.map {
+      FineTuner.Teacher(bundle: $0, temperature: temperature, alpha: alpha)
+    }
     options.earlyStop = earlyStop
     options.seed = seed
     options.checkpoint = resume ?? checkpoint
