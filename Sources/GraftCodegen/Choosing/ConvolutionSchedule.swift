@@ -198,6 +198,9 @@ enum ConvolutionSchedule: Hashable {
     )
   }
 
+  /// Products that a register sums before it goes to memory, where one input block has no more.
+  private static let mostTermsOfChunk = 144
+
   private static func direct(_ shape: ConvolutionShape, isPlanar: Bool, target: Target)
     -> DirectSchedule
   {
@@ -219,13 +222,16 @@ enum ConvolutionSchedule: Hashable {
     let panelBytes =
       shape.window.kernel[0] * shape.window.kernel[1] * inputBlock * lanes
       * tileBlocks * 4
-    // Where a 1x1 kernel runs over a large image, 128 channels keep the pixels of a block of tiles in
-    // the second-level cache too: alone, 256 -> 128 at 56x56 went from 68 to 96 GFLOP/s of 104.
+    // A chunk is summed in registers, then added to memory; few terms a chunk keep the rounding error
+    // of thousands small. Also, where a 1x1 kernel runs over a large image, they keep the pixels of a
+    // block of tiles in the second-level cache: alone, 256 -> 128 at 56x56 went from 68 to 96 GFLOP/s
+    // of 104.
     // Windows that differ had better stay whole: several chunks would make each as wide as the widest.
     let isPointwise = shape.window.kernel == [1, 1]
     let isLarge = shape.resultPixels >= 28 * 28
+    let blockTerms = shape.window.kernel[0] * shape.window.kernel[1] * inputBlock
     let areAlike = windows?.isUniform ?? true
-    let mostBlocks = isPointwise && isLarge && areAlike ? max(1, 128 / inputBlock) : inputBlocks
+    let mostBlocks = areAlike ? max(1, mostTermsOfChunk / blockTerms) : inputBlocks
     let (chunks, _, _) = balanced(
       inputBlocks, most: min(mostBlocks, max(1, (20 << 10) / max(1, panelBytes))))
     let chunk = (inputBlocks + chunks - 1) / chunks

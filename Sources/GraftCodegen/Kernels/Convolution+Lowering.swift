@@ -202,8 +202,8 @@ struct ConvolutionParts {
       values["residual_argument"] = "added, "
       values["added_parameter"] = "const float *added,"
       values["add_residual"] =
-        "sum[o][p] += load(added + (size_t)o * \(residual.plane) + row * \(residual.row) "
-        + "+ column * LANES);"
+        "value += load(added + (size_t)o * \(residual.plane) + (pixel + (size_t)p) / WIDTH * "
+        + "\(residual.row) + (pixel + (size_t)p) % WIDTH * LANES);"
       values["residual_plane"] =
         "const float *added = residual + (n * OUTPUT_BLOCKS + plane) * \(residual.plane) "
         + "+ \(residual.origin);"
