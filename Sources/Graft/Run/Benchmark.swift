@@ -1,18 +1,32 @@
-// Times a session: warm-up, then calls until the time is up. What is reported are medians and minima,
-// since a shared machine only ever makes a call slower.
+// Times a bundle: loading it, then, after a warm-up, calls until the time is up. What is reported are
+// medians and minima, since a shared machine only ever makes a call slower.
 
 import Foundation
 import GraftDiagnostics
 import GraftIR
 
-/// Measures how long a session's calls take.
+/// Measures how long a bundle takes to load, and a session's calls.
 public struct Benchmark {
   private let session: Session
+  private let loadMilliseconds: Double
 
-  public init(_ session: Session) { self.session = session }
+  /// Loads the bundle at `path` and times that: from its manifest to a session that is ready to run,
+  /// with the digests checked of all that it reads.
+  /// - Throws: ``GraftError`` as ``ModelBundle/init(opening:)`` and ``Session`` do.
+  public init(
+    loading path: String, threads: Int = AvailableCores.count, largestBatch: Int = 1
+  ) throws {
+    let clock = ContinuousClock()
+    let start = clock.now
+    session = try Session(
+      ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)
+    loadMilliseconds = (clock.now - start) / .milliseconds(1)
+  }
 
   /// What was measured.
   public struct Report: Sendable {
+    /// From the bundle's path to a session that is ready to run.
+    public var loadMilliseconds: Double
     public var medianMilliseconds: Double
     public var minimumMilliseconds: Double
     public var runs: Int
@@ -30,6 +44,7 @@ public struct Benchmark {
 
     /// The JSON object of `graft bench --json`.
     public struct Document: Encodable, Sendable {
+      var loadMs: Double
       var medianMs: Double
       var minMs: Double
       var runs: Int
@@ -39,6 +54,7 @@ public struct Benchmark {
       var layers: [Layer]?
 
       enum CodingKeys: String, CodingKey {
+        case loadMs = "load_ms"
         case medianMs = "median_ms"
         case minMs = "min_ms"
         case runs, batch, threads, layers
@@ -48,8 +64,9 @@ public struct Benchmark {
 
     public func document(perLayer: Bool) -> Document {
       Document(
-        medianMs: medianMilliseconds, minMs: minimumMilliseconds, runs: runs, batch: batch,
-        threads: threads, peakArenaBytes: peakArenaBytes, layers: perLayer ? layers : nil)
+        loadMs: loadMilliseconds, medianMs: medianMilliseconds, minMs: minimumMilliseconds,
+        runs: runs, batch: batch, threads: threads, peakArenaBytes: peakArenaBytes,
+        layers: perLayer ? layers : nil)
     }
 
     /// A line for each step: milliseconds, share of the whole, what it does.
@@ -104,9 +121,9 @@ public struct Benchmark {
       return Report.Layer(name: name, milliseconds: median(all))
     }
     return Report(
-      medianMilliseconds: median(times), minimumMilliseconds: times.min() ?? 0, runs: times.count,
-      batch: batch, threads: session.threads, peakArenaBytes: session.arenaBytes(batch: batch),
-      layers: layers)
+      loadMilliseconds: loadMilliseconds, medianMilliseconds: median(times),
+      minimumMilliseconds: times.min() ?? 0, runs: times.count, batch: batch,
+      threads: session.threads, peakArenaBytes: session.arenaBytes(batch: batch), layers: layers)
   }
 
   private func median(_ values: [Double]) -> Double {

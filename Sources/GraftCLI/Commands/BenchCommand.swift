@@ -34,16 +34,16 @@ struct BenchCommand: ParsableCommand {
   }
 
   func run() throws {
-    let session = try Session(
-      ModelBundle(opening: bundle), threads: threads.count, largestBatch: batch)
-    let report = try Benchmark(session).run(batch: batch, seconds: seconds) {
+    let benchmark = try Benchmark(loading: bundle, threads: threads.count, largestBatch: batch)
+    let report = try benchmark.run(batch: batch, seconds: seconds) {
       ProgressLine.show("measuring: \($0.formatted(digits: 1)) s")
     }
     ProgressLine.clear()
     if json { return try Console.json(report.document(perLayer: perLayer)) }
     if perLayer { try Console.result(report.layerTable()) }
     try Console.result(
-      "\(bundle): median \(report.medianMilliseconds.formatted(digits: 3)) ms, min "
+      "\(bundle): loaded in \(report.loadMilliseconds.formatted(digits: 1)) ms, median "
+        + "\(report.medianMilliseconds.formatted(digits: 3)) ms, min "
         + "\(report.minimumMilliseconds.formatted(digits: 3)) ms, \(report.runs) runs at batch "
         + "\(batch), \(threads.count) \(threads.count == 1 ? "thread" : "threads"), arena "
         + report.peakArenaBytes.asBytes)
