@@ -56,7 +56,7 @@ def seed(name: str, number: int = 1) -> nn.Module:
     statistics from one pass in training mode over 8 pictures of unlike scale and mean (momentum 1
     makes that pass the whole history). The pictures are as smooth as photographs: deep layers
     average white noise away, and statistics of the little that is left would make the network
-    amplify rounding errors (PyTorch's float32 resnet101 is then 2e-4 of the spread off its own
+    amplify rounding errors (PyTorch's float32 resnet101 is then 1e-4 of the spread off its own
     float64, against 1e-5).
     Without BatchNorm the default weights shrink the signal until the biases alone decide; He et
     al.'s initialisation (arXiv:1502.01852, equation 10) keeps its size through every layer.
