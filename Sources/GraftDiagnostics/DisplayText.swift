@@ -1,6 +1,8 @@
 // How text that comes from files (names of nodes, tensors, paths) is shown to a person: control
 // characters and bidirectional overrides escaped, very long names shortened in the middle.
 
+import Foundation
+
 extension String {
   /// The longest name shown whole, in characters.
   static let longestShown = 120
@@ -35,5 +37,17 @@ extension String {
     guard count > Self.longestShown else { return self }
     let kept = Self.longestShown / 2
     return "\(prefix(kept))…\(suffix(kept - 1)) (\(count) characters)"
+  }
+}
+
+extension Int {
+  /// A number of bytes for people: `12.3 MB`.
+  public var asBytes: String {
+    switch self {
+    case ..<1_000: "\(self) B"
+    case ..<1_000_000: String(format: "%.1f kB", Double(self) / 1e3)
+    case ..<1_000_000_000: String(format: "%.1f MB", Double(self) / 1e6)
+    default: String(format: "%.2f GB", Double(self) / 1e9)
+    }
   }
 }

@@ -121,7 +121,7 @@ public struct FineTuner {
       let bytes = FeatureStore.byteCount(items: dataset.count, widths: trunk.widths)
       try observe(
         .note(
-          "\(dataset.count) images, \(bytes / 1_000_000) MB at the freeze line; "
+          "\(dataset.count) images, \(bytes.asBytes) at the freeze line; "
             + trunk.description))
       return try reader.read(dataset, warnings: &warnings) { done, all in
         try? observe(.doing("\(done) of \(all) images through the frozen trunk"))

@@ -66,15 +66,3 @@ extension Double {
   /// The number with `digits` decimals.
   func formatted(digits: Int) -> String { String(format: "%.\(digits)f", self) }
 }
-
-extension Int {
-  /// Bytes for people: `12.3 MB`.
-  var asBytes: String {
-    switch self {
-    case ..<1_000: "\(self) B"
-    case ..<1_000_000: "\((Double(self) / 1e3).formatted(digits: 1)) kB"
-    case ..<1_000_000_000: "\((Double(self) / 1e6).formatted(digits: 1)) MB"
-    default: "\((Double(self) / 1e9).formatted(digits: 2)) GB"
-    }
-  }
-}

@@ -7,15 +7,13 @@ import RealModule
 
 /// y = the mean of x over ``axes``, which stay with extent 1 where ``keepsAxes``; no axes, no change.
 ///
-/// - C1: x has a floating-point type.
-/// - C2: axes are different axes of x, ascending.
-/// - C3: each of them has a constant extent that is not 0.
-public struct ReduceMean: RealOperator, ONNXExportable {
+/// Constraints C1 and C2 of ``AxisReduction``.
+///
+/// - C3: each axis has a constant extent that is not 0.
+public struct ReduceMean: AxisReduction, ONNXExportable {
   public static let opcode: Opcode = "reduce_mean"
   public static let summary = "mean over axes"
-  public static let operands: [OperandRule] = [.required("x")]
-
-  /// Counted from the front, ascending.
+  public static let keepsAxesByDefault = true
   public var axes: [Int]
   public var keepsAxes: Bool
 
@@ -24,53 +22,25 @@ public struct ReduceMean: RealOperator, ONNXExportable {
     self.keepsAxes = keepsAxes
   }
 
-  public init(attributes: Attributes) throws {
-    axes = try attributes.ints("axes")
-    keepsAxes = try attributes.bool("keeps_axes", default: true)
-  }
-
-  public var attributes: Attributes {
-    var attributes: Attributes = ["axes": .ints(axes)]
-    if !keepsAxes { attributes["keeps_axes"] = .bool(false) }
-    return attributes
-  }
-
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
-    try requireReal("C1", x)
-    try requireAxes("C2", axes, rank: x.rank)
-    var dimensions: [Dimension] = []
-    for (axis, extent) in x.shape.dimensions.enumerated() {
-      guard axes.contains(axis) else {
-        dimensions.append(extent)
-        continue
-      }
+    let result = try reducedType(of: x)
+    for axis in axes {
       try require(
-        "C3", !extent.isBatch && extent != 0,
+        "C3", !x.shape[axis].isBatch && x.shape[axis] != 0,
         "axis \(axis) of \(x) must be constant and not empty")
-      if keepsAxes { dimensions.append(1) }
     }
-    return [TensorType(x.dtype, TensorShape(dimensions))]
+    return [result]
   }
 
   public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
     real operands: [DenseTensor<Scalar>?], extents: [[Int]]
   ) throws -> [DenseTensor<Scalar>] {
-    let x = try tensor(0, of: operands)
-    let kept = x.shape.indices.filter { !axes.contains($0) }
-    let strides = x.strides
-    let count = axes.map { x.shape[$0] }.reduce(1, *)
-    let ordered = try strided(
-      x.elements, offset: 0, strides: (kept + axes).map { strides[$0] },
-      extents: (kept + axes).map { x.shape[$0] })
-    let means = (0..<extents[0].reduce(1, *)).map { index in
-      ordered[(index * count)..<((index + 1) * count)].reduce(0, +) / Scalar(count)
-    }
-    return [try DenseTensor(shape: extents[0], elements: means)]
-  }
-
-  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
-    OperatorCost(multiplyAdds: elementCount(optionalOperand(0, of: operands)))
+    [
+      try reduce(try tensor(0, of: operands), to: extents[0]) {
+        $0.reduce(0, +) / Scalar($0.count)
+      }
+    ]
   }
 
   /// Blocked where it is a global average pool.
