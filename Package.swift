@@ -60,7 +60,7 @@ let package = Package(
       name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
       resources: [.embedInCode("Templates")], swiftSettings: strict),
     room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
-    room("GraftData", ["GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem"]),
+    room("GraftData", ["GraftOps", "GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem"]),
 
     room("GraftOps", ["GraftIR", "GraftDiagnostics", numerics]),
     room("GraftIR", ["GraftDiagnostics", collections]),

@@ -71,13 +71,18 @@ final class FeatureStore {
       rebasing: rows[kind][(item * width)..<((item + 1) * width)])
   }
 
-  /// Copies the rows of `items` one after the other into `buffer`.
-  func gather(_ items: ArraySlice<Int>, kind: Int, into buffer: UnsafeMutableBufferPointer<Float>) {
-    let width = widths[kind]
-    for (position, item) in items.enumerated() {
-      let to = UnsafeMutableBufferPointer(
-        rebasing: buffer[(position * width)..<((position + 1) * width)])
-      _ = to.update(fromContentsOf: row(item, kind: kind))
+  /// The rows of `items` one after the other, an array for each kind.
+  func gather(_ items: ArraySlice<Int>) -> [[Float]] {
+    widths.indices.map { kind in
+      let width = widths[kind]
+      return [Float](unsafeUninitializedCapacity: items.count * width) { buffer, initialized in
+        for (position, item) in items.enumerated() {
+          let to = UnsafeMutableBufferPointer(
+            rebasing: buffer[(position * width)..<((position + 1) * width)])
+          _ = to.update(fromContentsOf: row(item, kind: kind))
+        }
+        initialized = items.count * width
+      }
     }
   }
 }

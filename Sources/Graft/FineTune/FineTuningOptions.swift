@@ -2,6 +2,7 @@
 
 import GraftAutodiff
 import GraftCodegen
+import GraftData
 import GraftDiagnostics
 
 extension FineTuner {
@@ -10,6 +11,8 @@ extension FineTuner {
   /// What of the network trains beside the head.
   public typealias Unfreeze = Unfreezing
   public typealias Normalization = TrainingSpecification.Normalization
+  public typealias Augmentation = GraftData.Augmentation
+  public typealias BatchMixing = GraftData.BatchMixing
   public typealias Loss = TrainingSpecification.Loss
 
   /// The optimizers, by their names on the command line.
@@ -67,6 +70,12 @@ extension FineTuner {
     public var clipNorm: Double?
     /// Batches whose gradients add up to one update.
     public var accumulate = 1
+    /// Random changes of training pictures, never of validation data.
+    public var augmentation = Augmentation.none
+    /// How the pictures of a batch are mixed.
+    public var mixing = BatchMixing()
+    /// How many random views of each picture are made and kept; nil makes every epoch's anew.
+    public var cacheViews: Int?
     public var teacher: Teacher?
     /// Epochs without a better validation result after which the run ends; nil for never.
     public var earlyStop: Int?
@@ -81,6 +90,9 @@ extension FineTuner {
     public var target = CompilationTarget.native
 
     public init(data: String) { self.data = data }
+
+    /// Whether epochs see other numbers each.
+    var isRandom: Bool { !augmentation.isNone || !mixing.isNone }
 
     /// - Throws: ``GraftError`` of kind `invalidArgument` that names the option.
     func validate() throws {
@@ -120,6 +132,24 @@ extension FineTuner {
       }
       try require(
         (1...4096).contains(accumulate), "accumulate must be from 1 to 4096, found \(accumulate)")
+      for (name, alpha) in [("mixup", mixing.mixup), ("cutmix", mixing.cutmix)] {
+        guard let alpha else { continue }
+        try require(
+          alpha > 0 && alpha <= 1000,
+          "\(name) must be greater than 0 and at most 1000, found \(alpha)")
+        try require(loss == .crossEntropy, "\(name) mixes classes, it belongs to cross-entropy")
+        try require(
+          cacheViews == nil,
+          "\(name) mixes pictures before the trunk, anew in every batch: there is nothing to keep with "
+            + "--cache-views")
+      }
+      if let cacheViews {
+        try require(
+          (1...10_000).contains(cacheViews),
+          "cache-views must be from 1 to 10000, found \(cacheViews)")
+        try require(
+          !augmentation.isNone, "cache-views keeps random views, and --augment makes none")
+      }
       if let teacher {
         try require(
           teacher.temperature > 0 && teacher.temperature.isFinite

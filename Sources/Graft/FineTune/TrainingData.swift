@@ -7,14 +7,16 @@ import GraftOps
 
 /// The items that a run may use, with features and answers.
 struct TrainingData {
-  /// The features of all items that could be read.
-  let features: FeatureStore
-  /// For classification the class of each row of ``features``.
-  let labels: [Int]
-  /// For regression the values of each row, one after the other; empty otherwise.
-  let values: [Float]
-  /// The file of each row, for reports.
-  let names: [String]
+  /// The features of all items that could be read; without rows where views are made anew.
+  fileprivate(set) var features: FeatureStore
+  /// For classification the class of each item.
+  fileprivate(set) var labels: [Int] = []
+  /// For regression the values of each item, one after the other; empty otherwise.
+  fileprivate(set) var values: [Float] = []
+  /// The file of each item, for reports.
+  fileprivate(set) var names: [String] = []
+  /// The place of each item in its data set.
+  fileprivate(set) var places: [Int] = []
   var count: Int { names.count }
 }
 
@@ -27,41 +29,61 @@ struct FeatureReader {
   /// Values an answer has where the loss is a regression's.
   let regressionWidth: Int?
 
+  /// Takes items through the trunk.
+  /// - Parameter places: of the items in the data set; all by default.
   /// - Throws: ``GraftError`` where an item has no answer, or nothing could be read.
   func read(
-    _ dataset: any Dataset, warnings: inout [Warning], progress: (Int, Int) -> Void
+    _ dataset: any Dataset, places: [Int]? = nil, warnings: inout [Warning],
+    progress: (Int, Int) -> Void
   ) throws -> TrainingData {
-    let features = try FeatureStore(items: dataset.count, widths: trunk.widths)
-    let loader = try network.loader(dataset, batchSize: batchSize, threads: threads)
-    var labels: [Int] = []
-    var values: [Float] = []
-    var names: [String] = []
+    let count = places?.count ?? dataset.count
+    var data = TrainingData(features: try FeatureStore(items: count, widths: trunk.widths))
+    let loader = try network.loader(
+      dataset, batchSize: batchSize, threads: threads, order: places)
     while let batch = try loader.next() {
-      try trunk.run(batch, into: features, from: names.count)
-      for (index, target) in zip(batch.indices, batch.targets) {
-        switch (target, regressionWidth) {
-        case (.label(let label), nil): labels.append(label)
-        case (.values(let row), let width?) where row.count == width: values += row
-        default:
-          throw GraftError(
-            .invalidData,
-            "\(dataset.name(of: index).quotedForDisplay) has no answer of the kind that the loss needs",
-            at: SourceLocation(file: dataset.location),
-            advice:
-              "Cross-entropy needs a folder for each class or class indices in y.npy, mse values.")
-        }
-        names.append(dataset.name(of: index))
-      }
+      try trunk.run(batch, into: data.features, from: data.count)
+      try add(batch, of: dataset, to: &data)
+      progress(loader.deliveredCount + loader.brokenCount, count)
+    }
+    warnings += loader.warnings
+    return data
+  }
+
+  /// Finds out which items can be read and what their answers are, without computing features. Decoded
+  /// pictures stay in `views` as far as there is room.
+  func scan(
+    _ dataset: any Dataset, _ views: PictureViews, warnings: inout [Warning],
+    progress: (Int, Int) -> Void
+  ) throws -> TrainingData {
+    var data = TrainingData(features: try FeatureStore(items: 0, widths: trunk.widths))
+    let loader = try network.loader(
+      dataset, batchSize: batchSize, threads: threads, view: (views, 0))
+    while let batch = try loader.next() {
+      try add(batch, of: dataset, to: &data)
       progress(loader.deliveredCount + loader.brokenCount, dataset.count)
     }
-    warnings += loader.brokenItems.map {
-      Warning("left out: \($0.error.message)", at: $0.error.location)
+    warnings += loader.warnings
+    return data
+  }
+
+  private func add(
+    _ batch: Batch, of dataset: any Dataset, to data: inout TrainingData
+  ) throws {
+    for (index, target) in zip(batch.indices, batch.targets) {
+      switch (target, regressionWidth) {
+      case (.label(let label), nil): data.labels.append(label)
+      case (.values(let row), let width?) where row.count == width: data.values += row
+      default:
+        throw GraftError(
+          .invalidData,
+          "\(dataset.name(of: index).quotedForDisplay) has no answer of the kind that the loss needs",
+          at: SourceLocation(file: dataset.location),
+          advice:
+            "Cross-entropy needs a folder for each class or class indices in y.npy, mse values.")
+      }
+      data.names.append(dataset.name(of: index))
+      data.places.append(index)
     }
-    if loader.brokenCount > loader.brokenItems.count {
-      warnings.append(
-        Warning("\(loader.brokenCount - loader.brokenItems.count) more files were left out"))
-    }
-    return TrainingData(features: features, labels: labels, values: values, names: names)
   }
 }
 

@@ -19,18 +19,17 @@ struct TrainingRun {
   private(set) var bestEpoch = 0
   /// The contents of every state after the best epoch.
   private(set) var bestState: [[Float]] = []
-  private let teacher: TeacherLogits?
+  private let feed: any TrainingFeed
   private let checkpoint: Checkpoint?
   private let metrics: MetricsFile?
   private let encoder: TargetEncoder
-  private let kinds: Int
 
   init(
     options: FineTuner.Options, plan: FineTuningPlan, trainer: LoadedTrainer, data: TrainingData,
     items: [Int], validation: (data: TrainingData, items: [Int])?, classCount: Int,
-    teacher: TeacherLogits?, checkpoint: Checkpoint?
+    feed: any TrainingFeed, checkpoint: Checkpoint?
   ) throws {
-    self.teacher = teacher
+    self.feed = feed
     self.checkpoint = checkpoint
     metrics = try options.metrics.map { try MetricsFile(at: $0) }
     self.options = options
@@ -40,7 +39,6 @@ struct TrainingRun {
     self.items = items
     self.validation = validation
     self.classCount = classCount
-    kinds = data.features.widths.count
     var encoder = TargetEncoder(classCount: classCount)
     encoder.labelSmoothing = options.labelSmoothing
     if options.classWeights == .balanced {
@@ -71,7 +69,8 @@ struct TrainingRun {
     for epoch in (history.count + 1)...options.epochs {
       let start = clock.now
       var (loss, right, done) = (0.0, 0, 0)
-      let order = try trainer.order(epoch: epoch - 1, count: items.count).map { items[$0] }
+      let order = try order(of: epoch)
+      try feed.prepare(epoch: epoch - 1, order: order) { try? observe(.doing($0)) }
       for batch in 0..<batchCount {
         let rows = order[
           (batch * options.batchSize)..<min((batch + 1) * options.batchSize, order.count)]
@@ -92,6 +91,12 @@ struct TrainingRun {
             imagesPerSecond: Double(done) / max(seconds, 1e-9)))
       }
       let trained = (clock.now - start) / .seconds(1)
+      if epoch < options.epochs {
+        // Reading for the next epoch goes on while this one is judged.
+        try feed.prepare(epoch: epoch, order: try self.order(of: epoch + 1)) {
+          try? observe(.doing($0))
+        }
+      }
       let held = try validation.map { try evaluate($0.data, $0.items) }
       let finished = FineTuner.Epoch(
         epoch: epoch, loss: loss / Double(done),
@@ -113,6 +118,11 @@ struct TrainingRun {
         return
       }
     }
+  }
+
+  /// The items of an epoch (from 1) in the order in which they are learnt from.
+  private func order(of epoch: Int) throws -> [Int] {
+    try trainer.order(epoch: epoch - 1, count: items.count).map { items[$0] }
   }
 
   /// Whether too many epochs have passed without a better one.
@@ -150,12 +160,16 @@ struct TrainingRun {
       temperature: options.teacher.map { Float($0.temperature) } ?? 1,
       continuesAccumulation: batch % options.accumulate != 0,
       awaitsMicroBatches: (batch + 1) % options.accumulate != 0 && batch + 1 < batchCount)
-    var inputs = gather(rows, from: data.features)
+    let fed = try feed.next(rows, epoch: epoch - 1, batch: batch)
+    var inputs = fed.features
     if isClassification {
       let share = Float(microBatchShare(batch))
-      let targets = encoder.encode(labels: rows.map { data.labels[$0] }[...])
+      var targets = encoder.encode(labels: rows.map { data.labels[$0] }[...])
+      fed.mixing?.mixRows(&targets, count: rows.count)
       inputs.append(share == 1 ? targets : targets.map { $0 * share })
-      if let teacher { inputs.append(teacher.targets(Array(rows)).map { $0 * share }) }
+      if let teacher = options.teacher, let logits = fed.teacherLogits {
+        inputs.append(teacher.targets(logits, count: rows.count).map { $0 * share })
+      }
     } else {
       inputs.append(rows.flatMap { data.values[($0 * classCount)..<(($0 + 1) * classCount)] })
       inputs.append(
@@ -164,7 +178,9 @@ struct TrainingRun {
     let result = try trainer.step(batch: rows.count, inputs: inputs, settings: settings)
     let share = isClassification ? microBatchShare(batch) : 1
     let loss = result.loss.reduce(0.0) { $0 + Double($1) } / share
-    let right = isClassification ? correct(result.logits, rows.map { data.labels[$0] }) : 0
+    // Of a mixed picture the class of the larger part is the right one.
+    let partners = (fed.mixing?.share ?? 1) < 0.5 ? rows.suffix(1) + rows.dropLast() : rows
+    let right = isClassification ? correct(result.logits, partners.map { data.labels[$0] }) : 0
     return (loss, right)
   }
 
@@ -173,17 +189,6 @@ struct TrainingRun {
     guard options.accumulate > 1 else { return 1 }
     let first = batch / options.accumulate * options.accumulate
     return 1 / Double(min(options.accumulate, batchCount - first))
-  }
-
-  private func gather(_ rows: ArraySlice<Int>, from store: FeatureStore) -> [[Float]] {
-    (0..<kinds).map { kind in
-      let count = rows.count * store.widths[kind]
-      return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-        store.gather(
-          rows, kind: kind, into: UnsafeMutableBufferPointer(rebasing: buffer[0..<count]))
-        initialized = count
-      }
-    }
   }
 
   private func correct(_ logits: [Float], _ labels: [Int]) -> Int {
@@ -204,7 +209,7 @@ struct TrainingRun {
     for start in stride(from: 0, to: items.count, by: options.batchSize) {
       let rows = items[start..<min(start + options.batchSize, items.count)]
       let outputs = try trainer.evaluate(
-        batch: rows.count, inputs: gather(rows, from: data.features))
+        batch: rows.count, inputs: data.features.gather(rows))
       if isClassification {
         try metrics?.add(outputs: outputs, labels: rows.map { data.labels[$0] })
       } else {

@@ -42,9 +42,7 @@ public struct DataWriter {
       }
       progress(loader.deliveredCount + loader.brokenCount, dataset.count)
     }
-    warnings += loader.brokenItems.map {
-      Warning("left out: \($0.error.message)", at: $0.error.location)
-    }
+    warnings += loader.warnings
     for writer in writers { try writer.finish() }
     try FileReplacement(at: ModelBundle.join(folder, "y.npy")).write(
       try NPYArray(labels, shape: [labels.count]).encoded())

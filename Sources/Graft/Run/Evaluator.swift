@@ -81,13 +81,7 @@ public struct Evaluator {
       progress(loader.deliveredCount + loader.brokenCount, dataset.count)
     }
     let seconds = (clock.now - start) / .seconds(1)
-    warnings += loader.brokenItems.map {
-      Warning("left out: \($0.error.message)", at: $0.error.location)
-    }
-    if loader.brokenCount > loader.brokenItems.count {
-      warnings.append(
-        Warning("\(loader.brokenCount - loader.brokenItems.count) more files were left out"))
-    }
+    warnings += loader.warnings
     confusion = metrics.confusion
     return Report(
       images: metrics.count, skipped: loader.brokenCount, top1: metrics.top1 ?? 0,

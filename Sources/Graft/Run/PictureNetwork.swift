@@ -55,8 +55,11 @@ struct PictureNetwork {
         part: .test))
   }
 
-  /// Starts reading `dataset` on `threads` threads.
-  func loader(_ dataset: any Dataset, batchSize: Int, threads: Int) throws -> BatchLoader {
+  /// Starts reading `dataset` on `threads` threads, in an order and as random views where these are given.
+  func loader(
+    _ dataset: any Dataset, batchSize: Int, threads: Int, order: [Int]? = nil,
+    view: (views: PictureViews, number: Int)? = nil
+  ) throws -> BatchLoader {
     if dataset.holdsImages, bundle.manifest.preprocessing == nil {
       throw GraftError(
         .invalidArgument, "the bundle does not say how pictures become its input",
@@ -65,7 +68,7 @@ struct PictureNetwork {
     }
     return try BatchLoader(
       dataset, feeding: inputs, preprocessing: bundle.manifest.preprocessing,
-      batchSize: self.batchSize(batchSize), threads: threads)
+      batchSize: self.batchSize(batchSize), threads: threads, order: order, view: view)
   }
 
   /// The tensors of a batch by input name.

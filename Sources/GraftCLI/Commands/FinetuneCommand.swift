@@ -93,6 +93,21 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Batches whose gradients add up to one update.")
   var accumulate = 1
 
+  @Option(
+    help:
+      "Random changes of training pictures: none, or some of resized-crop, crop, flip, jitter, erase joined by -."
+  )
+  var augment = "none"
+
+  @Option(help: "Mix pictures of a batch, with this parameter of the beta distribution.")
+  var mixup: Double?
+
+  @Option(help: "Put parts of pictures into others, with this parameter.")
+  var cutmix: Double?
+
+  @Option(help: "Make so many random views of each picture and keep them past the frozen trunk.")
+  var cacheViews: Int?
+
   @Option(help: "A bundle whose answers are learnt too.", completion: .directory)
   var teacher: String?
 
@@ -175,6 +190,9 @@ struct FinetuneCommand: ParsableCommand {
     options.classWeights = .init(rawValue: classWeights) ?? .none
     options.clipNorm = clipNorm
     options.accumulate = accumulate
+    options.augmentation = try FineTuner.Augmentation(augment)
+    options.mixing = FineTuner.BatchMixing(mixup: mixup, cutmix: cutmix)
+    options.cacheViews = cacheViews
     options.teacher = teacher.map {
       FineTuner.Teacher(bundle: $0, temperature: temperature, alpha: alpha)
     }

@@ -27,11 +27,6 @@ public struct BrokenItem: Sendable {
 
 /// Batches of a data set in order. Not to be used by two threads at once.
 public final class BatchLoader {
-  /// A change of the pixels that are fed, between cropping and becoming numbers: the picture, the
-  /// item's place in the data set, its position in the order. The size must stay.
-  public typealias Augmentation =
-    @Sendable (_ pixels: Image, _ index: Int, _ position: Int) throws -> Image
-
   /// The most broken items whose errors are kept.
   public static let brokenItemLimit = 100
 
@@ -39,6 +34,7 @@ public final class BatchLoader {
   public private(set) var brokenItems: [BrokenItem] = []
   /// The number of broken items met so far.
   public private(set) var brokenCount = 0
+  private var brokenKinds: [String: (count: Int, names: [String])] = [:]
   /// The number of items given so far.
   public private(set) var deliveredCount = 0
 
@@ -56,13 +52,16 @@ public final class BatchLoader {
   ///   - batchSize: The items a batch; the last may have fewer.
   ///   - threads: How many read at once.
   ///   - order: The places in the data set, in the order wanted; all by default.
+  ///   - view: The number of the random view that pictures are fed in; nil feeds what the
+  ///     preprocessing makes of them.
   /// - Throws: ``GraftError`` where pictures cannot be made into what the network takes.
   public init(
     _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
-    batchSize: Int, threads: Int, order: [Int]? = nil, augmentation: Augmentation? = nil
+    batchSize: Int, threads: Int, order: [Int]? = nil,
+    view: (views: PictureViews, number: Int)? = nil
   ) throws {
     let items = try ItemReader(
-      dataset: dataset, inputs: inputs, preprocessing: preprocessing, augmentation: augmentation)
+      dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view)
     self.dataset = dataset
     self.order = order ?? Array(0..<dataset.count)
     self.batchSize = max(1, batchSize)
@@ -104,6 +103,12 @@ public final class BatchLoader {
         if brokenItems.count < Self.brokenItemLimit {
           brokenItems.append(BrokenItem(index: index, error: error))
         }
+        // What stands before a colon is what is wrong, what stands after it says where in this file.
+        let kind = error.message.prefix { $0 != ":" }
+        var entry = brokenKinds[String(kind)] ?? (0, [])
+        entry.count += 1
+        if entry.names.count < 3 { entry.names.append(dataset.name(of: index)) }
+        brokenKinds[String(kind)] = entry
       }
       position += 1
     }
@@ -111,6 +116,17 @@ public final class BatchLoader {
     if batch.count > 0 { return batch }
     if deliveredCount == 0 { throw nothingReadable() }
     return nil
+  }
+
+  /// What was left out so far: a warning for each kind of damage, with its count and some of the files.
+  public var warnings: [Warning] {
+    brokenKinds.sorted { $0.key < $1.key }.map { kind, found in
+      let more = found.count > found.names.count ? ", …" : ""
+      return Warning(
+        "\(found.count) \(found.count == 1 ? "item is" : "items are") left out, \(kind): "
+          + found.names.map(\.escapedForDisplay).joined(separator: ", ") + more,
+        at: SourceLocation(file: dataset.location))
+    }
   }
 
   private func nothingReadable() -> GraftError {
@@ -134,13 +150,13 @@ private struct ItemReader: Sendable {
   let dataset: any Dataset
   let inputs: [TensorSpecification]
   let preprocessor: Preprocessor?
-  let augmentation: BatchLoader.Augmentation?
+  let view: (views: PictureViews, number: Int)?
   /// Values an item, for each input.
   let sizes: [Int]
 
   init(
     dataset: any Dataset, inputs: [TensorSpecification], preprocessing: Preprocessing?,
-    augmentation: BatchLoader.Augmentation?
+    view: (views: PictureViews, number: Int)?
   ) throws {
     sizes = try inputs.map { input in
       guard let count = input.elementCount, count > 0 else {
@@ -164,11 +180,18 @@ private struct ItemReader: Sendable {
     }
     self.dataset = dataset
     self.inputs = inputs
-    self.augmentation = augmentation
+    self.view = view
     preprocessor = preprocessing.map(Preprocessor.init)
   }
 
-  func read(_ index: Int, position: Int) throws -> Item {
+  func read(_ index: Int) throws -> Item {
+    if let view, dataset.holdsImages {
+      return try at(SourceLocation(file: dataset.path(of: index))) {
+        Item(
+          inputs: [try values(of: index, view.number, view.views)],
+          target: dataset.label(of: index).map { .label($0) } ?? .unknown)
+      }
+    }
     let sample = try dataset.sample(at: index)
     switch sample.content {
     case .tensors(let values):
@@ -177,19 +200,46 @@ private struct ItemReader: Sendable {
       }
       return Item(inputs: values, target: sample.target)
     case .image(let image):
-      let location = SourceLocation(file: dataset.path(of: index))
-      return try at(location) {
-        Item(inputs: [try values(of: image, index, position)], target: sample.target)
+      return try at(SourceLocation(file: dataset.path(of: index))) {
+        let (preprocessor, input, size) = try feeding()
+        let pixels = try preprocessor.pixels(of: image)
+        return Item(
+          inputs: [try values(of: pixels, from: image, preprocessor, input, size)],
+          target: sample.target)
       }
     }
   }
 
-  private func values(of image: Image, _ index: Int, _ position: Int) throws -> [Float] {
+  private func feeding() throws -> (Preprocessor, TensorSpecification, size: Int) {
     guard let preprocessor, let input = inputs.first, let size = sizes.first else {
       throw GraftError(.inconsistency, "a picture without a preprocessing")
     }
-    var pixels = try preprocessor.pixels(of: image)
-    if let augmentation { pixels = try augmentation(pixels, index, position) }
+    return (preprocessor, input, size)
+  }
+
+  /// The numbers of a random view.
+  private func values(of index: Int, _ number: Int, _ views: PictureViews) throws -> [Float] {
+    let (preprocessor, input, size) = try feeding()
+    let layout = preprocessor.specification.layout
+    let extent =
+      layout == .nchw ? (input.shape[1], input.shape[2]) : (input.shape[0], input.shape[1])
+    let pixels = try views.pixels(of: index, view: number, preprocessor, size: extent) {
+      guard case .image(let image) = try dataset.sample(at: index).content else {
+        throw GraftError(.inconsistency, "item \(index) is no picture")
+      }
+      return image
+    }
+    var values = try values(of: pixels, from: pixels, preprocessor, input, size)
+    values.withUnsafeMutableBufferPointer {
+      views.erase($0, of: index, view: number, size: extent, layout: layout)
+    }
+    return values
+  }
+
+  private func values(
+    of pixels: Image, from image: Image, _ preprocessor: Preprocessor, _ input: TensorSpecification,
+    _ size: Int
+  ) throws -> [Float] {
     let specification = preprocessor.specification
     let shape = specification.layout.shape(
       channels: specification.color.channels, height: pixels.height, width: pixels.width)
@@ -240,7 +290,7 @@ private final class Pipeline: @unchecked Sendable {
     while let position = begin() {
       let result: Result<ItemReader.Item, GraftError>
       do {
-        result = .success(try items.read(order[position], position: position))
+        result = .success(try items.read(order[position]))
       } catch let error as GraftError {
         result = .failure(error)
       } catch {

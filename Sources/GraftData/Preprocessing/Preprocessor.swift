@@ -46,6 +46,19 @@ public struct Preprocessor: Sendable {
     return specification.color == .grey ? image : image.expandedToRGB()
   }
 
+  /// A part of a decoded picture in place of what resize and crop would make: resized to `size` with the
+  /// specification's filter, which sees nothing beyond the part.
+  func pixels(
+    of image: Image, part: PixelRectangle, size: (height: Int, width: Int)
+  ) throws -> Image {
+    let isGrey = specification.color == .grey
+    let filter = specification.resize ?? Preprocessing.Resize(.shorter(1))
+    let part = try image.cropped(x: part.x, y: part.y, width: part.width, height: part.height)
+    let resized = try (isGrey ? part.convertedToGrey() : part).resized(
+      width: size.width, height: size.height, filter: filter.filter, antialias: filter.antialias)
+    return isGrey ? resized : resized.expandedToRGB()
+  }
+
   /// The numbers of a picture from ``pixels(of:)``: channels × height × width of them, in the order
   /// of the specification's layout.
   /// - Throws: ``GraftError`` of kind `invalidArgument` where channels or counts do not fit.

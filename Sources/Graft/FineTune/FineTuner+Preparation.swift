@@ -1,0 +1,195 @@
+// What a run needs before its first step: the data, the network taken apart, the compiled step, the values at
+// the freeze line or what makes them.
+
+import GraftData
+import GraftDiagnostics
+import GraftRuntime
+
+extension FineTuner {
+  /// A run that could begin.
+  struct Preparation {
+    var plan: FineTuningPlan
+    var trainer: LoadedTrainer
+    /// The classes of the data; empty where they have no names.
+    var classes: [String]
+    var data: TrainingData
+    /// The items of ``data`` that are learnt from.
+    var items: [Int]
+    var validation: (data: TrainingData, items: [Int])?
+    var feed: any TrainingFeed
+    /// Holds the compiled step.
+    fileprivate var folder: TemporaryFolder
+  }
+
+  /// Opens the data, compiles the training step, and takes through the trunk what goes through it once.
+  mutating func prepare(observe: (Event) throws -> Void) throws -> Preparation {
+    let network = try PictureNetwork(bundle)
+    let graph = try bundle.loadGraph()
+    let (dataset, found) = try open(options.data, network)
+    warnings += found
+    let plan = try FineTuningPlan(
+      graph, classes: classes(of: dataset, network), options: options)
+    warnings += plan.warnings
+    try observe(.note(plan.summary))
+
+    let folder = try TemporaryFolder()
+    try observe(.doing("compiling the training step"))
+    try TrainingCompiler(target: options.target).compile(
+      plan.training, groupNames: plan.specification.groupNames, into: folder.path)
+    let library = try TrainingLibrary(
+      path: ModelBundle.join(folder.path, BundleLayout.trainingLibrary))
+    let trainer = try LoadedTrainer(
+      library: library, bundle: folder.path, seed: options.seed, largestBatch: options.batchSize,
+      threads: options.threads)
+
+    let trunk = try Trunk(
+      plan.parts, of: bundle, inputs: network.inputs, batchSize: options.batchSize,
+      threads: options.threads, target: options.target)
+    let reader = FeatureReader(
+      network: network, trunk: trunk, batchSize: network.batchSize(options.batchSize),
+      threads: options.threads,
+      regressionWidth: options.loss == .meanSquaredError ? plan.outputWidth : nil)
+    func read(
+      _ dataset: any Dataset, _ places: [Int]? = nil, _ warnings: inout [Warning]
+    ) throws -> TrainingData {
+      let count = places?.count ?? dataset.count
+      let bytes = FeatureStore.byteCount(items: count, widths: trunk.widths)
+      try observe(
+        .note("\(count) images, \(bytes.asBytes) at the freeze line; " + trunk.description))
+      return try reader.read(dataset, places: places, warnings: &warnings) { done, all in
+        try? observe(.doing("\(done) of \(all) images through the frozen trunk"))
+      }
+    }
+    let views = try randomViews(of: dataset)
+    let data: TrainingData
+    if let views {
+      data = try reader.scan(dataset, views, warnings: &warnings) { done, all in
+        try? observe(.doing("\(done) of \(all) images looked at"))
+      }
+    } else {
+      data = try read(dataset, nil, &warnings)
+    }
+    var validation: (data: TrainingData, items: [Int])?
+    var items = Array(0..<data.count)
+    if let other = options.validationData {
+      let (set, found) = try openValidation(other, network, like: dataset)
+      warnings += found
+      let read = try read(set, nil, &warnings)
+      validation = (read, Array(0..<read.count))
+    } else if options.validationSplit > 0 {
+      let split = Split(
+        labels: data.labels, count: data.count, share: options.validationSplit, seed: options.seed)
+      items = split.training
+      if !split.validation.isEmpty {
+        validation = (data, split.validation)
+        if views != nil {
+          // Held out items are judged as they are.
+          let held = try read(dataset, split.validation.map { data.places[$0] }, &warnings)
+          validation = (held, Array(0..<held.count))
+        }
+      }
+    }
+    guard options.batchSize <= items.count else {
+      throw GraftError(
+        .invalidArgument,
+        "a batch of \(options.batchSize), but there are \(items.count) items to learn from",
+        at: SourceLocation(file: options.data),
+        advice: "Choose a smaller --batch-size.")
+    }
+    let teacher = try options.teacher.map {
+      try TeacherNetwork(
+        $0, of: dataset, classCount: plan.outputWidth, batchSize: options.batchSize,
+        threads: options.threads)
+    }
+    let feed: any TrainingFeed
+    if let views {
+      try teacher?.checkSees(theInputsOf: network)
+      let reader = ViewReader(
+        network: network, trunk: trunk, dataset: dataset, data: data, views: views,
+        teacher: teacher, batchSize: options.batchSize, threads: options.threads)
+      try observe(.note(try note(on: reader)))
+      feed =
+        if let count = options.cacheViews { try StoredFeed(reader, views: count) } else {
+          try LiveFeed(reader, mixing: options.mixing)
+        }
+    } else {
+      feed = StoredFeed(
+        data.features,
+        teacherLogits: try teacher?.logits(
+          of: dataset, names: data.names, threads: options.threads
+        ) { done, all in try? observe(.doing("\(done) of \(all) images through the teacher")) },
+        items: data.count)
+    }
+    return Preparation(
+      plan: plan, trainer: trainer, classes: dataset.classes, data: data, items: items,
+      validation: validation, feed: feed, folder: folder)
+  }
+
+  /// The random views that the options ask for; nil where every epoch sees the same.
+  private func randomViews(of dataset: any Dataset) throws -> PictureViews? {
+    guard options.isRandom else { return nil }
+    guard dataset.holdsImages || options.augmentation.isNone else {
+      throw GraftError(
+        .invalidArgument, "--augment changes pictures, and the data are tensors",
+        at: SourceLocation(file: options.data))
+    }
+    return PictureViews(options.augmentation, seed: options.seed)
+  }
+
+  /// What is said of random views before they are made.
+  private func note(on reader: ViewReader) throws -> String {
+    if options.mixing.cutmix != nil, reader.pictureSize == nil {
+      throw GraftError(
+        .invalidArgument, "--cutmix cuts pictures, and the network's input is none",
+        at: SourceLocation(file: path))
+    }
+    guard let count = options.cacheViews else {
+      return "every epoch has views of its own, which go through the trunk as they are needed"
+    }
+    let bytes = FeatureStore.byteCount(
+      items: reader.data.count.multipliedReportingOverflow(by: count).partialValue,
+      widths: reader.trunk.widths)
+    return "\(count) views of each image, \(bytes.asBytes) at the freeze line"
+  }
+
+  // MARK: Data
+
+  private func open(
+    _ path: String, _ network: PictureNetwork
+  ) throws -> (dataset: any Dataset, warnings: [Warning]) {
+    let keeps = options.head == .keep
+    return try openDataset(
+      at: path,
+      for: DatasetRequest(
+        inputs: network.inputs, output: options.loss == .meanSquaredError ? network.output : nil,
+        labels: keeps ? bundle.manifest.labels : nil, classCount: keeps ? network.classCount : nil,
+        part: .training))
+  }
+
+  private func openValidation(
+    _ path: String, _ network: PictureNetwork, like dataset: any Dataset
+  ) throws -> (dataset: any Dataset, warnings: [Warning]) {
+    try openDataset(
+      at: path,
+      for: DatasetRequest(
+        inputs: network.inputs, output: options.loss == .meanSquaredError ? network.output : nil,
+        labels: dataset.classes.isEmpty ? nil : dataset.classes,
+        classCount: dataset.classes.isEmpty ? nil : dataset.classes.count, part: .test))
+  }
+
+  /// The number of classes that the head is to tell apart.
+  private func classes(of dataset: any Dataset, _ network: PictureNetwork) throws -> Int {
+    if options.head == .keep || options.loss == .meanSquaredError { return network.classCount }
+    var count = dataset.classes.count
+    if count == 0 {
+      count = (0..<dataset.count).reduce(0) { max($0, (dataset.label(of: $1) ?? -1) + 1) }
+    }
+    guard count >= 2 else {
+      throw GraftError(
+        .invalidData, "there is only one class to tell apart",
+        at: SourceLocation(file: options.data),
+        advice: "Give pictures of at least two classes, each in a folder of its own.")
+    }
+    return count
+  }
+}

@@ -1,0 +1,140 @@
+// Which random changes pictures go through before a network learns from them, and with what numbers they
+// are drawn. What a change does to pixels is in Image+Colors.swift and the files of Images.
+
+import Glibc
+import GraftDiagnostics
+
+/// Random changes of training pictures. The numbers are torchvision's defaults, where it has any.
+public struct Augmentation: Hashable, Sendable {
+  /// The changes, in the order in which they are made.
+  public enum Step: String, Hashable, Sendable, CaseIterable {
+    /// A random part of the picture as it was decoded, in place of the preprocessing's resize and crop:
+    /// 8 % to 100 % of its area, of a proportion from 3 : 4 to 4 : 3 (Szegedy et al. 2015).
+    case resizedCrop = "resized-crop"
+    /// An eighth of black around what the preprocessing makes, then a random part of its old size.
+    case crop
+    /// Left and right exchanged, every second time.
+    case flip
+    /// Brightness, contrast and saturation times 0.6 to 1.4 and the hue turned by up to a tenth of the
+    /// circle, in a random order.
+    case jitter
+    /// Every second time a rectangle of 2 % to 33 % of the area becomes the mean of the preprocessing
+    /// (Zhong et al. 2020).
+    case erase
+  }
+
+  /// In the order in which they are made.
+  public let steps: [Step]
+
+  public static let none = Augmentation([])
+
+  /// - Parameter steps: in any order.
+  public init(_ steps: Set<Step>) { self.steps = Step.allCases.filter(steps.contains) }
+
+  /// Reads `none`, or names of steps joined by `-` or `,`, such as `crop-flip`.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` naming what is no step, is there twice, or does not
+  ///   go with another.
+  public init(_ text: String) throws {
+    func refuse(_ problem: String) -> GraftError {
+      GraftError(
+        .invalidArgument, "the augmentation \(text.quotedForDisplay) \(problem)",
+        advice: "It is none, or some of "
+          + Step.allCases.map(\.rawValue).joined(separator: ", ") + " joined by -.")
+    }
+    var steps = Set<Step>()
+    var words = text.split(omittingEmptySubsequences: false) { $0 == "-" || $0 == "," }[...]
+    if words == ["none"] { words = [] }
+    while let first = words.popFirst() {
+      var name = String(first)
+      if name == "resized", words.first == "crop" {
+        name = Step.resizedCrop.rawValue
+        words.removeFirst()
+      }
+      guard let step = Step(rawValue: name) else {
+        throw refuse("has a step \(name.quotedForDisplay) that there is not")
+      }
+      guard steps.insert(step).inserted else { throw refuse("has \(name) twice") }
+    }
+    if steps.isSuperset(of: [.crop, .resizedCrop]) {
+      throw refuse("has both kinds of crop; one of them is enough")
+    }
+    self.init(steps)
+  }
+
+  /// Whether pictures stay as they are.
+  public var isNone: Bool { steps.isEmpty }
+
+  /// Whether it works on pictures as they were decoded rather than on what the preprocessing makes of them.
+  var takesOriginals: Bool { steps.contains(.resizedCrop) }
+}
+
+extension Augmentation: CustomStringConvertible {
+  /// The text that makes this choice on the command line.
+  public var description: String {
+    isNone ? "none" : steps.map(\.rawValue).joined(separator: "-")
+  }
+}
+
+/// A rectangle of pixels.
+struct PixelRectangle: Hashable {
+  var x: Int
+  var y: Int
+  var width: Int
+  var height: Int
+}
+
+extension PixelRectangle {
+  /// What RandomResizedCrop takes of a picture: ten attempts at a share of the area and a proportion, then
+  /// the largest middle part of an allowed proportion.
+  static func resizedCrop(ofWidth width: Int, height: Int, _ draws: inout RandomDraws) -> Self {
+    let ratio = 3 / 4.0...4 / 3.0
+    for _ in 0..<10 {
+      let (w, h) = draws.rectangle(area: width * height, share: 0.08...1, ratio: ratio)
+      if w > 0, w <= width, h > 0, h <= height {
+        let y = draws.integer(below: height - h + 1)
+        return Self(x: draws.integer(below: width - w + 1), y: y, width: w, height: h)
+      }
+    }
+    return middle(ofWidth: width, height: height, ratio: ratio)
+  }
+
+  /// The largest part in the middle whose width over height lies in `ratio`.
+  static func middle(ofWidth width: Int, height: Int, ratio: ClosedRange<Double>) -> Self {
+    let own = Double(width) / Double(height)
+    var (w, h) = (width, height)
+    if own < ratio.lowerBound {
+      h = Int((Double(width) / ratio.lowerBound).rounded(.toNearestOrEven))
+    } else if own > ratio.upperBound {
+      w = Int((Double(height) * ratio.upperBound).rounded(.toNearestOrEven))
+    }
+    (w, h) = (min(max(1, w), width), min(max(1, h), height))
+    return Self(x: (width - w) / 2, y: (height - h) / 2, width: w, height: h)
+  }
+
+  /// What RandomErasing takes out: nothing half of the time, and where ten attempts do not fit.
+  static func erased(ofWidth width: Int, height: Int, _ draws: inout RandomDraws) -> Self? {
+    guard draws.unit() < 0.5 else { return nil }
+    for _ in 0..<10 {
+      let (h, w) = draws.rectangle(area: width * height, share: 0.02...0.33, ratio: 0.3...3.3)
+      if h < height, w < width {
+        let y = draws.integer(below: height - h + 1)
+        return Self(x: draws.integer(below: width - w + 1), y: y, width: w, height: h)
+      }
+    }
+    return nil
+  }
+}
+
+extension RandomDraws {
+  /// Two edges: the first over the second lies in `ratio`, uniform in its logarithm.
+  fileprivate mutating func rectangle(
+    area: Int, share: ClosedRange<Double>, ratio: ClosedRange<Double>
+  ) -> (Int, Int) {
+    let area = Double(area) * uniform(share)
+    let ratio = exp(uniform(log(ratio.lowerBound)...log(ratio.upperBound)))
+    return (
+      Int((area * ratio).squareRoot().rounded(.toNearestOrEven)),
+      Int((area / ratio).squareRoot().rounded(.toNearestOrEven))
+    )
+  }
+}

@@ -1,0 +1,128 @@
+// Random views of the pictures of a data set: which view a picture has in an epoch, and the decoded pictures
+// that views are made from, kept as far as there is room so that files are decoded once.
+
+import Foundation
+import GraftDiagnostics
+
+/// Random views of a data set's pictures. View number v of a picture depends on the seed, v and the
+/// picture's place in the data set alone.
+public final class PictureViews: @unchecked Sendable {
+  // The lock guards what is kept; all else is immutable.
+  public let augmentation: Augmentation
+  public let seed: UInt64
+  private let lock = NSLock()
+  private var kept: [Int: Image] = [:]
+  private var room: Int
+
+  /// Bytes of decoded pictures that are kept.
+  public static let defaultRoom = 512 << 20
+
+  /// - Parameter room: bytes of decoded pictures that may be kept; those beyond it are decoded for every
+  ///   view.
+  public init(_ augmentation: Augmentation, seed: UInt64, room: Int = PictureViews.defaultRoom) {
+    self.augmentation = augmentation
+    self.seed = seed
+    self.room = room
+  }
+
+  /// What views of a picture are made from: kept, or made by `decode`.
+  private func source(of index: Int, _ decode: () throws -> Image) throws -> Image {
+    if let image = lock.withLock({ kept[index] }) { return image }
+    let image = try decode()
+    lock.withLock {
+      if image.pixels.count <= room, kept.updateValue(image, forKey: index) == nil {
+        room -= image.pixels.count
+      }
+    }
+    return image
+  }
+
+  /// The pixels of a view, as ``Preprocessor/write(_:into:)`` takes them.
+  /// - Parameter size: of what is fed, which a crop of the decoded picture is resized to.
+  func pixels(
+    of index: Int, view: Int, _ preprocessor: Preprocessor, size: (height: Int, width: Int),
+    decode: () throws -> Image
+  ) throws -> Image {
+    var image = try source(of: index) {
+      let image = try decode()
+      return augmentation.takesOriginals ? image : try preprocessor.pixels(of: image)
+    }
+    for step in augmentation.steps {
+      switch step {
+      case .resizedCrop:
+        var draws = draws(.resizedCrop, index, view)
+        let part = PixelRectangle.resizedCrop(
+          ofWidth: image.width, height: image.height, &draws)
+        image = try preprocessor.pixels(of: image, part: part, size: size)
+      case .crop:
+        var draws = draws(.crop, index, view)
+        let (padX, padY) = (image.width / 8, image.height / 8)
+        let y = draws.integer(below: 2 * padY + 1) - padY
+        image = try image.cropped(
+          x: draws.integer(below: 2 * padX + 1) - padX, y: y, width: image.width,
+          height: image.height)
+      case .flip:
+        var draws = draws(.flip, index, view)
+        if draws.unit() < 0.5 { image = image.mirrored() }
+      case .jitter:
+        var draws = draws(.jitter, index, view)
+        image = image.jittered(&draws)
+      case .erase: break
+      }
+    }
+    return image
+  }
+
+  /// Takes out of a view's numbers what ``Augmentation/Step/erase`` takes out: 0 is the mean.
+  func erase(
+    _ values: UnsafeMutableBufferPointer<Float>, of index: Int, view: Int,
+    size: (height: Int, width: Int), layout: Preprocessing.Layout
+  ) {
+    guard augmentation.steps.contains(.erase) else { return }
+    var draws = draws(.erase, index, view)
+    guard let part = PixelRectangle.erased(ofWidth: size.width, height: size.height, &draws)
+    else { return }
+    layout.forEachRun(of: part, size: size, count: values.count) { run in
+      for position in run { values[position] = 0 }
+    }
+  }
+
+  private func draws(_ purpose: RandomDraws.Purpose, _ index: Int, _ view: Int) -> RandomDraws {
+    RandomDraws(purpose, seed: seed, epoch: view, item: index)
+  }
+}
+
+extension Image {
+  /// Brightness, contrast, saturation and hue changed in a random order.
+  fileprivate func jittered(_ draws: inout RandomDraws) -> Image {
+    var changes: [(Image) -> Image] = []
+    let (brightness, contrast) = (draws.uniform(0.6...1.4), draws.uniform(0.6...1.4))
+    let (saturation, hue) = (draws.uniform(0.6...1.4), draws.uniform(-0.1...0.1))
+    changes.append { $0.adjustingBrightness(by: Float(brightness)) }
+    changes.append { $0.adjustingContrast(by: Float(contrast)) }
+    changes.append { $0.adjustingSaturation(by: Float(saturation)) }
+    changes.append { $0.turningHue(by: Float(hue)) }
+    var image = self
+    while !changes.isEmpty {
+      image = changes.remove(at: draws.integer(below: changes.count))(image)
+    }
+    return image
+  }
+}
+
+extension Preprocessing.Layout {
+  /// The stretches of memory that a rectangle covers in the tensor of one picture of `count` values.
+  func forEachRun(
+    of part: PixelRectangle, size: (height: Int, width: Int), count: Int,
+    _ body: (Range<Int>) -> Void
+  ) {
+    let channels = count / max(1, size.height * size.width)
+    let (planes, pixel) = self == .nchw ? (channels, 1) : (1, channels)
+    for plane in 0..<planes {
+      for row in part.y..<part.y + part.height {
+        let start = ((plane * size.height + row) * size.width + part.x) * pixel
+        body(start..<start + part.width * pixel)
+      }
+    }
+  }
+}
