@@ -6,6 +6,7 @@ import Graft
 import GraftData
 import GraftDiagnostics
 import GraftIR
+import GraftTesting
 import Testing
 
 private let fixtures = URL(filePath: #filePath).deletingLastPathComponent()
@@ -139,7 +140,7 @@ struct FineTuningTests {
       #expect((values != before[name]) == trains, "\(name)")
     }
 
-    options.learningRate = 0.5
+    options.weightDecay = 0.5
     let error = #expect(throws: GraftError.self) {
       var other = try FineTuner(bundle.path, options)
       _ = try other.run(to: folder.path + "/other.graft")
@@ -198,6 +199,126 @@ struct FineTuningTests {
       let other = try #require(b[name])
       let worst = zip(values, other).map { abs($0 - $1) }.max() ?? 0
       #expect(worst <= 1e-6, "\(name) differs by \(worst)")
+    }
+  }
+
+  @Test("with layer decay a layer's first step is as much smaller as it is far from the head")
+  func layerDecay() throws {
+    let bundle = try bundle.get()
+    let folder = try TemporaryFolder()
+    var options = options()
+    options.epochs = 1
+    options.momentum = 0
+    options.learningRate = 0.1
+    options.headLearningRate = 0.05
+    func changes() throws -> [String: [Float]] {
+      let output = folder.path + "/\(options.layerDecay).graft"
+      var tuner = try FineTuner(bundle.path, options)
+      _ = try tuner.run(to: output)
+      let before = try weights(of: bundle.path)
+      return try weights(of: output).reduce(into: [:]) { changes, entry in
+        changes[entry.key] = zip(entry.value, before[entry.key] ?? []).map { $0 - $1 }
+      }
+    }
+    let plain = try changes()
+    options.layerDecay = 0.5
+    let decayed = try changes()
+    let depths = [
+      "fc.weight": 0, "fc.bias": 0, "grouped.weight": 1, "depthwise.weight": 2, "depthwise.bias": 2,
+      "down.weight": 3, "bn2.weight": 4, "bn2.bias": 4, "conv2.weight": 4, "bn1.weight": 5,
+      "conv1.weight": 5,
+    ]
+    for (name, depth) in depths {
+      let (whole, part) = (try #require(plain[name]), try #require(decayed[name]))
+      let factor = Float(pow(0.5, Double(depth)))
+      let largest = whole.map(abs).max() ?? 0
+      #expect(largest > 1e-5, "\(name) did not change")
+      // What is compared are differences of rounded weights of a size of about 1.
+      let worst = zip(whole, part).map { abs($0 * factor - $1) }.max() ?? .infinity
+      #expect(worst <= 2e-7, "\(name) at depth \(depth) is off by \(worst) of \(largest)")
+    }
+  }
+
+  @Test("a run that diverges keeps its last good state, and goes on from it at a smaller rate")
+  func divergence() throws {
+    let bundle = try bundle.get()
+    let folder = try TemporaryFolder()
+    var options = options()
+    options.epochs = 3
+    options.batchSize = 4
+    options.schedule = LearningRateSchedule(.step(size: 1, gamma: 1e8))
+    let output = folder.path + "/tuned.graft"
+    var losses: [Double] = []
+    let error = #expect(throws: GraftError.self) {
+      var tuner = try FineTuner(bundle.path, options)
+      _ = try tuner.run(to: output) { event in
+        if case .finished(let epoch) = event { losses.append(epoch.loss) }
+      }
+    }
+    #expect(error?.message.contains("the loss") == true, "\(String(describing: error))")
+    #expect(
+      error?.advice?.contains("the state after epoch \(losses.count) is in \(output).checkpoint")
+        == true, "\(String(describing: error))")
+    #expect(!losses.isEmpty && losses.allSatisfy(\.isFinite))
+    #expect(!FileManager.default.fileExists(atPath: output))
+    #expect(FileManager.default.fileExists(atPath: output + ".checkpoint/state.safetensors"))
+
+    options.checkpoint = output + ".checkpoint"
+    options.resumes = true
+    options.learningRate = 1e-20
+    var resumed = try FineTuner(bundle.path, options)
+    let report = try resumed.run(to: output)
+    #expect(report.epochs.prefix(losses.count).map(\.loss) == losses)
+    #expect(report.epochs.count == 3)
+  }
+
+  @Test("a range test of the learning rate draws a curve and leaves nothing else")
+  func learningRateSearch() throws {
+    let bundle = try bundle.get()
+    try withTemporaryFolder { folder in
+      let result = try GraftProgram.run(
+        [
+          "finetune", bundle.path, "--data", fixtures.path, "--find-lr", "--batch-size", "6",
+          "--json",
+          "--unfreeze", "all", "-o", folder + "/tuned.graft", "--val-split", "0",
+        ])
+      #expect(result.status == 0, "\(result.errors)")
+      struct Found: Decodable {
+        struct Point: Decodable {
+          var lr: Double
+          var loss: Double
+        }
+        var points: [Point]
+        var suggestion: Double
+        var steepest: Double
+        var minimumTenth: Double
+
+        enum CodingKeys: String, CodingKey {
+          case points, suggestion, steepest
+          case minimumTenth = "minimum_tenth"
+        }
+      }
+      let found = try JSONDecoder().decode(Found.self, from: Data(result.output.utf8))
+      #expect((10...100).contains(found.points.count))
+      for (step, point) in found.points.enumerated() {
+        let expected = 1e-6 * pow(1e7, Double(step) / 99)
+        #expect(abs(point.lr - expected) <= 1e-9 * expected)
+      }
+      // Nothing has been learnt yet at the least rates: the loss is about that of even chances.
+      #expect(abs((found.points.first?.loss ?? 0) - log(4)) < 1)
+      #expect(found.suggestion == min(found.steepest, found.minimumTenth))
+      #expect(found.suggestion >= 1e-7 && found.suggestion <= 1)
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder) == ["tuned.graft.find-lr.svg"])
+      let picture = try String(
+        contentsOfFile: folder + "/tuned.graft.find-lr.svg", encoding: .utf8)
+      #expect(picture.components(separatedBy: "<circle").count == found.points.count + 1)
+      let text = try GraftProgram.run([
+        "finetune", bundle.path, "--data", fixtures.path, "--find-lr", "--unfreeze", "all",
+        "--batch-size", "6", "--val-split", "0",
+      ])
+      #expect(text.output.contains("suggestion: --lr "), "\(text)")
+      #expect(text.output.contains("▲"))
     }
   }
 

@@ -126,6 +126,8 @@ public struct FineTuner {
     // Neither where it writes nor on how many threads it runs changes a run; nor does what it reads its
     // data from, as long as the items are the same.
     (own.checkpoint, own.resumes, own.metrics, own.threads) = (nil, false, nil, 1)
+    // A run that diverged goes on from its last good state at another rate.
+    (own.learningRate, own.headLearningRate) = (1, nil)
     (own.data, own.validationData) = ("", own.validationData.map { _ in "" })
     let files = bundle.manifest.files.sorted { $0.key < $1.key }.map {
       "\($0.key) \($0.value.sha256)"

@@ -59,6 +59,8 @@ extension FineTuner {
     public var learningRate = 0.01
     /// Of a new head; nil is ``learningRate``.
     public var headLearningRate: Double?
+    /// The factor on the learning rate from each layer to the one before it, counted from the head.
+    public var layerDecay = 1.0
     public var momentum = 0.9
     public var isNesterov = false
     public var weightDecay = 0.0
@@ -107,6 +109,9 @@ extension FineTuner {
           headLearningRate > 0 && headLearningRate.isFinite,
           "the head's learning rate must be greater than 0, found \(headLearningRate)")
       }
+      try require(
+        layerDecay > 0 && layerDecay <= 1,
+        "the layer decay must be greater than 0 and at most 1, found \(layerDecay)")
       try require(
         (1...100_000).contains(epochs), "epochs must be from 1 to 100000, found \(epochs)")
       try require(

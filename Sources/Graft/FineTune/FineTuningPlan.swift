@@ -28,36 +28,20 @@ struct FineTuningPlan {
     outputWidth = classes
     let newHead = try Head(of: replaced)
     let tail = parts.tail
-    let headNames = Set(
-      tail.nodes.filter { node in
-        guard let first = newHead.node.operand(1), let name = replaced[first].name else {
-          return false
-        }
-        let base = name.hasSuffix(".weight") ? String(name.dropLast(7)) : name
-        return node.presentOperands.contains { operand in
-          guard tail[operand].parameter != nil, let own = tail[operand].name else { return false }
-          return own == name || own.hasPrefix(base + ".hidden.")
-        }
-      }.flatMap(\.presentOperands).compactMap { tail[$0].parameter == nil ? nil : tail[$0].name })
     let statistics = Self.statistics(of: tail)
     let trained = parts.tailParameters.filter { !statistics.contains($0) }
-    var groupNames = ["head"]
-    var groups: [String: Int] = [:]
-    for name in trained where headNames.contains(name) { groups[name] = 0 }
-    if trained.contains(where: { !headNames.contains($0) }) {
-      groupNames.append("tail")
-      for name in trained where !headNames.contains(name) { groups[name] = 1 }
-    }
-    groupRates = [(options.headLearningRate ?? options.learningRate) / options.learningRate, 1]
+    let groups = ParameterGroups(
+      trained, of: tail, head: newHead.node, in: replaced, options)
+    groupRates = groups.rates
     specification = TrainingSpecification(
       loss: options.loss,
       optimizer: options.optimizer == .sgd
         ? .sgd(hasMomentum: options.momentum > 0, isNesterov: options.isNesterov)
         : .adam(isDecoupled: options.optimizer == .adamw),
       normalization: options.normalization, distills: options.teacher != nil,
-      accumulates: options.accumulate > 1, clips: options.clipNorm != nil, groups: groups,
-      groupNames: groupNames)
-    let parameters = tail.parameters.filter { groups[tail[$0].name ?? ""] != nil }
+      accumulates: options.accumulate > 1, clips: options.clipNorm != nil, groups: groups.groups,
+      groupNames: groups.names)
+    let parameters = tail.parameters.filter { groups.groups[tail[$0].name ?? ""] != nil }
     let obstacles = tail.obstacles(
       toGradientsOf: parameters, from: tail.outputs.map(\.value))
     if let first = obstacles.first {

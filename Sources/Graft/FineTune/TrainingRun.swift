@@ -23,6 +23,7 @@ struct TrainingRun {
   private let checkpoint: Checkpoint?
   private let metrics: MetricsFile?
   private let encoder: TargetEncoder
+  private let divergence: Double
 
   init(
     options: FineTuner.Options, plan: FineTuningPlan, trainer: LoadedTrainer, data: TrainingData,
@@ -47,12 +48,13 @@ struct TrainingRun {
     }
     encoder.share = options.teacher.map { 1 - $0.alpha } ?? 1
     self.encoder = encoder
+    divergence = Self.divergence(options, classCount: classCount, values: data.values)
   }
 
   private var isClassification: Bool { options.loss == .crossEntropy }
 
   /// Batches of an epoch; a partial last one counts.
-  private var batchCount: Int { (items.count + options.batchSize - 1) / options.batchSize }
+  var batchCount: Int { (items.count + options.batchSize - 1) / options.batchSize }
   private var updatesPerEpoch: Int { (batchCount + options.accumulate - 1) / options.accumulate }
 
   mutating func perform(observe: (FineTuner.Event) throws -> Void) throws {
@@ -72,18 +74,14 @@ struct TrainingRun {
       let order = try order(of: epoch)
       try feed.prepare(epoch: epoch - 1, order: order) { try? observe(.doing($0)) }
       for batch in 0..<batchCount {
-        let rows = order[
-          (batch * options.batchSize)..<min((batch + 1) * options.batchSize, order.count)]
-        let result = try step(rows, batch: batch, epoch: epoch)
+        let rows = self.rows(of: batch, in: order)
+        let update = (epoch - 1) * updatesPerEpoch + batch / options.accumulate
+        let result = try step(
+          rows, batch: batch, epoch: epoch, rate: options.learningRate * factor(update: update))
         loss += result.loss * Double(rows.count)
         right += result.right
         done += rows.count
-        guard loss.isFinite else {
-          throw GraftError(
-            .invalidData,
-            "the loss is no finite number after \(batch + 1) batches of epoch \(epoch)",
-            advice: "Choose a smaller --lr (it was \(options.learningRate)), or --clip-norm 1.")
-        }
+        try checkDivergence(of: loss / Double(done), epoch: epoch, batches: batch + 1)
         let seconds = (clock.now - start) / .seconds(1)
         try observe(
           .step(
@@ -98,6 +96,7 @@ struct TrainingRun {
         }
       }
       let held = try validation.map { try evaluate($0.data, $0.items) }
+      try checkState(epoch: epoch, validationLoss: held?.loss)
       let finished = FineTuner.Epoch(
         epoch: epoch, loss: loss / Double(done),
         accuracy: isClassification ? Double(right) / Double(done) : nil,
@@ -125,6 +124,59 @@ struct TrainingRun {
     try trainer.order(epoch: epoch - 1, count: items.count).map { items[$0] }
   }
 
+  /// Stops a run that does not learn any more.
+  /// - Parameter loss: the mean of the epoch so far.
+  /// - Throws: ``GraftError`` of kind `invalidData` where that is no finite number, or after ten batches far
+  ///   above what a network that knows nothing has.
+  private func checkDivergence(of loss: Double, epoch: Int, batches: Int) throws {
+    let isHigh = loss > divergence && (batches >= 10 || batches == batchCount)
+    guard !loss.isFinite || isHigh else { return }
+    let place = "after \(batches) batches of epoch \(epoch)"
+    throw diverged(
+      loss.isFinite
+        ? "the loss diverges: \(String(format: "%.4g", loss)) \(place)"
+        : "the loss is no finite number \(place)")
+  }
+
+  /// Sees that what an epoch ends with is fit to be kept.
+  private func checkState(epoch: Int, validationLoss: Double?) throws {
+    if let validationLoss, !(validationLoss <= divergence) {
+      throw diverged(
+        "the validation loss diverges: \(String(format: "%.4g", validationLoss)) after epoch \(epoch)"
+      )
+    }
+    for (index, state) in trainer.description.states.enumerated() {
+      guard try trainer.state(index).allSatisfy(\.isFinite) else {
+        throw diverged("\(state.name.quotedForDisplay) is not finite any more after epoch \(epoch)")
+      }
+    }
+  }
+
+  private func diverged(_ found: String) -> GraftError {
+    var advice = "Choose a smaller --lr (it was \(options.learningRate)), or --clip-norm 1"
+    if let checkpoint, !history.isEmpty {
+      advice +=
+        "; the state after epoch \(history.count) is in \(checkpoint.folder.escapedForDisplay), and "
+        + "--resume goes on from there, also with another --lr"
+    }
+    return GraftError(.invalidData, found, advice: advice + ".")
+  }
+
+  /// A mean loss that no run that learns has: ten times that of even probabilities, or a hundred times the
+  /// mean square of a regression's answers.
+  private static func divergence(
+    _ options: FineTuner.Options, classCount: Int, values: [Float]
+  ) -> Double {
+    guard options.loss == .crossEntropy else {
+      let squares = values.reduce(0.0) { $0 + Double($1) * Double($1) }
+      return 100 * max(squares / Double(max(1, values.count)), .leastNormalMagnitude)
+    }
+    let share = options.teacher.map {
+      1 - $0.alpha + $0.alpha * $0.temperature * $0.temperature
+    }
+    return 10 * log(Double(max(2, classCount))) * (share ?? 1)
+  }
+
   /// Whether too many epochs have passed without a better one.
   private var isExhausted: Bool {
     guard let patience = options.earlyStop, validation != nil else { return false }
@@ -145,11 +197,31 @@ struct TrainingRun {
     return (epoch.validationLoss ?? .infinity) < (best.validationLoss ?? .infinity)
   }
 
+  private func rows(of batch: Int, in order: [Int]) -> ArraySlice<Int> {
+    order[(batch * options.batchSize)..<min((batch + 1) * options.batchSize, order.count)]
+  }
+
+  /// Steps at rates of their own, epoch after epoch, until `body` has seen enough losses.
+  /// - Parameter rate: of the first group, for a step from 0.
+  func sweep(
+    steps: Int, rate: (Int) -> Double, _ body: (_ step: Int, _ loss: Double) throws -> Bool
+  ) throws {
+    var order: [Int] = []
+    for number in 0..<steps {
+      let (epoch, batch) = (number / batchCount + 1, number % batchCount)
+      if batch == 0 {
+        order = try self.order(of: epoch)
+        try feed.prepare(epoch: epoch - 1, order: order) { _ in }
+      }
+      let result = try step(
+        rows(of: batch, in: order), batch: batch, epoch: epoch, rate: rate(number))
+      guard try body(number, result.loss) else { return }
+    }
+  }
+
   private func step(
-    _ rows: ArraySlice<Int>, batch: Int, epoch: Int
+    _ rows: ArraySlice<Int>, batch: Int, epoch: Int, rate: Double
   ) throws -> (loss: Double, right: Int) {
-    let update = (epoch - 1) * updatesPerEpoch + batch / options.accumulate
-    let rate = options.learningRate * factor(update: update)
     let settings = LoadedTrainer.StepSettings(
       hyperparameters: plan.specification.groupNames.indices.map { group in
         LoadedTrainer.Hyperparameters(

@@ -51,7 +51,8 @@ public struct Head {
   /// The width of what it reads: the inputs of a gemm, the channels of a 1×1 convolution.
   public let features: Int
 
-  static func hasWeights(_ node: Node) -> Bool {
+  /// Whether a node is an operator with weights: a convolution, a gemm or a matmul.
+  public static func hasWeights(_ node: Node) -> Bool {
     [Convolution.opcode, Gemm.opcode, MatrixMultiply.opcode].contains(node.opcode)
   }
 

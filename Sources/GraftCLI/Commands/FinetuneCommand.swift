@@ -22,7 +22,7 @@ struct FinetuneCommand: ParsableCommand {
   var data: String
 
   @Option(name: [.short, .long], help: "The bundle to write.", completion: .directory)
-  var output: String
+  var output: String?
 
   @Option(help: "Validation data of their own.", completion: .directory)
   var val: String?
@@ -54,6 +54,15 @@ struct FinetuneCommand: ParsableCommand {
 
   @Option(help: "The learning rate of the head, where it is another.")
   var headLr: Double?
+
+  @Option(help: "The factor on the learning rate from each layer to the one before it.")
+  var layerDecay = 1.0
+
+  @Flag(
+    help: ArgumentHelp(
+      "Try learning rates instead of training: a curve and a suggestion, no bundle. With -o OUT the "
+        + "curve is drawn into OUT.find-lr.svg."))
+  var findLr = false
 
   @Option(help: "Momentum of sgd.")
   var momentum = 0.9
@@ -138,6 +147,9 @@ struct FinetuneCommand: ParsableCommand {
   @OptionGroup var threads: ThreadsOption
 
   func validate() throws {
+    guard output != nil || findLr else {
+      throw ValidationError("Missing expected argument '--output <output>'")
+    }
     func require<Choice: RawRepresentable>(
       _ option: String, _ text: String, _ type: Choice.Type
     ) throws where Choice.RawValue == String {
@@ -153,6 +165,8 @@ struct FinetuneCommand: ParsableCommand {
 
   func run() throws {
     var tuner = try FineTuner(bundle, options())
+    if findLr { return try findLearningRate(&tuner) }
+    guard let output else { return }
     let progress = EpochTable()
     let report = try tuner.run(to: output) { try progress.show($0) }
     ProgressLine.clear()
@@ -168,6 +182,30 @@ struct FinetuneCommand: ParsableCommand {
         + "\(report.seconds.formatted(digits: 1)) s")
   }
 
+  private func findLearningRate(_ tuner: inout FineTuner) throws {
+    let progress = EpochTable()
+    let found = try tuner.findLearningRate { try progress.show($0) }
+    ProgressLine.clear()
+    Console.warn(tuner.warnings)
+    if let output {
+      try found.writeChart(to: output + ".find-lr.svg")
+      Console.note("\(output).find-lr.svg: the curve")
+    }
+    if json { return try Console.json(found) }
+    let mark = found.points.lastIndex { $0.learningRate <= found.suggestion } ?? 0
+    let ends = [found.points.first, found.points.last].map {
+      String(format: "%.2g", $0?.learningRate ?? 0)
+    }
+    try Console.result("the loss, smoothed, at learning rates from \(ends[0]) to \(ends[1])")
+    for line in TextChart(values: found.points.map(\.smoothedLoss)).lines(marking: mark) {
+      try Console.result(line)
+    }
+    try Console.result(
+      String(
+        format: "suggestion: --lr %.2g (steepest fall at %.2g, a tenth of the lowest point's %.2g)",
+        found.suggestion, found.steepest, found.minimumTenth))
+  }
+
   private func options() throws -> FineTuner.Options {
     var options = FineTuner.Options(data: data)
     options.validationData = val
@@ -180,6 +218,7 @@ struct FinetuneCommand: ParsableCommand {
     options.optimizer = .init(rawValue: optimizer) ?? .sgd
     options.learningRate = lr
     options.headLearningRate = headLr
+    options.layerDecay = layerDecay
     options.momentum = momentum
     options.isNesterov = nesterov
     options.weightDecay = weightDecay
