@@ -1,5 +1,6 @@
-// Fine-tuning on random views: the same bits on any number of threads, after a stop, and whether views go
-// through the trunk when they are needed or are kept; and what files that are no pictures do to a run.
+// Fine-tuning on random views: the same bits on any number of threads, after a stop, and whether
+// views go through the trunk when they are needed or are kept; and what files that are no pictures
+// do to a run.
 
 import Foundation
 import Graft
@@ -12,7 +13,8 @@ private let root = URL(filePath: #filePath).deletingLastPathComponent().deleting
   .deletingLastPathComponent()
 private let network = root.appending(path: "Tests/EndToEndTests/Fixtures/training/network.onnx")
 
-/// The network of the training fixtures made to take pictures, and four classes of seven pictures each.
+/// The network of the training fixtures made to take pictures, and four classes of seven pictures
+/// each.
 private let setting: Result<(folder: TemporaryFolder, bundle: String, data: String), any Error> =
   Result {
     let folder = try TemporaryFolder()

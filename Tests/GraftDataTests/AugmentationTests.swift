@@ -1,6 +1,6 @@
-// Random views and mixed batches: what is done to pixels against torchvision's functions, the numbers that are
-// drawn against those that its transforms draw, and that both depend on seed, epoch and item alone.
-// tools/make-augmentation-fixture made the pictures and numbers.
+// Random views and mixed batches: what is done to pixels against torchvision's functions, the
+// numbers that are drawn against those that its transforms draw, and that both depend on seed,
+// epoch and item alone. tools/make-augmentation-fixture made the pictures and numbers.
 
 import Foundation
 import GraftDiagnostics

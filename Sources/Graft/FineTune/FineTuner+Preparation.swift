@@ -1,5 +1,5 @@
-// What a run needs before its first step: the data, the network taken apart, the compiled step, the values at
-// the freeze line or what makes them.
+// What a run needs before its first step: the data, the network taken apart, the compiled step, the
+// values at the freeze line or what makes them.
 
 import GraftData
 import GraftDiagnostics
@@ -21,7 +21,8 @@ extension FineTuner {
     fileprivate var folder: TemporaryFolder
   }
 
-  /// Opens the data, compiles the training step, and takes through the trunk what goes through it once.
+  /// Opens the data, compiles the training step, and takes through the trunk what goes through it
+  /// once.
   mutating func prepare(observe: (Event) throws -> Void) throws -> Preparation {
     let network = try PictureNetwork(bundle)
     let graph = try bundle.loadGraph()

@@ -4,8 +4,8 @@ import Foundation
 import GraftData
 
 extension FineTuner.LearningRateSearch {
-  /// A picture of the curve in SVG: the loss of every step, smoothed, over the logarithm of the rate, with
-  /// the suggestion.
+  /// A picture of the curve in SVG: the loss of every step, smoothed, over the logarithm of the
+  /// rate, with the suggestion.
   public func svg() -> String {
     let (width, height) = (720.0, 420.0)
     let (left, right, top, bottom) = (64.0, 20.0, 40.0, 56.0)

@@ -1,12 +1,13 @@
-// The range test for a learning rate: a short run whose rate climbs from step to step, the curve of its loss,
-// and what to make of it.
+// The range test for a learning rate: a short run whose rate climbs from step to step, the curve of
+// its loss, and what to make of it.
 
 import Foundation
 import GraftData
 import GraftDiagnostics
 
 extension FineTuner {
-  /// What a range test found (Smith, "Cyclical learning rates for training neural networks", WACV 2017).
+  /// What a range test found (Smith, "Cyclical learning rates for training neural networks", WACV
+  /// 2017).
   public struct LearningRateSearch: Encodable, Sendable {
     public struct Point: Encodable, Sendable {
       public var learningRate: Double
@@ -23,7 +24,8 @@ extension FineTuner {
     }
 
     public var points: [Point]
-    /// Where the smoothed loss falls most steeply over the logarithm of the rate, before its minimum.
+    /// Where the smoothed loss falls most steeply over the logarithm of the rate, before its
+    /// minimum.
     public var steepest: Double
     /// A tenth of the rate with the lowest smoothed loss.
     public var minimumTenth: Double
@@ -78,8 +80,8 @@ extension FineTuner {
     }
   }
 
-  /// Tries learning rates from 10⁻⁶ to 10 on a geometric ramp over an epoch, but at least 100 and at most 400
-  /// steps, and stops where the loss blows up. Nothing is written or kept.
+  /// Tries learning rates from 10⁻⁶ to 10 on a geometric ramp over an epoch, but at least 100 and
+  /// at most 400 steps, and stops where the loss blows up. Nothing is written or kept.
   ///
   /// A head's own learning rate and layer decay keep their proportion to the rate that is tried.
   /// - Throws: ``GraftError`` as a run does before its first epoch.
@@ -87,8 +89,10 @@ extension FineTuner {
     observe: (Event) throws -> Void = { _ in }
   ) throws -> LearningRateSearch {
     let ready = try prepare(observe: observe)
+    var own = options
+    (own.metrics, own.resumes) = (nil, false)
     let run = try TrainingRun(
-      options: options, plan: ready.plan, trainer: ready.trainer, data: ready.data,
+      options: own, plan: ready.plan, trainer: ready.trainer, data: ready.data,
       items: ready.items, validation: nil, classCount: ready.plan.outputWidth, feed: ready.feed,
       checkpoint: nil)
     let steps = min(max(100, run.batchCount), 400)

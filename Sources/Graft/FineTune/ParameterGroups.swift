@@ -55,9 +55,9 @@ struct ParameterGroups {
       })
   }
 
-  /// How many operators with weights lie from each parameter's layer to the head, its own included. A layer
-  /// is an operator with weights and what follows it up to the next in the order of execution; parameters
-  /// before the first belong to the first.
+  /// How many operators with weights lie from each parameter's layer to the head, its own included.
+  /// A layer is an operator with weights and what follows it up to the next in the order of
+  /// execution; parameters before the first belong to the first.
   private static func depths(of tail: Graph, behind head: Set<String>) -> [String: Int] {
     func parameters(_ node: Node) -> [String] {
       node.presentOperands.compactMap { tail[$0].parameter == nil ? nil : tail[$0].name }

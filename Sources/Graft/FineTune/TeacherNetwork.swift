@@ -1,4 +1,5 @@
-// What a teacher says of pictures, and the soft targets that a student learns from it: distillation.
+// What a teacher says of pictures, and the soft targets that a student learns from it:
+// distillation.
 
 import Foundation
 import GraftData
@@ -53,7 +54,8 @@ struct TeacherNetwork {
   }
 
   /// Checks that the teacher can be shown what the student is fed.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where its inputs or its preprocessing are others.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where its inputs or its preprocessing are
+  ///   others.
   func checkSees(theInputsOf student: PictureNetwork) throws {
     guard network.inputs.map(\.shape) == student.inputs.map(\.shape),
       network.bundle.manifest.preprocessing == student.bundle.manifest.preprocessing,
@@ -85,7 +87,8 @@ struct TeacherNetwork {
   }
 
   /// The logits of a whole data set, computed once.
-  /// - Parameter names: the items that the student learns from, in their order; broken ones are not there.
+  /// - Parameter names: the items that the student learns from, in their order; broken ones are not
+  ///   there.
   /// - Throws: ``GraftError`` where the teacher could not read an item.
   func logits(
     of dataset: any Dataset, names: [String], threads: Int, progress: (Int, Int) -> Void
@@ -114,9 +117,9 @@ struct TeacherNetwork {
 }
 
 extension FineTuner.Teacher {
-  /// From logits [N, C] the rows alpha · T² · softmax(logits / T) / N. Their cross-entropy with the student's
-  /// logits over T has the gradient of alpha · T² times the divergence of the two, which keeps its size at
-  /// any T.
+  /// From logits [N, C] the rows alpha · T² · softmax(logits / T) / N. Their cross-entropy with the
+  /// student's logits over T has the gradient of alpha · T² times the divergence of the two, which
+  /// keeps its size at any T.
   func targets(_ logits: [Float], count: Int) -> [Float] {
     let width = logits.count / max(1, count)
     let scale = alpha * temperature * temperature / Double(count)

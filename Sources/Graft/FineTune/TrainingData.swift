@@ -1,5 +1,5 @@
-// A data set as a run uses it: which items are learnt from and which are held out, their answers, and their
-// features at the freeze line.
+// A data set as a run uses it: which items are learnt from and which are held out, their answers,
+// and their features at the freeze line.
 
 import GraftData
 import GraftDiagnostics
@@ -49,8 +49,8 @@ struct FeatureReader {
     return data
   }
 
-  /// Finds out which items can be read and what their answers are, without computing features. Decoded
-  /// pictures stay in `views` as far as there is room.
+  /// Finds out which items can be read and what their answers are, without computing features.
+  /// Decoded pictures stay in `views` as far as there is room.
   func scan(
     _ dataset: any Dataset, _ views: PictureViews, warnings: inout [Warning],
     progress: (Int, Int) -> Void
@@ -92,8 +92,8 @@ struct Split {
   var training: [Int]
   var validation: [Int]
 
-  /// Holds out `share` of each class (of all items, where there are no classes), chosen by `seed`: of two
-  /// or more at least one is held out, and one stays.
+  /// Holds out `share` of each class (of all items, where there are no classes), chosen by `seed`:
+  /// of two or more at least one is held out, and one stays.
   init(labels: [Int], count: Int, share: Double, seed: UInt64) {
     training = []
     validation = []

@@ -1,5 +1,5 @@
-// What the steps of an epoch are fed: values at the freeze line that were computed once and kept, or random
-// views that go through the trunk as they are needed.
+// What the steps of an epoch are fed: values at the freeze line that were computed once and kept,
+// or random views that go through the trunk as they are needed.
 
 import GraftData
 import GraftDiagnostics
@@ -16,7 +16,8 @@ struct StepInput {
 
 /// Where the inputs of steps come from.
 protocol TrainingFeed: AnyObject {
-  /// What an epoch (from 0) will learn from, in which order. May be told while the epoch before it ends.
+  /// What an epoch (from 0) will learn from, in which order. May be told while the epoch before it
+  /// ends.
   /// - Parameter progress: told in words what takes its time.
   func prepare(epoch: Int, order: [Int], progress: (String) -> Void) throws
   /// The input of the next step, of the items that are `rows` of its training data.
@@ -41,8 +42,8 @@ final class StoredFeed: TrainingFeed {
     isMade = [true]
   }
 
-  /// Views that are made for the first epoch that needs them: view k serves the epochs e with k = e mod
-  /// `views`.
+  /// Views that are made for the first epoch that needs them: view k serves the epochs e with k = e
+  /// mod `views`.
   /// - Throws: ``GraftError`` where there is no room for all of them.
   init(_ reader: ViewReader, views: Int) throws {
     self.reader = reader
@@ -73,8 +74,8 @@ final class StoredFeed: TrainingFeed {
   }
 }
 
-/// Random views, mixed with each other where that is wanted, through the trunk as they are needed. Pictures
-/// are read ahead by other threads.
+/// Random views, mixed with each other where that is wanted, through the trunk as they are needed.
+/// Pictures are read ahead by other threads.
 final class LiveFeed: TrainingFeed {
   private let reader: ViewReader
   private let mixing: BatchMixing
@@ -145,7 +146,8 @@ struct ViewReader {
       view: (views, view))
   }
 
-  /// - Throws: ``GraftError`` where a batch is not of these rows, since a file has changed meanwhile.
+  /// - Throws: ``GraftError`` where a batch is not of these rows, since a file has changed
+  ///   meanwhile.
   func check(_ batch: Batch, of rows: ArraySlice<Int>, _ loader: BatchLoader) throws {
     if let broken = loader.brokenItems.first { throw broken.error }
     guard batch.indices == rows.map({ data.places[$0] }) else {
@@ -153,8 +155,8 @@ struct ViewReader {
     }
   }
 
-  /// Writes the values at the freeze line of a view of all items `rows` into their places in `features`,
-  /// and the teacher's logits into theirs.
+  /// Writes the values at the freeze line of a view of all items `rows` into their places in
+  /// `features`, and the teacher's logits into theirs.
   func read(
     _ rows: [Int], view: Int, into features: FeatureStore, _ teacherLogits: FeatureStore?,
     progress: (Int, Int) -> Void

@@ -1,4 +1,5 @@
-// The epochs: batches in a random order, the step, validation, the best state, checkpoints, and when to stop.
+// The epochs: batches in a random order, the step, validation, the best state, checkpoints, and
+// when to stop.
 
 import Foundation
 import GraftAutodiff
@@ -126,8 +127,8 @@ struct TrainingRun {
 
   /// Stops a run that does not learn any more.
   /// - Parameter loss: the mean of the epoch so far.
-  /// - Throws: ``GraftError`` of kind `invalidData` where that is no finite number, or after ten batches far
-  ///   above what a network that knows nothing has.
+  /// - Throws: ``GraftError`` of kind `invalidData` where that is no finite number, or after ten
+  ///   batches far above what a network that knows nothing has.
   private func checkDivergence(of loss: Double, epoch: Int, batches: Int) throws {
     let isHigh = loss > divergence && (batches >= 10 || batches == batchCount)
     guard !loss.isFinite || isHigh else { return }
@@ -162,8 +163,8 @@ struct TrainingRun {
     return GraftError(.invalidData, found, advice: advice + ".")
   }
 
-  /// A mean loss that no run that learns has: ten times that of even probabilities, or a hundred times the
-  /// mean square of a regression's answers.
+  /// A mean loss that no run that learns has: ten times that of even probabilities, or a hundred
+  /// times the mean square of a regression's answers.
   private static func divergence(
     _ options: FineTuner.Options, classCount: Int, values: [Float]
   ) -> Double {
@@ -187,8 +188,8 @@ struct TrainingRun {
     options.schedule.factor(update: update, perEpoch: updatesPerEpoch, epochs: options.epochs)
   }
 
-  /// Without validation data the last epoch is kept; with them the best accuracy, or the lowest loss where
-  /// accuracies are equal or there are none.
+  /// Without validation data the last epoch is kept; with them the best accuracy, or the lowest
+  /// loss where accuracies are equal or there are none.
   private func isBetter(_ epoch: FineTuner.Epoch) -> Bool {
     guard validation != nil, bestEpoch > 0 else { return true }
     let best = history[bestEpoch - 1]

@@ -1,5 +1,5 @@
-// Which random changes pictures go through before a network learns from them, and with what numbers they
-// are drawn. What a change does to pixels is in Image+Colors.swift and the files of Images.
+// Which random changes pictures go through before a network learns from them, and with what numbers
+// they are drawn. What a change does to pixels is in Image+Colors.swift and the files of Images.
 
 import Glibc
 import GraftDiagnostics
@@ -8,18 +8,18 @@ import GraftDiagnostics
 public struct Augmentation: Hashable, Sendable {
   /// The changes, in the order in which they are made.
   public enum Step: String, Hashable, Sendable, CaseIterable {
-    /// A random part of the picture as it was decoded, in place of the preprocessing's resize and crop:
-    /// 8 % to 100 % of its area, of a proportion from 3 : 4 to 4 : 3 (Szegedy et al. 2015).
+    /// A random part of the picture as it was decoded, in place of the preprocessing's resize and
+    /// crop: 8 % to 100 % of its area, of a proportion from 3 : 4 to 4 : 3 (Szegedy et al. 2015).
     case resizedCrop = "resized-crop"
     /// An eighth of black around what the preprocessing makes, then a random part of its old size.
     case crop
     /// Left and right exchanged, every second time.
     case flip
-    /// Brightness, contrast and saturation times 0.6 to 1.4 and the hue turned by up to a tenth of the
-    /// circle, in a random order.
+    /// Brightness, contrast and saturation times 0.6 to 1.4 and the hue turned by up to a tenth of
+    /// the circle, in a random order.
     case jitter
-    /// Every second time a rectangle of 2 % to 33 % of the area becomes the mean of the preprocessing
-    /// (Zhong et al. 2020).
+    /// Every second time a rectangle of 2 % to 33 % of the area becomes the mean of the
+    /// preprocessing (Zhong et al. 2020).
     case erase
   }
 
@@ -32,8 +32,8 @@ public struct Augmentation: Hashable, Sendable {
   public init(_ steps: Set<Step>) { self.steps = Step.allCases.filter(steps.contains) }
 
   /// Reads `none`, or names of steps joined by `-` or `,`, such as `crop-flip`.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` naming what is no step, is there twice, or does not
-  ///   go with another.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` naming what is no step, is there twice, or
+  ///   does not go with another.
   public init(_ text: String) throws {
     func refuse(_ problem: String) -> GraftError {
       GraftError(
@@ -64,7 +64,8 @@ public struct Augmentation: Hashable, Sendable {
   /// Whether pictures stay as they are.
   public var isNone: Bool { steps.isEmpty }
 
-  /// Whether it works on pictures as they were decoded rather than on what the preprocessing makes of them.
+  /// Whether it works on pictures as they were decoded rather than on what the preprocessing makes
+  /// of them.
   var takesOriginals: Bool { steps.contains(.resizedCrop) }
 }
 
@@ -84,8 +85,8 @@ struct PixelRectangle: Hashable {
 }
 
 extension PixelRectangle {
-  /// What RandomResizedCrop takes of a picture: ten attempts at a share of the area and a proportion, then
-  /// the largest middle part of an allowed proportion.
+  /// What RandomResizedCrop takes of a picture: ten attempts at a share of the area and a
+  /// proportion, then the largest middle part of an allowed proportion.
   static func resizedCrop(ofWidth width: Int, height: Int, _ draws: inout RandomDraws) -> Self {
     let ratio = 3 / 4.0...4 / 3.0
     for _ in 0..<10 {

@@ -3,8 +3,8 @@
 import Glibc
 import GraftDiagnostics
 
-/// How the pictures of a batch are mixed: mixup (Zhang et al. 2018), CutMix (Yun et al. 2019), or each half of
-/// the time.
+/// How the pictures of a batch are mixed: mixup (Zhang et al. 2018), CutMix (Yun et al. 2019), or
+/// each half of the time.
 public struct BatchMixing: Hashable, Sendable {
   /// The parameter of the beta distribution that mixup's share is drawn from; nil for no mixup.
   public var mixup: Double?
@@ -19,8 +19,8 @@ public struct BatchMixing: Hashable, Sendable {
   /// Whether batches stay as they are.
   public var isNone: Bool { mixup == nil && cutmix == nil }
 
-  /// What happens to one batch: item i is mixed with item i − 1, the first with the last, as torchvision
-  /// does. Batches come in a random order, so these are random pairs.
+  /// What happens to one batch: item i is mixed with item i − 1, the first with the last, as
+  /// torchvision does. Batches come in a random order, so these are random pairs.
   public struct Recipe: Hashable, Sendable {
     /// The share of an item's own picture and target; 1 less it is its partner's.
     public let share: Double
@@ -46,8 +46,8 @@ public struct BatchMixing: Hashable, Sendable {
 }
 
 extension BatchMixing.Recipe {
-  /// A box of 1 − `share` of the area around a pixel, as far as it lies in the picture; the share becomes
-  /// what is left.
+  /// A box of 1 − `share` of the area around a pixel, as far as it lies in the picture; the share
+  /// becomes what is left.
   static func cutting(
     _ share: Double, centre: (x: Int, y: Int), _ size: (height: Int, width: Int)
   ) -> Self {

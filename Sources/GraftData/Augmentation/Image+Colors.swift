@@ -1,5 +1,5 @@
-// Brightness, contrast, saturation and hue, as torchvision.transforms.v2.functional changes pictures of 8 bits:
-// the same float32 steps in the same order, cut, not rounded, to whole numbers.
+// Brightness, contrast, saturation and hue, as torchvision.transforms.v2.functional changes
+// pictures of 8 bits: the same float32 steps in the same order, cut, not rounded, to whole numbers.
 
 import Glibc
 

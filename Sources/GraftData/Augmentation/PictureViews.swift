@@ -1,5 +1,5 @@
-// Random views of the pictures of a data set: which view a picture has in an epoch, and the decoded pictures
-// that views are made from, kept as far as there is room so that files are decoded once.
+// Random views of the pictures of a data set: which view a picture has in an epoch, and the decoded
+// pictures that views are made from, kept as far as there is room so that files are decoded once.
 
 import Foundation
 import GraftDiagnostics
@@ -17,8 +17,8 @@ public final class PictureViews: @unchecked Sendable {
   /// Bytes of decoded pictures that are kept.
   public static let defaultRoom = 512 << 20
 
-  /// - Parameter room: bytes of decoded pictures that may be kept; those beyond it are decoded for every
-  ///   view.
+  /// - Parameter room: bytes of decoded pictures that may be kept; those beyond it are decoded for
+  ///   every view.
   public init(_ augmentation: Augmentation, seed: UInt64, room: Int = PictureViews.defaultRoom) {
     self.augmentation = augmentation
     self.seed = seed
@@ -111,7 +111,8 @@ extension Image {
 }
 
 extension Preprocessing.Layout {
-  /// The stretches of memory that a rectangle covers in the tensor of one picture of `count` values.
+  /// The stretches of memory that a rectangle covers in the tensor of one picture of `count`
+  /// values.
   func forEachRun(
     of part: PixelRectangle, size: (height: Int, width: Int), count: Int,
     _ body: (Range<Int>) -> Void

@@ -1,13 +1,13 @@
-// The random numbers of one decision: which words they are depends on the seed and on what is decided for which
-// item of which epoch, never on what was drawn before or by which thread.
+// The random numbers of one decision: which words they are depends on the seed and on what is
+// decided for which item of which epoch, never on what was drawn before or by which thread.
 
 import Glibc
 import GraftOps
 
 /// A stream of random numbers of Philox4x32-10 (Salmon et al. 2011).
 struct RandomDraws {
-  /// What is decided. Each has a stream of its own, so that one more step of an augmentation leaves what the
-  /// others draw as it was.
+  /// What is decided. Each has a stream of its own, so that one more step of an augmentation leaves
+  /// what the others draw as it was.
   enum Purpose: UInt32 {
     case resizedCrop = 0x6175_6730
     case crop, flip, jitter, erase, mixing
@@ -57,8 +57,8 @@ struct RandomDraws {
     return radius * cos(2 * Double.pi * unit())
   }
 
-  /// The logarithm of a number of the gamma distribution of this shape and scale 1 (Marsaglia and Tsang
-  /// 2000). A logarithm, since small shapes give numbers that are too small for a Double.
+  /// The logarithm of a number of the gamma distribution of this shape and scale 1 (Marsaglia and
+  /// Tsang 2000). A logarithm, since small shapes give numbers that are too small for a Double.
   mutating func logGamma(shape: Double) -> Double {
     guard shape >= 1 else { return logGamma(shape: shape + 1) + log(unit()) / shape }
     let d = shape - 1 / 3.0
