@@ -163,19 +163,20 @@ struct TrainingRun {
     return GraftError(.invalidData, found, advice: advice + ".")
   }
 
-  /// A mean loss that no run that learns has: ten times that of even probabilities, or a hundred
-  /// times the mean square of a regression's answers.
+  /// A mean loss that no run that learns has: a hundred times that of even probabilities; of a
+  /// regression ten thousand times the mean square of its answers, or 10⁴ where these are small. A
+  /// new head on large features may well begin ten times above even probabilities.
   private static func divergence(
     _ options: FineTuner.Options, classCount: Int, values: [Float]
   ) -> Double {
     guard options.loss == .crossEntropy else {
       let squares = values.reduce(0.0) { $0 + Double($1) * Double($1) }
-      return 100 * max(squares / Double(max(1, values.count)), .leastNormalMagnitude)
+      return 1e4 * max(squares / Double(max(1, values.count)), 1)
     }
     let share = options.teacher.map {
       1 - $0.alpha + $0.alpha * $0.temperature * $0.temperature
     }
-    return 10 * log(Double(max(2, classCount))) * (share ?? 1)
+    return 100 * log(Double(max(2, classCount))) * (share ?? 1)
   }
 
   /// Whether too many epochs have passed without a better one.
