@@ -60,7 +60,12 @@ let package = Package(
       name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
       resources: [.embedInCode("Templates")], swiftSettings: strict),
     room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
-    room("GraftData", ["GraftOps", "GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem"]),
+    room(
+      "GraftData",
+      [
+        "GraftOps", "GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem", "CTensorBoard",
+        "CISAL",
+      ]),
 
     room("GraftOps", ["GraftIR", "GraftDiagnostics", numerics]),
     room("GraftIR", ["GraftDiagnostics", collections]),
@@ -77,11 +82,14 @@ let package = Package(
         .linkedLibrary("onnx"), .linkedLibrary("onnx_proto"), .linkedLibrary("protobuf"),
       ]),
     .target(name: "CImageCodecs", dependencies: ["CJPEGTurbo", "CPNG", "CExif"]),
+    .target(
+      name: "CTensorBoard", dependencies: ["CProtobufC"], exclude: ["tensorboard.proto"]),
     .systemLibrary(
       name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
     .systemLibrary(
       name: "CJPEGTurbo", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
     .systemLibrary(name: "CExif", pkgConfig: "libexif", providers: [.apt(["libexif-dev"])]),
 
     .target(

@@ -27,7 +27,10 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
     "GraftAutodiff": ["GraftOps", "GraftIR", "GraftDiagnostics"],
     "GraftCodegen": ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
     "GraftRuntime": ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
-    "GraftData": ["GraftOps", "GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem"],
+    "GraftData": [
+      "GraftOps", "GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem", "CTensorBoard",
+      "CISAL",
+    ],
     "Graft": [
       "GraftONNX", "GraftPasses", "GraftPlanning", "GraftAutodiff", "GraftCodegen",
       "GraftRuntime", "GraftData", "GraftOps", "GraftIR", "GraftDiagnostics",
