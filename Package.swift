@@ -50,7 +50,8 @@ let package = Package(
         "GraftONNX", "GraftPasses", "GraftPlanning", "GraftAutodiff", "GraftCodegen",
         "GraftRuntime", "GraftData", "GraftOps", "GraftIR", "GraftDiagnostics", crypto, logging,
       ],
-      resources: [.embedInCode("Dump/Page")], swiftSettings: strict),
+      resources: [.embedInCode("Dump/Page"), .embedInCode("FineTune/ReportPage")],
+      swiftSettings: strict),
 
     room("GraftONNX", ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"]),
     room("GraftPasses", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
@@ -112,8 +113,8 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Graft", "GraftTesting", "GraftONNX", "GraftOps", "GraftIR", "GraftDiagnostics",
-        "GraftData",
+        "Graft", "GraftTesting", "GraftONNX", "GraftAutodiff", "GraftOps", "GraftIR",
+        "GraftDiagnostics", "GraftData",
       ],
       exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(

@@ -87,7 +87,8 @@ struct BundleWriter {
         return origins.isEmpty
           ? "\(step.kernel): \(step.algorithm)" : "\(step.kernel): \(step.algorithm): \(origins)"
       },
-      provenance: model.provenance, training: trainingEntry, files: files)
+      provenance: model.provenance, training: trainingEntry,
+      fineTuning: model.fineTuning, files: files)
     let data = try manifest.encoded()
     for (name, contents) in [
       (BundleLayout.manifest, data),

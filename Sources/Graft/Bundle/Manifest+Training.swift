@@ -37,6 +37,27 @@ extension Manifest {
     public var states: [State]
   }
 
+  /// How a bundle that `graft finetune` wrote came to be; choices are as on the command line.
+  public struct FineTuning: Codable, Sendable, Equatable {
+    /// The SHA-256 of the weights that the run began with: `weights.safetensors` of another bundle.
+    public var weightsSHA256: String
+    public var unfreeze: String
+    public var head: String
+    /// `frozen` or `train`.
+    public var bn: String
+    /// `sgd`, `adam` or `adamw`.
+    public var optimizer: String
+    public var loss: String
+    public var seed: UInt64
+    /// The epoch whose weights are in the bundle.
+    public var epoch: Int
+
+    enum CodingKeys: String, CodingKey {
+      case weightsSHA256 = "weights_sha256"
+      case unfreeze, head, bn, optimizer, loss, seed, epoch
+    }
+  }
+
   /// - Throws: ``GraftError`` of kind `invalidBundle` where the training entry and the files or the graph
   ///   do not fit each other.
   func checkTraining(against graph: Graph) throws {

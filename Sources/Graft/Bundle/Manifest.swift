@@ -147,6 +147,8 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var provenance: Provenance
   /// Absent where the bundle does not train.
   public var training: Training?
+  /// Absent where the bundle was not fine-tuned.
+  public var fineTuning: FineTuning?
   /// Every other file of the bundle but the manifest's own digest.
   public var files: [String: File]
 
@@ -156,6 +158,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     case hasFreeBatch = "has_free_batch"
     case arenaBytesPerImage = "arena_bytes_per_image"
     case schedule, provenance, training, files
+    case fineTuning = "fine_tuning"
   }
 
   /// Deterministic JSON: keys sorted, one a line.

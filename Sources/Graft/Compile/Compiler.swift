@@ -44,6 +44,8 @@ public struct Compiler: Sendable {
     case scheduled
     /// The same, with its memory plan.
     case memory
+    /// A training step: ``TrainingMoment``.
+    case training
   }
 
   /// A graph at a moment of the pipeline.
@@ -66,11 +68,16 @@ public struct Compiler: Sendable {
 
   /// Lowers `graph` to `stage`, or to the moment after one pass.
   /// - Parameter pass: the name of a pass; then `stage` does not matter.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` for a pass that there is not.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for a pass that there is not, and for the stage of
+  ///   training, which is no moment of this pipeline.
   public func lower(
     _ graph: Graph, to stage: Stage, afterPass pass: String? = nil
   ) throws -> Moment {
     var moment = Moment(graph: graph, plan: nil, passes: PassReport())
+    guard pass != nil || stage != .training else {
+      throw GraftError(
+        .invalidArgument, "a training step is made from choices, not by passes alone")
+    }
     if pass == nil, stage == .import { return moment }
     try run(Pipeline.inference, on: &moment, keepsGraphs: pass != nil)
     if pass == nil, stage == .optimized { return moment }
@@ -139,10 +146,13 @@ public struct Compiler: Sendable {
   /// - Parameters:
   ///   - training: the training step that goes with it; its network must be `model`'s.
   ///   - inputs: what is being read, none of which may be the output.
+  ///   - addFiles: called with the folder when all but the manifest is in it; what it writes belongs to the
+  ///     bundle.
   @discardableResult
   func compile(
     _ model: SourceModel, training: TrainableNetwork? = nil, to output: String,
-    keeping inputs: [String] = [], clock: StageClock = StageClock()
+    keeping inputs: [String] = [], clock: StageClock = StageClock(),
+    addFiles: (_ folder: String) throws -> Void = { _ in }
   ) throws -> CompilationReport {
     var clock = clock
     let destination = try DirectoryReplacement(at: output, keeping: inputs)
@@ -165,6 +175,7 @@ public struct Compiler: Sendable {
     try destination.write { folder in
       options.progress("compiling \(generated.steps.count) kernels")
       try clock.measure("clang and weights") { try writer.writeFiles(to: folder) }
+      try addFiles(folder)
       try clock.measure("digests") { try writer.writeManifest(to: folder) }
     }
     return CompilationReport(

@@ -14,6 +14,8 @@ public struct SourceModel: Sendable {
   public var preprocessing: Preprocessing?
   public var labels: [String]?
   public var provenance: Manifest.Provenance
+  /// How its weights came to be, where a run made them.
+  public var fineTuning: Manifest.FineTuning?
   public var warnings: [Warning]
 
   /// Reads an .onnx file or a bundle.
@@ -31,7 +33,8 @@ public struct SourceModel: Sendable {
       }
       self.init(
         graph: try bundle.loadGraph(), preprocessing: bundle.manifest.preprocessing,
-        labels: bundle.manifest.labels, provenance: bundle.manifest.provenance, warnings: [])
+        labels: bundle.manifest.labels, provenance: bundle.manifest.provenance, warnings: [],
+        fineTuning: bundle.manifest.fineTuning)
       return
     }
     var options = ONNXImportOptions()
@@ -48,12 +51,14 @@ public struct SourceModel: Sendable {
 
   init(
     graph: Graph, preprocessing: Preprocessing?, labels: [String]?,
-    provenance: Manifest.Provenance, warnings: [Warning]
+    provenance: Manifest.Provenance, warnings: [Warning],
+    fineTuning: Manifest.FineTuning? = nil
   ) {
     self.graph = graph
     self.preprocessing = preprocessing
     self.labels = labels
     self.provenance = provenance
     self.warnings = warnings
+    self.fineTuning = fineTuning
   }
 }

@@ -9,7 +9,9 @@ import GraftIR
 /// Draws graphs in Graphviz' language, and as SVG where Graphviz is installed.
 public enum GraphDiagram {
   /// The DOT text: one box a node with what it was made from, edges labelled with the shapes.
-  public static func dot(_ graph: Graph) -> String {
+  /// - Parameter moment: the training step that the graph is of: its phases are framed, and what is frozen is
+  ///   a box before the values that are cached.
+  public static func dot(_ graph: Graph, of moment: TrainingMoment? = nil) -> String {
     var lines = [
       "digraph graft {",
       "  graph [label=\(quoted(graph.name)), labelloc=t, fontname=\"Helvetica\", fontsize=16];",
@@ -22,9 +24,20 @@ public enum GraphDiagram {
       if let node = graph.producer(of: value) { return "n\(node.id.index)" }
       return "v\(numbers[value] ?? 0)"
     }
-    for id in graph.inputs {
+    let cached = Set(moment?.cached.map(\.name) ?? [])
+    if let moment, !moment.frozen.isEmpty {
+      let parameters = moment.frozen.reduce(0) { $0 + $1.parameters }
       lines.append(
-        "  \(box(of: id)) [shape=ellipse, fillcolor=\"#dcecdc\", label="
+        "  frozen [shape=folder, fillcolor=\"#e3e8ee\", label="
+          + quoted("frozen\n\(moment.frozen.count) operators\n\(parameters) parameters") + "];")
+    }
+    for id in graph.inputs {
+      let isCached = cached.contains(graph[id].name ?? "")
+      if isCached, moment?.frozen.isEmpty == false {
+        lines.append("  frozen -> \(box(of: id)) [label=\"once an image\"];")
+      }
+      lines.append(
+        "  \(box(of: id)) [shape=\(isCached ? "cylinder" : "ellipse"), fillcolor=\"#dcecdc\", label="
           + "\(quoted("\(graph[id].name ?? "")\n\(graph[id].type)"))];")
     }
     for node in graph.nodes {
@@ -44,19 +57,27 @@ public enum GraphDiagram {
         "  \(box(of: output.value)) -> o\(index) [label="
           + "\(quoted(graph.type(of: output.value).description))];")
     }
+    if let moment {
+      for phase in TrainingMoment.Phase.allCases {
+        let own = zip(graph.nodes, moment.phases).filter { $1 == phase }.map { "n\($0.0.id.index)" }
+        lines.append(
+          "  subgraph cluster_\(phase.rawValue) { label=\"\(phase.rawValue)\"; color=\"#8895a7\"; "
+            + "fontname=\"Helvetica\"; \(own.joined(separator: "; ")) }")
+      }
+    }
     lines.append("}")
     return lines.joined(separator: "\n") + "\n"
   }
 
   /// The drawing as SVG, made by Graphviz' `dot`.
   /// - Throws: ``GraftError`` of kind `toolchain` where it is not installed or fails.
-  public static func svg(_ graph: Graph) throws -> String {
+  public static func svg(_ graph: Graph, of moment: TrainingMoment? = nil) throws -> String {
     guard let program = Subprocess.find("dot") else {
       throw GraftError(
         .toolchain, "dot is not on PATH",
         advice: "Install Graphviz (Debian: apt-get install graphviz), or use --format dot.")
     }
-    let result = try Subprocess.run(program, ["-Tsvg"], input: dot(graph))
+    let result = try Subprocess.run(program, ["-Tsvg"], input: dot(graph, of: moment))
     guard result.status == 0 else {
       let first = result.errors.split(separator: "\n").first.map(String.init) ?? ""
       throw GraftError(

@@ -56,9 +56,11 @@ public struct GraphDocument: Encodable, Sendable {
     var origins: [String]
     /// Multiplications with their additions at batch 1.
     var multiplyAdds: Int
+    /// Of a training step.
+    var phase: TrainingMoment.Phase?
 
     enum CodingKeys: String, CodingKey {
-      case opcode, operands, results, attributes, origins
+      case opcode, operands, results, attributes, origins, phase
       case multiplyAdds = "multiply_adds"
     }
   }
@@ -130,6 +132,12 @@ public struct GraphDocument: Encodable, Sendable {
     }
   }
 
+  /// What of a network stays outside of its training step.
+  public struct TrainingDocument: Encodable, Sendable {
+    var frozen: [TrainingMoment.FrozenOperator]
+    var cached: [TrainingMoment.CachedValue]
+  }
+
   var stage: String
   var name: String
   var inputs: [Tensor]
@@ -137,12 +145,13 @@ public struct GraphDocument: Encodable, Sendable {
   var nodes: [NodeDocument]
   var outputs: [OutputDocument]
   var memory: MemoryDocument?
+  var training: TrainingDocument?
   // At the top level too, where scripts look first.
   var arenaBytes: Int?
   var lowerBoundBytes: Int?
 
   enum CodingKeys: String, CodingKey {
-    case stage, name, inputs, parameters, nodes, outputs, memory
+    case stage, name, inputs, parameters, nodes, outputs, memory, training
     case arenaBytes = "arena_bytes"
     case lowerBoundBytes = "lower_bound_bytes"
   }
@@ -200,6 +209,14 @@ public struct GraphDocument: Encodable, Sendable {
           lastStep: place.lifetime.upperBound)
       }.sorted { $0.id < $1.id },
       aliases: plan.aliases.map { [number($0.key), number($0.value)] }.sorted { $0[0] < $1[0] })
+  }
+
+  /// A training step with its phases, its memory plan, and what is outside of it.
+  /// - Throws: ``GraftError`` as ``init(_:stage:plan:)``.
+  public init(_ moment: TrainingMoment) throws {
+    try self.init(moment.graph, stage: Compiler.Stage.training.rawValue, plan: moment.plan)
+    for (index, phase) in zip(nodes.indices, moment.phases) { nodes[index].phase = phase }
+    training = TrainingDocument(frozen: moment.frozen, cached: moment.cached)
   }
 
   /// Deterministic JSON: keys sorted.

@@ -3,7 +3,6 @@
 // the graph's JSON. Names are the model's and may hold anything: they travel as data only, escaped
 // here, and the script makes text nodes of them.
 
-import Crypto
 import Foundation
 import GraftDiagnostics
 import GraftIR
@@ -19,12 +18,21 @@ public enum GraphPage {
   public static func html(
     _ graph: Graph, stage: String, plan: MemoryPlan? = nil
   ) throws -> String {
-    let document = try GraphDocument(graph, stage: stage, plan: plan).json(pretty: false)
-    return try fill(
-      text(PackageResources.page_html),
+    try html(graph, GraphDocument(graph, stage: stage, plan: plan))
+  }
+
+  /// The page of a training step: phases tell boxes apart, and the panel lists what is frozen and cached.
+  /// - Throws: ``GraftError`` as ``html(_:stage:plan:)``.
+  public static func html(_ moment: TrainingMoment) throws -> String {
+    try html(moment.graph, GraphDocument(moment))
+  }
+
+  private static func html(_ graph: Graph, _ document: GraphDocument) throws -> String {
+    try PageTemplate.fill(
+      PageTemplate.text(PackageResources.page_html),
       [
         "policy": policy, "style": style, "script": script,
-        "graph": escapedForScript(document),
+        "graph": escapedForScript(try document.json(pretty: false)),
         "operators": escapedForScript(try operators(of: graph)),
       ])
   }
@@ -39,22 +47,16 @@ public enum GraphPage {
   ]
 
   static let script =
-    "(() => {\n\"use strict\";\n\n" + scripts.map(text).joined(separator: "\n") + "})();\n"
+    "(() => {\n\"use strict\";\n\n" + scripts.map(PageTemplate.text).joined(separator: "\n")
+    + "})();\n"
 
-  static let style = text(PackageResources.page_css)
+  static let style = PageTemplate.text(PackageResources.page_css)
 
   /// The browser runs this one script and this one style sheet, and loads nothing: should a name
   /// ever become markup, it could still do nothing.
   static let policy =
-    "default-src 'none'; script-src \(digest(script)); style-src \(digest(style)); "
+    "default-src 'none'; script-src \(PageTemplate.digest(script)); style-src \(PageTemplate.digest(style)); "
     + "base-uri 'none'; form-action 'none'"
-
-  /// The source expression of Content Security Policy Level 3, section 2.3.1.
-  private static func digest(_ text: String) -> String {
-    "'sha256-\(Data(SHA256.hash(data: Data(text.utf8))).base64EncodedString())'"
-  }
-
-  private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
   /// What the page says about an operator in words.
   private struct OperatorDescription: Encodable {
@@ -90,20 +92,5 @@ public enum GraphPage {
       }
     }
     return result
-  }
-
-  /// Replaces each `{{name}}` of a template once; what a value holds is not looked at again.
-  private static func fill(_ template: String, _ values: [String: String]) throws -> String {
-    var result = ""
-    var rest = template[...]
-    while let open = rest.range(of: "{{"), let close = rest[open.upperBound...].range(of: "}}") {
-      let name = String(rest[open.upperBound..<close.lowerBound])
-      guard let value = values[name] else {
-        throw GraftError(.inconsistency, "page.html asks for \(name.quotedForDisplay)")
-      }
-      result += rest[..<open.lowerBound] + value
-      rest = rest[close.upperBound...]
-    }
-    return result + rest
   }
 }

@@ -16,6 +16,8 @@ extension FineTuner {
     /// The items of ``data`` that are learnt from.
     var items: [Int]
     var validation: (data: TrainingData, items: [Int])?
+    /// Where the items of ``validation`` stand, or those of ``data`` where there is none.
+    var validationSet: any Dataset
     var feed: any TrainingFeed
     /// Holds the compiled step.
     fileprivate var folder: TemporaryFolder
@@ -43,6 +45,9 @@ extension FineTuner {
       library: library, bundle: folder.path, seed: options.seed, largestBatch: options.batchSize,
       threads: options.threads)
 
+    measurements.sessionBytes =
+      library.sessionBytes(batch: options.batchSize, threads: options.threads) ?? 0
+
     let trunk = try Trunk(
       plan.parts, of: bundle, inputs: network.inputs, batchSize: options.batchSize,
       threads: options.threads, target: options.target)
@@ -61,6 +66,8 @@ extension FineTuner {
         try? observe(.doing("\(done) of \(all) images through the frozen trunk"))
       }
     }
+    let clock = ContinuousClock()
+    let start = clock.now
     let views = try randomViews(of: dataset)
     let data: TrainingData
     if let views {
@@ -71,10 +78,12 @@ extension FineTuner {
       data = try read(dataset, nil, &warnings)
     }
     var validation: (data: TrainingData, items: [Int])?
+    var validationSet = dataset
     var items = Array(0..<data.count)
     if let other = options.validationData {
       let (set, found) = try openValidation(other, network, like: dataset)
       warnings += found
+      validationSet = set
       let read = try read(set, nil, &warnings)
       validation = (read, Array(0..<read.count))
     } else if options.validationSplit > 0 {
@@ -121,9 +130,16 @@ extension FineTuner {
         ) { done, all in try? observe(.doing("\(done) of \(all) images through the teacher")) },
         items: data.count)
     }
+    measurements.seconds = (clock.now - start) / .seconds(1)
+    let held = validation?.data
+    let isApart = held != nil && (options.validationData != nil || views != nil)
+    measurements.itemsRead = data.count + (isApart ? held?.count ?? 0 : 0)
+    measurements.cachedRows =
+      (views == nil ? data.count : items.count * (options.cacheViews ?? 0))
+      + (isApart ? held?.count ?? 0 : 0)
     return Preparation(
       plan: plan, trainer: trainer, classes: dataset.classes, data: data, items: items,
-      validation: validation, feed: feed, folder: folder)
+      validation: validation, validationSet: validationSet, feed: feed, folder: folder)
   }
 
   /// The random views that the options ask for; nil where every epoch sees the same.
@@ -155,31 +171,40 @@ extension FineTuner {
 
   // MARK: Data
 
-  private func open(
+  func open(
     _ path: String, _ network: PictureNetwork
   ) throws -> (dataset: any Dataset, warnings: [Warning]) {
     let keeps = options.head == .keep
-    return try openDataset(
-      at: path,
-      for: DatasetRequest(
-        inputs: network.inputs, output: options.loss == .meanSquaredError ? network.output : nil,
-        labels: keeps ? bundle.manifest.labels : nil, classCount: keeps ? network.classCount : nil,
-        part: .training))
+    return sampled(
+      try openDataset(
+        at: path,
+        for: DatasetRequest(
+          inputs: network.inputs, output: options.loss == .meanSquaredError ? network.output : nil,
+          labels: keeps ? bundle.manifest.labels : nil,
+          classCount: keeps ? network.classCount : nil, part: .training)))
   }
 
-  private func openValidation(
+  func openValidation(
     _ path: String, _ network: PictureNetwork, like dataset: any Dataset
   ) throws -> (dataset: any Dataset, warnings: [Warning]) {
-    try openDataset(
-      at: path,
-      for: DatasetRequest(
-        inputs: network.inputs, output: options.loss == .meanSquaredError ? network.output : nil,
-        labels: dataset.classes.isEmpty ? nil : dataset.classes,
-        classCount: dataset.classes.isEmpty ? nil : dataset.classes.count, part: .test))
+    sampled(
+      try openDataset(
+        at: path,
+        for: DatasetRequest(
+          inputs: network.inputs, output: options.loss == .meanSquaredError ? network.output : nil,
+          labels: dataset.classes.isEmpty ? nil : dataset.classes,
+          classCount: dataset.classes.isEmpty ? nil : dataset.classes.count, part: .test)))
+  }
+
+  private func sampled(
+    _ opened: (dataset: any Dataset, warnings: [Warning])
+  ) -> (dataset: any Dataset, warnings: [Warning]) {
+    guard let sampleSize else { return opened }
+    return (DatasetSample(sampleSize, of: opened.dataset), opened.warnings)
   }
 
   /// The number of classes that the head is to tell apart.
-  private func classes(of dataset: any Dataset, _ network: PictureNetwork) throws -> Int {
+  func classes(of dataset: any Dataset, _ network: PictureNetwork) throws -> Int {
     if options.head == .keep || options.loss == .meanSquaredError { return network.classCount }
     var count = dataset.classes.count
     if count == 0 {

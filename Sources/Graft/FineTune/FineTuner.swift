@@ -32,9 +32,11 @@ public struct FineTuner {
     public var learningRate: Double
     public var seconds: Double
     public var imagesPerSecond: Double
+    /// When it ended, in seconds since 1970.
+    public var time: Double
 
     enum CodingKeys: String, CodingKey {
-      case epoch, loss, accuracy, seconds
+      case epoch, loss, accuracy, seconds, time
       case validationLoss = "val_loss"
       case validationAccuracy = "val_accuracy"
       case learningRate = "lr"
@@ -43,7 +45,7 @@ public struct FineTuner {
   }
 
   /// What a run did.
-  public struct Report: Encodable, Sendable {
+  public struct Report: Codable, Sendable {
     public var epochs: [Epoch]
     /// The epoch whose weights are in the bundle.
     public var kept: Int
@@ -51,20 +53,40 @@ public struct FineTuner {
     public var validationItems: Int
     public var trainedParameters: Int
     public var seconds: Double
+    /// The most bytes that the process had resident, up to now.
+    public var peakBytes: Int
 
     enum CodingKeys: String, CodingKey {
       case epochs, kept, seconds
+      case peakBytes = "peak_bytes"
       case trainingItems = "training_items"
       case validationItems = "validation_items"
       case trainedParameters = "trained_parameters"
     }
   }
 
+  /// How far a run has come.
+  public struct Progress: Sendable {
+    /// From 1.
+    public var epoch: Int
+    public var epochs: Int
+    /// Items of this epoch that were learnt from, and how many there are.
+    public var done: Int
+    public var count: Int
+    /// Of these items, as they were met.
+    public var loss: Double
+    /// Absent for a regression.
+    public var accuracy: Double?
+    public var imagesPerSecond: Double
+    /// Of the whole run, as fast as it has been so far.
+    public var secondsLeft: Double
+  }
+
   /// What happens while it runs.
   public enum Event: Sendable {
     /// Work outside of epochs, in words.
     case doing(String)
-    case step(epoch: Int, done: Int, of: Int, loss: Double, imagesPerSecond: Double)
+    case step(Progress)
     case finished(Epoch)
     case note(String)
   }
@@ -73,6 +95,20 @@ public struct FineTuner {
   public internal(set) var warnings: [Warning] = []
   let bundle: ModelBundle
   let path: String
+  /// For rehearsals: how many of the data's items are used; nil uses all.
+  var sampleSize: Int?
+  /// What ``prepare(observe:)`` took.
+  var measurements = Measurements()
+
+  /// What a run took before its first epoch.
+  struct Measurements {
+    /// Bytes of the trainer's activations, scratch and state.
+    var sessionBytes = 0
+    /// Items that were read, how many of them were kept at the freeze line, and the seconds it took.
+    var itemsRead = 0
+    var cachedRows = 0
+    var seconds = 0.0
+  }
 
   /// - Throws: ``GraftError`` where the bundle is damaged or an option makes no sense.
   public init(_ bundle: String, _ options: Options) throws {
@@ -97,11 +133,14 @@ public struct FineTuner {
       folder: options.checkpoint ?? output + ".checkpoint",
       run: runFingerprint(data: data, validation: ready.validation?.data))
     if options.checkpoint != nil { try checkpoint.prepare() }
+    let records = try RunRecords(options)
     var run = try TrainingRun(
       options: options, plan: plan, trainer: ready.trainer, data: data, items: ready.items,
       validation: ready.validation, classCount: plan.outputWidth, feed: ready.feed,
-      checkpoint: checkpoint)
+      checkpoint: checkpoint, records: records)
     try run.perform(observe: observe)
+
+    let draft = try draftReport(on: run, ready, to: output)
 
     try observe(.doing("compiling the tuned network"))
     let tuned = try plan.network(with: run.bestState, of: ready.trainer.description)
@@ -111,13 +150,24 @@ public struct FineTuner {
       SourceModel(
         graph: tuned, preprocessing: bundle.manifest.preprocessing,
         labels: ready.classes.isEmpty ? bundle.manifest.labels : ready.classes,
-        provenance: bundle.manifest.provenance, warnings: []), to: output, keeping: [path])
+        provenance: bundle.manifest.provenance, warnings: [],
+        fineTuning: Manifest.FineTuning(
+          weightsSHA256: bundle.manifest.files[BundleLayout.weights]?.sha256 ?? "",
+          unfreeze: "\(options.unfreeze)", head: "\(options.head)",
+          bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
+          loss: options.loss.rawValue, seed: options.seed, epoch: run.bestEpoch)),
+      to: output, keeping: [path]
+    ) { folder in
+      try observe(.doing("writing the report"))
+      try records.finish(
+        run.history, report: draft.html(network: tuned, in: folder), into: folder)
+    }
     if options.checkpoint == nil { checkpoint.remove() }
     return Report(
       epochs: run.history, kept: run.bestEpoch, trainingItems: ready.items.count,
       validationItems: ready.validation?.items.count ?? 0,
       trainedParameters: plan.trainedParameterCount,
-      seconds: (clock.now - start) / .seconds(1))
+      seconds: (clock.now - start) / .seconds(1), peakBytes: try ResidentMemory.peak())
   }
 
   /// What a run depends on: a checkpoint of anything else is refused.
@@ -125,13 +175,13 @@ public struct FineTuner {
     var own = options
     // Neither where it writes nor on how many threads it runs changes a run; nor does what it reads its
     // data from, as long as the items are the same.
-    (own.checkpoint, own.resumes, own.metrics, own.threads) = (nil, false, nil, 1)
+    (own.checkpoint, own.resumes, own.threads) = (nil, false, 1)
+    (own.metrics, own.tensorboard, own.report) = (nil, nil, nil)
     // A run that diverged goes on from its last good state at another rate.
     (own.learningRate, own.headLearningRate) = (1, nil)
     (own.data, own.validationData) = ("", own.validationData.map { _ in "" })
-    let files = bundle.manifest.files.sorted { $0.key < $1.key }.map {
-      "\($0.key) \($0.value.sha256)"
-    }
+    let files = bundle.manifest.files.filter { !RunRecords.Name.isRecord($0.key) }
+      .sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.sha256)" }
     let names = data.names + (validation?.names ?? [])
     return Digest.sha256(Data("\(own)\n\(files)\n\(names)".utf8))
   }

@@ -87,8 +87,13 @@ extension FineTuner {
     public var checkpoint: String?
     /// Go on from ``checkpoint``.
     public var resumes = false
-    /// A JSON line for every epoch.
+    /// The file that gets a JSON line for every epoch; nil puts it into the tuned bundle when the run is
+    /// done. So it is for the next two.
     public var metrics: String?
+    /// The folder that gets an event file of TensorBoard's, which grows with every epoch.
+    public var tensorboard: String?
+    /// The file of the HTML report.
+    public var report: String?
     public var target = CompilationTarget.native
 
     public init(data: String) { self.data = data }

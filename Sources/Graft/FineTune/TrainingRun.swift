@@ -22,18 +22,18 @@ struct TrainingRun {
   private(set) var bestState: [[Float]] = []
   private let feed: any TrainingFeed
   private let checkpoint: Checkpoint?
-  private let metrics: MetricsFile?
+  private let records: RunRecords?
   private let encoder: TargetEncoder
   private let divergence: Double
 
   init(
     options: FineTuner.Options, plan: FineTuningPlan, trainer: LoadedTrainer, data: TrainingData,
     items: [Int], validation: (data: TrainingData, items: [Int])?, classCount: Int,
-    feed: any TrainingFeed, checkpoint: Checkpoint?
+    feed: any TrainingFeed, checkpoint: Checkpoint?, records: RunRecords? = nil
   ) throws {
     self.feed = feed
     self.checkpoint = checkpoint
-    metrics = try options.metrics.map { try MetricsFile(at: $0) }
+    self.records = records
     self.options = options
     self.plan = plan
     self.trainer = trainer
@@ -66,7 +66,7 @@ struct TrainingRun {
       bestEpoch = progress.bestEpoch
       bestState = best
       for epoch in history { try observe(.finished(epoch)) }
-      try metrics?.write(history)
+      try records?.add(history.count, of: history)
     }
     guard history.count < options.epochs, !isExhausted else { return }
     for epoch in (history.count + 1)...options.epochs {
@@ -84,10 +84,17 @@ struct TrainingRun {
         done += rows.count
         try checkDivergence(of: loss / Double(done), epoch: epoch, batches: batch + 1)
         let seconds = (clock.now - start) / .seconds(1)
+        let rate = Double(done) / max(seconds, 1e-9)
+        let epochSeconds = history.last?.seconds ?? Double(order.count) / rate
         try observe(
           .step(
-            epoch: epoch, done: done, of: order.count, loss: loss / Double(done),
-            imagesPerSecond: Double(done) / max(seconds, 1e-9)))
+            FineTuner.Progress(
+              epoch: epoch, epochs: options.epochs, done: done, count: order.count,
+              loss: loss / Double(done),
+              accuracy: isClassification ? Double(right) / Double(done) : nil,
+              imagesPerSecond: rate,
+              secondsLeft: Double(order.count - done) / rate
+                + Double(options.epochs - epoch) * epochSeconds)))
       }
       let trained = (clock.now - start) / .seconds(1)
       if epoch < options.epochs {
@@ -104,14 +111,14 @@ struct TrainingRun {
         validationLoss: held?.loss, validationAccuracy: held?.accuracy,
         learningRate: options.learningRate * factor(update: epoch * updatesPerEpoch - 1),
         seconds: (clock.now - start) / .seconds(1),
-        imagesPerSecond: Double(done) / max(trained, 1e-9))
+        imagesPerSecond: Double(done) / max(trained, 1e-9), time: RunRecords.now)
       history.append(finished)
       if isBetter(finished) {
         bestEpoch = epoch
         bestState = try trainer.description.states.indices.map { try trainer.state($0) }
       }
       try checkpoint?.save(trainer, history: history, bestEpoch: bestEpoch)
-      try metrics?.write(history)
+      try records?.add(1, of: history)
       try observe(.finished(finished))
       if isExhausted {
         try observe(.note("no better epoch since \(bestEpoch): stopped"))
@@ -298,20 +305,5 @@ struct TrainingRun {
     }
     if let metrics { return (metrics.loss ?? .nan, metrics.top1) }
     return (squares / Double(max(1, items.count * classCount)), nil)
-  }
-}
-
-/// A file with one JSON object a line, one for every epoch.
-struct MetricsFile {
-  private let file: FileReplacement
-
-  init(at path: String) throws { file = try FileReplacement(at: path) }
-
-  func write(_ history: [FineTuner.Epoch]) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    var bytes: [UInt8] = []
-    for epoch in history { bytes += try encoder.encode(epoch) + [0x0a] }
-    try file.write(bytes)
   }
 }

@@ -58,7 +58,7 @@ public struct NetworkParts: Sendable {
   }
 
   /// The value before a final softmax, through operators that only reshape.
-  private static func logits(_ output: ValueID, in graph: Graph) -> ValueID {
+  static func logits(_ output: ValueID, in graph: Graph) -> ValueID {
     guard let node = graph.producer(of: output), let x = node.operand(0) else { return output }
     return [Softmax.opcode, LogSoftmax.opcode].contains(node.opcode) ? x : output
   }

@@ -12,7 +12,8 @@ struct DumpCommand: ParsableCommand {
     discussion: """
       Text is the IR's own syntax and parses back (docs/ir.md); JSON is documented in \
       docs/dump-format.md; html is one file to open in a browser, with a map of the memory where \
-      the stage has a plan. The bundle's code is not loaded.
+      the stage has a plan. --stage training shows the step that `graft finetune` would run: forward, \
+      backward, update, and what is frozen and cached. The bundle's code is not loaded.
       """)
 
   enum Format: String, ExpressibleByArgument, CaseIterable {
@@ -34,10 +35,28 @@ struct DumpCommand: ParsableCommand {
   @Flag(help: "A table of scope, operator, shape, parameters and multiply-adds.")
   var summary = false
 
+  @Option(
+    help: ArgumentHelp(
+      "With --stage training, what trains beside the head: none, last:N, a scope such as layer4, or all. "
+        + "(default: as the bundle was trained, or none)"))
+  var unfreeze: String?
+
+  @OptionGroup var choice: TrainingChoice
   @OptionGroup var target: TargetOption
   @OptionGroup var shapes: InputShapeOption
 
+  func validate() throws {
+    if stage != .training, let other = unfreeze.map({ _ in "--unfreeze" }) ?? choice.given {
+      throw ValidationError("\(other) belongs to --stage training")
+    }
+    if stage == .training, after != nil {
+      throw ValidationError(
+        "--after names a pass of inference; --stage training has none to choose")
+    }
+  }
+
   func run() throws {
+    if stage == .training { return try dumpTraining() }
     var options = Compiler.Options()
     options.target = try target.target()
     options.inputShapes = try shapes.parsed()
@@ -57,6 +76,21 @@ struct DumpCommand: ParsableCommand {
     case .dot: try Console.raw(GraphDiagram.dot(moment.graph))
     case .svg: try Console.raw(try GraphDiagram.svg(moment.graph))
     case .html: try Console.raw(try GraphPage.html(moment.graph, stage: name, plan: moment.plan))
+    }
+  }
+
+  private func dumpTraining() throws {
+    let isChosen = unfreeze != nil || choice.given != nil
+    let moment = try TrainingMoment(
+      of: file, isChosen ? choice.options(unfreezing: unfreeze ?? "none") : nil,
+      target: target.target(), inputShapes: shapes.parsed())
+    if summary { return try Console.result(try GraphSummary(moment.graph).text()) }
+    switch format {
+    case .text: try Console.raw(moment.text)
+    case .json: try Console.result(try GraphDocument(moment).json())
+    case .dot: try Console.raw(GraphDiagram.dot(moment.graph, of: moment))
+    case .svg: try Console.raw(try GraphDiagram.svg(moment.graph, of: moment))
+    case .html: try Console.raw(try GraphPage.html(moment))
     }
   }
 }

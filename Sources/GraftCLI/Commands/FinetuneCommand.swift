@@ -138,16 +138,32 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Go on from the state in this folder.", completion: .directory)
   var resume: String?
 
-  @Option(help: "Write a JSON line for every epoch.", completion: .file())
+  @Option(
+    help: "Write a JSON line for every epoch. (default: metrics.jsonl in the bundle)",
+    completion: .file())
   var metrics: String?
+
+  @Option(
+    help: "Write an event file for TensorBoard into this folder. (default: into the bundle)",
+    completion: .directory)
+  var tensorboard: String?
+
+  @Option(
+    help: "Write the report here. (default: report.html in the bundle)",
+    completion: .file(extensions: ["html"]))
+  var report: String?
 
   @Flag(help: "Print one JSON object at the end.")
   var json = false
 
   @OptionGroup var threads: ThreadsOption
 
+  @Flag(
+    help: "Write no bundle: tell what would train, the work, cache, memory and time of the run.")
+  var plan = false
+
   func validate() throws {
-    guard output != nil || findLr else {
+    guard output != nil || findLr || plan else {
       throw ValidationError("Missing expected argument '--output <output>'")
     }
     func require<Choice: RawRepresentable>(
@@ -166,6 +182,7 @@ struct FinetuneCommand: ParsableCommand {
   func run() throws {
     var tuner = try FineTuner(bundle, options())
     if findLr { return try findLearningRate(&tuner) }
+    if plan { return try showPlan(&tuner) }
     guard let output else { return }
     let progress = EpochTable()
     let report = try tuner.run(to: output) { try progress.show($0) }
@@ -180,6 +197,14 @@ struct FinetuneCommand: ParsableCommand {
       "\(output): epoch \(report.kept) of \(report.epochs.count)\(accuracy ?? ""), "
         + "\(report.trainedParameters) parameters trained on \(report.trainingItems) items, "
         + "\(report.seconds.formatted(digits: 1)) s")
+  }
+
+  private func showPlan(_ tuner: inout FineTuner) throws {
+    let progress = EpochTable()
+    let forecast = try tuner.forecast { try progress.show($0) }
+    ProgressLine.clear()
+    if json { return try Console.json(forecast) }
+    for line in forecast.lines { try Console.result(line) }
   }
 
   private func findLearningRate(_ tuner: inout FineTuner) throws {
@@ -240,6 +265,8 @@ struct FinetuneCommand: ParsableCommand {
     options.checkpoint = resume ?? checkpoint
     options.resumes = resume != nil
     options.metrics = metrics
+    options.tensorboard = tensorboard
+    options.report = report
     options.threads = threads.count
     return options
   }
@@ -253,11 +280,7 @@ final class EpochTable {
     switch event {
     case .doing(let text): ProgressLine.show(text)
     case .note(let text): Console.note(text)
-    case .step(let epoch, let done, let all, let loss, let rate):
-      let left = Double(all - done) / max(rate, 1e-9)
-      ProgressLine.show(
-        "epoch \(epoch): \(done) of \(all), loss \(loss.formatted(digits: 4)), "
-          + "\(rate.formatted(digits: 0)) images/s, \(left.formatted(digits: 0)) s left")
+    case .step(let progress): ProgressLine.show(line(progress), isFrequent: true)
     case .finished(let epoch):
       if !hasHeader {
         Console.note("epoch      loss   acc %  val loss  val acc %        lr  images/s")
@@ -273,6 +296,20 @@ final class EpochTable {
           column(epoch.imagesPerSecond.formatted(digits: 0), 9),
         ].joined(separator: " "))
     }
+  }
+
+  private func line(_ progress: FineTuner.Progress) -> String {
+    let left = Int(min(progress.secondsLeft, 1e9).rounded(.up))
+    let time =
+      left < 3600
+      ? String(format: "%d:%02d", left / 60, left % 60)
+      : String(format: "%d:%02d:%02d", left / 3600, left / 60 % 60, left % 60)
+    return [
+      "epoch \(progress.epoch)/\(progress.epochs)", "\(progress.done) of \(progress.count)",
+      "loss \(progress.loss.formatted(digits: 4))",
+      progress.accuracy.map { "accuracy \((100 * $0).formatted(digits: 1)) %" },
+      "\(progress.imagesPerSecond.formatted(digits: 0)) images/s", "\(time) left",
+    ].compactMap { $0 }.joined(separator: "  ")
   }
 
   private func percent(_ share: Double?) -> String {

@@ -47,10 +47,21 @@ enum Console {
 enum ProgressLine {
   private static let isTerminal = isatty(STDERR_FILENO) == 1
   nonisolated(unsafe) private static var isShown = false
+  nonisolated(unsafe) private static var lastFrequent: ContinuousClock.Instant?
 
-  /// Shows `text` in place of the line before. Call from one thread.
-  static func show(_ text: String) {
+  /// Shows `text` in place of the line before, cut at the terminal's edge. Call from one thread.
+  /// - Parameter isFrequent: another follows soon, so that it may be left out: at most twenty a second
+  ///   are shown.
+  static func show(_ text: String, isFrequent: Bool = false) {
     guard isTerminal else { return }
+    if isFrequent {
+      let now = ContinuousClock.now
+      if let lastFrequent, now - lastFrequent < .milliseconds(50) { return }
+      lastFrequent = now
+    }
+    var window = winsize()
+    let isKnown = ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &window) == 0 && window.ws_col > 1
+    let text = isKnown ? String(text.prefix(Int(window.ws_col) - 1)) : text
     FileHandle.standardError.write(Data("\r\u{1b}[2K\(text)".utf8))
     isShown = true
   }

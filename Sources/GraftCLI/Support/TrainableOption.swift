@@ -11,49 +11,21 @@ struct TrainableOption: ParsableArguments {
         + "last:N, a scope such as layer4, or all.", valueName: "unfreeze"))
   var trainable: String?
 
-  @Option(help: "With --trainable, the head: linear, mlp:K, or keep. (default: linear)")
-  var head: String?
-
-  @Option(help: "With --trainable, the classes of a new head; --labels says so too.")
-  var classes: Int?
-
-  @Option(
-    help: "With --trainable, BatchNorms of what trains: frozen or train. (default: frozen)",
-    completion: .list(["frozen", "train"]))
-  var bn: String?
-
-  @Option(
-    help: "With --trainable: sgd, adam or adamw. (default: sgd)",
-    completion: .list(["sgd", "adam", "adamw"]))
-  var optimizer: String?
+  @OptionGroup var choice: TrainingChoice
 
   @Option(help: "With --trainable, decides the first weights of a new head. (default: 0)")
   var seed: UInt64?
 
   func validate() throws {
-    let others: [(String, Bool)] = [
-      ("--head", head != nil), ("--classes", classes != nil), ("--bn", bn != nil),
-      ("--optimizer", optimizer != nil), ("--seed", seed != nil),
-    ]
-    if trainable == nil, let other = others.first(where: \.1) {
-      throw ValidationError("\(other.0) belongs to --trainable")
-    }
-    if let bn, FineTuner.Normalization(rawValue: bn) == nil {
-      throw ValidationError("--bn takes no '\(bn)'; it is frozen or train")
-    }
-    if let optimizer, FineTuner.OptimizerName(rawValue: optimizer) == nil {
-      throw ValidationError("--optimizer takes no '\(optimizer)'; it is sgd, adam or adamw")
+    if trainable == nil, let other = choice.given ?? seed.map({ _ in "--seed" }) {
+      throw ValidationError("\(other) belongs to --trainable")
     }
   }
 
   /// - Throws: `GraftError` of kind `invalidArgument` for a head or a freeze line that is none.
   func parsed() throws -> TrainableOptions? {
     guard let trainable else { return nil }
-    var options = TrainableOptions(unfreeze: try FineTuner.Unfreeze(trainable))
-    options.head = try head.map { try FineTuner.Head($0) } ?? options.head
-    options.classes = classes
-    options.normalization = bn.flatMap { .init(rawValue: $0) } ?? options.normalization
-    options.optimizer = optimizer.flatMap { .init(rawValue: $0) } ?? options.optimizer
+    var options = try choice.options(unfreezing: trainable)
     options.seed = seed ?? options.seed
     return options
   }

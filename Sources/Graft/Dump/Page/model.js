@@ -83,7 +83,7 @@ function buildModel(data, operators) {
 
   function addBox(box) {
     const whole = {
-      step: null, operands: [], results: [], attributes: {}, origins: [], multiplyAdds: 0,
+      step: null, operands: [], results: [], attributes: {}, origins: [], multiplyAdds: 0, phase: "",
       parameterCount: 0, reads: [], writes: [], summary: "", roles: [], ...box, index: boxes.length,
     };
     boxes.push(whole);
@@ -107,7 +107,7 @@ function buildModel(data, operators) {
     const box = addBox({
       kind: "node", opcode: node.opcode, step, operands, results, attributes: node.attributes,
       family: familyOf.get(node.opcode) ?? "other", origins: node.origins,
-      multiplyAdds: node.multiply_adds,
+      multiplyAdds: node.multiply_adds, phase: node.phase ?? "",
       essence: printable(head(essence(node, operands, results), 60)),
       scope: scopeOf(node, operands), shape: results.map((r) => shapeText(r.shape)).join(" "),
       summary: operators[node.opcode]?.summary ?? "", roles: operators[node.opcode]?.operands ?? [],
@@ -140,6 +140,7 @@ function buildModel(data, operators) {
   const memory = data.memory ? attachMemory(data.memory, values) : null;
   return {
     name: data.name, stage: data.stage, boxes, values, nets, memory,
+    training: data.training ?? null,
     nodes: boxes.filter((box) => box.kind === "node"), totals: totalsOf(boxes, data.parameters),
   };
 }
@@ -181,7 +182,7 @@ function heightOf(box) {
 function searchText(box) {
   const tensors = [...box.operands.filter((operand) => operand?.parameter), ...box.results];
   const parts = [
-    box.opcode, box.scope, families[box.family].label, box.essence, ...box.origins,
+    box.opcode, box.phase, box.scope, families[box.family].label, box.essence, ...box.origins,
     ...tensors.flatMap((value) => [value.name ?? "", shapeText(value.shape)]),
   ];
   return matcher("").fold(parts.join("\n"));

@@ -23,11 +23,28 @@ class Panel {
     const boundary = (kind) => model.boxes.filter((box) => box.kind === kind);
     return [
       h("header", {}, h("h2", {}, "Network"), nameText(model.name, { class: "name sub" })),
+      ...this.training(),
       this.section("Inputs", boundary("input").map((box) => this.valueRow(box.results[0]))),
       this.section("Outputs", boundary("output").map((box) =>
         this.valueRow(box.operands[0], box.scope))),
       this.section("Operators", this.operatorTable()),
       model.memory && this.section("Largest values in memory", this.largestValues()),
+    ];
+  }
+
+  /** What of the network is outside of its training step. */
+  training() {
+    const { training } = this.model;
+    if (!training) return [];
+    const parameters = training.frozen.reduce((sum, one) => sum + one.parameters, 0);
+    return [
+      this.section("Cached at the freeze line", training.cached.map((one) =>
+        h("p", {}, nameText(one.name),
+          h("span", { class: "aside" }, `${shapeText(one.shape)}, ${bytes(one.bytes_per_image)}`)))),
+      training.frozen.length > 0 && this.section(
+        `Frozen: ${grouped(training.frozen.length)} operators, ${short(parameters)} parameters`,
+        training.frozen.map((one) => h("p", {}, one.opcode, " ", nameText(one.scope),
+          h("span", { class: "aside" }, one.shape.replaceAll(",", " ×").replace(/[[\]]/g, ""))))),
     ];
   }
 
@@ -76,6 +93,7 @@ class Panel {
           h("span", { class: "aside" }, `of 0 … ${grouped(nodes.length - 1)}`)]],
         ["Multiply-adds", box.multiplyAdds
           ? [grouped(box.multiplyAdds), h("span", { class: "aside" }, percent(share))] : "none"],
+        ["Phase", box.phase || null],
         ["Parameters", box.parameterCount ? grouped(box.parameterCount) : null],
       ]),
       box.origins.length > 0 && this.section(

@@ -1,0 +1,162 @@
+// A training step as `graft dump --stage training` shows it: the graph of one step after the passes, which of its
+// nodes go forward, back and update, and what of the network stays outside of it.
+
+import GraftAutodiff
+import GraftCodegen
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// The training step of one head and freeze line, before it becomes code.
+public struct TrainingMoment: Sendable {
+  /// What a node of a step is for.
+  public enum Phase: String, CaseIterable, Encodable, Sendable {
+    /// From the values at the freeze line to the logits and the loss.
+    case forward
+    /// Gradients.
+    case backward
+    /// New contents of weights, statistics and the optimizer's own state.
+    case update
+  }
+
+  /// An operator that lies before the freeze line.
+  public struct FrozenOperator: Encodable, Sendable {
+    /// Its name, or that of its first parameter.
+    public var scope: String
+    public var opcode: String
+    public var shape: String
+    public var parameters: Int
+  }
+
+  /// A value at the freeze line.
+  public struct CachedValue: Encodable, Sendable {
+    public var name: String
+    public var dtype: String
+    public var shape: [Manifest.Extent]
+    public var bytesPerImage: Int
+
+    enum CodingKeys: String, CodingKey {
+      case name, dtype, shape
+      case bytesPerImage = "bytes_per_image"
+    }
+  }
+
+  /// One step: state is parameters that are marked as trained, an output of such a parameter's name its new
+  /// contents.
+  public let graph: Graph
+  public let plan: MemoryPlan
+  /// In the order of the graph's nodes.
+  public let phases: [Phase]
+  /// Runs once an image, as the compiled network's own code.
+  public let frozen: [FrozenOperator]
+  public let cached: [CachedValue]
+
+  /// - Parameters:
+  ///   - path: an .onnx file or a bundle.
+  ///   - options: nil takes those that the bundle was made with, where it trains or was fine-tuned, and
+  ///     otherwise a head like the network's own, alone.
+  /// - Throws: ``GraftError`` as a fine-tuning run would with these options.
+  public init(
+    of path: String, _ options: TrainableOptions? = nil,
+    target: CompilationTarget = .native, inputShapes: [String: InputShape] = [:]
+  ) throws {
+    var model = try SourceModel(reading: path, inputShapes: inputShapes)
+    var choice = try options ?? Self.choice(of: path) ?? TrainableOptions(unfreeze: .none)
+    if choice.head != .keep, choice.classes == nil {
+      choice.classes = try model.labels?.count ?? Head(of: model.graph).classes
+    }
+    let network = try TrainableNetwork(replacingHeadOf: &model, choice, labels: nil)
+    let lowered = try TrainingCompiler(target: target).lower(
+      network.plan.training.step, keepsOrder: true)
+    graph = lowered.graph
+    plan = lowered.plan
+    phases = try Self.phases(of: lowered.graph)
+    let parts = network.plan.parts
+    frozen = try GraphSummary(parts.trunk).rows.map {
+      FrozenOperator(
+        scope: $0.scope, opcode: $0.opcode, shape: $0.shape, parameters: $0.parameters)
+    }
+    let widths = try Trunk.widths(at: parts)
+    cached = zip(parts.tail.inputs, widths).map { id, width in
+      let type = parts.tail.type(of: id)
+      return CachedValue(
+        name: parts.tail[id].name ?? "", dtype: type.dtype.rawValue,
+        shape: type.shape.dimensions.map { Manifest.Extent($0) }, bytesPerImage: 4 * width)
+    }
+  }
+
+  /// What a bundle that trains, or was fine-tuned, was made with; its head is there already.
+  private static func choice(of path: String) throws -> TrainableOptions? {
+    guard ModelBundle.isBundle(at: path) else { return nil }
+    let manifest = try ModelBundle(opening: path).manifest
+    let trained = manifest.training.map { ($0.unfreeze, $0.bn, $0.optimizer) }
+    let tuned = manifest.fineTuning.map { ($0.unfreeze, $0.bn, $0.optimizer) }
+    guard let (unfreeze, bn, optimizer) = trained ?? tuned else { return nil }
+    var options = TrainableOptions(unfreeze: try Unfreezing(unfreeze))
+    options.head = .keep
+    options.normalization = .init(rawValue: bn) ?? options.normalization
+    options.optimizer = .init(rawValue: optimizer) ?? options.optimizer
+    return options
+  }
+
+  private static func phases(of graph: Graph) throws -> [Phase] {
+    let answers = graph.outputs.filter {
+      [TrainingGraph.Port.loss, TrainingGraph.Port.logits].contains($0.name)
+    }.map(\.value)
+    var needed = Set(answers)
+    for node in graph.nodes.reversed() where node.results.contains(where: needed.contains) {
+      needed.formUnion(node.presentOperands)
+    }
+    return try graph.nodes.map { node in
+      let operation = try Catalogue.operation(of: node)
+      if operation is any StateUpdate || operation is Accumulate || operation is SquareSum
+        || operation is ClipFactor
+      {
+        return .update
+      }
+      return node.results.contains(where: needed.contains) ? .forward : .backward
+    }
+  }
+
+  /// The step's text, which parses back to ``graph``, with comments on its phases and on what is outside.
+  public var text: String {
+    var lines = ["// frozen: \(frozen.count) operators, run once an image by the compiled network"]
+    lines += frozen.map {
+      "//   \($0.opcode) \($0.shape) \($0.scope.escapedForDisplay)"
+        + ($0.parameters > 0 ? ", \($0.parameters) parameters" : "")
+    }
+    lines.append("// cached at the freeze line:")
+    lines += cached.map { "//   \($0.name.quotedForDisplay), \($0.bytesPerImage) bytes an image" }
+    lines.append("// trained, or kept from step to step:")
+    let states = graph.parameters.filter { graph[$0].parameter?.isTrained == true }
+    lines += Self.groups(of: states, in: graph).map { group, names in
+      "//   \(group): \(names.map(\.quotedForDisplay).joined(separator: ", "))"
+    }
+    let body = graph.text.split(separator: "\n", omittingEmptySubsequences: false)
+    let first = 1 + graph.inputs.count + graph.parameters.count
+    for (index, line) in body.enumerated() {
+      let node = index - first
+      if phases.indices.contains(node), node == 0 || phases[node] != phases[node - 1] {
+        lines.append("  // \(phases[node].rawValue)")
+      }
+      lines.append(String(line))
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  /// The names of states by their groups, in the graph's order.
+  private static func groups(
+    of states: [ValueID], in graph: Graph
+  ) -> [(group: String, names: [String])] {
+    var found: [(group: String, names: [String])] = []
+    for id in states {
+      let (group, name) = (graph[id].parameter?.group ?? "", graph[id].name ?? "")
+      if let index = found.firstIndex(where: { $0.group == group }) {
+        found[index].names.append(name)
+      } else {
+        found.append((group, [name]))
+      }
+    }
+    return found
+  }
+}

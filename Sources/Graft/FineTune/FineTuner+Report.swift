@@ -1,0 +1,105 @@
+// From a run that is over to its report: findings on the items that judge it, pictures of the worst mistakes
+// from the tuned network's own library, settings, the command.
+
+import GraftAutodiff
+import GraftData
+import GraftDiagnostics
+import GraftIR
+
+/// All of a report but the pictures, which need the tuned network's library: what stays of a run when its
+/// trainer and its data are gone.
+struct ReportDraft {
+  fileprivate var page: RunReport
+  fileprivate var images: any Dataset
+  /// The places of the mistakes in ``images``.
+  fileprivate var places: [Int]
+  fileprivate var inputs: [TensorSpecification]
+  fileprivate var preprocessing: Preprocessing?
+  fileprivate var classCount: Int
+  fileprivate var threads: Int
+
+  /// The page with pictures.
+  /// - Parameters:
+  ///   - network: the tuned graph, which `folder` has the library of.
+  func html(network: Graph, in folder: String) throws -> String {
+    var page = page
+    guard !page.mistakes.isEmpty, images.holdsImages,
+      let pictures = try MistakePictures(
+        of: network, in: folder, inputs: inputs, preprocessing: preprocessing,
+        classCount: classCount, threads: threads)
+    else { return try page.html() }
+    page.featureMap = pictures.featureMap
+    for (index, place) in zip(page.mistakes.indices, places) {
+      // A picture that cannot be read any more is no reason to lose the run.
+      guard case .image(let image)? = (try? images.sample(at: place))?.content else { continue }
+      page.mistakes[index].pictures = try? pictures.pair(
+        of: image, predicted: page.mistakes[index].predicted)
+    }
+    return try page.html()
+  }
+}
+
+extension FineTuner {
+  /// Judges the network of a run that is done.
+  /// - Parameter run: its trainer takes up the state that is kept.
+  func draftReport(
+    on run: TrainingRun, _ ready: Preparation, to output: String
+  ) throws -> ReportDraft {
+    for (index, values) in run.bestState.enumerated() {
+      try values.withUnsafeBytes { try ready.trainer.writeState(index, from: $0) }
+    }
+    let findings = try findings(ready)
+    let mistakes = findings?.mistakes ?? []
+    let judged = ready.validation?.data ?? ready.data
+    return ReportDraft(
+      page: RunReport(
+        output: output, epochs: run.history, kept: run.bestEpoch, findings: findings,
+        labels: ready.classes.isEmpty ? bundle.manifest.labels ?? [] : ready.classes,
+        mistakes: mistakes.map {
+          RunReport.Mistake(
+            file: $0.name, label: $0.label, predicted: $0.predicted, confidence: $0.confidence,
+            ownProbability: $0.ownProbability)
+        },
+        settings: settings(ready), command: options.command(bundle: path, output: output)),
+      images: ready.validationSet, places: mistakes.map { judged.places[$0.item] },
+      inputs: try PictureNetwork(bundle).inputs, preprocessing: bundle.manifest.preprocessing,
+      classCount: ready.plan.outputWidth, threads: options.threads)
+  }
+
+  /// Nil for a regression, and where neither held out items nor kept features are there.
+  private func findings(_ ready: Preparation) throws -> Findings? {
+    guard options.loss == .crossEntropy else { return nil }
+    if let validation = ready.validation {
+      return try Findings(
+        ready.trainer, on: validation.data, validation.items, isHeldOut: true,
+        batchSize: options.batchSize)
+    }
+    guard !options.isRandom else { return nil }
+    return try Findings(
+      ready.trainer, on: ready.data, ready.items, isHeldOut: false, batchSize: options.batchSize)
+  }
+
+  /// What a reader asks first of how a run was made.
+  private func settings(_ ready: Preparation) -> [(name: String, value: String)] {
+    let plan = ready.plan
+    var rate = "\(options.optimizer.rawValue), learning rate \(options.learningRate)"
+    if let head = options.headLearningRate { rate += " (head \(head))" }
+    if options.optimizer == .sgd {
+      rate += ", momentum \(options.momentum)\(options.isNesterov ? " (Nesterov)" : "")"
+    }
+    if options.weightDecay > 0 { rate += ", weight decay \(options.weightDecay)" }
+    var schedule = options.schedule.name
+    if options.schedule.warmup > 0 { schedule += ", \(options.schedule.warmup) epochs of warm-up" }
+    let held = ready.validation.map { ", \($0.items.count) held out" } ?? ""
+    return [
+      ("network", path), ("data", "\(options.data): \(ready.items.count) items\(held)"),
+      ("head", "\(options.head)"), ("unfrozen beside it", "\(options.unfreeze)"),
+      ("what trains", plan.summary), ("BatchNorm", options.normalization.rawValue),
+      ("optimizer", rate), ("schedule", schedule),
+      (
+        "batch", "\(options.batchSize)" + (options.accumulate > 1 ? " × \(options.accumulate)" : "")
+      ),
+      ("loss", options.loss.rawValue), ("seed", "\(options.seed)"),
+    ]
+  }
+}

@@ -1,0 +1,61 @@
+// What `graft finetune --plan` prints: the forecast as lines for people.
+
+import Foundation
+import Graft
+import GraftDiagnostics
+
+extension Forecast {
+  /// More tensors than this are summed up.
+  private static let mostTensors = 24
+
+  /// Lines with what trains, the work, the cache, the memory and the time.
+  var lines: [String] {
+    var lines = [
+      "trains      \(trainedParameters) parameters in \(trained.count) tensors; "
+        + "\(frozenParameters) stay as they are"
+    ]
+    let shown = trained.count <= Self.mostTensors ? trained.count : Self.mostTensors - 1
+    let names = trained.prefix(shown).map(\.name.escapedForDisplay)
+    let width = names.map(\.count).max() ?? 0
+    for (parameter, name) in zip(trained, names) {
+      let blank = String(repeating: " ", count: width - name.count)
+      lines.append(
+        "            \(name)\(blank)  \(parameter.shape)  \(parameter.elements), group "
+          + parameter.group.escapedForDisplay)
+    }
+    if shown < trained.count {
+      lines.append("            … and \(trained.count - shown) more (--json lists them all)")
+    }
+    lines.append(
+      "freeze line \(freezeLine.map(\.quotedForDisplay).joined(separator: ", "))")
+    lines.append(
+      "work        \(Self.operations(work.trunk)) an image up to the freeze line, "
+        + "\(Self.operations(work.step)) in a step")
+    lines.append(
+      "data        \(trainingItems) items to learn from, \(validationItems) held out")
+    lines.append("cache       \(memory.cache.asBytes) of values at the freeze line")
+    lines.append(
+      "memory      \(memory.peak.asBytes) at most, of which the step has "
+        + "\(memory.training.asBytes), the trunk \(memory.trunk.asBytes)")
+    lines.append(
+      "time        \(Self.duration(seconds.preparation)) to read the data and run the trunk, "
+        + "\(Self.duration(seconds.epoch)) an epoch, \(Self.duration(seconds.total)) for all "
+        + "\(epochs)")
+    return lines
+  }
+
+  private static func operations(_ count: Int) -> String {
+    count < 1_000_000_000
+      ? String(format: "%.2f MFLOP", Double(count) / 1e6)
+      : String(format: "%.2f GFLOP", Double(count) / 1e9)
+  }
+
+  private static func duration(_ seconds: Double) -> String {
+    switch seconds {
+    case ..<10: String(format: "%.2g s", seconds)
+    case ..<120: String(format: "%.0f s", seconds)
+    case ..<7200: String(format: "%.0f min", seconds / 60)
+    default: String(format: "%.1f h", seconds / 3600)
+    }
+  }
+}
