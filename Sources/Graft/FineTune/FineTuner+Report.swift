@@ -24,7 +24,8 @@ struct ReportDraft {
   func html(network: Graph, in folder: String) throws -> String {
     var page = page
     guard !page.mistakes.isEmpty, images.holdsImages,
-      let pictures = try MistakePictures(
+      // What was learnt is not lost because its report has no pictures.
+      let pictures = try? MistakePictures(
         of: network, in: folder, inputs: inputs, preprocessing: preprocessing,
         classCount: classCount, threads: threads)
     else { return try page.html() }
@@ -33,7 +34,8 @@ struct ReportDraft {
       // A picture that cannot be read any more is no reason to lose the run.
       guard case .image(let image)? = (try? images.sample(at: place))?.content else { continue }
       page.mistakes[index].pictures = try? pictures.pair(
-        of: image, predicted: page.mistakes[index].predicted)
+        of: image, predicted: page.mistakes[index].predicted,
+        withHeat: index < pictures.heatLimit)
     }
     return try page.html()
   }

@@ -26,13 +26,15 @@ struct MistakePictures {
     var steps: Range<Int>
   }
 
+  /// How many heat maps there is time for.
+  private(set) var heatLimit = 0
   private let preprocessor: Preprocessor
-  private let input: TensorSpecification
   private let classCount: Int
   private let source: Source?
 
-  /// More multiply-adds behind the feature map than this would keep the user waiting.
-  private static let largestCost = 20_000_000
+  /// The gradients are the reference evaluator's: more multiply-adds than this, over all heat maps, would
+  /// keep the user waiting.
+  private static let largestCost = 1_500_000_000
   /// The longest edge of pictures in a report, in pixels.
   private static let longestEdge = 224
 
@@ -44,9 +46,8 @@ struct MistakePictures {
     of network: Graph, in folder: String, inputs: [TensorSpecification],
     preprocessing: Preprocessing?, classCount: Int, threads: Int
   ) throws {
-    guard let preprocessing, inputs.count == 1, let input = inputs.first else { return nil }
+    guard let preprocessing, inputs.count == 1 else { return nil }
     preprocessor = Preprocessor(preprocessing)
-    self.input = input
     self.classCount = classCount
     let library = try ModelLibrary(path: ModelBundle.join(folder, BundleLayout.library))
     var source: Source?
@@ -59,8 +60,9 @@ struct MistakePictures {
       else { continue }
       // Of the maps that the library can hand out the last one is as fine as any.
       guard let activation = try? ClassActivation(network, at: map),
-        try activation.multiplyAdds() <= Self.largestCost
+        let cost = try? activation.multiplyAdds(), cost <= Self.largestCost
       else { break }
+      heatLimit = Self.largestCost / max(1, cost)
       let model = try LoadedModel(library: library, bundle: folder, threads: threads)
       source = Source(
         activation: activation, model: model, value: value,
@@ -72,7 +74,7 @@ struct MistakePictures {
 
   /// - Parameter predicted: the class whose evidence is shown.
   /// - Throws: ``GraftError`` where the picture cannot be read or made into what the network is fed.
-  func pair(of image: Image, predicted: Int) throws -> Pair {
+  func pair(of image: Image, predicted: Int, withHeat: Bool) throws -> Pair {
     let pixels = try preprocessor.pixels(of: image)
     var shown = pixels
     let longest = max(pixels.width, pixels.height)
@@ -82,7 +84,8 @@ struct MistakePictures {
         height: max(1, pixels.height * Self.longestEdge / longest), filter: .bilinear)
     }
     return Pair(
-      picture: try shown.encodedPNG(), heat: try heat(of: pixels, predicted: predicted))
+      picture: try shown.encodedPNG(),
+      heat: withHeat ? try heat(of: pixels, predicted: predicted) : nil)
   }
 
   private func heat(of pixels: Image, predicted: Int) throws -> [UInt8]? {
