@@ -34,7 +34,7 @@ struct MistakePictures {
 
   /// The gradients are the reference evaluator's: more multiply-adds than this, over all heat maps, would
   /// keep the user waiting.
-  private static let largestCost = 1_500_000_000
+  private static let largestCost = 400_000_000
   /// The longest edge of pictures in a report, in pixels.
   private static let longestEdge = 224
 
