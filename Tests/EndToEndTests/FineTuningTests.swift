@@ -29,18 +29,24 @@ private struct Expected: Decodable {
     var lr: Double
     var momentum: Double?
     var weightDecay: Double
-    var testDescription: String { "\(optimizer), BatchNorm \(bn)" }
+    var temperature: Double?
+    var alpha: Double?
+    var testDescription: String {
+      "\(optimizer), BatchNorm \(bn)" + (alpha == nil ? "" : ", with a teacher")
+    }
 
     enum CodingKeys: String, CodingKey {
-      case optimizer, bn, losses, weights, lr, momentum
+      case optimizer, bn, losses, weights, lr, momentum, temperature, alpha
       case weightDecay = "weight_decay"
     }
   }
   var runs: [Run]
+  var distillation: Run
 
   static let all: [Run] = {
     let file = fixtures.appending(path: "expected.json")
-    return (try? JSONDecoder().decode(Expected.self, from: Data(contentsOf: file)))?.runs ?? []
+    let expected = try? JSONDecoder().decode(Expected.self, from: Data(contentsOf: file))
+    return expected.map { $0.runs + [$0.distillation] } ?? []
   }()
 }
 
@@ -68,7 +74,7 @@ private func weights(of path: String) throws -> [String: [Float]] {
 @Suite("Fine-tuning")
 struct FineTuningTests {
   @Test("the fixtures are there")
-  func fixturesAreThere() { #expect(Expected.all.count == 6) }
+  func fixturesAreThere() { #expect(Expected.all.count == 7) }
 
   @Test("ten steps are PyTorch's", arguments: Expected.all)
   fileprivate func tenSteps(_ expected: Expected.Run) throws {
@@ -80,6 +86,11 @@ struct FineTuningTests {
     options.learningRate = expected.lr
     options.momentum = expected.momentum ?? 0
     options.weightDecay = expected.weightDecay
+    if let temperature = expected.temperature, let alpha = expected.alpha {
+      let teacher = folder.path + "/teacher.graft"
+      try Compiler().compile(fixtures.appending(path: "teacher.onnx").path, to: teacher)
+      options.teacher = .init(bundle: teacher, temperature: temperature, alpha: alpha)
+    }
     var tuner = try FineTuner(bundle.path, options)
     let report = try tuner.run(to: folder.path + "/tuned.graft")
     #expect(report.kept == 10)
