@@ -1,0 +1,35 @@
+"""The measured parts of docs/performance.md. Import only: it has no command line."""
+
+import datetime
+import pathlib
+import re
+
+import torch
+
+
+def replace(page: pathlib.Path, part: str, text: str) -> None:
+    """Puts `text` between the page's two marks of `part`."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+    content = page.read_text()
+    if begin not in content or end not in content:
+        raise SystemExit(f"{page} has no place marked {begin} … {end}")
+    head, rest = content.split(begin, 1)
+    page.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
+
+
+def processor() -> str:
+    """What the kernel calls the processor, and its widest vectors."""
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    name = re.search(r"model name\s*:\s*(.*)", info)
+    family = re.search(r"cpu family\s*:\s*(\d+)\nmodel\s*:\s*(\d+)", info)
+    width = next((f for f in ("amx_tile", "avx512f", "avx2") if f in info), "no AVX2")
+    number = f", family {family[1]} model {family[2]}" if family else ""
+    return f"{name[1].strip() if name else 'unknown'}{number}, {width}"
+
+
+def conditions(threads: int, rounds: int) -> str:
+    """One line under which a table was measured."""
+    return (
+        f"Measured {datetime.date.today()}: {processor()}; {threads} threads; PyTorch "
+        f"{torch.__version__}; medians of {rounds} rounds."
+    )
