@@ -142,6 +142,25 @@ import Testing
         """))
   }
 
+  @Test func firesOnNormalization() throws {
+    try checkPass(
+      FuseResidual(), "fuse-residual-normalization",
+      graphText(
+        """
+        %0 "x" = input : f32[N,3,5,5]
+        %1 "scale" = parameter : f32[3]
+        %2 "bias" = parameter : f32[3]
+        %3 "mean" = parameter : f32[3]
+        %4 "variance" = parameter : f32[3]
+        %10 = relu(%0) : f32[N,3,5,5] from "shortcut"
+        %11 = batch_normalization(%0, %1, %2, %3, %4) {epsilon=0.001} : f32[N,3,5,5] from "bn"
+        """,
+        """
+        %12 = add(%10, %11) {activation="relu"} : f32[N,3,5,5] from "add", "relu"
+        output "y" = %12
+        """))
+  }
+
   @Test func leavesAnActivatedConvolution() throws {
     try checkPass(
       FuseResidual(), "fuse-residual-activated", fires: false,

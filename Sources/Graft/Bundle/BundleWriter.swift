@@ -17,11 +17,13 @@ struct BundleWriter {
   /// The training step that the bundle is to hold, and what was written of it.
   var training: TrainableNetwork?
   private(set) var trainingEntry: Manifest.Training?
+  private let previous: PreviousBuild?
 
   init(
     model: SourceModel, scheduled: Graph, plan: MemoryPlan, generated: GeneratedModel,
-    toolchain: Toolchain, training: TrainableNetwork? = nil
+    toolchain: Toolchain, training: TrainableNetwork? = nil, reusing previous: PreviousBuild? = nil
   ) {
+    self.previous = previous
     self.model = model
     self.scheduled = scheduled
     self.plan = plan
@@ -34,7 +36,7 @@ struct BundleWriter {
   mutating func writeFiles(to folder: String) throws {
     try writeGraph(to: folder)
     try writePacked(to: folder)
-    try toolchain.compile(generated, into: folder)
+    try toolchain.compile(generated, into: folder, reusing: previous)
     trainingEntry = try training?.write(to: folder, target: generated.target)
   }
 

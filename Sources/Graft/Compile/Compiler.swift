@@ -146,17 +146,19 @@ public struct Compiler: Sendable {
   /// - Parameters:
   ///   - training: the training step that goes with it; its network must be `model`'s.
   ///   - inputs: what is being read, none of which may be the output.
+  ///   - relative: a bundle with much the same kernels, of which only those that it lacks are compiled.
   ///   - addFiles: called with the folder when all but the manifest is in it; what it writes belongs to the
   ///     bundle.
   @discardableResult
   func compile(
     _ model: SourceModel, training: TrainableNetwork? = nil, to output: String,
-    keeping inputs: [String] = [], clock: StageClock = StageClock(),
-    addFiles: (_ folder: String) throws -> Void = { _ in }
+    keeping inputs: [String] = [], reusing relative: ModelBundle? = nil,
+    clock: StageClock = StageClock(), addFiles: (_ folder: String) throws -> Void = { _ in }
   ) throws -> CompilationReport {
     var clock = clock
     let destination = try DirectoryReplacement(at: output, keeping: inputs)
     let toolchain = try Toolchain.find()
+    let previous = try relative?.build(by: toolchain, for: options.target)
 
     options.progress("optimising \(model.graph.nodeCount) nodes")
     let moment = try clock.measure("passes and memory plan") {
@@ -166,12 +168,13 @@ public struct Compiler: Sendable {
       throw GraftError(.inconsistency, "the last stage has no memory plan")
     }
     let generated = try clock.measure("code generation") {
-      try CodeGenerator(target: options.target).generate(graph: moment.graph, plan: plan)
+      try CodeGenerator(target: options.target)
+        .generate(graph: moment.graph, plan: plan, reusing: previous)
     }
     try training?.check(generated, moment.graph)
     var writer = BundleWriter(
       model: model, scheduled: moment.graph, plan: plan, generated: generated,
-      toolchain: toolchain, training: training)
+      toolchain: toolchain, training: training, reusing: previous)
     try destination.write { folder in
       options.progress("compiling \(generated.steps.count) kernels")
       try clock.measure("clang and weights") { try writer.writeFiles(to: folder) }
@@ -198,6 +201,25 @@ public struct Compiler: Sendable {
         "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has the "
           + "shape \(shape)")
     }
+  }
+}
+
+extension ModelBundle {
+  /// The sources and objects of the bundle's library, where `toolchain` would make the same of them.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` naming a file that is damaged.
+  fileprivate func build(
+    by toolchain: Toolchain, for target: CompilationTarget
+  ) throws -> PreviousBuild? {
+    guard manifest.tool == GraftVersion.tool, manifest.compiler == toolchain.version,
+      manifest.target
+        == Manifest.Target(
+          name: target.name, features: target.requiredFeatures, lanes: target.lanes)
+    else { return nil }
+    let names = manifest.files.keys.filter {
+      !$0.hasPrefix("train") && [".c", ".h", ".o"].contains($0.suffix(2))
+    }.sorted()
+    try checkDigests(of: names)
+    return try PreviousBuild(folder: path, names: names)
   }
 }
 

@@ -40,9 +40,12 @@ struct Checkpoint {
 
   /// Writes the state after an epoch. The best weights come first: a state never names a best epoch that
   /// is not there.
-  func save(_ trainer: LoadedTrainer, history: [FineTuner.Epoch], bestEpoch: Int) throws {
+  /// - Parameter keepsBest: a later epoch may turn out worse than this one.
+  func save(
+    _ trainer: LoadedTrainer, history: [FineTuner.Epoch], bestEpoch: Int, keepsBest: Bool
+  ) throws {
     try prepare()
-    if bestEpoch == history.count { try trainer.save(to: best(bestEpoch)) }
+    if keepsBest, bestEpoch == history.count { try trainer.save(to: best(bestEpoch)) }
     let note = try JSONEncoder().encode(
       Progress(run: run, history: history, bestEpoch: bestEpoch))
     try trainer.save(to: state, note: String(decoding: note, as: UTF8.self))
@@ -50,9 +53,8 @@ struct Checkpoint {
   }
 
   /// Takes up a run where it stopped.
-  /// - Returns: its progress and the best weights.
   /// - Throws: ``GraftError`` where there is none, or it is of another run.
-  func resume(_ trainer: LoadedTrainer) throws -> (Progress, best: [[Float]]) {
+  func resume(_ trainer: LoadedTrainer) throws -> Progress {
     let location = SourceLocation(file: folder)
     guard exists else {
       throw GraftError(.invalidData, "there is no checkpoint to resume", at: location)
@@ -66,10 +68,12 @@ struct Checkpoint {
         .invalidData, "the checkpoint is of another run", at: location,
         advice: "Resume with the options, the bundle and the data that it was started with.")
     }
-    _ = try trainer.load(from: best(progress.bestEpoch))
-    let weights = try trainer.description.states.indices.map { try trainer.state($0) }
-    _ = try trainer.load(from: state)
-    return (progress, weights)
+    return progress
+  }
+
+  /// Gives the trainer the weights of the best epoch, an earlier one than the state's.
+  func loadBest(_ epoch: Int, into trainer: LoadedTrainer) throws {
+    _ = try trainer.load(from: best(epoch))
   }
 
   /// Removes what the run left, and the folder if nothing else is in it.

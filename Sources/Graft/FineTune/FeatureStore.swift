@@ -1,5 +1,5 @@
-// The values at the freeze line, kept for every image, so that the frozen trunk runs once. In memory, or,
-// where they are many, in a mapped file that has no name.
+// Rows of values for every image, such as those at the freeze line, so that the frozen trunk runs once. In
+// memory, or, where they are many, in a file that has no name.
 
 import Foundation
 import GraftData
@@ -9,11 +9,18 @@ import GraftDiagnostics
 final class FeatureStore {
   /// Floats of one item of each kind.
   let widths: [Int]
-  private let rows: [UnsafeMutableBufferPointer<Float>]
-  private let mapping: UnsafeMutableRawBufferPointer
+  /// Where rows of each kind begin, in floats.
+  private let starts: [Int]
+  private let place: Place
 
-  /// More than this goes into a file.
-  static let largestInMemory = 2 << 30
+  private enum Place {
+    case memory(UnsafeMutableBufferPointer<Float>)
+    /// Rows are read and written, not mapped: what the kernel keeps of them is not this process's.
+    case file(Int32)
+  }
+
+  /// More than this goes into a file, if there is room for one.
+  static let largestInMemory = 64 << 20
 
   static func byteCount(items: Int, widths: [Int]) -> Int {
     let (floats, overflow) = items.multipliedReportingOverflow(by: widths.reduce(0, +))
@@ -22,66 +29,115 @@ final class FeatureStore {
   }
 
   /// - Parameter folder: where a file is made, if one is needed.
-  /// - Throws: ``GraftError`` where there is no room.
+  /// - Throws: ``GraftError`` where there is room neither on the disk nor in memory.
   init(items: Int, widths: [Int], folder: String = NSTemporaryDirectory()) throws {
     self.widths = widths
     let bytes = Self.byteCount(items: items, widths: widths)
     guard bytes < Int.max else { throw GraftError(.machine, "the features do not fit") }
-    mapping = try Self.map(max(bytes, 1), folder: folder)
-    let all = mapping.bindMemory(to: Float.self)
-    var start = 0
-    rows = widths.map { width in
-      defer { start += width * items }
-      return UnsafeMutableBufferPointer(rebasing: all[start..<(start + width * items)])
+    starts = widths.indices.map { items * widths[..<$0].reduce(0, +) }
+    if bytes > Self.largestInMemory, let file = Self.makeFile(of: bytes, in: folder) {
+      place = .file(file)
+      return
     }
-  }
-
-  deinit { munmap(mapping.baseAddress, mapping.count) }
-
-  private static func map(_ bytes: Int, folder: String) throws -> UnsafeMutableRawBufferPointer {
-    var file: Int32 = -1
-    if bytes > largestInMemory {
-      var template = Array((folder + "/graft-features-XXXXXX").utf8CString)
-      file = mkstemp(&template)
-      if file >= 0 { _ = fcntl(file, F_SETFD, FD_CLOEXEC) }
-      guard file >= 0 else {
-        throw GraftError(.inputOutput, "cannot make a file for features", at: .init(file: folder))
-      }
-      unlink(template)
-      // Room is taken now: a full disk is told here, not by a signal later.
-      guard posix_fallocate(file, 0, off_t(bytes)) == 0 else {
-        close(file)
-        throw GraftError(
-          .inputOutput, "there is no room for \(bytes) bytes of features", at: .init(file: folder),
-          advice: "Set TMPDIR to a folder on a larger disk.")
-      }
-    }
-    defer { if file >= 0 { close(file) } }
-    let flags = file >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS
     guard
-      let address = mmap(nil, bytes, PROT_READ | PROT_WRITE, flags, file, 0), address != MAP_FAILED
-    else { throw GraftError(.machine, "there is no memory for \(bytes) bytes of features") }
-    return UnsafeMutableRawBufferPointer(start: address, count: bytes)
+      let address = mmap(
+        nil, max(bytes, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      address != MAP_FAILED
+    else {
+      throw GraftError(
+        .machine, "there is no room for \(bytes.asBytes) of features, in memory or in a file",
+        at: SourceLocation(file: folder), advice: "Set TMPDIR to a folder on a larger disk.")
+    }
+    place = .memory(
+      UnsafeMutableBufferPointer(
+        start: address.bindMemory(to: Float.self, capacity: bytes / 4), count: bytes / 4))
   }
 
-  /// The row of one item.
-  func row(_ item: Int, kind: Int) -> UnsafeMutableBufferPointer<Float> {
+  deinit {
+    switch place {
+    case .memory(let floats): munmap(floats.baseAddress, max(floats.count * 4, 1))
+    case .file(let file): close(file)
+    }
+  }
+
+  /// A file that ends with its last reader. Its room is taken now: a full disk is noticed here.
+  private static func makeFile(of bytes: Int, in folder: String) -> Int32? {
+    var template = Array((folder + "/graft-features-XXXXXX").utf8CString)
+    let file = mkstemp(&template)
+    guard file >= 0 else { return nil }
+    _ = fcntl(file, F_SETFD, FD_CLOEXEC)
+    unlink(template)
+    guard posix_fallocate(file, 0, off_t(bytes)) == 0 else {
+      close(file)
+      return nil
+    }
+    return file
+  }
+
+  /// Writes the row of one item.
+  /// - Throws: ``GraftError`` of kind `inputOutput`.
+  func write(_ values: some Collection<Float>, to item: Int, kind: Int) throws {
     let width = widths[kind]
-    return UnsafeMutableBufferPointer(
-      rebasing: rows[kind][(item * width)..<((item + 1) * width)])
+    let start = starts[kind] + item * width
+    guard values.count == width else {
+      throw GraftError(.inconsistency, "\(values.count) values for a row of \(width)")
+    }
+    switch place {
+    case .memory(let floats):
+      _ = UnsafeMutableBufferPointer(rebasing: floats[start..<(start + width)])
+        .update(fromContentsOf: values)
+    case .file(let file):
+      let row = Array(values)
+      try row.withUnsafeBytes { bytes in
+        try Self.transfer(bytes.count, from: start * 4) { done, position in
+          pwrite(file, bytes.baseAddress?.advanced(by: done), bytes.count - done, position)
+        }
+      }
+    }
+  }
+
+  private func read(_ item: Int, kind: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
+    let width = widths[kind]
+    let start = starts[kind] + item * width
+    switch place {
+    case .memory(let floats):
+      _ = buffer.update(fromContentsOf: floats[start..<(start + width)])
+    case .file(let file):
+      let bytes = UnsafeMutableRawBufferPointer(buffer)
+      try Self.transfer(bytes.count, from: start * 4) { done, position in
+        pread(file, bytes.baseAddress?.advanced(by: done), bytes.count - done, position)
+      }
+    }
+  }
+
+  /// Repeats a call that may move fewer bytes than it was asked to.
+  private static func transfer(
+    _ count: Int, from offset: Int, _ call: (_ done: Int, _ position: off_t) -> Int
+  ) throws {
+    var done = 0
+    while done < count {
+      let moved = call(done, off_t(offset + done))
+      if moved < 0, errno == EINTR { continue }
+      guard moved > 0 else {
+        throw GraftError(
+          .inputOutput, "the file of features: \(String(cString: strerror(errno)))")
+      }
+      done += moved
+    }
   }
 
   /// The rows of `items` one after the other, an array for each kind.
-  func gather(_ items: ArraySlice<Int>) -> [[Float]] {
-    widths.indices.map { kind in
+  /// - Throws: ``GraftError`` of kind `inputOutput`.
+  func gather(_ items: ArraySlice<Int>) throws -> [[Float]] {
+    try widths.indices.map { kind in
       let width = widths[kind]
-      return [Float](unsafeUninitializedCapacity: items.count * width) { buffer, initialized in
+      return try [Float](unsafeUninitializedCapacity: items.count * width) { buffer, count in
         for (position, item) in items.enumerated() {
-          let to = UnsafeMutableBufferPointer(
+          let row = UnsafeMutableBufferPointer(
             rebasing: buffer[(position * width)..<((position + 1) * width)])
-          _ = to.update(fromContentsOf: row(item, kind: kind))
+          try read(item, kind: kind, into: row)
         }
-        initialized = items.count * width
+        count = items.count * width
       }
     }
   }

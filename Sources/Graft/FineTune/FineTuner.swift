@@ -127,6 +127,48 @@ public struct FineTuner {
     let start = clock.now
     _ = try DirectoryReplacement(at: output, keeping: [path])
     try observe(.doing("reading \(path.escapedForDisplay)"))
+    let trained = try train(checkpointsBeside: output, observe: observe)
+    try observe(.doing("compiling the tuned network"))
+    var compilerOptions = Compiler.Options()
+    compilerOptions.target = options.target
+    try Compiler(compilerOptions).compile(
+      SourceModel(
+        graph: trained.network, preprocessing: bundle.manifest.preprocessing,
+        labels: trained.classes.isEmpty ? bundle.manifest.labels : trained.classes,
+        provenance: bundle.manifest.provenance, warnings: [],
+        fineTuning: Manifest.FineTuning(
+          weightsSHA256: bundle.manifest.files[BundleLayout.weights]?.sha256 ?? "",
+          unfreeze: "\(options.unfreeze)", head: "\(options.head)",
+          bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
+          loss: options.loss.rawValue, seed: options.seed, epoch: trained.report.kept)),
+      to: output, keeping: [path], reusing: bundle
+    ) { folder in
+      try observe(.doing("writing the report"))
+      try trained.records.finish(
+        trained.report.epochs, report: trained.draft.html(network: trained.network, in: folder),
+        into: folder)
+    }
+    if options.checkpoint == nil { trained.checkpoint.remove() }
+    var report = trained.report
+    report.seconds = (clock.now - start) / .seconds(1)
+    report.peakBytes = try ResidentMemory.peak()
+    return report
+  }
+
+  /// What is left of a run when its trainer and its data are gone.
+  private struct Trained {
+    var network: Graph
+    var classes: [String]
+    var checkpoint: Checkpoint
+    var records: RunRecords
+    var draft: ReportDraft
+    var report: Report
+  }
+
+  /// The run itself. All that it holds in memory is given back before anything else is compiled.
+  private mutating func train(
+    checkpointsBeside output: String, observe: (Event) throws -> Void
+  ) throws -> Trained {
     let ready = try prepare(observe: observe)
     let (plan, data) = (ready.plan, ready.data)
     let checkpoint = Checkpoint(
@@ -139,35 +181,15 @@ public struct FineTuner {
       validation: ready.validation, classCount: plan.outputWidth, feed: ready.feed,
       checkpoint: checkpoint, records: records)
     try run.perform(observe: observe)
-
-    let draft = try draftReport(on: run, ready, to: output)
-
-    try observe(.doing("compiling the tuned network"))
-    let tuned = try plan.network(with: run.bestState, of: ready.trainer.description)
-    var compilerOptions = Compiler.Options()
-    compilerOptions.target = options.target
-    try Compiler(compilerOptions).compile(
-      SourceModel(
-        graph: tuned, preprocessing: bundle.manifest.preprocessing,
-        labels: ready.classes.isEmpty ? bundle.manifest.labels : ready.classes,
-        provenance: bundle.manifest.provenance, warnings: [],
-        fineTuning: Manifest.FineTuning(
-          weightsSHA256: bundle.manifest.files[BundleLayout.weights]?.sha256 ?? "",
-          unfreeze: "\(options.unfreeze)", head: "\(options.head)",
-          bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
-          loss: options.loss.rawValue, seed: options.seed, epoch: run.bestEpoch)),
-      to: output, keeping: [path]
-    ) { folder in
-      try observe(.doing("writing the report"))
-      try records.finish(
-        run.history, report: draft.html(network: tuned, in: folder), into: folder)
-    }
-    if options.checkpoint == nil { checkpoint.remove() }
-    return Report(
-      epochs: run.history, kept: run.bestEpoch, trainingItems: ready.items.count,
-      validationItems: ready.validation?.items.count ?? 0,
-      trainedParameters: plan.trainedParameterCount,
-      seconds: (clock.now - start) / .seconds(1), peakBytes: try ResidentMemory.peak())
+    try run.restoreBest()
+    return Trained(
+      network: try plan.network(trainedBy: ready.trainer), classes: ready.classes,
+      checkpoint: checkpoint, records: records,
+      draft: try draftReport(on: run, ready, to: output),
+      report: Report(
+        epochs: run.history, kept: run.bestEpoch, trainingItems: ready.items.count,
+        validationItems: ready.validation?.items.count ?? 0,
+        trainedParameters: plan.trainedParameterCount, seconds: 0, peakBytes: 0))
   }
 
   /// What a run depends on: a checkpoint of anything else is refused.

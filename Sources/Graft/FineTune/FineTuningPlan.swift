@@ -79,14 +79,14 @@ struct FineTuningPlan {
   }
 
   /// The whole network with what was trained in it.
-  /// - Parameter state: the contents of each state of `description`.
-  func network(with state: [[Float]], of description: TrainingDescription) throws -> Graph {
+  func network(trainedBy trainer: LoadedTrainer) throws -> Graph {
     var graph = parts.network
-    for (entry, values) in zip(description.states, state) {
+    for (index, entry) in trainer.description.states.enumerated() {
       guard entry.role != .optimizer, entry.role != .accumulator,
         let id = graph.parameter(named: entry.name), var parameter = graph[id].parameter
       else { continue }
-      parameter.data = try TensorData(values, shape: graph.type(of: id).shape.constants ?? [])
+      parameter.data = try TensorData(
+        trainer.state(index), shape: graph.type(of: id).shape.constants ?? [])
       parameter.isTrained = false
       parameter.group = nil
       graph[id].definition = .parameter(parameter)

@@ -101,8 +101,8 @@ struct TeacherNetwork {
       for (item, index) in batch.indices.enumerated() {
         // What the student could not read the teacher need not.
         guard position < names.count, dataset.name(of: index) == names[position] else { continue }
-        _ = store.row(position, kind: 0)
-          .update(fromContentsOf: rows[item * columns.count..<(item + 1) * columns.count])
+        try store.write(
+          rows[(item * columns.count)..<((item + 1) * columns.count)], to: position, kind: 0)
         position += 1
       }
       progress(position, names.count)

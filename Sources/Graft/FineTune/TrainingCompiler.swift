@@ -26,7 +26,8 @@ struct TrainingCompiler {
     let manager = PassManager(
       Pipeline.inference + Pipeline.layout, mode: .training, channelBlock: target.lanes)
     var report = try manager.run(&graph)
-    if !keepsOrder { report.notes.append(try graph.scheduleForMemory().note) }
+    report.notes.append(
+      keepsOrder ? try graph.rematerialize().note : try graph.scheduleForMemory().note)
     return LoweredGraph(graph: graph, plan: try MemoryPlan(planning: graph), passes: report)
   }
 
@@ -46,5 +47,17 @@ struct TrainingCompiler {
     try file.close()
     try Toolchain.find().compile(generated, into: folder)
     return generated.states
+  }
+}
+
+extension RematerializationReport {
+  /// The line of the pass log.
+  var note: PassNote {
+    PassNote(
+      pass: "rematerialize", action: nodes > 0 ? .did : .left,
+      message: nodes > 0
+        ? "\(nodes) elementwise nodes run again in the backward pass: \(bytesAfter) live bytes an image "
+          + "instead of \(bytesBefore)"
+        : "nothing that is cheap to make again waits for the backward pass")
   }
 }

@@ -70,7 +70,7 @@ final class StoredFeed: TrainingFeed {
     let view = epoch % isMade.count
     let rows = rows.map { view * items + $0 }[...]
     return StepInput(
-      features: features.gather(rows), teacherLogits: teacherLogits?.gather(rows).first)
+      features: try features.gather(rows), teacherLogits: try teacherLogits?.gather(rows).first)
   }
 }
 
@@ -79,13 +79,11 @@ final class StoredFeed: TrainingFeed {
 final class LiveFeed: TrainingFeed {
   private let reader: ViewReader
   private let mixing: BatchMixing
-  private let buffer: FeatureStore
   private var loaders: [Int: BatchLoader] = [:]
 
   init(_ reader: ViewReader, mixing: BatchMixing) throws {
     self.reader = reader
     self.mixing = mixing
-    buffer = try FeatureStore(items: reader.batchSize, widths: reader.trunk.widths)
   }
 
   func prepare(epoch: Int, order: [Int], progress: (String) -> Void) throws {
@@ -109,9 +107,8 @@ final class LiveFeed: TrainingFeed {
       }
       recipe = drawn
     }
-    try reader.trunk.run(batch, into: buffer, from: 0)
     return StepInput(
-      features: buffer.gather((0..<batch.count).map { $0 }[...]), mixing: recipe,
+      features: try reader.trunk.run(batch), mixing: recipe,
       teacherLogits: try reader.teacher?.logits(of: batch))
   }
 }
@@ -162,23 +159,22 @@ struct ViewReader {
     progress: (Int, Int) -> Void
   ) throws {
     let loader = try loader(rows, view: view)
-    let buffer = try FeatureStore(items: batchSize, widths: trunk.widths)
     var start = 0
     while start < rows.count, let batch = try loader.next() {
       let own = rows[start..<min(start + batch.count, rows.count)]
       try check(batch, of: own, loader)
-      try trunk.run(batch, into: buffer, from: 0)
+      let values = try trunk.run(batch)
       let logits = try teacher?.logits(of: batch)
       for (position, row) in own.enumerated() {
         let target = view * data.count + row
-        for kind in features.widths.indices {
-          _ = features.row(target, kind: kind)
-            .update(fromContentsOf: buffer.row(position, kind: kind))
+        for (kind, width) in features.widths.enumerated() {
+          try features.write(
+            values[kind][(position * width)..<((position + 1) * width)], to: target, kind: kind)
         }
         if let logits, let teacherLogits {
           let width = teacherLogits.widths[0]
-          _ = teacherLogits.row(target, kind: 0)
-            .update(fromContentsOf: logits[position * width..<(position + 1) * width])
+          try teacherLogits.write(
+            logits[(position * width)..<((position + 1) * width)], to: target, kind: 0)
         }
       }
       start += batch.count

@@ -18,8 +18,6 @@ struct TrainingRun {
   let classCount: Int
   private(set) var history: [FineTuner.Epoch] = []
   private(set) var bestEpoch = 0
-  /// The contents of every state after the best epoch.
-  private(set) var bestState: [[Float]] = []
   private let feed: any TrainingFeed
   private let checkpoint: Checkpoint?
   private let records: RunRecords?
@@ -61,10 +59,9 @@ struct TrainingRun {
   mutating func perform(observe: (FineTuner.Event) throws -> Void) throws {
     let clock = ContinuousClock()
     if options.resumes, let checkpoint {
-      let (progress, best) = try checkpoint.resume(trainer)
+      let progress = try checkpoint.resume(trainer)
       history = progress.history
       bestEpoch = progress.bestEpoch
-      bestState = best
       for epoch in history { try observe(.finished(epoch)) }
       try records?.add(history.count, of: history)
     }
@@ -113,11 +110,9 @@ struct TrainingRun {
         seconds: (clock.now - start) / .seconds(1),
         imagesPerSecond: Double(done) / max(trained, 1e-9), time: RunRecords.now)
       history.append(finished)
-      if isBetter(finished) {
-        bestEpoch = epoch
-        bestState = try trainer.description.states.indices.map { try trainer.state($0) }
-      }
-      try checkpoint?.save(trainer, history: history, bestEpoch: bestEpoch)
+      if isBetter(finished) { bestEpoch = epoch }
+      try checkpoint?.save(
+        trainer, history: history, bestEpoch: bestEpoch, keepsBest: validation != nil)
       try records?.add(1, of: history)
       try observe(.finished(finished))
       if isExhausted {
@@ -130,6 +125,11 @@ struct TrainingRun {
   /// The items of an epoch (from 1) in the order in which they are learnt from.
   private func order(of epoch: Int) throws -> [Int] {
     try trainer.order(epoch: epoch - 1, count: items.count).map { items[$0] }
+  }
+
+  /// Gives the trainer the weights of the best epoch, which is the end of the run.
+  func restoreBest() throws {
+    if bestEpoch != history.count { try checkpoint?.loadBest(bestEpoch, into: trainer) }
   }
 
   /// Stops a run that does not learn any more.
@@ -290,7 +290,7 @@ struct TrainingRun {
     for start in stride(from: 0, to: items.count, by: options.batchSize) {
       let rows = items[start..<min(start + options.batchSize, items.count)]
       let outputs = try trainer.evaluate(
-        batch: rows.count, inputs: data.features.gather(rows))
+        batch: rows.count, inputs: try data.features.gather(rows))
       if isClassification {
         try metrics?.add(outputs: outputs, labels: rows.map { data.labels[$0] })
       } else {

@@ -23,6 +23,9 @@ struct Trunk {
   let description: String
   private let maker: Maker
   private let inputs: [TensorSpecification]
+  /// Larger batches go through in parts: what the network keeps between layers grows with the batch, its
+  /// speed does not.
+  private let largestBatch: Int
 
   init(
     _ parts: NetworkParts, of bundle: ModelBundle, inputs: [TensorSpecification], batchSize: Int,
@@ -30,6 +33,7 @@ struct Trunk {
   ) throws {
     self.inputs = inputs
     widths = try Self.widths(at: parts)
+    largestBatch = min(batchSize, max(4, 2 * threads))
     let inputNames = inputs.map(\.name)
     let order = parts.cutNames.compactMap { inputNames.firstIndex(of: $0) }
     if order.count == parts.cutNames.count {
@@ -46,7 +50,7 @@ struct Trunk {
     if values.count == parts.cutNames.count {
       let last = values.map { library.description.availableAfterStep[$0] }.max() ?? 0
       let model = try LoadedModel(
-        library: library, bundle: bundle.path, largestBatch: batchSize, threads: threads)
+        library: library, bundle: bundle.path, largestBatch: largestBatch, threads: threads)
       maker = .taps(model, values: values, steps: 0..<(last + 1))
       description = "the trunk is steps 1 to \(last + 1) of the bundle's own library"
     } else {
@@ -57,9 +61,9 @@ struct Trunk {
       try Compiler(options).compile(
         SourceModel(
           graph: parts.trunk, preprocessing: nil, labels: nil,
-          provenance: bundle.manifest.provenance, warnings: []), to: path)
+          provenance: bundle.manifest.provenance, warnings: []), to: path, reusing: bundle)
       let session = try Session(
-        ModelBundle(opening: path), threads: threads, largestBatch: batchSize)
+        ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)
       maker = .session(session, names: parts.cutNames)
       description =
         "the trunk was compiled, since the bundle's library does not keep the freeze line"
@@ -88,41 +92,56 @@ struct Trunk {
 
   /// Writes the values at the cut for one batch into `store`, from row `start` on.
   func run(_ batch: Batch, into store: FeatureStore, from start: Int) throws {
-    switch maker {
-    case .nothing(let order):
-      for (kind, input) in order.enumerated() {
-        try write(batch.inputs[input], kind: kind, count: batch.count, into: store, from: start)
-      }
-    case .session(let session, let names):
-      var tensors: [String: Tensor] = [:]
-      for (input, values) in zip(inputs, batch.inputs) {
-        tensors[input.name] = try Tensor(shape: [batch.count] + input.shape, elements: values)
-      }
-      let outputs = try session.run(tensors)
-      for (kind, name) in names.enumerated() {
-        try write(
-          outputs[name]?.elements ?? [], kind: kind, count: batch.count, into: store, from: start)
-      }
-    case .taps(let model, let values, let steps):
-      let results = try model.run(
-        batch: batch.count, inputs: batch.inputs, tapping: values, steps: steps)
-      for (kind, result) in results.enumerated() {
-        try write(result, kind: kind, count: batch.count, into: store, from: start)
+    for (kind, values) in try run(batch).enumerated() {
+      let width = widths[kind]
+      for item in 0..<batch.count {
+        try store.write(
+          values[(item * width)..<((item + 1) * width)], to: start + item, kind: kind)
       }
     }
   }
 
-  private func write(
-    _ values: [Float], kind: Int, count: Int, into store: FeatureStore, from start: Int
-  ) throws {
-    let width = widths[kind]
-    guard values.count == width * count else {
-      throw GraftError(
-        .inconsistency, "\(values.count) values at the freeze line for \(count) items")
+  /// The values at the cut for one batch, an array for each: one row an item.
+  /// - Throws: ``GraftError`` where the trunk's library does.
+  func run(_ batch: Batch) throws -> [[Float]] {
+    let parts = try Self.parts(of: batch.count, atMost: largestBatch).map {
+      try run(batch, items: $0)
     }
-    for item in 0..<count {
-      _ = store.row(start + item, kind: kind)
-        .update(fromContentsOf: values[(item * width)..<((item + 1) * width)])
+    let results =
+      parts.count == 1
+      ? parts[0] : widths.indices.map { kind in parts.flatMap { $0[kind] } }
+    for (values, width) in zip(results, widths) where values.count != width * batch.count {
+      throw GraftError(
+        .inconsistency, "\(values.count) values at the freeze line for \(batch.count) items")
+    }
+    return results
+  }
+
+  /// Ranges of about equal length, none of one item unless `count` is one: an image's bits are the same
+  /// in any batch of two or more.
+  static func parts(of count: Int, atMost largest: Int) -> [Range<Int>] {
+    let number = max(1, (count + largest - 1) / max(1, largest))
+    return (0..<number).map { (count * $0 / number)..<(count * ($0 + 1) / number) }
+  }
+
+  private func run(_ batch: Batch, items: Range<Int>) throws -> [[Float]] {
+    let values = zip(inputs, batch.inputs).map { input, values in
+      let width = input.shape.reduce(1, *)
+      return items.count == batch.count
+        ? values : Array(values[(items.lowerBound * width)..<(items.upperBound * width)])
+    }
+    switch maker {
+    case .nothing(let order):
+      return order.map { values[$0] }
+    case .session(let session, let names):
+      var tensors: [String: Tensor] = [:]
+      for (input, values) in zip(inputs, values) {
+        tensors[input.name] = try Tensor(shape: [items.count] + input.shape, elements: values)
+      }
+      let outputs = try session.run(tensors)
+      return names.map { outputs[$0]?.elements ?? [] }
+    case .taps(let model, let taps, let steps):
+      return try model.run(batch: items.count, inputs: values, tapping: taps, steps: steps)
     }
   }
 }

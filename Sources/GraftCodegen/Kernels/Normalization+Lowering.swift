@@ -6,20 +6,23 @@ import GraftIR
 import GraftOps
 
 extension Lowering {
-  /// (x - mean) · factor + bias. In this order nothing cancels where the mean is much larger than the
-  /// deviation.
+  /// (x - mean) · factor + bias, and the residual. In this order nothing cancels where the mean is much
+  /// larger than the deviation.
   mutating func lower(_ operation: BatchNormalization, _ node: Node) throws {
     let x = try operand(0, of: node)
     let factor = try normalizationFactor(
       scale: try operand(1, of: node), variance: try operand(4, of: node),
       epsilon: operation.epsilon)
+    let residual = node.operand(5)
     try map(
       MapFunction(
-        name: "batch_normalization", expression: "(a_value - b_value) * c_value + d_value"),
+        name: residual == nil ? "batch_normalization" : "batch_normalization_residual",
+        expression: "(a_value - b_value) * c_value + d_value"
+          + (residual == nil ? "" : " + e_value"), activation: operation.activation),
       [
         .value(x), .channels(try operand(3, of: node)), .vector(factor),
         .channels(try operand(2, of: node)),
-      ], to: try result(of: node))
+      ] + (residual.map { [.value($0)] } ?? []), to: try result(of: node))
   }
 
   /// The address of scale / sqrt(variance + epsilon) in the workspace, computed in double.

@@ -57,6 +57,7 @@ public struct Toolchain: Sendable {
   ///
   /// Files compile in parallel, `jobs` at a time. The objects stay beside the sources.
   /// - Parameters:
+  ///   - previous: whose objects are taken where nothing that goes into them has changed.
   ///   - extraFlags: added to every compilation and to linking, such as `-fsanitize=address`.
   /// - Returns: the path of the library.
   /// - Throws: ``GraftError`` of kind `toolchain` with clang's own words where it fails, of kind
@@ -64,6 +65,7 @@ public struct Toolchain: Sendable {
   @discardableResult
   public func compile(
     _ model: GeneratedModel, into folder: String,
+    reusing previous: PreviousBuild? = nil,
     jobs: Int = ProcessInfo.processInfo.activeProcessorCount, extraFlags: [String] = []
   ) throws -> String {
     for source in model.sources {
@@ -78,7 +80,12 @@ public struct Toolchain: Sendable {
     // The longest files first, so that none of them starts last.
     let compiled = model.sources.filter { $0.role == .kernel || $0.role == .baseline }
       .sorted { ($0.text.utf8.count, $1.name) > ($1.text.utf8.count, $0.name) }
-    let commands = compiled.map { source in
+    let commands = try compiled.compactMap { source -> [String]? in
+      let object = Self.object(source)
+      if let old = previous?.object(named: object, of: source, in: model) {
+        try copy(old, to: folder + "/" + object)
+        return nil
+      }
       let flags = source.role == .kernel ? model.target.kernelFlags : model.target.baselineFlags
       return Self.commonFlags + flags + extraFlags
         + ["-I.", "-c", source.name, "-o", Self.object(source)]
@@ -94,6 +101,14 @@ public struct Toolchain: Sendable {
         + ["-lm", "-Wl,--as-needed", "-Wl,-z,noexecstack", "-Wl,-soname,\(model.libraryName)"],
       in: folder)
     return folder + "/" + model.libraryName
+  }
+
+  private func copy(_ old: String, to new: String) throws {
+    do { try FileManager.default.copyItem(atPath: old, toPath: new) } catch {
+      throw GraftError(
+        .inputOutput, "cannot be written: \(error.localizedDescription)",
+        at: SourceLocation(file: new))
+    }
   }
 
   private static func object(_ source: SourceFile) -> String {

@@ -61,14 +61,15 @@ struct ExportLowering {
   /// A node without the residual and the activation that passes put into it, and those after it.
   private mutating func withoutFusion(_ node: Node) throws -> ValueID? {
     let activation = try node.attributes.activation()
-    let residual = node.opcode == Convolution.opcode ? node.operand(3) : nil
+    let position = [Convolution.opcode: 3, BatchNormalization.opcode: 5][node.opcode]
+    let residual = position.flatMap { node.operand($0) }
     guard activation != .none || residual != nil,
       let type = Catalogue.type(of: node.opcode)
     else { return nil }
     var attributes = node.attributes
     attributes["activation"] = nil
     attributes["activation_parameters"] = nil
-    let operands = residual == nil ? node.operands : Array(node.operands.prefix(3))
+    let operands = Array(node.operands.prefix(position ?? node.operands.count))
     var value = try add(try type.init(attributes: attributes), operands, node)
     if let residual { value = try add(Add(), [value, residual], node) }
     return try apply(activation, to: value, node)

@@ -5,34 +5,54 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y = (x − mean[c]) / √(variance[c] + epsilon) · scale[c] + bias[c] (Ioffe and Szegedy 2015).
+/// y = activation((x − mean[c]) / √(variance[c] + epsilon) · scale[c] + bias[c] + residual) (Ioffe and
+/// Szegedy 2015).
 ///
-/// Operands: x [batch, channels, …]; scale, bias, mean and variance [channels].
+/// Operands: x [batch, channels, …]; scale, bias, mean and variance [channels]; residual of x's shape.
 ///
 /// - C1: x has rank 2 or more, a floating-point type and constant channels.
 /// - C2: scale, bias, mean and variance are [channels] of x's type.
 /// - C3: epsilon is a number that is not negative.
+/// - C4: residual has x's type.
 public struct BatchNormalization: RealOperator, ONNXExportable {
   public static let opcode: Opcode = "batch_normalization"
-  public static let summary = "normalises each channel with stored mean and variance"
+  public static let summary =
+    "normalises each channel with stored mean and variance, with optional residual and activation"
   public static let operands: [OperandRule] = [
     .required("x"), .required("scale"), .required("bias"), .required("mean"),
-    .required("variance"),
+    .required("variance"), .optional("residual"),
   ]
 
   public var epsilon: Double
+  public var activation: Activation
 
-  public init(epsilon: Double = 1e-5) { self.epsilon = epsilon }
-  public init(attributes: Attributes) throws { epsilon = try attributes.float("epsilon") }
-  public var attributes: Attributes { ["epsilon": .float(epsilon)] }
+  public init(epsilon: Double = 1e-5, activation: Activation = .none) {
+    self.epsilon = epsilon
+    self.activation = activation
+  }
+  public init(attributes: Attributes) throws {
+    epsilon = try attributes.float("epsilon")
+    activation = try attributes.activation()
+  }
+  public var attributes: Attributes {
+    var attributes: Attributes = ["epsilon": .float(epsilon)]
+    attributes.set(activation)
+    return attributes
+  }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try channelwiseType(operands, label: "C1")
-    for (index, rule) in Self.operands.enumerated().dropFirst() {
+    for (index, rule) in Self.operands.enumerated() where (1...4).contains(index) {
       try requireChannelVector("C2", try operand(index, of: operands), rule.name, of: x)
     }
     try require("C3", epsilon >= 0, "epsilon must not be negative, found \(epsilon)")
-    return [TensorType(x.dtype, x.shape)]
+    let result = TensorType(x.dtype, x.shape)
+    if let residual = optionalOperand(5, of: operands) {
+      try require(
+        "C4", residual.dtype == result.dtype && residual.shape == result.shape,
+        "residual must be \(result), found \(residual)")
+    }
+    return [result]
   }
 
   public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
@@ -43,11 +63,14 @@ public struct BatchNormalization: RealOperator, ONNXExportable {
     let mean = try tensor(3, of: operands).elements
     let variance = try tensor(4, of: operands).elements
     let factors = scale.indices.map { scale[$0] / (variance[$0] + Scalar(epsilon)).squareRoot() }
-    return [
-      mapChannels(try tensor(0, of: operands)) { x, channel in
-        (x - mean[channel]) * factors[channel] + bias[channel]
-      }
-    ]
+    var y = mapChannels(try tensor(0, of: operands)) { x, channel in
+      (x - mean[channel]) * factors[channel] + bias[channel]
+    }
+    if let residual = optionalTensor(5, of: operands) {
+      for index in y.elements.indices { y.elements[index] += residual.elements[index] }
+    }
+    if activation != .none { y.elements = y.elements.map { activation($0) } }
+    return [y]
   }
 
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
@@ -58,7 +81,7 @@ public struct BatchNormalization: RealOperator, ONNXExportable {
     .blocked
   }
 
-  public var overwritableOperands: [Int] { [0] }
+  public var overwritableOperands: [Int] { [0, 5] }
 
   public static let onnx = [
     ONNXBinding("BatchNormalization") { node in
@@ -79,7 +102,11 @@ public struct BatchNormalization: RealOperator, ONNXExportable {
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
-    ExportedOperator(
+    guard activation == .none, optionalOperand(5, of: operands) == nil else {
+      throw GraftError(
+        .unsupported, "ONNX has no normalisation with a fused residual or activation")
+    }
+    return ExportedOperator(
       "BatchNormalization", attributes: [("epsilon", .float(epsilon))],
       inputs: (0..<5).map { .operand($0) })
   }
@@ -89,7 +116,8 @@ extension BatchNormalization: DifferentiableOperator {
   /// With stored statistics dx is a normalisation itself; where mean and variance are the batch's own, the
   /// gradient goes through them too.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
-    let dy = try builder.incoming()
+    let dy = try builder.incoming(through: activation)
+    if builder.wants(5) { try builder.setGradient(of: 5, dy) }
     let (x, scale) = (try builder.operand(0), try builder.operand(1))
     let (mean, variance) = (try builder.operand(3), try builder.operand(4))
     let statistics = builder.graph.producer(of: mean)

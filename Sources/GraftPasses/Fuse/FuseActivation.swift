@@ -10,6 +10,7 @@ protocol ActivationFusing: Operator {
 }
 
 extension Convolution: ActivationFusing {}
+extension BatchNormalization: ActivationFusing {}
 extension Gemm: ActivationFusing {}
 extension ScaleShift: ActivationFusing {}
 extension Add: ActivationFusing {}
@@ -18,7 +19,7 @@ extension Multiply: ActivationFusing {}
 extension Divide: ActivationFusing {}
 
 /// A Relu, Clip, LeakyRelu, Sigmoid, Tanh, HardSigmoid, HardSwish or SiLU that alone reads the result
-/// of a convolution, gemm, scale_shift or binary operator becomes its activation.
+/// of a convolution, normalisation, gemm, scale_shift or binary operator becomes its activation.
 ///
 /// ```
 /// %2 = convolution(%0, %1) {strides=[1, 1], pads=[1, 1, 1, 1]} : f32[N,8,8,8] from "conv"

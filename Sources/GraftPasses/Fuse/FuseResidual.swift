@@ -1,11 +1,26 @@
-// The addition of a shortcut moves into the convolution that makes the other summand.
+// The addition of a shortcut moves into the convolution or normalisation that makes the other summand.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
+/// An operator whose kernels can add a value before they apply their activation.
+protocol ResidualFusing: ActivationFusing {
+  /// The last of its operands.
+  static var residualPosition: Int { get }
+}
+
+extension Convolution: ResidualFusing {
+  static var residualPosition: Int { 3 }
+}
+
+extension BatchNormalization: ResidualFusing {
+  static var residualPosition: Int { 5 }
+}
+
 /// An addition of two images of one shape, one of which comes from a convolution that nothing else
-/// reads, becomes the convolution's residual, with the activation that follows.
+/// reads, becomes the convolution's residual, with the activation that follows. In training, where the
+/// normalisation stays behind the convolution, it is the normalisation that takes it.
 ///
 /// ```
 /// %3 = convolution(%0, %1) {…} : f32[N,8,8,8] from "conv"
@@ -15,7 +30,7 @@ import GraftOps
 /// ```
 /// %3 = convolution(%0, %1, _, %2) {…, activation="relu"} : f32[N,8,8,8] from "conv", "add", "relu"
 /// ```
-/// Where both summands come from convolutions the later one takes the other, which then is finished by
+/// Where both summands come from such nodes the later one takes the other, which then is finished by
 /// the time it is read.
 public struct FuseResidual: Pass {
   public static let name = "fuse-residual"
@@ -35,31 +50,33 @@ public struct FuseResidual: Pass {
         position(left.0, graph, order) > position(right.0, graph, order)
       }
       for (summand, residual) in candidates {
-        guard let producer = try graph.producer(of: summand, as: Convolution.self) else { continue }
-        let what = "\(graph.title(node)) after \(graph.title(producer.node))"
-        if let reason = obstacle(
-          node, producer, summand: summand, residual: residual, in: graph)
-        {
+        guard let producer = graph.producer(of: summand),
+          var fused = try Catalogue.operation(of: producer) as? any ResidualFusing
+        else { continue }
+        let what = "\(graph.title(node)) after \(graph.title(producer))"
+        if let reason = obstacle(fused, producer, summand, residual, in: graph) {
           context.left(what, because: reason)
           continue
         }
-        var fused = producer.operation
         fused.activation = add.activation
-        let operands = [0, 1, 2].map { producer.node.operand($0) } + [residual]
-        context.did("fused \(graph.title(node)) into \(graph.title(producer.node))")
-        try graph.replace(node, with: fused, operands, absorbing: [producer.node])
+        let operands =
+          (0..<type(of: fused).residualPosition).map { producer.operand($0) } + [residual]
+        context.did("fused \(graph.title(node)) into \(graph.title(producer))")
+        try graph.replace(node, with: fused, operands, absorbing: [producer])
         break
       }
     }
   }
 
   private func obstacle(
-    _ node: Node, _ producer: (node: Node, operation: Convolution), summand: ValueID,
-    residual: ValueID, in graph: Graph
+    _ operation: any ResidualFusing, _ producer: Node, _ summand: ValueID, _ residual: ValueID,
+    in graph: Graph
   ) -> String? {
     if let obstacle = Uses(graph).obstacle(summand) { return obstacle }
-    if producer.operation.activation != .none || producer.node.operand(3) != nil {
-      return "the convolution already has an activation or a residual"
+    if operation.activation != .none
+      || producer.operand(type(of: operation).residualPosition) != nil
+    {
+      return "there already is an activation or a residual"
     }
     guard graph.type(of: residual) == graph.type(of: summand) else {
       return "the summands are \(graph.type(of: summand)) and \(graph.type(of: residual))"
