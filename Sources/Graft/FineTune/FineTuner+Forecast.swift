@@ -134,7 +134,8 @@ extension FineTuner {
         trunk: plan.parts.trunk.nodeCount == 0
           ? 0
           : (manifest.files[BundleLayout.packed].map { Int(clamping: $0.bytes) } ?? 0)
-            + manifest.arenaBytesPerImage * batch),
+            + manifest.arenaBytesPerImage
+            * Trunk.largestBatch(of: batch, threads: options.threads)),
       seconds: Forecast.Time(
         preparation: preparation, epoch: epoch,
         total: rehearsal.fixed + preparation + epoch * Double(options.epochs)))

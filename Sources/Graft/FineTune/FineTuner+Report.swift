@@ -43,13 +43,10 @@ struct ReportDraft {
 
 extension FineTuner {
   /// Judges the network of a run that is done.
-  /// - Parameter run: its trainer takes up the state that is kept.
+  /// - Parameter run: its trainer has the state that is kept.
   func draftReport(
     on run: TrainingRun, _ ready: Preparation, to output: String
   ) throws -> ReportDraft {
-    for (index, values) in run.bestState.enumerated() {
-      try values.withUnsafeBytes { try ready.trainer.writeState(index, from: $0) }
-    }
     let findings = try findings(ready)
     let mistakes = findings?.mistakes ?? []
     let judged = ready.validation?.data ?? ready.data

@@ -33,7 +33,7 @@ struct Trunk {
   ) throws {
     self.inputs = inputs
     widths = try Self.widths(at: parts)
-    largestBatch = min(batchSize, max(4, 2 * threads))
+    largestBatch = Self.largestBatch(of: batchSize, threads: threads)
     let inputNames = inputs.map(\.name)
     let order = parts.cutNames.compactMap { inputNames.firstIndex(of: $0) }
     if order.count == parts.cutNames.count {
@@ -115,6 +115,11 @@ struct Trunk {
         .inconsistency, "\(values.count) values at the freeze line for \(batch.count) items")
     }
     return results
+  }
+
+  /// The items that go through together where a step takes `batchSize`.
+  static func largestBatch(of batchSize: Int, threads: Int) -> Int {
+    min(batchSize, max(4, 2 * threads))
   }
 
   /// Ranges of about equal length, none of one item unless `count` is one: an image's bits are the same

@@ -42,7 +42,7 @@ struct Findings {
     logits.reserveCapacity(items.count * classCount)
     for start in stride(from: 0, to: items.count, by: batchSize) {
       let rows = items[start..<min(start + batchSize, items.count)]
-      logits += try trainer.evaluate(batch: rows.count, inputs: data.features.gather(rows))
+      logits += try trainer.evaluate(batch: rows.count, inputs: try data.features.gather(rows))
     }
     let labels = items.map { data.labels[$0] }
     var metrics = try ClassificationMetrics(classCount: classCount, outputKind: .logits)
