@@ -28,14 +28,15 @@ def size(name: str) -> int:
     return SIZES.get(name, 224)
 
 
-def create(name: str) -> nn.Module:
+def create(name: str, classes: int = 1000) -> nn.Module:
     """A classifier by torchvision's name in evaluation mode, with torchvision's initial weights."""
     if name not in models.list_models(module=models):
         raise SystemExit(
             f"no classifier {name} in torchvision; it has: "
             + " ".join(models.list_models(module=models))
         )
-    return models.get_model(name, weights=None, **ARGUMENTS.get(name, {})).eval()
+    arguments = {"num_classes": classes, **ARGUMENTS.get(name, {})}
+    return models.get_model(name, weights=None, **arguments).eval()
 
 
 def load(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
@@ -49,39 +50,54 @@ def load_pretrained(network: nn.Module, name: str) -> None:
     load(network, models.get_model_weights(name).DEFAULT.get_state_dict(progress=False))
 
 
+def smooth_pictures(side: int) -> torch.Tensor:
+    """8 pictures of unlike scale and mean, as smooth as photographs: (8, 3, side, side), from
+    torch's generator. Deep layers average white noise away, and statistics of the little that is
+    left would make a network amplify rounding errors (PyTorch's float32 resnet101 is then 1e-4 of
+    the spread off its own float64, against 1e-5)."""
+    scales = torch.tensor([0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 0.2, 0.8]).view(8, 1, 1, 1)
+    means = torch.tensor([-2.0, -1.0, -0.3, 0.0, 0.5, 1.0, 1.8, 2.4]).view(8, 1, 1, 1)
+    coarse = torch.randn(8, 3, 8, 8)
+    pictures = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    return pictures * scales + means
+
+
 def seed(name: str, number: int = 1) -> nn.Module:
     """A network with random weights whose outputs differ between unlike pictures.
 
     With BatchNorm: torchvision's initial weights with random scales and biases of BatchNorm, then
-    statistics from one pass in training mode over 8 pictures of unlike scale and mean (momentum 1
-    makes that pass the whole history). The pictures are as smooth as photographs: deep layers
-    average white noise away, and statistics of the little that is left would make the network
-    amplify rounding errors (PyTorch's float32 resnet101 is then 1e-4 of the spread off its own
-    float64, against 1e-5).
+    statistics from one pass in training mode over `smooth_pictures` (momentum 1 makes that pass
+    the whole history).
     Without BatchNorm the default weights shrink the signal until the biases alone decide; He et
     al.'s initialisation (arXiv:1502.01852, equation 10) keeps its size through every layer.
     """
     torch.manual_seed(number)
     network = create(name)
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    if not norms:
+    randomize(network)
+    for norm in norms(network):
+        norm.train()
+        norm.momentum = 1.0
+    if norms(network):
+        with torch.no_grad():
+            network(smooth_pictures(size(name)))
+    return network.eval()
+
+
+def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """The BatchNorms of a network, in its order."""
+    return [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def randomize(network: nn.Module) -> None:
+    """Puts the random scales and biases of `seed`, or He's weights, into a new network."""
+    for norm in norms(network):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias, std=0.1)
+    if not norms(network):
         for module in network.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.normal_(module.bias, std=0.05)
-        return network
-    for norm in norms:
-        norm.train()
-        norm.momentum = 1.0
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-        nn.init.normal_(norm.bias, std=0.1)
-    scales = torch.tensor([0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 0.2, 0.8]).view(8, 1, 1, 1)
-    means = torch.tensor([-2.0, -1.0, -0.3, 0.0, 0.5, 1.0, 1.8, 2.4]).view(8, 1, 1, 1)
-    coarse = torch.randn(8, 3, 8, 8)
-    pictures = nn.functional.interpolate(coarse, size=(size(name), size(name)), mode="bilinear")
-    with torch.no_grad():
-        network(pictures * scales + means)
-    return network.eval()
 
 
 def seed_checked(name: str, number: int = 1) -> tuple[nn.Module, float]:
