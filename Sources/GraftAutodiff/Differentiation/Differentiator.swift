@@ -55,18 +55,25 @@ extension Graph {
     gradients[value] = try append(Add(), [sum, gradient], origins: origins)[0]
   }
 
-  /// The nodes through which the gradients of `parameters` would have to go and cannot, with the reason.
+  /// The nodes through which the gradients of `parameters` would have to go and cannot, with the reason:
+  /// every node's rule is tried on a copy of the graph.
   public func obstacles(
     toGradientsOf parameters: [ValueID], from outputs: [ValueID]
-  ) -> [(node: Node, reason: String)] {
+  ) throws -> [(node: Node, reason: String)] {
     let wanted = values(dependingOn: parameters)
     var needed = Set(outputs)
     var found: [(node: Node, reason: String)] = []
+    var scratch = self
     for node in nodes.reversed() where node.results.contains(where: needed.contains) {
       guard node.presentOperands.contains(where: wanted.contains) else { continue }
       needed.formUnion(node.presentOperands)
-      if !((try? Catalogue.operation(of: node)) is any DifferentiableOperator) {
-        found.append((node, "\(node.opcode) has no gradient"))
+      do {
+        // A result has the type that its gradient has.
+        let incoming = node.results.map { needed.contains($0) ? $0 : nil }
+        _ = try GradientBuilder.gradients(
+          of: node, in: &scratch, resultGradients: incoming, wanted: wanted)
+      } catch let error as GraftError where error.kind == .unsupported {
+        found.append((node, error.message))
       }
     }
     return found.reversed()

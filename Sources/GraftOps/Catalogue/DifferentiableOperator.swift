@@ -7,8 +7,7 @@ import GraftIR
 /// An operator through which gradients flow.
 ///
 /// Operators that have no rule are those whose result does not depend smoothly on an operand (comparisons,
-/// shape arithmetic), those that only passes or training itself make, and a few that no supported family
-/// uses in what it trains; `docs/operators.md` lists them.
+/// shape arithmetic), and those that only passes or training itself make.
 public protocol DifferentiableOperator: Operator {
   /// Builds the gradients of those operands that ``GradientBuilder/wants(_:)``.
   /// - Throws: ``GraftError`` of kind `unsupported` where this node's attributes or types have no rule.

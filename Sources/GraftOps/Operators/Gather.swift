@@ -107,3 +107,55 @@ public struct Gather: ONNXExportable {
       "Gather", attributes: [("axis", .int(axis))], inputs: [.operand(0), .operand(1)])
   }
 }
+
+extension Gather: DifferentiableOperator {
+  /// 64 MiB as float32: far above what a choice of channels needs.
+  private static let largestMatrix = 1 << 24
+
+  /// Each row of dy goes to the row that it was read from, and what several read adds up: the product with
+  /// a matrix that has a 1 where a row [indices] was read from a row [extent of the axis].
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let x = builder.shape(of: try builder.operand(0))
+    let indices = builder.graph[try builder.operand(1)].parameter?.data?.integers()
+    guard let indices, let available = x[axis].constant else {
+      throw GraftError(.unsupported, "indices that are computed while the network runs")
+    }
+    let (count, overflows) = indices.count.multipliedReportingOverflow(by: available)
+    guard !overflows, (1...Self.largestMatrix).contains(count) else {
+      throw GraftError(
+        .unsupported, "the gradient of \(indices.count) indices of \(available) rows")
+    }
+    var matrix = Array(repeating: 0.0, count: count)
+    for (row, index) in indices.enumerated() {
+      guard (-available..<available).contains(index) else {
+        throw GraftError(.invalidGraph, "index \(index) is outside \(available)")
+      }
+      matrix[row * available + (index < 0 ? index + available : index)] = 1
+    }
+    let dy = try builder.incoming()
+    // The axis goes last: [before…, indices, after…] to [before…, after…, indices].
+    let others = Array(0..<axis) + Array((axis + 1)..<x.rank)
+    var shape = x
+    shape[axis] = Dimension(indices.count)
+    var moved = try builder.reshaped(dy, to: shape)
+    if axis != x.rank - 1 {
+      moved = try builder.apply(Transpose(permutation: others + [axis]), [moved])
+    }
+    guard let rows = TensorShape(others.map { x[$0] }).elementCount else {
+      throw GraftError(.unsupported, "the gradient of choosing from \(x)")
+    }
+    let product = try builder.apply(
+      Gemm(),
+      [
+        try builder.reshaped(moved, to: [rows, Dimension(indices.count)]),
+        try builder.constant(matrix, shape: [indices.count, available], like: dy),
+      ])
+    var dx = try builder.reshaped(product, to: TensorShape((others + [axis]).map { x[$0] }))
+    if axis != x.rank - 1 {
+      var back = Array(others.indices)
+      back.insert(x.rank - 1, at: axis)
+      dx = try builder.apply(Transpose(permutation: back), [dx])
+    }
+    try builder.setGradient(of: 0, dx)
+  }
+}

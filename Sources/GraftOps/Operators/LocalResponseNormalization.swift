@@ -108,3 +108,37 @@ public struct LocalResponseNormalization: RealOperator, ONNXExportable {
       inputs: [.operand(0)])
   }
 }
+
+extension LocalResponseNormalization: DifferentiableOperator {
+  /// With b = bias + alpha / size · Σ x² over a channel's neighbours:
+  /// dx = dy · b^−beta − 2 · alpha · beta / size · x · Σ dy · x · b^(−beta − 1), where the second sum is over
+  /// the channels whose neighbour this one is. Both are means over a window of an image whose rows
+  /// are channels.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let (x, dy) = (try builder.operand(0), try builder.incoming())
+    let shape = builder.shape(of: x)
+    guard let inner = TensorShape(Array(shape.dimensions[2...])).elementCount else {
+      throw GraftError(.unsupported, "an image without a constant size")
+    }
+    let rows: TensorShape = [shape[0], 1, shape[1], inner]
+    let (before, after) = ((size - 1) / 2, size / 2)
+    func mean(_ value: ValueID, pads: [Int], _ builder: inout GradientBuilder) throws -> ValueID {
+      let pool = AveragePool(window: Window(kernel: [size, 1], pads: pads), countIncludePad: true)
+      let image = try builder.reshaped(value, to: rows)
+      return try builder.reshaped(try builder.apply(pool, [image]), to: shape)
+    }
+    let square = try builder.apply(Multiply(), [x, x])
+    let share = try builder.scaled(
+      try mean(square, pads: [before, 0, after, 0], &builder), by: alpha)
+    let base = try builder.apply(Add(), [share, try builder.scalar(bias, like: x)])
+    let direct = try builder.apply(
+      Multiply(), [dy, try builder.apply(Power(exponent: -beta), [base])])
+    let product = try builder.apply(
+      Multiply(), [x, try builder.apply(Divide(), [direct, base])])
+    let others = try builder.scaled(
+      try mean(product, pads: [after, 0, before, 0], &builder), by: 2 * alpha * beta)
+    try builder.setGradient(
+      of: 0,
+      try builder.apply(Subtract(), [direct, try builder.apply(Multiply(), [x, others])]))
+  }
+}

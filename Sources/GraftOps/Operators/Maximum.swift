@@ -22,3 +22,9 @@ public struct Maximum: VariadicElementwise {
     return order >= 0 ? a : b
   }
 }
+
+extension Maximum: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try buildGradientOfChoice(&builder) { try $0.apply(Subtract(), [$1, $2]) }
+  }
+}

@@ -22,3 +22,9 @@ public struct Minimum: VariadicElementwise {
     return order <= 0 ? a : b
   }
 }
+
+extension Minimum: DifferentiableOperator {
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    try buildGradientOfChoice(&builder) { try $0.apply(Subtract(), [$2, $1]) }
+  }
+}

@@ -121,3 +121,43 @@ extension VariadicElementwise {
     ExportedOperator(Self.onnxName, inputs: operands.indices.map { .operand($0) })
   }
 }
+
+extension VariadicElementwise {
+  /// The gradient of a function that chooses one operand: it goes to the operand that was chosen, in
+  /// equal halves to two that are equal, as in PyTorch. Of several operands the choice is made in turn.
+  /// - Parameter difference: of what was chosen before and the next operand, positive where the former
+  ///   is the choice.
+  func buildGradientOfChoice(
+    _ builder: inout GradientBuilder,
+    difference: (inout GradientBuilder, ValueID, ValueID) throws -> ValueID
+  ) throws {
+    let shape = builder.shape(of: builder.result())
+    let operands = try builder.node.operands.indices.map { try builder.operand($0) }
+    // What is chosen among the operands before each.
+    var chosen: [ValueID] = []
+    for operand in operands.dropLast() {
+      let whole =
+        builder.shape(of: operand) == shape
+        ? operand : try builder.apply(Expand(shape: shape), [operand])
+      chosen.append(try chosen.last.map { try builder.apply(Self(), [$0, whole]) } ?? whole)
+    }
+    var gradient = try builder.incoming()
+    let mask = ActivationGradient(activation: .relu)
+    for (index, before) in chosen.enumerated().reversed() {
+      let ahead = try difference(&builder, before, operands[index + 1])
+      let behind = try builder.apply(Negate(), [ahead])
+      // dy where the former is chosen, −dy where the latter is, 0 where they are equal.
+      let lead = try builder.apply(
+        Subtract(),
+        [
+          try builder.apply(mask, [gradient, ahead]), try builder.apply(mask, [gradient, behind]),
+        ])
+      if builder.wants(index + 1) {
+        let twice = try builder.apply(Subtract(), [gradient, lead])
+        try builder.setGradient(of: index + 1, summing: try builder.scaled(twice, by: 0.5))
+      }
+      gradient = try builder.scaled(try builder.apply(Add(), [gradient, lead]), by: 0.5)
+    }
+    if builder.wants(0) { try builder.setGradient(of: 0, summing: gradient) }
+  }
+}
