@@ -70,6 +70,9 @@ public let exactSearchLimit = 10
 
 /// The best placement found so far, and the ways of finding better ones.
 struct PlacementSearch {
+  /// A second or so; a network of inference, with a thousand conflicts, is not limited by it.
+  private static let looksAllowed = 20_000_000
+
   private let requests: [BufferRequest]
   /// For each request the others that are live at one of its steps.
   private let conflicts: [[Int]]
@@ -125,12 +128,15 @@ struct PlacementSearch {
   }
 
   /// Moves a buffer that reaches the top to the front of the order, or two buffers about, and keeps
-  /// what is no worse: a walk of fixed length from a fixed seed.
+  /// what is no worse: a walk from a fixed seed. A placement looks at every conflict, of which training,
+  /// where most of the forward pass lives until its gradient, has as many as buffers squared: the walk
+  /// is as long as a fixed number of looks allows.
   mutating func improve(attempts: Int) {
     guard requests.count > 2 else { return }
     var generator = SplitMix64(state: 0x5EED)
     var current = best
-    for attempt in 0..<min(attempts, 4000) where !isOptimal {
+    let looks = max(1, conflicts.reduce(0) { $0 + $1.count })
+    for attempt in 0..<min(attempts, 4000, Self.looksAllowed / looks) where !isOptimal {
       var order = current.order
       if attempt.isMultiple(of: 2) {
         let top = requests.indices.filter {
