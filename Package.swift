@@ -113,8 +113,8 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Graft", "GraftTesting", "GraftONNX", "GraftAutodiff", "GraftOps", "GraftIR",
-        "GraftDiagnostics", "GraftData",
+        "Graft", "GraftTesting", "GraftONNX", "GraftAutodiff", "GraftCodegen", "GraftOps",
+        "GraftIR", "GraftDiagnostics", "GraftData",
       ],
       exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(

@@ -34,6 +34,27 @@ public enum GraftProgram {
       environment: ProcessInfo.processInfo.environment.merging(environment) { $1 })
   }
 
+  /// Starts `graft` and ends it with SIGKILL after some seconds, unless it ended before.
+  /// - Returns: its exit status where it ended by itself, else nil.
+  public static func kill(
+    _ arguments: [String], after seconds: Double, environment: [String: String] = [:]
+  ) throws -> Int32? {
+    let process = Process()
+    process.executableURL = URL(filePath: try locate())
+    process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    process.standardInput = FileHandle.nullDevice
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    let clock = ContinuousClock()
+    let end = clock.now + .seconds(seconds)
+    while process.isRunning, clock.now < end { usleep(1000) }
+    Foundation.kill(process.processIdentifier, SIGKILL)
+    process.waitUntilExit()
+    return process.terminationReason == .exit ? process.terminationStatus : nil
+  }
+
   /// Runs any program.
   /// - Parameter environment: in place of the tests' own.
   public static func run(

@@ -107,6 +107,10 @@ public struct ModelFile {
     Wire.text(1, name) + Wire.int(3, value) + Wire.int(20, 2)
   }
 
+  public static func attribute(_ name: String, text value: String) -> [UInt8] {
+    Wire.text(1, name) + Wire.text(4, value) + Wire.int(20, 3)
+  }
+
   public static func attribute(_ name: String, ints values: [Int]) -> [UInt8] {
     Wire.text(1, name) + values.flatMap { Wire.int(8, $0) } + Wire.int(20, 7)
   }

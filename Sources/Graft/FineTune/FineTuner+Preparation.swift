@@ -216,6 +216,16 @@ extension FineTuner {
         at: SourceLocation(file: options.data),
         advice: "Give pictures of at least two classes, each in a folder of its own.")
     }
+    let present = Set((0..<dataset.count).compactMap { dataset.label(of: $0) })
+    let empty = dataset.classes.indices.filter { !present.contains($0) }
+    guard empty.isEmpty else {
+      let names = empty.prefix(8).map { dataset.classes[$0].quotedForDisplay }
+      throw GraftError(
+        .invalidData,
+        "there is nothing to learn \(names.joined(separator: ", ")) from: no picture is of the class",
+        at: SourceLocation(file: options.data),
+        advice: "Remove the folder, or put pictures into it.")
+    }
     return count
   }
 }

@@ -42,17 +42,7 @@ struct FineTuningPlan {
       accumulates: options.accumulate > 1, clips: options.clipNorm != nil, groups: groups.groups,
       groupNames: groups.names)
     let parameters = tail.parameters.filter { groups.groups[tail[$0].name ?? ""] != nil }
-    let obstacles = tail.obstacles(
-      toGradientsOf: parameters, from: tail.outputs.map(\.value))
-    if let first = obstacles.first {
-      let list = obstacles.prefix(8).map {
-        "\($0.node.origins.first?.quotedForDisplay ?? $0.node.opcode.rawValue): \($0.reason)"
-      }
-      throw GraftError(
-        .unsupported, "no gradient goes through \(list.joined(separator: "; "))",
-        at: tail.location(of: first.node),
-        advice: "Freeze up to behind it: --unfreeze none trains the head alone.")
-    }
+    try Self.requireGradients(of: parameters, in: tail)
     training = try TrainingGraph(tail: tail, specification)
     let hasNormalizations = tail.nodes.contains { $0.opcode == BatchNormalization.opcode }
     warnings =
@@ -61,6 +51,30 @@ struct FineTuningPlan {
     trainedParameterCount = parameters.reduce(0) {
       $0 + (tail.type(of: $1).shape.elementCount?.constant ?? 0)
     }
+  }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` naming every node through which no gradient goes, with
+  ///   the freeze lines behind them.
+  private static func requireGradients(
+    of parameters: [ValueID], in tail: Graph
+  ) throws {
+    let obstacles = try tail.obstacles(
+      toGradientsOf: parameters, from: tail.outputs.map(\.value))
+    guard let first = obstacles.first, let last = obstacles.last else { return }
+    let list = obstacles.prefix(8).map {
+      "\($0.node.origins.first?.quotedForDisplay ?? $0.node.opcode.rawValue): \($0.reason)"
+    }
+    let behind = tail.nodes.drop { $0.id != last.node.id }.dropFirst()
+    let weighted = behind.filter { Head.hasWeights($0) }.count
+    let advice: String
+    switch weighted {
+    case 0: advice = "No freeze line is behind it: the head itself comes before it."
+    case 1: advice = "Freeze up to behind it: --unfreeze none trains the head alone."
+    default: advice = "Freeze up to behind it: --unfreeze none, or last:1 to last:\(weighted - 1)."
+    }
+    throw GraftError(
+      .unsupported, "no gradient goes through \(list.joined(separator: "; "))",
+      at: tail.location(of: first.node), advice: advice)
   }
 
   /// The names of running means and variances.
