@@ -19,31 +19,36 @@ def make(folder: pathlib.Path, count: int, seed: int = 1) -> None:
     Each is a random part of a photograph, at least six tenths of its height and width, maybe
     mirrored.
     """
-    if len(list(folder.glob("*/*.jpg"))) == count:
-        return
-    random = np.random.default_rng(seed)
-    source = pathlib.Path(skimage.__file__).parent / "data"
-    pictures = {name: Image.open(source / file).convert("RGB") for name, file in SUBJECTS.items()}
-    names = sorted(pictures)
-    for index in range(count):
-        name = names[index % len(names)]
-        picture = pictures[name]
+
+    def part(picture: Image.Image, random: np.random.Generator) -> Image.Image:
         share = random.uniform(0.6, 1.0)
-        width, height = int(picture.width * share), int(picture.height * share)
-        left = int(random.integers(picture.width - width + 1))
-        top = int(random.integers(picture.height - height + 1))
-        part = picture.resize(
-            (WIDTH, HEIGHT), Image.Resampling.BICUBIC, (left, top, left + width, top + height)
-        )
+        size = int(picture.width * share), int(picture.height * share)
+        taken = _part(picture, size, (WIDTH, HEIGHT), Image.Resampling.BICUBIC, random)
         if random.random() < 0.5:
-            part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        part.save(folder / name / f"{index:04}.jpg", quality=90)
+            return taken.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return taken
+
+    _write(folder, count, seed, part, ".jpg", {"quality": 90})
 
 
 def make_small(folder: pathlib.Path, count: int, seed: int = 1) -> None:
-    """As `make`, but 32 x 32: parts of any size from a tenth of the picture on, as PNG files."""
-    if len(list(folder.glob("*/*.png"))) == count:
+    """As `make`, but 32 x 32: squares from a tenth of the picture's shorter side on, as PNG files."""
+
+    def part(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+        side = int(min(picture.size) * random.uniform(0.1, 1.0))
+        return _part(picture, (side, side), (32, 32), Image.Resampling.BILINEAR, random)
+
+    _write(folder, count, seed, part, ".png", {})
+
+
+def _part(picture, size, target, filter, random) -> Image.Image:
+    """A part of `size` at a random place, resized to `target`; sizes are width and height."""
+    left, top = (int(random.integers(all - own + 1)) for all, own in zip(picture.size, size))
+    return picture.resize(target, filter, (left, top, left + size[0], top + size[1]))
+
+
+def _write(folder, count, seed, part, extension, options) -> None:
+    if len(list(folder.glob(f"*/*{extension}"))) == count:
         return
     random = np.random.default_rng(seed)
     source = pathlib.Path(skimage.__file__).parent / "data"
@@ -51,12 +56,5 @@ def make_small(folder: pathlib.Path, count: int, seed: int = 1) -> None:
     names = sorted(pictures)
     for index in range(count):
         name = names[index % len(names)]
-        picture = pictures[name]
-        side = int(min(picture.size) * random.uniform(0.1, 1.0))
-        left = int(random.integers(picture.width - side + 1))
-        top = int(random.integers(picture.height - side + 1))
-        part = picture.resize(
-            (32, 32), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
-        )
         (folder / name).mkdir(parents=True, exist_ok=True)
-        part.save(folder / name / f"{index:05}.png")
+        part(pictures[name], random).save(folder / name / f"{index:05}{extension}", **options)
