@@ -53,11 +53,14 @@ extension Lowering {
   /// - Throws: ``GraftError`` of kind `inconsistency` naming the state.
   func checkStates(_ order: TrainingOrder) throws {
     var written: [ValueID: String] = [:]
+    let accesses = accesses(of: order)
+    let states = Dictionary(
+      graph.parameters.map { (graph[$0].name, $0) }, uniquingKeysWith: { first, _ in first })
     for output in graph.outputs where places.isStateName(output.name) {
       func fail(_ reason: String) -> GraftError {
         GraftError(.inconsistency, "state \(output.name.quotedForDisplay): \(reason)")
       }
-      guard let state = graph.parameter(named: output.name) else {
+      guard let state = states[output.name] else {
         throw fail("its new contents have no old ones")
       }
       if output.value == state { continue }
@@ -65,7 +68,7 @@ extension Lowering {
         throw fail("its new contents are another state's too")
       }
       guard let writer = graph.producer(of: output.value),
-        let position = order.nodes.firstIndex(where: { $0.id == writer.id }),
+        let position = accesses.positions[writer.id],
         type(output.value).shape == type(state).shape, type(output.value).layout.isPlain,
         places.root(of: output.value) == output.value
       else { throw fail("no node writes it in place") }
@@ -73,16 +76,33 @@ extension Lowering {
       guard operation is any StateUpdate || operation is Accumulate else {
         throw fail("\(writer.opcode) does not write where it reads")
       }
-      for (index, node) in order.nodes.enumerated() where index != position {
-        let reads = node.presentOperands.contains { places.root(of: $0) == state }
-        guard !reads || index < position else {
-          throw fail("\(graph.line(of: node)) reads it after it was written")
-        }
-        let writes = node.results.contains { places.root(of: $0) == output.value }
-        guard !writes || index > position else {
-          throw fail("\(graph.line(of: node)) writes it too early")
-        }
+      if let late = accesses.reads[state]?.first(where: { $0 > position }) {
+        throw fail("\(graph.line(of: order.nodes[late])) reads it after it was written")
+      }
+      if let early = accesses.writes[output.value]?.first(where: { $0 < position }) {
+        throw fail("\(graph.line(of: order.nodes[early])) writes it too early")
       }
     }
+  }
+
+  /// Where in an order each node stands, and where each memory, by its root, is read and written.
+  private struct Accesses {
+    var positions: [NodeID: Int] = [:]
+    var reads: [ValueID: [Int]] = [:]
+    var writes: [ValueID: [Int]] = [:]
+  }
+
+  private func accesses(of order: TrainingOrder) -> Accesses {
+    var accesses = Accesses()
+    for (index, node) in order.nodes.enumerated() {
+      accesses.positions[node.id] = index
+      for operand in node.presentOperands {
+        accesses.reads[places.root(of: operand), default: []].append(index)
+      }
+      for result in node.results {
+        accesses.writes[places.root(of: result), default: []].append(index)
+      }
+    }
+    return accesses
   }
 }

@@ -5,9 +5,8 @@ import GraftDiagnostics
 extension Graph {
   /// Makes every reader of `old`, and every output, read `new` instead.
   public mutating func replaceUses(of old: ValueID, with new: ValueID) {
-    for id in order {
-      guard let node = storedNodes[id.index], node.operands.contains(old) else { continue }
-      storedNodes[id.index]?.operands = node.operands.map { $0 == old ? new : $0 }
+    for id in Set(readers(of: old)) {
+      self[id].operands = self[id].operands.map { $0 == old ? new : $0 }
     }
     for index in outputs.indices where outputs[index].value == old { outputs[index].value = new }
   }
@@ -17,6 +16,7 @@ extension Graph {
   public mutating func remove(_ id: NodeID) {
     guard let node = storedNodes[id.index] else { return }
     for result in node.results { values[result.index] = nil }
+    forgetReads(of: node)
     storedNodes[id.index] = nil
     order.removeAll { $0 == id }
   }
@@ -43,6 +43,7 @@ extension Graph {
     }
     for node in dead {
       for result in node.results { values[result.index] = nil }
+      forgetReads(of: node)
       storedNodes[node.id.index] = nil
     }
     order.removeAll { storedNodes[$0.index] == nil }

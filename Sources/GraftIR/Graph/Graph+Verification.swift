@@ -66,7 +66,8 @@ extension Graph {
   }
 
   private func verifyType(_ type: TensorType, of id: ValueID) throws {
-    let name = (self[id].name ?? "%\(id.index)").quotedForDisplay
+    // Only where it is needed: most of the time nothing fails.
+    var name: String { (self[id].name ?? "%\(id.index)").quotedForDisplay }
     guard type.shape.dimensions.allSatisfy({ $0.coefficient >= 0 }) else {
       throw GraftError(.invalidGraph, "\(name) has a negative extent: \(type) [S5]")
     }

@@ -100,6 +100,8 @@ public struct Graph: Sendable {
   public var outputs: [GraphOutput] = []
 
   var values: [Value?] = []
+  /// The nodes that read each value, in no order, each once for every operand; kept up to date.
+  var readers: [[NodeID]] = []
   var storedNodes: [Node?] = []
   /// Execution order.
   var order: [NodeID] = []
@@ -141,7 +143,13 @@ public struct Graph: Sendable {
       }
       return node
     }
-    set { storedNodes[id.index] = newValue }
+    set {
+      if let old = storedNodes[id.index], old.operands != newValue.operands {
+        forgetReads(of: old)
+        noteReads(of: newValue)
+      }
+      storedNodes[id.index] = newValue
+    }
   }
 
   public func contains(_ id: NodeID) -> Bool {
@@ -171,13 +179,9 @@ public struct Graph: Sendable {
     inputs.contains { self[$0].type.shape.dependsOnBatch }
   }
 
-  /// The nodes that read each value, in execution order, each once for every operand.
-  public func makeUses() -> [ValueID: [NodeID]] {
-    var uses: [ValueID: [NodeID]] = [:]
-    for node in nodes {
-      for operand in node.presentOperands { uses[operand, default: []].append(node.id) }
-    }
-    return uses
+  /// The nodes that read `value`, in no order, each once for every operand. Takes no search.
+  public func readers(of value: ValueID) -> [NodeID] {
+    readers.indices.contains(value.index) ? readers[value.index] : []
   }
 
   // MARK: Building
@@ -210,10 +214,11 @@ public struct Graph: Sendable {
           name: index < names.count ? names[index] : nil, type: types[index],
           definition: .result(node: id, index: index)))
     }
-    storedNodes.append(
-      Node(
-        id: id, opcode: opcode, operands: operands, results: results, attributes: attributes,
-        origins: origins))
+    let node = Node(
+      id: id, opcode: opcode, operands: operands, results: results, attributes: attributes,
+      origins: origins)
+    storedNodes.append(node)
+    noteReads(of: node)
     if let successor, let position = order.firstIndex(of: successor) {
       order.insert(id, at: position)
     } else {
@@ -224,6 +229,24 @@ public struct Graph: Sendable {
 
   private mutating func addValue(_ value: Value) -> ValueID {
     values.append(value)
+    readers.append([])
     return ValueID(values.count - 1)
+  }
+
+  // MARK: Readers
+
+  /// An operand that this graph does not have is left to the verifier.
+  mutating func noteReads(of node: Node) {
+    for case let operand? in node.operands where readers.indices.contains(operand.index) {
+      readers[operand.index].append(node.id)
+    }
+  }
+
+  mutating func forgetReads(of node: Node) {
+    for case let operand? in node.operands where readers.indices.contains(operand.index) {
+      if let place = readers[operand.index].lastIndex(of: node.id) {
+        readers[operand.index].remove(at: place)
+      }
+    }
   }
 }

@@ -41,7 +41,8 @@ public struct ReferenceEvaluator {
       }
       values[id] = tensor
     }
-    var remaining = graph.makeUses().mapValues(\.count)
+    var remaining: [ValueID: Int] = [:]
+    for id in graph.allValues { remaining[id] = graph.readers(of: id).count }
     for output in graph.outputs { remaining[output.value, default: 0] += 1 }
     for node in graph.nodes {
       let results = try at(graph.location(of: node)) { () throws -> [HostTensor] in

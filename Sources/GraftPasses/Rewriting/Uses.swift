@@ -3,24 +3,21 @@
 import GraftIR
 import GraftOps
 
-/// The readers of every value of a graph at one moment; it must be made again after a change.
+/// The readers of every value of a graph at one moment; costs nothing to make, and must be made again after a
+/// change.
 struct Uses {
-  private let readers: [ValueID: [NodeID]]
-  private let outputs: Set<ValueID>
+  private let graph: Graph
 
-  init(_ graph: Graph) {
-    readers = graph.makeUses()
-    outputs = Set(graph.outputs.map(\.value))
-  }
+  init(_ graph: Graph) { self.graph = graph }
 
-  /// The nodes that read `value`, once for every operand.
-  func readers(of value: ValueID) -> [NodeID] { readers[value] ?? [] }
+  /// The nodes that read `value`, once for every operand, in no order.
+  func readers(of value: ValueID) -> [NodeID] { graph.readers(of: value) }
 
-  func isOutput(_ value: ValueID) -> Bool { outputs.contains(value) }
+  func isOutput(_ value: ValueID) -> Bool { graph.isOutput(value) }
 
   /// The number of operands and outputs that read `value`.
   func count(_ value: ValueID) -> Int {
-    readers(of: value).count + (outputs.contains(value) ? 1 : 0)
+    readers(of: value).count + (isOutput(value) ? 1 : 0)
   }
 
   /// Whether one operand of one node reads `value`, and no output: then a pass may change what it is.
