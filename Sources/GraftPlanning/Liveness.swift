@@ -68,6 +68,20 @@ struct Liveness {
       })
   }
 
+  /// The least that the arena can have for `batch` images, where what grows with the batch and what does not
+  /// are placed apart.
+  func greatestLiveBytes(batch: Int) -> Int {
+    func bytes(_ isBatch: Bool) -> Int {
+      GraftPlanning.greatestLiveBytes(
+        groups.filter { $0.home == .arena && $0.byteCount.isBatch == isBatch }.map {
+          BufferRequest(lifetime: $0.lifetime, byteCount: $0.byteCount.coefficient)
+        })
+    }
+    let (product, overflow) = bytes(true).multipliedReportingOverflow(by: batch)
+    let (sum, more) = product.addingReportingOverflow(bytes(false))
+    return overflow || more ? Int.max : sum
+  }
+
   /// The outputs that nodes make: they live in the caller's memory. An output that is an input or a
   /// parameter is copied at the end.
   private static func checkedOutputs(of graph: Graph) throws -> Set<ValueID> {

@@ -7,11 +7,16 @@ import GraftOps
 
 /// What rematerialization did, for the log.
 public struct RematerializationReport: Hashable, Sendable {
-  /// The nodes that run twice.
-  public var nodes: Int
+  /// The nodes that run a second time, as they are in the changed graph.
+  public var again: [NodeID] = []
+  /// What these cost, for one image.
+  public var multiplyAdds = 0
   /// The greatest sum of live bytes before and after, at batch 1.
-  public var bytesBefore: Int
-  public var bytesAfter: Int
+  public var bytesBefore = 0
+  public var bytesAfter = 0
+
+  /// Nothing runs a second time.
+  public init() {}
 }
 
 extension Graph {
@@ -25,26 +30,39 @@ extension Graph {
   @discardableResult
   public mutating func rematerialize() throws -> RematerializationReport {
     let before = try Liveness(self).greatestLiveBytes
-    var report = RematerializationReport(nodes: 0, bytesBefore: before, bytesAfter: before)
+    var report = RematerializationReport()
+    (report.bytesBefore, report.bytesAfter) = (before, before)
     // What moves the fullest moment may leave another one; each round looks at one.
     for _ in 0..<4 {
       var candidate = self
-      let count = try candidate.rematerializeAcrossPeak()
+      let again = try candidate.rematerializeAcrossPeak()
       let bytes = try Liveness(candidate).greatestLiveBytes
-      guard count > 0, bytes < report.bytesAfter else { break }
+      guard !again.isEmpty, bytes < report.bytesAfter else { break }
       self = candidate
-      report.nodes += count
+      report.again += again
       report.bytesAfter = bytes
     }
+    report.multiplyAdds = try multiplyAdds(of: report.again)
     return report
   }
 
-  private mutating func rematerializeAcrossPeak() throws -> Int {
+  /// What nodes cost, for one image.
+  func multiplyAdds(of nodes: [NodeID]) throws -> Int {
+    try nodes.reduce(0) { sum, id in
+      let node = self[id]
+      return sum
+        + (try Catalogue.operation(of: node).cost(
+          operands: operandTypes(of: node), results: resultTypes(of: node)
+        ).multiplyAdds)
+    }
+  }
+
+  private mutating func rematerializeAcrossPeak() throws -> [NodeID] {
     var uses = Uses(of: self)
     let peak = uses.fullestStep(of: self)
     let outputs = Set(outputs.map(\.value))
     let order = nodes
-    var count = 0
+    var made: [NodeID] = []
     for (step, node) in order.enumerated() where step < peak {
       guard node.results.count == 1, let value = node.results.first, !outputs.contains(value),
         let bytes = type(of: value).batchBytes, try isElementwise(node),
@@ -66,9 +84,9 @@ extension Graph {
       }
       uses.steps[value]?.removeSubrange(position...)
       for operand in node.presentOperands { uses.add(reuse, to: operand) }
-      count += 1
+      if let id = producer(of: again)?.id { made.append(id) }
     }
-    return count
+    return made
   }
 
   /// Whether a node costs one pass over its operands and has no state.
@@ -118,7 +136,7 @@ private struct Uses {
 
 extension TensorType {
   /// The bytes of one image; nil where they do not grow with the batch.
-  fileprivate var batchBytes: Int? {
+  var batchBytes: Int? {
     guard let bytes = storedByteCount, bytes.isBatch else { return nil }
     return bytes.coefficient
   }

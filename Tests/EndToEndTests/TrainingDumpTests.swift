@@ -72,6 +72,34 @@ struct TrainingDumpTests {
     #expect(try GraphPage.html(moment).contains("\"phase\":\"backward\""))
   }
 
+  /// What a ResNet's backward pass makes again: normalisations with their activations.
+  @Test func everyFormatMarksWhatIsRecomputed() throws {
+    let resnet = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "models/resnet20-cifar10.onnx").path
+    var options = TrainableOptions(unfreeze: .all)
+    options.head = .keep
+    options.normalization = .train
+    let moment = try TrainingMoment(of: resnet, options)
+    let again = zip(moment.graph.nodes, moment.recomputed).filter(\.1).map(\.0)
+    try #require(!again.isEmpty && again.count < moment.graph.nodeCount / 4)
+    for node in again {
+      // The first run has the same operator and the same origin.
+      let same = moment.graph.nodes.filter {
+        $0.opcode == node.opcode && $0.origins == node.origins
+      }
+      #expect(same.count == 2 && same.last == node)
+    }
+    #expect(zip(moment.phases, moment.recomputed).allSatisfy { !$1 || $0 == .backward })
+    #expect(moment.text.contains("\n  // backward, recomputed\n"))
+    #expect(try Graph(parsing: moment.text) == moment.graph)
+    let json = try JSONSerialization.jsonObject(with: Data(GraphDocument(moment).json().utf8))
+    let nodes = try #require((json as? [String: Any])?["nodes"] as? [[String: Any]])
+    #expect(nodes.compactMap { $0["recomputed"] as? Bool } == moment.recomputed)
+    let dot = GraphDiagram.dot(moment.graph, of: moment)
+    #expect(dot.split(separator: "rounded,filled,dashed").count == again.count + 1)
+    #expect(try GraphPage.html(moment).contains("\"recomputed\":true"))
+  }
+
   /// A bundle that was fine-tuned knows how.
   @Test func aTunedBundleShowsItsOwnStep() throws {
     try withTemporaryFolder { folder in

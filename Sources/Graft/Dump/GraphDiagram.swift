@@ -9,8 +9,8 @@ import GraftIR
 /// Draws graphs in Graphviz' language, and as SVG where Graphviz is installed.
 public enum GraphDiagram {
   /// The DOT text: one box a node with what it was made from, edges labelled with the shapes.
-  /// - Parameter moment: the training step that the graph is of: its phases are framed, and what is frozen is
-  ///   a box before the values that are cached.
+  /// - Parameter moment: the training step that the graph is of: its phases are framed, what is recomputed is
+  ///   dashed, and what is frozen is a box before the values that are cached.
   public static func dot(_ graph: Graph, of moment: TrainingMoment? = nil) -> String {
     var lines = [
       "digraph graft {",
@@ -40,10 +40,13 @@ public enum GraphDiagram {
         "  \(box(of: id)) [shape=\(isCached ? "cylinder" : "ellipse"), fillcolor=\"#dcecdc\", label="
           + "\(quoted("\(graph[id].name ?? "")\n\(graph[id].type)"))];")
     }
-    for node in graph.nodes {
+    let recomputed = moment?.recomputed ?? []
+    for (index, node) in graph.nodes.enumerated() {
+      let isRecomputed = recomputed.indices.contains(index) && recomputed[index]
       lines.append(
-        "  n\(node.id.index) [fillcolor=\"\(color(of: node.opcode))\", label=\(quoted(label(of: node, in: graph)))];"
-      )
+        "  n\(node.id.index) [fillcolor=\"\(color(of: node.opcode))\", "
+          + (isRecomputed ? "style=\"rounded,filled,dashed\", " : "")
+          + "label=\(quoted(label(of: node, in: graph) + (isRecomputed ? "\nrecomputed" : "")))];")
       for operand in node.presentOperands where graph[operand].parameter == nil {
         lines.append(
           "  \(box(of: operand)) -> n\(node.id.index) [label="

@@ -58,9 +58,11 @@ public struct GraphDocument: Encodable, Sendable {
     var multiplyAdds: Int
     /// Of a training step.
     var phase: TrainingMoment.Phase?
+    /// Of a training step: whether it runs a second time what the forward pass ran.
+    var recomputed: Bool?
 
     enum CodingKeys: String, CodingKey {
-      case opcode, operands, results, attributes, origins, phase
+      case opcode, operands, results, attributes, origins, phase, recomputed
       case multiplyAdds = "multiply_adds"
     }
   }
@@ -216,6 +218,9 @@ public struct GraphDocument: Encodable, Sendable {
   public init(_ moment: TrainingMoment) throws {
     try self.init(moment.graph, stage: Compiler.Stage.training.rawValue, plan: moment.plan)
     for (index, phase) in zip(nodes.indices, moment.phases) { nodes[index].phase = phase }
+    for (index, isSecond) in zip(nodes.indices, moment.recomputed) {
+      nodes[index].recomputed = isSecond
+    }
     training = TrainingDocument(frozen: moment.frozen, cached: moment.cached)
   }
 

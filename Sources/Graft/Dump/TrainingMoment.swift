@@ -47,6 +47,9 @@ public struct TrainingMoment: Sendable {
   public let plan: MemoryPlan
   /// In the order of the graph's nodes.
   public let phases: [Phase]
+  /// In the order of the graph's nodes, whether a node runs a second time what the forward pass ran, so that
+  /// its result need not be kept.
+  public let recomputed: [Bool]
   /// Runs once an image, as the compiled network's own code.
   public let frozen: [FrozenOperator]
   public let cached: [CachedValue]
@@ -71,6 +74,8 @@ public struct TrainingMoment: Sendable {
     graph = lowered.graph
     plan = lowered.plan
     phases = try Self.phases(of: lowered.graph)
+    let again = Set(lowered.recomputation?.again ?? [])
+    recomputed = lowered.graph.nodes.map { again.contains($0.id) }
     let parts = network.plan.parts
     frozen = try GraphSummary(parts.trunk).rows.map {
       FrozenOperator(
@@ -136,12 +141,17 @@ public struct TrainingMoment: Sendable {
     let first = 1 + graph.inputs.count + graph.parameters.count
     for (index, line) in body.enumerated() {
       let node = index - first
-      if phases.indices.contains(node), node == 0 || phases[node] != phases[node - 1] {
-        lines.append("  // \(phases[node].rawValue)")
+      if phases.indices.contains(node), node == 0 || label(of: node) != label(of: node - 1) {
+        lines.append("  // \(label(of: node))")
       }
       lines.append(String(line))
     }
     return lines.joined(separator: "\n")
+  }
+
+  /// The phase of a node, and whether it is recomputed.
+  private func label(of node: Int) -> String {
+    phases[node].rawValue + (recomputed[node] ? ", recomputed" : "")
   }
 
   /// The names of states by their groups, in the graph's order.

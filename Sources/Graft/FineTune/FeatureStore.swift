@@ -28,16 +28,29 @@ final class FeatureStore {
     return overflow || more ? Int.max : bytes
   }
 
-  /// - Parameter folder: where a file is made, if one is needed.
+  /// - Parameters:
+  ///   - largest: bytes beyond which a file is made; less than ``largestInMemory`` is a limit to keep.
+  ///   - folder: where a file is made, if one is needed.
   /// - Throws: ``GraftError`` where there is room neither on the disk nor in memory.
-  init(items: Int, widths: [Int], folder: String = NSTemporaryDirectory()) throws {
+  init(
+    items: Int, widths: [Int], inMemory largest: Int = FeatureStore.largestInMemory,
+    folder: String = NSTemporaryDirectory()
+  ) throws {
     self.widths = widths
     let bytes = Self.byteCount(items: items, widths: widths)
     guard bytes < Int.max else { throw GraftError(.machine, "the features do not fit") }
     starts = widths.indices.map { items * widths[..<$0].reduce(0, +) }
-    if bytes > Self.largestInMemory, let file = Self.makeFile(of: bytes, in: folder) {
-      place = .file(file)
-      return
+    if bytes > largest {
+      if let file = Self.makeFile(of: bytes, in: folder) {
+        place = .file(file)
+        return
+      }
+      guard largest >= Self.largestInMemory else {
+        throw GraftError(
+          .machine,
+          "there is no room for a file of \(bytes.asBytes) of features, and no memory within the limit",
+          at: SourceLocation(file: folder), advice: "Set TMPDIR to a folder on a larger disk.")
+      }
     }
     guard
       let address = mmap(

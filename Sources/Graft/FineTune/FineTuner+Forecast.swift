@@ -24,6 +24,14 @@ public struct Forecast: Codable, Sendable {
     public var trunk: Int
     /// Of a training step: forward, backward and its share of the update.
     public var step: Int
+    /// Of what the backward pass runs a second time instead of keeping it, and how many operators that is.
+    public var again: Int
+    public var operatorsAgain: Int
+
+    enum CodingKeys: String, CodingKey {
+      case trunk, step, again
+      case operatorsAgain = "operators_again"
+    }
   }
 
   /// Seconds on this machine.
@@ -39,12 +47,19 @@ public struct Forecast: Codable, Sendable {
   public struct Memory: Codable, Sendable {
     /// The most that the process will have resident.
     public var peak: Int
-    /// Of it the values at the freeze line.
+    /// Values at the freeze line.
     public var cache: Int
+    /// Those of them that are not in a file.
+    public var cacheInMemory: Int
     /// Of it activations, scratch and state of the training step.
     public var training: Int
     /// Of it the trunk: its weights, and activations of a batch.
     public var trunk: Int
+
+    enum CodingKeys: String, CodingKey {
+      case peak, cache, training, trunk
+      case cacheInMemory = "cache_in_memory"
+    }
   }
 
   public var trained: [Parameter]
@@ -80,30 +95,18 @@ extension FineTuner {
   ) throws -> Forecast {
     try observe(.note("a rehearsal on a few items tells memory and time"))
     // Before anything else takes memory that a run would not.
-    let rehearsal = try rehearse(observe: observe)
+    let rehearsed = options.memoryLimit == nil ? MemoryRoom() : .least
+    let rehearsal = try rehearse(in: rehearsed, observe: observe)
     let network = try PictureNetwork(bundle)
-    let (dataset, _) = try open(options.data, network)
-    let plan = try FineTuningPlan(
-      bundle.loadGraph(), classes: classes(of: dataset, network), options: options)
-    var held = 0
-    var (items, read) = (dataset.count, dataset.count)
-    if let other = options.validationData {
-      held = try openValidation(other, network, like: dataset).dataset.count
-      read += held
-    } else if options.validationSplit > 0 {
-      let labels = (0..<dataset.count).compactMap { dataset.label(of: $0) }
-      let split = Split(
-        labels: labels.count == dataset.count ? labels : [], count: dataset.count,
-        share: options.validationSplit, seed: options.seed)
-      (items, held) = (split.training.count, split.validation.count)
+    let plan = try plan(of: network)
+    let size = try size(of: network, plan)
+    let measured = rehearsal.measured
+    let estimate = MemoryEstimate(rehearsal, in: rehearsed, size: size)
+    var (arena, again) = (measured.arenaBytes, measured.recomputation)
+    if let limit = options.memoryLimit {
+      room = try estimate.room(within: limit, arena: lowered(plan, in: MemoryRoom()).arena)
+      (arena, again) = try lowered(plan, in: room)
     }
-    let widths = try Trunk.widths(at: plan.parts)
-    // Views are kept of what is learnt from alone; without keeping, only held out items are.
-    let rows = options.isRandom ? items * (options.cacheViews ?? 0) + held : read
-    let cache = FeatureStore.byteCount(items: rows, widths: widths)
-    let sampled = FeatureStore.byteCount(items: rehearsal.cachedRows, widths: widths)
-    // What is kept in a file is not the process's own.
-    let resident = cache <= FeatureStore.largestInMemory ? cache : 0
     let tail = plan.parts.tail
     let trained = tail.parameters.compactMap { id -> Forecast.Parameter? in
       guard let name = tail[id].name, let group = plan.specification.groups[name] else {
@@ -114,23 +117,24 @@ extension FineTuner {
         name: name, shape: shape, elements: shape.reduce(1, *),
         group: plan.specification.groupNames[group])
     }
-    let epoch = rehearsal.epoch * Double(items) / Double(max(1, rehearsal.items))
-    let preparation =
-      rehearsal.reading * Double(read) / Double(max(1, rehearsal.read))
+    let epoch = rehearsal.epoch * Double(size.items) / Double(max(1, rehearsal.items))
+    let preparation = measured.seconds * Double(size.read) / Double(max(1, measured.itemsRead))
     let manifest = bundle.manifest
     let batch = network.batchSize(options.batchSize)
     return Forecast(
       trained: trained, trainedParameters: plan.trainedParameterCount,
       frozenParameters: try GraphSummary(plan.parts.network).parameters
         - plan.trainedParameterCount,
-      freezeLine: plan.parts.cutNames, trainingItems: items, validationItems: held,
+      freezeLine: plan.parts.cutNames, trainingItems: size.items, validationItems: size.held,
       epochs: options.epochs,
       work: Forecast.Work(
         trunk: 2 * (try GraphSummary(plan.parts.trunk).multiplyAdds),
-        step: 2 * (try GraphSummary(plan.training.step).multiplyAdds)),
+        step: 2 * (try GraphSummary(plan.training.step).multiplyAdds),
+        again: 2 * again.multiplyAdds, operatorsAgain: again.again.count),
       memory: Forecast.Memory(
-        peak: rehearsal.peak + max(0, resident - sampled), cache: cache,
-        training: rehearsal.session,
+        peak: estimate.peak(arena: arena, in: room), cache: size.cacheBytes,
+        cacheInMemory: size.residentBytes(inMemory: room.largestCache),
+        training: measured.sessionBytes - measured.arenaBytes + arena,
         trunk: plan.parts.trunk.nodeCount == 0
           ? 0
           : (manifest.files[BundleLayout.packed].map { Int(clamping: $0.bytes) } ?? 0)
@@ -142,30 +146,32 @@ extension FineTuner {
   }
 
   /// What a run on a few items took.
-  private struct Rehearsal {
+  struct Rehearsal {
     var peak: Int
-    var session: Int
-    /// Items that were read, that were learnt from, and rows at the freeze line that were kept.
-    var read: Int
+    /// Bytes that stayed resident after it.
+    var residue: Int
+    var measured: Measurements
+    /// Items that were learnt from.
     var items: Int
-    var cachedRows: Int
-    /// Seconds of reading, of an epoch, and of all that does not grow with the data.
-    var reading: Double
+    /// Seconds of an epoch, and of all that does not grow with the data.
     var epoch: Double
     var fixed: Double
   }
 
-  private func rehearse(observe: (Event) throws -> Void) throws -> Rehearsal {
+  func rehearse(in room: MemoryRoom, observe: (Event) throws -> Void) throws -> Rehearsal {
+    let before = try ResidentMemory.now()
     let folder = try TemporaryFolder()
     var own = options
     own.epochs = 2
     own.earlyStop = nil
+    own.memoryLimit = nil
     (own.checkpoint, own.resumes) = (nil, false)
     (own.metrics, own.tensorboard, own.report) = (nil, nil, nil)
     // A rate that learns nothing: what diverges at once would end the rehearsal.
     own.learningRate = 1e-9
     own.headLearningRate = options.headLearningRate.map { _ in 1e-9 }
     var tuner = try FineTuner(path, own)
+    tuner.room = room
     tuner.sampleSize = Int(
       (2.5 * Double(options.batchSize) / max(0.05, 1 - options.validationSplit)).rounded(.up))
     let report = try tuner.run(to: folder.path + "/rehearsal.graft") { event in
@@ -175,9 +181,8 @@ extension FineTuner {
     // The first epoch finds cold caches and threads that are not there yet.
     let epoch = report.epochs.last?.seconds ?? 0
     return Rehearsal(
-      peak: try ResidentMemory.peak(), session: measured.sessionBytes, read: measured.itemsRead,
-      items: report.trainingItems, cachedRows: measured.cachedRows, reading: measured.seconds,
-      epoch: epoch,
+      peak: try ResidentMemory.peak(), residue: max(0, try ResidentMemory.now() - before),
+      measured: measured, items: report.trainingItems, epoch: epoch,
       fixed: max(
         0, report.seconds - measured.seconds - report.epochs.reduce(0) { $0 + $1.seconds }))
   }
@@ -187,10 +192,16 @@ extension FineTuner {
 enum ResidentMemory {
   /// The most bytes that were ever resident.
   /// - Throws: ``GraftError`` of kind `machine` where the system does not say.
-  static func peak() throws -> Int {
+  static func peak() throws -> Int { try entry("VmHWM") }
+
+  /// The bytes that are resident.
+  /// - Throws: ``GraftError`` as ``peak()``.
+  static func now() throws -> Int { try entry("VmRSS") }
+
+  private static func entry(_ name: String) throws -> Int {
     let status = FileManager.default.contents(atPath: "/proc/self/status") ?? Data()
     let line = String(decoding: status, as: UTF8.self).split(separator: "\n")
-      .first { $0.hasPrefix("VmHWM:") }
+      .first { $0.hasPrefix("\(name):") }
     guard let kilobytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first,
       let count = Int(kilobytes)
     else { throw GraftError(.machine, "/proc/self/status does not tell the memory in use") }

@@ -19,6 +19,8 @@ extension FineTuner {
     /// Where the items of ``validation`` stand, or those of ``data`` where there is none.
     var validationSet: any Dataset
     var feed: any TrainingFeed
+    /// Where epochs see random views.
+    var views: PictureViews?
     /// Holds the compiled step.
     fileprivate var folder: TemporaryFolder
   }
@@ -37,8 +39,12 @@ extension FineTuner {
 
     let folder = try TemporaryFolder()
     try observe(.doing("compiling the training step"))
-    try TrainingCompiler(target: options.target).compile(
-      plan.training, groupNames: plan.specification.groupNames, into: folder.path)
+    let step = try TrainingCompiler(target: options.target).compile(
+      plan.training, groupNames: plan.specification.groupNames, into: folder.path,
+      within: room.arena.map { ArenaLimit(batch: options.batchSize, bytes: $0) })
+    measurements.arenaBytes = step.plan.bytes(batch: options.batchSize)
+    measurements.recomputation = step.recomputation
+    if options.memoryLimit != nil { try observe(.note(step.recomputation.sentence)) }
     let library = try TrainingLibrary(
       path: ModelBundle.join(folder.path, BundleLayout.trainingLibrary))
     let trainer = try LoadedTrainer(
@@ -54,7 +60,8 @@ extension FineTuner {
     let reader = FeatureReader(
       network: network, trunk: trunk, batchSize: network.batchSize(options.batchSize),
       threads: options.threads,
-      regressionWidth: options.loss == .meanSquaredError ? plan.outputWidth : nil)
+      regressionWidth: options.loss == .meanSquaredError ? plan.outputWidth : nil,
+      largestInMemory: room.largestCache)
     func read(
       _ dataset: any Dataset, _ places: [Int]? = nil, _ warnings: inout [Warning]
     ) throws -> TrainingData {
@@ -119,14 +126,17 @@ extension FineTuner {
         teacher: teacher, batchSize: options.batchSize, threads: options.threads)
       try observe(.note(try note(on: reader)))
       feed =
-        if let count = options.cacheViews { try StoredFeed(reader, views: count) } else {
+        if let count = options.cacheViews {
+          try StoredFeed(
+            reader, views: count, inMemory: room.largestCache)
+        } else {
           try LiveFeed(reader, mixing: options.mixing)
         }
     } else {
       feed = StoredFeed(
         data.features,
         teacherLogits: try teacher?.logits(
-          of: dataset, names: data.names, threads: options.threads
+          of: dataset, names: data.names, threads: options.threads, inMemory: room.largestCache
         ) { done, all in try? observe(.doing("\(done) of \(all) images through the teacher")) },
         items: data.count)
     }
@@ -139,7 +149,8 @@ extension FineTuner {
       + (isApart ? held?.count ?? 0 : 0)
     return Preparation(
       plan: plan, trainer: trainer, classes: dataset.classes, data: data, items: items,
-      validation: validation, validationSet: validationSet, feed: feed, folder: folder)
+      validation: validation, validationSet: validationSet, feed: feed, views: views,
+      folder: folder)
   }
 
   /// The random views that the options ask for; nil where every epoch sees the same.
@@ -150,7 +161,7 @@ extension FineTuner {
         .invalidArgument, "--augment changes pictures, and the data are tensors",
         at: SourceLocation(file: options.data))
     }
-    return PictureViews(options.augmentation, seed: options.seed)
+    return PictureViews(options.augmentation, seed: options.seed, room: room.pictures)
   }
 
   /// What is said of random views before they are made.

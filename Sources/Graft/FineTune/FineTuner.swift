@@ -6,6 +6,7 @@ import GraftAutodiff
 import GraftData
 import GraftDiagnostics
 import GraftIR
+import GraftPlanning
 import GraftRuntime
 
 /// Fine-tunes a compiled bundle.
@@ -97,13 +98,23 @@ public struct FineTuner {
   let path: String
   /// For rehearsals: how many of the data's items are used; nil uses all.
   var sampleSize: Int?
-  /// What ``prepare(observe:)`` took.
+  /// What may be kept in memory.
+  var room = MemoryRoom()
+  /// What the run took.
   var measurements = Measurements()
 
-  /// What a run took before its first epoch.
+  /// What a run took, up to the end of its last epoch.
   struct Measurements {
     /// Bytes of the trainer's activations, scratch and state.
     var sessionBytes = 0
+    /// Of it the arena of a training step.
+    var arenaBytes = 0
+    /// What runs again in the backward pass of one image.
+    var recomputation = RematerializationReport()
+    /// The most bytes that were resident while it trained.
+    var trainingPeak = 0
+    /// The mean size of the decoded pictures that random views are made from; 0 where there are none.
+    var pictureBytes = 0
     /// Items that were read, how many of them were kept at the freeze line, and the seconds it took.
     var itemsRead = 0
     var cachedRows = 0
@@ -126,6 +137,7 @@ public struct FineTuner {
     let clock = ContinuousClock()
     let start = clock.now
     _ = try DirectoryReplacement(at: output, keeping: [path])
+    try chooseRoom(observe: observe)
     try observe(.doing("reading \(path.escapedForDisplay)"))
     let trained = try train(checkpointsBeside: output, observe: observe)
     try observe(.doing("compiling the tuned network"))
@@ -169,6 +181,7 @@ public struct FineTuner {
   private mutating func train(
     checkpointsBeside output: String, observe: (Event) throws -> Void
   ) throws -> Trained {
+    let peakBefore = try ResidentMemory.peak()
     let ready = try prepare(observe: observe)
     let (plan, data) = (ready.plan, ready.data)
     let checkpoint = Checkpoint(
@@ -181,6 +194,10 @@ public struct FineTuner {
       validation: ready.validation, classCount: plan.outputWidth, feed: ready.feed,
       checkpoint: checkpoint, records: records)
     try run.perform(observe: observe)
+    let peakAfter = try ResidentMemory.peak()
+    measurements.trainingPeak =
+      peakAfter > peakBefore ? peakAfter : try ResidentMemory.now()
+    measurements.pictureBytes = ready.views?.meanPictureBytes ?? 0
     try run.restoreBest()
     return Trained(
       network: try plan.network(trainedBy: ready.trainer), classes: ready.classes,
@@ -195,9 +212,9 @@ public struct FineTuner {
   /// What a run depends on: a checkpoint of anything else is refused.
   private func runFingerprint(data: TrainingData, validation: TrainingData?) -> String {
     var own = options
-    // Neither where it writes nor on how many threads it runs changes a run; nor does what it reads its
+    // Neither where it writes nor on how many threads and in how much memory it runs changes a run; nor does what it reads its
     // data from, as long as the items are the same.
-    (own.checkpoint, own.resumes, own.threads) = (nil, false, 1)
+    (own.checkpoint, own.resumes, own.threads, own.memoryLimit) = (nil, false, 1, nil)
     (own.metrics, own.tensorboard, own.report) = (nil, nil, nil)
     // A run that diverged goes on from its last good state at another rate.
     (own.learningRate, own.headLearningRate) = (1, nil)

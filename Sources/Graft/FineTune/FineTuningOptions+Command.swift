@@ -57,6 +57,7 @@ extension FineTuner.Options {
     }
     add("--early-stop", earlyStop)
     add("--seed", seed)
+    add("--memory-limit", memoryLimit)
     add("--threads", threads, unless: defaults.threads)
     add("--checkpoint", checkpoint)
     add("--metrics", metrics)

@@ -83,6 +83,9 @@ extension FineTuner {
     public var earlyStop: Int?
     public var seed: UInt64 = 0
     public var threads = AvailableCores.count
+    /// Bytes that the process may have resident; nil for no limit. Decides what is kept in a file or made
+    /// again, never a bit of what is learnt.
+    public var memoryLimit: Int?
     /// Where the state is kept after every epoch; nil keeps none.
     public var checkpoint: String?
     /// Go on from ``checkpoint``.
@@ -166,6 +169,10 @@ extension FineTuner {
             && (0...1).contains(teacher.alpha),
           "a temperature must be greater than 0 and alpha in 0...1, found \(teacher.temperature) and "
             + "\(teacher.alpha)")
+      }
+      if let memoryLimit {
+        try require(
+          memoryLimit > 0, "the memory limit must be greater than 0, found \(memoryLimit)")
       }
       if let earlyStop { try require(earlyStop >= 1, "early stop must be at least 1 epoch") }
     }

@@ -88,6 +88,7 @@ extension FineTuner {
   public mutating func findLearningRate(
     observe: (Event) throws -> Void = { _ in }
   ) throws -> LearningRateSearch {
+    try chooseRoom(observe: observe)
     let ready = try prepare(observe: observe)
     var own = options
     (own.metrics, own.resumes) = (nil, false)

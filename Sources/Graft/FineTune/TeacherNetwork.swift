@@ -87,13 +87,16 @@ struct TeacherNetwork {
   }
 
   /// The logits of a whole data set, computed once.
-  /// - Parameter names: the items that the student learns from, in their order; broken ones are not
-  ///   there.
+  /// - Parameters:
+  ///   - names: the items that the student learns from, in their order; broken ones are not there.
+  ///   - largest: bytes beyond which they are kept in a file.
   /// - Throws: ``GraftError`` where the teacher could not read an item.
   func logits(
-    of dataset: any Dataset, names: [String], threads: Int, progress: (Int, Int) -> Void
+    of dataset: any Dataset, names: [String], threads: Int, inMemory largest: Int,
+    progress: (Int, Int) -> Void
   ) throws -> FeatureStore {
-    let store = try FeatureStore(items: names.count, widths: [columns.count])
+    let store = try FeatureStore(
+      items: names.count, widths: [columns.count], inMemory: largest)
     let loader = try network.loader(dataset, batchSize: batchSize, threads: threads)
     var position = 0
     while let batch = try loader.next() {

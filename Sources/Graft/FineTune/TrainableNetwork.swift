@@ -106,7 +106,8 @@ struct TrainableNetwork {
   func write(to folder: String, target: CompilationTarget) throws -> Manifest.Training {
     let groups = plan.specification.groupNames
     let states = try TrainingCompiler(target: target).compile(
-      plan.training, groupNames: groups, into: folder)
+      plan.training, groupNames: groups, into: folder
+    ).states
     let tail = plan.parts.tail
     return Manifest.Training(
       unfreeze: "\(options.unfreeze)", head: "\(options.head)",

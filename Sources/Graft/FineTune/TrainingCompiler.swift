@@ -14,30 +14,65 @@ struct LoweredGraph {
   var graph: Graph
   var plan: MemoryPlan
   var passes: PassReport
+  /// What runs a second time.
+  var recomputation: RematerializationReport?
+}
+
+/// What the arena of a training step may take.
+struct ArenaLimit {
+  /// Images of a step.
+  var batch: Int
+  var bytes: Int
+}
+
+/// A training step that was compiled.
+struct CompiledStep {
+  /// What the library keeps from step to step, by index.
+  var states: [TrainedState]
+  var plan: MemoryPlan
+  var recomputation: RematerializationReport
 }
 
 /// Compiles training steps.
 struct TrainingCompiler {
   let target: CompilationTarget
 
-  /// Passes, layout and memory plan of a training graph. Its order stays: forward, backward, update.
-  func lower(_ graph: Graph, keepsOrder: Bool) throws -> LoweredGraph {
+  /// Passes, layout and memory plan of a graph of training.
+  /// - Parameters:
+  ///   - keepsOrder: for a step, which is forward, backward, update.
+  ///   - limit: within which a step is to stay if it can; nil recomputes what costs next to nothing.
+  func lower(
+    _ graph: Graph, keepsOrder: Bool, within limit: ArenaLimit? = nil
+  ) throws -> LoweredGraph {
     var graph = graph
     let manager = PassManager(
       Pipeline.inference + Pipeline.layout, mode: .training, channelBlock: target.lanes)
     var report = try manager.run(&graph)
-    report.notes.append(
-      keepsOrder ? try graph.rematerialize().note : try graph.scheduleForMemory().note)
-    return LoweredGraph(graph: graph, plan: try MemoryPlan(planning: graph), passes: report)
+    guard keepsOrder else {
+      report.notes.append(try graph.scheduleForMemory().note)
+      return LoweredGraph(graph: graph, plan: try MemoryPlan(planning: graph), passes: report)
+    }
+    let recomputation: RematerializationReport
+    if let limit,
+      let answer = graph.outputs.first(where: { $0.name == TrainingGraph.Port.logits })
+    {
+      recomputation = try graph.recompute(
+        forwardUpTo: answer.value, batch: limit.batch, within: limit.bytes)
+    } else {
+      recomputation = try graph.rematerialize()
+    }
+    report.notes.append(recomputation.note)
+    return LoweredGraph(
+      graph: graph, plan: try MemoryPlan(planning: graph), passes: report,
+      recomputation: recomputation)
   }
 
   /// Writes libtrain.so, train.bin and the C into `folder`.
-  /// - Returns: what the library keeps from step to step, by index.
-  @discardableResult
   func compile(
-    _ training: TrainingGraph, groupNames: [String], into folder: String
-  ) throws -> [TrainedState] {
-    let step = try lower(training.step, keepsOrder: true)
+    _ training: TrainingGraph, groupNames: [String], into folder: String,
+    within limit: ArenaLimit? = nil
+  ) throws -> CompiledStep {
+    let step = try lower(training.step, keepsOrder: true, within: limit)
     let evaluation = try lower(training.evaluation, keepsOrder: false)
     let generated = try TrainingGenerator(target: target).generate(
       step: step.graph, stepPlan: step.plan, evaluation: evaluation.graph,
@@ -46,7 +81,9 @@ struct TrainingCompiler {
     try generated.packed.write { try file.write($0) }
     try file.close()
     try Toolchain.find().compile(generated, into: folder)
-    return generated.states
+    return CompiledStep(
+      states: generated.states, plan: step.plan,
+      recomputation: step.recomputation ?? RematerializationReport())
   }
 }
 
@@ -54,10 +91,10 @@ extension RematerializationReport {
   /// The line of the pass log.
   var note: PassNote {
     PassNote(
-      pass: "rematerialize", action: nodes > 0 ? .did : .left,
-      message: nodes > 0
-        ? "\(nodes) elementwise nodes run again in the backward pass: \(bytesAfter) live bytes an image "
-          + "instead of \(bytesBefore)"
-        : "nothing that is cheap to make again waits for the backward pass")
+      pass: "rematerialize", action: again.isEmpty ? .left : .did,
+      message: again.isEmpty
+        ? "nothing that is cheap to make again waits for the backward pass"
+        : "\(again.count) nodes run again in the backward pass, \(2 * multiplyAdds) FLOPs an image: "
+          + "\(bytesAfter) live bytes an image instead of \(bytesBefore)")
   }
 }

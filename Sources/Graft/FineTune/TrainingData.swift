@@ -28,6 +28,8 @@ struct FeatureReader {
   let threads: Int
   /// Values an answer has where the loss is a regression's.
   let regressionWidth: Int?
+  /// Bytes of features beyond which they go into a file.
+  let largestInMemory: Int
 
   /// Takes items through the trunk.
   /// - Parameter places: of the items in the data set; all by default.
@@ -37,7 +39,8 @@ struct FeatureReader {
     progress: (Int, Int) -> Void
   ) throws -> TrainingData {
     let count = places?.count ?? dataset.count
-    var data = TrainingData(features: try FeatureStore(items: count, widths: trunk.widths))
+    var data = TrainingData(
+      features: try FeatureStore(items: count, widths: trunk.widths, inMemory: largestInMemory))
     let loader = try network.loader(
       dataset, batchSize: batchSize, threads: threads, order: places)
     while let batch = try loader.next() {

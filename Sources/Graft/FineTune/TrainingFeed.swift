@@ -44,15 +44,16 @@ final class StoredFeed: TrainingFeed {
 
   /// Views that are made for the first epoch that needs them: view k serves the epochs e with k = e
   /// mod `views`.
+  /// - Parameter largest: bytes beyond which they are kept in a file.
   /// - Throws: ``GraftError`` where there is no room for all of them.
-  init(_ reader: ViewReader, views: Int) throws {
+  init(_ reader: ViewReader, views: Int, inMemory largest: Int) throws {
     self.reader = reader
     items = reader.data.count
     let (rows, overflow) = items.multipliedReportingOverflow(by: views)
     guard !overflow else { throw GraftError(.machine, "\(views) views do not fit") }
-    features = try FeatureStore(items: rows, widths: reader.trunk.widths)
+    features = try FeatureStore(items: rows, widths: reader.trunk.widths, inMemory: largest)
     teacherLogits = try reader.teacher.map {
-      try FeatureStore(items: rows, widths: [$0.classCount])
+      try FeatureStore(items: rows, widths: [$0.classCount], inMemory: largest)
     }
     isMade = Array(repeating: false, count: views)
   }

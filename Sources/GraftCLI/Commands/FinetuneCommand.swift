@@ -132,6 +132,12 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Decides every random choice.")
   var seed: UInt64 = 0
 
+  @Option(
+    help: ArgumentHelp(
+      "The most memory to use, in bytes or with K, M or G: values are made again, features read from a file.",
+      valueName: "bytes"))
+  var memoryLimit: ByteCount?
+
   @Option(help: "Keep the state after every epoch here, also when done.", completion: .directory)
   var checkpoint: String?
 
@@ -262,6 +268,7 @@ struct FinetuneCommand: ParsableCommand {
     }
     options.earlyStop = earlyStop
     options.seed = seed
+    options.memoryLimit = memoryLimit?.bytes
     options.checkpoint = resume ?? checkpoint
     options.resumes = resume != nil
     options.metrics = metrics

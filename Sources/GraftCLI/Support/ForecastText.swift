@@ -30,10 +30,16 @@ extension Forecast {
       "freeze line \(freezeLine.map(\.quotedForDisplay).joined(separator: ", "))")
     lines.append(
       "work        \(Self.operations(work.trunk)) an image up to the freeze line, "
-        + "\(Self.operations(work.step)) in a step")
+        + "\(Self.operations(work.step)) in a step"
+        + (work.operatorsAgain == 0
+          ? ""
+          : ", and \(Self.operations(work.again)) of \(work.operatorsAgain) operators that run again "
+            + "instead of being kept"))
     lines.append(
       "data        \(trainingItems) items to learn from, \(validationItems) held out")
-    lines.append("cache       \(memory.cache.asBytes) of values at the freeze line")
+    lines.append(
+      "cache       \(memory.cache.asBytes) of values at the freeze line, "
+        + "\(memory.cacheInMemory.asBytes) of them in memory")
     lines.append(
       "memory      \(memory.peak.asBytes) at most, of which the step has "
         + "\(memory.training.asBytes), the trunk \(memory.trunk.asBytes)")

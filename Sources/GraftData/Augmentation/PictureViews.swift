@@ -13,6 +13,7 @@ public final class PictureViews: @unchecked Sendable {
   private let lock = NSLock()
   private var kept: [Int: Image] = [:]
   private var room: Int
+  private var decoded = (pictures: 0, bytes: 0)
 
   /// Bytes of decoded pictures that are kept.
   public static let defaultRoom = 512 << 20
@@ -25,11 +26,17 @@ public final class PictureViews: @unchecked Sendable {
     self.room = room
   }
 
+  /// Bytes of a decoded picture, on average over those that were decoded so far; 0 before the first.
+  public var meanPictureBytes: Int {
+    lock.withLock { decoded.bytes / max(1, decoded.pictures) }
+  }
+
   /// What views of a picture are made from: kept, or made by `decode`.
   private func source(of index: Int, _ decode: () throws -> Image) throws -> Image {
     if let image = lock.withLock({ kept[index] }) { return image }
     let image = try decode()
     lock.withLock {
+      decoded = (decoded.pictures + 1, decoded.bytes + image.pixels.count)
       if image.pixels.count <= room, kept.updateValue(image, forKey: index) == nil {
         room -= image.pixels.count
       }

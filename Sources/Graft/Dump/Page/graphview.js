@@ -94,7 +94,7 @@ class GraphView {
         width: Math.max(1, (width - 12) * share), height: 2.5, rx: 1.25 }));
     }
     const element = s("g", {
-      class: `box ${box.kind} ${box.family} ${box.phase}`, role: "button", tabindex: "-1",
+      class: `box ${box.kind} ${box.family} ${box.phase} ${box.again}`, role: "button", tabindex: "-1",
       "aria-label": [box.opcode, box.essence, scope, box.shape].filter(Boolean).join(", "),
       transform: `translate(${x} ${y})`,
       onclick: () => this.actions.select(box),

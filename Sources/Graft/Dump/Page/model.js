@@ -83,7 +83,7 @@ function buildModel(data, operators) {
 
   function addBox(box) {
     const whole = {
-      step: null, operands: [], results: [], attributes: {}, origins: [], multiplyAdds: 0, phase: "",
+      step: null, operands: [], results: [], attributes: {}, origins: [], multiplyAdds: 0, phase: "", again: "",
       parameterCount: 0, reads: [], writes: [], summary: "", roles: [], ...box, index: boxes.length,
     };
     boxes.push(whole);
@@ -108,6 +108,7 @@ function buildModel(data, operators) {
       kind: "node", opcode: node.opcode, step, operands, results, attributes: node.attributes,
       family: familyOf.get(node.opcode) ?? "other", origins: node.origins,
       multiplyAdds: node.multiply_adds, phase: node.phase ?? "",
+      again: node.recomputed ? "recomputed" : "",
       essence: printable(head(essence(node, operands, results), 60)),
       scope: scopeOf(node, operands), shape: results.map((r) => shapeText(r.shape)).join(" "),
       summary: operators[node.opcode]?.summary ?? "", roles: operators[node.opcode]?.operands ?? [],
@@ -182,7 +183,7 @@ function heightOf(box) {
 function searchText(box) {
   const tensors = [...box.operands.filter((operand) => operand?.parameter), ...box.results];
   const parts = [
-    box.opcode, box.phase, box.scope, families[box.family].label, box.essence, ...box.origins,
+    box.opcode, box.phase, box.again, box.scope, families[box.family].label, box.essence, ...box.origins,
     ...tensors.flatMap((value) => [value.name ?? "", shapeText(value.shape)]),
   ];
   return matcher("").fold(parts.join("\n"));

@@ -93,7 +93,7 @@ class Panel {
           h("span", { class: "aside" }, `of 0 … ${grouped(nodes.length - 1)}`)]],
         ["Multiply-adds", box.multiplyAdds
           ? [grouped(box.multiplyAdds), h("span", { class: "aside" }, percent(share))] : "none"],
-        ["Phase", box.phase || null],
+        ["Phase", [box.phase, box.again].filter(Boolean).join(", ") || null],
         ["Parameters", box.parameterCount ? grouped(box.parameterCount) : null],
       ]),
       box.origins.length > 0 && this.section(
