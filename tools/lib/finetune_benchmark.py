@@ -94,25 +94,19 @@ def own(graft: str, specification: dict, work: pathlib.Path) -> dict:
         *("--lr", 0.001, "--schedule", "constant", "--threads", specification["threads"]),
         *("--metrics", metrics),
     ]
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise Failed(said[-2000:])
+    launcher = [sys.executable, "-S", str(ROOT / "tools/lib/measured_process.py")]
+    done = subprocess.run([*launcher, *map(str, command)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(done.stderr[-2000:])
+    measured = json.loads(done.stdout)
     epochs = [json.loads(line) for line in metrics.read_text().splitlines()]
     # As PyTorch's: full batches of every epoch but the first, at the epoch's rate.
     steps = [specification["batch"] / epoch["images_per_second"] for epoch in epochs[1:]]
     shutil.rmtree(output)
     return {
-        "seconds": seconds,
+        **measured,
         "step_seconds": steps,
         "loss": epochs[-1]["loss"],
-        "peak_bytes": usage.ru_maxrss * 1024,
     }
 
 

@@ -29,7 +29,8 @@ def processor() -> str:
 
 def conditions(threads: int, rounds: int) -> str:
     """One line under which a table was measured."""
+    times = "one round" if rounds == 1 else f"medians of {rounds} rounds"
     return (
         f"Measured {datetime.date.today()}: {processor()}; {threads} threads; PyTorch "
-        f"{torch.__version__}; medians of {rounds} rounds."
+        f"{torch.__version__}; {times}."
     )

@@ -147,6 +147,8 @@ extension FineTuner {
     measurements.cachedRows =
       (views == nil ? data.count : items.count * (options.cacheViews ?? 0))
       + (isApart ? held?.count ?? 0 : 0)
+    // The trainer and the trunk have weights of their own by now.
+    for id in graph.parameters { graph[id].parameter?.data?.releasePages() }
     return Preparation(
       plan: plan, trainer: trainer, classes: dataset.classes, data: data, items: items,
       validation: validation, validationSet: validationSet, feed: feed, views: views,

@@ -53,6 +53,11 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
     _ body: (UnsafeRawBufferPointer) throws -> Result
   ) rethrows -> Result { try body(base) }
 
+  public func releasePages() {
+    guard let start = base.baseAddress else { return }
+    madvise(UnsafeMutableRawPointer(mutating: start), base.count, MADV_DONTNEED)
+  }
+
   private static func reason(_ what: String, _ code: Int32) -> String {
     "\(what): \(String(cString: strerror(code)))"
   }

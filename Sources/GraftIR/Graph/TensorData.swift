@@ -9,6 +9,12 @@ public protocol ByteSource: AnyObject, Sendable {
   var count: Int { get }
   /// Calls `body` with the bytes; the pointer is valid only during the call.
   func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result
+  /// Gives memory back where the bytes can be read again from somewhere else.
+  func releasePages()
+}
+
+extension ByteSource {
+  public func releasePages() {}
 }
 
 /// Bytes in memory of their own.
@@ -46,6 +52,9 @@ public struct TensorData: Sendable {
     self.source = source
     self.range = range
   }
+
+  /// Lets the pages of a mapped file go; whoever looks at the elements again reads them again.
+  public func releasePages() { source.releasePages() }
 
   /// Float32 elements in row-major order.
   public init(_ elements: [Float], shape: [Int]) throws {
