@@ -188,7 +188,7 @@ struct RunRecordTests {
     var options = FineTuner.Options(data: "data")
     #expect(options.arguments(bundle: "a", output: "b").suffix(2) == ["--seed", "0"])
     // An option that is new belongs into arguments(bundle:output:), then here.
-    #expect(Mirror(reflecting: options).children.count == 34)
+    #expect(Mirror(reflecting: options).children.count == 35)
     options.validationData = "val"
     options.validationSplit = 0.5
     options.head = .mlp(hidden: 3)
@@ -215,6 +215,7 @@ struct RunRecordTests {
     options.teacher = FineTuner.Teacher(bundle: "t", temperature: 3, alpha: 0.5)
     options.earlyStop = 5
     options.seed = 9
+    options.memoryLimit = 1_000_000
     options.threads = 77
     options.checkpoint = "c"
     options.metrics = "m"
@@ -227,6 +228,6 @@ struct RunRecordTests {
         + "--nesterov --weight-decay 0.125 --schedule step --step-size 2 --gamma 0.5 --warmup 1.5 --loss mse "
         + "--label-smoothing 0.0625 --class-weights balanced --clip-norm 2.0 --accumulate 6 --mixup 0.2 "
         + "--cutmix 1.0 --cache-views 8 --teacher t --temperature 3.0 --alpha 0.5 --early-stop 5 --seed 9 "
-        + "--threads 77 --checkpoint c --metrics m --tensorboard tb --report r")
+        + "--memory-limit 1000000 --threads 77 --checkpoint c --metrics m --tensorboard tb --report r")
   }
 }
