@@ -228,6 +228,7 @@ struct RunRecordTests {
         + "--nesterov --weight-decay 0.125 --schedule step --step-size 2 --gamma 0.5 --warmup 1.5 --loss mse "
         + "--label-smoothing 0.0625 --class-weights balanced --clip-norm 2.0 --accumulate 6 --mixup 0.2 "
         + "--cutmix 1.0 --cache-views 8 --teacher t --temperature 3.0 --alpha 0.5 --early-stop 5 --seed 9 "
-        + "--memory-limit 1000000 --threads 77 --checkpoint c --metrics m --tensorboard tb --report r")
+        + "--memory-limit 1000000 --threads 77 --checkpoint c --metrics m --tensorboard tb --report r"
+    )
   }
 }
