@@ -71,6 +71,7 @@ struct Lowering {
   mutating func run() throws {
     let order = try trainingOrder()
     try checkStates(order)
+    let graph = graph
     for (index, node) in order.nodes.enumerated() {
       if index == order.updateBegin {
         try copyOutputs()
@@ -78,10 +79,11 @@ struct Lowering {
       }
       currentNode = node.id
       workspaceUsed = 0
-      let location = SourceLocation(
-        node: node.origins.first ?? node.results.first.flatMap { graph[$0].name },
-        operatorName: node.opcode.rawValue, irLine: graph.line(of: node))
-      try at(location) { try lower(node) }
+      try at(
+        SourceLocation(
+          node: node.origins.first ?? node.results.first.flatMap { graph[$0].name },
+          operatorName: node.opcode.rawValue, irLine: graph.line(of: node))
+      ) { try lower(node) }
     }
     if order.updateBegin == nil {
       try copyOutputs()

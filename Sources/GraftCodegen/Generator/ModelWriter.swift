@@ -142,12 +142,13 @@ struct ModelWriter {
       node.presentOperands.filter { graph[$0].parameter == nil }
         .map { graph.type(of: $0).description }.joined(separator: ", ")
     }
+    let lines = graph.makeLines()
     return lowering.steps.enumerated().map { index, step in
       var comment = "An output that no layer writes in place."
       if let id = step.node {
         let node = graph[id]
         comment =
-          CText.comment(graph.line(of: node)) + "\n * on "
+          CText.comment(lines[id] ?? "") + "\n * on "
           + CText.comment(operandShapes(node))
       }
       return """

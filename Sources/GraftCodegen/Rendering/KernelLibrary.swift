@@ -26,7 +26,9 @@ struct Kernel: Hashable {
 /// A class, since the rendering that it calls reads the lowering that owns it.
 final class KernelLibrary {
   private(set) var kernels: [Kernel] = []
-  private var byName: [String: Kernel] = [:]
+  private var names: Set<String> = []
+  /// Kernels by what they were rendered as under their base name.
+  private var byRendering: [Kernel: Kernel] = [:]
 
   /// Renders a kernel unless an equal one is there already.
   ///
@@ -35,18 +37,18 @@ final class KernelLibrary {
   func add(
     _ baseName: String, algorithm: String, render: (_ name: String) throws -> String
   ) throws -> Kernel {
-    var name = baseName
+    let rendering = Kernel(
+      name: baseName, definition: try render(baseName), algorithm: algorithm)
+    if let present = byRendering[rendering] { return present }
+    var kernel = rendering
     var attempt = 1
-    while true {
-      let kernel = Kernel(name: name, definition: try render(name), algorithm: algorithm)
-      guard let present = byName[name] else {
-        byName[name] = kernel
-        kernels.append(kernel)
-        return kernel
-      }
-      if present == kernel { return present }
+    while !names.insert(kernel.name).inserted {
       attempt += 1
-      name = "\(baseName)_v\(attempt)"
+      kernel.name = "\(baseName)_v\(attempt)"
     }
+    if attempt > 1 { kernel.definition = try render(kernel.name) }
+    byRendering[rendering] = kernel
+    kernels.append(kernel)
+    return kernel
   }
 }

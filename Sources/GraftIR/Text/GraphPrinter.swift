@@ -12,6 +12,12 @@ extension Graph: CustomStringConvertible {
   /// The line of one node as ``text`` prints it.
   public func line(of node: Node) -> String { GraphPrinter(self).line(node) }
 
+  /// The line of every node as ``text`` prints it.
+  public func makeLines() -> [NodeID: String] {
+    let printer = GraphPrinter(self)
+    return Dictionary(uniqueKeysWithValues: nodes.map { ($0.id, printer.line($0)) })
+  }
+
   /// The number that ``text`` gives a value.
   public func makeValueNumbers() -> [ValueID: Int] { GraphPrinter(self).numbers }
 }
