@@ -397,8 +397,13 @@ import Testing
   }
 
   /// clang halves 64-byte vectors, and spills them, unless it is told to prefer them whole.
-  @Test func avx512KernelsKeepTheirTileInWholeRegisters() throws {
-    var harness = KernelHarness(seed: 28, target: .x8664v4)
+  @Test(
+    arguments: zip(
+      [Target.x8664v4, .x8664v4, .x8664v3], [ConvolutionAlgorithm.direct, .winograd4, .winograd4]))
+  func kernelsKeepTheirTileInWholeRegisters(
+    target: Target, algorithm: ConvolutionAlgorithm
+  ) throws {
+    var harness = KernelHarness(seed: 28, target: target, convolutions: algorithm)
     let x = try harness.image([64, 14, 14], border: (1, 1))
     let y = try harness.apply(
       Convolution(pads: [1, 1, 1, 1]), [x, try harness.parameter([128, 64, 3, 3])],
@@ -406,8 +411,7 @@ import Testing
     try harness.output(y)
     let folder = try KernelHarness.temporaryFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
-    let model = try CodeGenerator(target: .x8664v4, kernelFiles: 1).generate(
-      graph: harness.graph, plan: try KernelHarness.plan(harness.graph))
+    let model = try harness.generate()
     for source in model.sources {
       try source.text.write(toFile: folder + "/" + source.name, atomically: true, encoding: .utf8)
     }
@@ -419,10 +423,15 @@ import Testing
           folder + "/kernels_1.c", "-o", assembly,
         ]) != nil)
     let text = try String(contentsOfFile: assembly, encoding: .utf8)
-    let lines = text.split(separator: "\n")
-    let products = lines.filter { $0.contains("vfmadd") }
-    #expect(products.count >= 24 && products.allSatisfy { $0.contains("zmm") })
-    #expect(!lines.contains { $0.contains("zmm") && $0.contains("(%rsp)") })
+    // The loops over a register tile are those with as many products as it has registers.
+    let (register, tile) = target.lanes == 16 ? ("zmm", 24) : ("ymm", 12)
+    let blocks = text.components(separatedBy: "\n.L").map { $0.split(separator: "\n") }
+    let loops = blocks.filter { $0.count { $0.contains("vfmadd") } >= tile }
+    #expect(!loops.isEmpty)
+    for loop in loops {
+      #expect(loop.allSatisfy { !$0.contains("vfmadd") || $0.contains(register) })
+      #expect(!loop.contains { $0.contains(register) && $0.contains(/\(%r[sb]p/) })
+    }
   }
 
   @Test func goldenConvolution() throws {
@@ -433,7 +442,9 @@ import Testing
       [x, try harness.parameter([40, 20, 3, 3]), try harness.parameter([40])],
       layout: harness.blocked(border: (1, 1)))[0]
     try harness.output(y)
-    let model = try CodeGenerator(target: .x8664v3, kernelFiles: 1).generate(
+    var generator = CodeGenerator(target: .x8664v3, kernelFiles: 1)
+    generator.convolutions = .direct
+    let model = try generator.generate(
       graph: harness.graph, plan: try KernelHarness.plan(harness.graph))
     for name in ["kernels_1.c", "model.c"] {
       let source = try #require(model.sources.first { $0.name == name })

@@ -92,7 +92,7 @@ import Testing
         resultWidth: size, window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: 1)
       guard
         case .direct(let direct) = ConvolutionSchedule.choose(
-          shape, isPlanar: false, target: .x8664v3)
+          shape, isPlanar: false, preferred: .direct, target: .x8664v3)
       else { return nil }
       return direct.splitsTiles
     }

@@ -38,7 +38,13 @@ struct KernelHarness {
   var given: [ValueID: [Float]] = [:]
   var mapped: [ValueID: (Float) -> Float] = [:]
 
-  init(seed: UInt64, target: Target = .native) {
+  /// The algorithm of convolutions that can use it.
+  var convolutions: ConvolutionAlgorithm?
+
+  init(
+    seed: UInt64, target: Target = .native, convolutions: ConvolutionAlgorithm? = nil
+  ) {
+    self.convolutions = convolutions
     random = TestRandom(seed: seed)
     self.target = target
   }
@@ -133,16 +139,51 @@ struct KernelHarness {
 
   /// Generates, compiles and writes packed.bin into a new folder.
   static func build(
-    _ graph: Graph, plan: MemoryPlan? = nil, target: Target = .native, extraFlags: [String] = []
+    _ graph: Graph, plan: MemoryPlan? = nil, target: Target = .native, extraFlags: [String] = [],
+    convolutions: ConvolutionAlgorithm? = nil
   ) throws -> String {
     let folder = try temporaryFolder()
-    let model = try CodeGenerator(target: target, kernelFiles: 2).generate(
-      graph: graph, plan: plan ?? Self.plan(graph))
+    var generator = CodeGenerator(target: target, kernelFiles: 2)
+    generator.convolutions = convolutions
+    let model = try generator.generate(graph: graph, plan: plan ?? Self.plan(graph))
     try Toolchain.find().compile(model, into: folder, extraFlags: extraFlags + ["-Werror"])
     var packed = Data()
     try model.packed.write { packed.append(contentsOf: $0) }
     try packed.write(to: URL(fileURLWithPath: folder + "/packed.bin"))
     return folder
+  }
+
+  /// The graph as C in one file of kernels.
+  func generate() throws -> GeneratedModel {
+    var generator = CodeGenerator(target: target, kernelFiles: 1)
+    generator.convolutions = convolutions
+    return try generator.generate(graph: graph, plan: try Self.plan(graph))
+  }
+
+  /// Runs images one by one and as a batch, on one thread and on two: all bits must be the same.
+  mutating func checkBatchPositions(batch: Int) throws {
+    let folder = try Self.build(graph, target: target, convolutions: convolutions)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let library = try ModelLibrary(path: folder + "/libmodel.so")
+    let sizes = try graph.inputs.map {
+      try graph.type(of: $0).shape.extents(batch: 1).reduce(1, *)
+    }
+    let images = (0..<batch).map { _ in sizes.map { (0..<$0).map { _ in random.float() } } }
+    for threads in [1, 2] {
+      let session = try LoadedModel(
+        library: library, bundle: folder, largestBatch: batch, threads: threads)
+      let together = try session.run(
+        batch: batch, inputs: sizes.indices.map { input in images.flatMap { $0[input] } })
+      for (position, image) in images.enumerated() {
+        let alone = try session.run(batch: 1, inputs: image)
+        for (one, all) in zip(alone, together) {
+          let part = all[(position * one.count)..<((position + 1) * one.count)]
+          #expect(
+            one.map(\.bitPattern) == part.map(\.bitPattern),
+            "image \(position) of \(batch) on \(threads) threads")
+        }
+      }
+    }
   }
 
   /// Runs the graph at each batch and compares every output with the reference.
@@ -153,7 +194,7 @@ struct KernelHarness {
     batches: [Int] = [3, 1, 2], threads: [Int] = [1, 2], tolerance: Double = 2e-6,
     range: ClosedRange<Float> = -1...1, sourceLocation: Testing.SourceLocation = #_sourceLocation
   ) throws {
-    let folder = try Self.build(graph, target: target)
+    let folder = try Self.build(graph, target: target, convolutions: convolutions)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let library = try ModelLibrary(path: folder + "/libmodel.so")
     let sessions = try threads.map {

@@ -84,6 +84,8 @@ struct BundleWriter {
         name: generated.target.name, features: generated.target.requiredFeatures,
         lanes: generated.target.lanes),
       hasFreeBatch: graph.hasFreeBatch, arenaBytesPerImage: plan.arenaBytesPerBatch,
+      scratchBytesPerThread: generated.scratchBytesPerThread > 0
+        ? generated.scratchBytesPerThread : nil,
       schedule: generated.steps.map { step in
         let origins = step.node.map { scheduled[$0].origins.joined(separator: ", ") } ?? ""
         return origins.isEmpty

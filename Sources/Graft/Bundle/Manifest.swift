@@ -142,6 +142,8 @@ public struct Manifest: Codable, Sendable, Equatable {
   /// Whether the batch is free; a network whose file fixes it runs at batch 1 only.
   public var hasFreeBatch: Bool
   public var arenaBytesPerImage: Int
+  /// Bytes that kernels need for each thread beside activations; absent where they need none.
+  public var scratchBytesPerThread: Int?
   /// Which kernel each step runs, in order.
   public var schedule: [String]
   public var provenance: Provenance
@@ -157,6 +159,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     case outputActivation = "output_activation"
     case hasFreeBatch = "has_free_batch"
     case arenaBytesPerImage = "arena_bytes_per_image"
+    case scratchBytesPerThread = "scratch_bytes_per_thread"
     case schedule, provenance, training, files
     case fineTuning = "fine_tuning"
   }

@@ -17,6 +17,8 @@ public struct CompilationReport: Sendable {
   /// Bytes of activations at batch 1, and the least that any plan needs.
   public var arenaBytes: Int
   public var lowerBoundBytes: Int
+  /// Bytes that each thread needs beside them.
+  public var scratchBytesPerThread: Int
 
   public var seconds: Double { stages.reduce(0) { $0 + $1.seconds } }
 

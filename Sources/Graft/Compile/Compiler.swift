@@ -52,6 +52,9 @@ public struct Compiler: Sendable {
   public struct Moment: Sendable {
     public var graph: Graph
     public var plan: MemoryPlan?
+    /// Bytes that kernels need for each thread beside the plan; nil without a plan, and for a graph that
+    /// kernels cannot do.
+    public var scratchBytesPerThread: Int?
     /// What the passes did up to here.
     public var passes: PassReport
   }
@@ -92,7 +95,12 @@ public struct Compiler: Sendable {
       return Moment(graph: graph, plan: nil, passes: moment.passes)
     }
     moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
-    if stage == .memory { moment.plan = try MemoryPlan(planning: moment.graph) }
+    if stage == .memory {
+      let plan = try MemoryPlan(planning: moment.graph)
+      moment.plan = plan
+      moment.scratchBytesPerThread = try? CodeGenerator(target: options.target)
+        .scratchBytesPerThread(graph: moment.graph, plan: plan)
+    }
     return moment
   }
 
@@ -185,7 +193,8 @@ public struct Compiler: Sendable {
       warnings: model.warnings, training: training?.plan.summary, passes: moment.passes,
       stages: clock.stages, target: options.target.name, nodes: generated.steps.count,
       packedBytes: generated.packed.byteCount, arenaBytes: plan.arenaBytes,
-      lowerBoundBytes: plan.lowerBoundBytes)
+      lowerBoundBytes: plan.lowerBoundBytes,
+      scratchBytesPerThread: generated.scratchBytesPerThread)
   }
 
   private func applyOptions(to model: inout SourceModel) throws {

@@ -121,6 +121,8 @@ public struct GraphDocument: Encodable, Sendable {
     var arenaBytes: Int
     var lowerBoundBytes: Int
     var fixedBytes: Int
+    /// What kernels need for each thread beside the arena; absent where no kernels do the graph.
+    var scratchBytesPerThread: Int?
     var alignment: Int
     var placements: [PlacementDocument]
     /// Pairs of value ids: the first is the memory of the second.
@@ -130,6 +132,7 @@ public struct GraphDocument: Encodable, Sendable {
       case arenaBytes = "arena_bytes"
       case lowerBoundBytes = "lower_bound_bytes"
       case fixedBytes = "fixed_bytes"
+      case scratchBytesPerThread = "scratch_bytes_per_thread"
       case alignment, placements, aliases
     }
   }
@@ -160,7 +163,9 @@ public struct GraphDocument: Encodable, Sendable {
 
   /// - Parameter stage: the name that `graft dump --stage` gives it.
   /// - Throws: ``GraftError`` for a graph that the catalogue does not know.
-  public init(_ graph: Graph, stage: String, plan: MemoryPlan? = nil) throws {
+  public init(
+    _ graph: Graph, stage: String, plan: MemoryPlan? = nil, scratchBytesPerThread: Int? = nil
+  ) throws {
     let numbers = graph.makeValueNumbers()
     func number(_ id: ValueID) -> Int { numbers[id] ?? -1 }
     func tensor(_ id: ValueID) -> Tensor {
@@ -203,7 +208,8 @@ public struct GraphDocument: Encodable, Sendable {
     lowerBoundBytes = plan.lowerBoundBytes
     memory = MemoryDocument(
       arenaBytes: plan.arenaBytes, lowerBoundBytes: plan.lowerBoundBytes,
-      fixedBytes: plan.fixedBytes, alignment: plan.alignment,
+      fixedBytes: plan.fixedBytes, scratchBytesPerThread: scratchBytesPerThread,
+      alignment: plan.alignment,
       placements: plan.placements.map { id, place in
         MemoryDocument.PlacementDocument(
           id: number(id), name: graph[id].name, offset: place.offset, bytes: place.byteCount,

@@ -7,10 +7,12 @@ extension Compiler.Moment {
   public var text: String {
     guard let plan else { return graph.text }
     let numbers = graph.makeValueNumbers()
-    var lines = [
-      "// arena \(plan.arenaBytes) bytes at batch 1, lower bound \(plan.lowerBoundBytes)",
-      "// offset, bytes, steps, value",
-    ]
+    let bytes = "\(plan.arenaBytes) bytes at batch 1, lower bound \(plan.lowerBoundBytes)"
+    var lines = ["// arena \(bytes)"]
+    if let scratchBytesPerThread {
+      lines.append("// beside it \(scratchBytesPerThread) bytes of scratch for each thread")
+    }
+    lines.append("// offset, bytes, steps, value")
     let places = plan.placements.sorted {
       ($0.value.isPerBatch ? 0 : 1, $0.value.offset, $0.key)
         < ($1.value.isPerBatch ? 0 : 1, $1.value.offset, $1.key)

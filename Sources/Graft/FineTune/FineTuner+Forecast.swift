@@ -139,7 +139,8 @@ extension FineTuner {
           ? 0
           : (manifest.files[BundleLayout.packed].map { Int(clamping: $0.bytes) } ?? 0)
             + manifest.arenaBytesPerImage
-            * Trunk.largestBatch(of: batch, threads: options.threads)),
+            * Trunk.largestBatch(of: batch, threads: options.threads)
+            + (manifest.scratchBytesPerThread ?? 0) * options.threads),
       seconds: Forecast.Time(
         preparation: preparation, epoch: epoch,
         total: rehearsal.fixed + preparation + epoch * Double(options.epochs)))

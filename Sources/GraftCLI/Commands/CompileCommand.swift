@@ -53,6 +53,7 @@ struct CompileCommand: ParsableCommand {
     Console.note(
       "\(output): \(report.nodes) kernels for \(report.target), weights "
         + "\(report.packedBytes.asBytes), arena \(report.arenaBytes.asBytes) an image, "
+        + "scratch \(report.scratchBytesPerThread.asBytes) a thread, "
         + "\(report.seconds.formatted(digits: 1)) s")
   }
 }

@@ -72,7 +72,10 @@ struct DumpCommand: ParsableCommand {
     case .text: try Console.raw(moment.text)
     case .json:
       try Console.result(
-        try GraphDocument(moment.graph, stage: name, plan: moment.plan).json())
+        try GraphDocument(
+          moment.graph, stage: name, plan: moment.plan,
+          scratchBytesPerThread: moment.scratchBytesPerThread
+        ).json())
     case .dot: try Console.raw(GraphDiagram.dot(moment.graph))
     case .svg: try Console.raw(try GraphDiagram.svg(moment.graph))
     case .html: try Console.raw(try GraphPage.html(moment.graph, stage: name, plan: moment.plan))

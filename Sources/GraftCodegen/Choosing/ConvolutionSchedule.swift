@@ -123,26 +123,40 @@ struct PlainSchedule: Hashable {
 
 enum ConvolutionSchedule: Hashable {
   case direct(DirectSchedule)
+  case winograd(WinogradSchedule)
   case depthwise(DepthwiseSchedule)
   case plain(PlainSchedule)
 
-  var unitsPerImage: Int {
+  /// Independent units of work for a batch of `images`.
+  func units(images: Dimension) -> WorkUnits {
     switch self {
-    case .direct(let direct): direct.unitsPerImage
-    case .depthwise(let depthwise): depthwise.unitsPerImage
-    case .plain(let plain): plain.unitsPerImage
+    case .direct(let direct): WorkUnits(direct.unitsPerImage, times: images)
+    case .winograd(let winograd):
+      winograd.splitsTiles
+        ? WorkUnits(winograd.tiles, times: images) : WorkUnits(fixed: winograd.sets)
+    case .depthwise(let depthwise): WorkUnits(depthwise.unitsPerImage, times: images)
+    case .plain(let plain): WorkUnits(plain.unitsPerImage, times: images)
     }
   }
 
   /// Chooses for `shape`; `isPlanar` says that the input has channel block 1, `isPlain` that the
   /// result has.
+  /// - Parameters:
+  ///   - images: those of the batch, where it is known.
+  ///   - preferred: taken instead of the cost model's choice wherever it can do the work.
   static func choose(
-    _ shape: ConvolutionShape, isPlanar: Bool, isPlain: Bool = false, target: Target
+    _ shape: ConvolutionShape, isPlanar: Bool, isPlain: Bool = false, images: Dimension = .batch,
+    preferred: ConvolutionAlgorithm? = nil, target: Target
   ) -> ConvolutionSchedule {
     if isPlain { return .plain(plain(shape)) }
-    return shape.isDepthwise && !isPlanar
-      ? .depthwise(depthwise(shape, target: target))
-      : .direct(direct(shape, isPlanar: isPlanar, target: target))
+    if shape.isDepthwise && !isPlanar { return .depthwise(depthwise(shape, target: target)) }
+    let algorithm =
+      preferred ?? ConvolutionCost.best(shape, images: images, target: target)
+    guard !isPlanar, WinogradSchedule.fits(shape), let transform = algorithm.transform else {
+      return .direct(direct(shape, isPlanar: isPlanar, target: target))
+    }
+    return .winograd(
+      WinogradSchedule(shape, transform: transform, images: images, target: target))
   }
 
   /// Splits `count` into the fewest parts of at most `most`, as evenly as whole numbers allow:

@@ -49,6 +49,7 @@ public struct GeneratedModel {
   public var tapNames: [String]
   /// The node that makes each value that taps may name.
   public var tapValues: [ValueID]
+  /// Bytes that each thread of a session has for itself, beside the arena of the plan.
   public var scratchBytesPerThread: Int
   /// Bytes of activations that do not grow with the batch: the plan's, and the workspace behind them.
   public var arenaBytesFixed = 0
@@ -93,6 +94,9 @@ public struct CodeGenerator: Sendable {
   public var target: Target
   /// Kernels are spread over this many files, so that as many compilers can run at once.
   public var kernelFiles: Int
+  /// The algorithm of every convolution that can use it, for measurements and tests; nil leaves each to
+  /// the cost model.
+  public var convolutions: ConvolutionAlgorithm?
 
   public init(target: Target, kernelFiles: Int = 4) {
     self.target = target
@@ -109,7 +113,8 @@ public struct CodeGenerator: Sendable {
   public func generate(
     graph: Graph, plan: MemoryPlan, reusing previous: PreviousBuild? = nil
   ) throws -> GeneratedModel {
-    var lowering = Lowering(graph: graph, plan: plan, target: target)
+    var lowering = Lowering(
+      graph: graph, plan: plan, target: target, convolutions: convolutions)
     try lowering.run()
     let buildID = Fingerprint.of([(graph, lowering.steps)], target: target)
     lowering.weights.buildID = buildID
@@ -133,7 +138,17 @@ public struct CodeGenerator: Sendable {
       target: target, sources: sources, packed: lowering.weights, buildID: buildID,
       steps: Self.descriptions(of: lowering.steps),
       tapNames: model.taps.map(\.name), tapValues: model.taps.map(\.value),
-      scratchBytesPerThread: 0, arenaBytesFixed: lowering.arenaBytesFixed)
+      scratchBytesPerThread: lowering.scratchBytesPerThread,
+      arenaBytesFixed: lowering.arenaBytesFixed)
+  }
+
+  /// Bytes that each thread of a session has for itself while kernels run, beside the arena.
+  /// - Throws: as ``generate(graph:plan:reusing:)``.
+  public func scratchBytesPerThread(graph: Graph, plan: MemoryPlan) throws -> Int {
+    var lowering = Lowering(
+      graph: graph, plan: plan, target: target, convolutions: convolutions)
+    try lowering.run()
+    return lowering.scratchBytesPerThread
   }
 
   static func descriptions(of steps: [Step]) -> [StepDescription] {

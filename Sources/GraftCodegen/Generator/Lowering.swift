@@ -22,6 +22,8 @@ struct Lowering {
   let target: Target
   let places: ValuePlaces
   let library: KernelLibrary
+  /// The algorithm of convolutions that can use it; nil leaves each to the cost model.
+  let convolutions: ConvolutionAlgorithm?
   var weights: PackedWeights
   private(set) var steps: [Step] = []
   private var currentNode: NodeID?
@@ -30,6 +32,8 @@ struct Lowering {
   private var workspaceUsed = 0
   /// The largest workspace that a node needs.
   private(set) var workspaceBytes = 0
+  /// The most that each thread needs for itself while a step runs.
+  private(set) var scratchBytesPerThread = 0
 
   /// - Parameters:
   ///   - library: where kernels go; programs of one library share it.
@@ -37,9 +41,11 @@ struct Lowering {
   ///   - states: the number of each parameter that is state, by name.
   init(
     graph: Graph, plan: MemoryPlan, target: Target, library: KernelLibrary = KernelLibrary(),
-    weights: PackedWeights = PackedWeights(), states: [String: Int] = [:]
+    weights: PackedWeights = PackedWeights(), states: [String: Int] = [:],
+    convolutions: ConvolutionAlgorithm? = nil
   ) {
     self.graph = graph
+    self.convolutions = convolutions
     self.target = target
     self.library = library
     self.weights = weights
@@ -48,8 +54,10 @@ struct Lowering {
   }
 
   /// Bytes that do not grow with the batch: the plan's and the workspace.
+  /// Threads' scratch begins behind them, on a cache line.
   var arenaBytesFixed: Int {
-    workspaceBytes == 0 ? fixedBytes : workspaceStart + workspaceBytes
+    workspaceBytes == 0 && scratchBytesPerThread == 0
+      ? fixedBytes : workspaceStart + workspaceBytes
   }
 
   private var workspaceStart: Int { (fixedBytes + 63) / 64 * 64 }
@@ -61,6 +69,13 @@ struct Lowering {
     workspaceUsed += (floats * MemoryLayout<Float>.size + 63) / 64 * 64
     workspaceBytes = max(workspaceBytes, workspaceUsed)
     return place.expression
+  }
+
+  /// The address of `floats` floats that each thread has for itself, whatever a step before left there.
+  mutating func scratch(floats: Int) -> String {
+    let bytes = (floats * MemoryLayout<Float>.size + 63) / 64 * 64
+    scratchBytesPerThread = max(scratchBytesPerThread, bytes)
+    return "scratch"
   }
 
   /// The first step of the optimizer's update; the number of steps where there is none.

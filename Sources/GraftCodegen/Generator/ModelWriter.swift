@@ -296,7 +296,7 @@ struct ModelWriter {
           .packed_bytes = \(packedBytes),
           .arena_bytes_per_image = \(plan.arenaBytesPerBatch),
           .arena_bytes_fixed = \(lowering.arenaBytesFixed),
-          .scratch_bytes_per_thread = 0,
+          .scratch_bytes_per_thread = \(lowering.scratchBytesPerThread),
           .has_batch = \(graph.hasFreeBatch ? 1 : 0),
       };
 

@@ -85,7 +85,9 @@ public struct TrainingGenerator: Sendable {
     return GeneratedModel(
       target: target, sources: sources, packed: weights, buildID: buildID,
       steps: CodeGenerator.descriptions(of: training.steps), tapNames: stepModel.taps.map(\.name),
-      tapValues: stepModel.taps.map(\.value), scratchBytesPerThread: 0,
+      tapValues: stepModel.taps.map(\.value),
+      scratchBytesPerThread: max(
+        training.scratchBytesPerThread, evaluating.scratchBytesPerThread),
       arenaBytesFixed: max(training.arenaBytesFixed, evaluating.arenaBytesFixed),
       libraryName: "libtrain.so", states: table.states.map(\.state))
   }

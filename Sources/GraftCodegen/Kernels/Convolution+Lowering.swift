@@ -1,5 +1,5 @@
-// Convolutions: the direct kernel, grouped or not, over blocked or planar inputs; the depthwise one; and
-// the one from plain images to plain images.
+// Convolutions: the direct kernel, grouped or not, over blocked or planar inputs; Winograd's; the depthwise
+// one; and the one from plain images to plain images.
 
 import GraftDiagnostics
 import GraftIR
@@ -22,7 +22,8 @@ extension Lowering {
     try checkLayouts(x: x, y: y, window: window)
     let addend = try residual.map { try residualGeometry(type($0), like: y) }
     let schedule = ConvolutionSchedule.choose(
-      shape, isPlanar: x.block == 1, isPlain: y.block == 1, target: target)
+      shape, isPlanar: x.block == 1, isPlain: y.block == 1, images: y.images,
+      preferred: preferredAlgorithm(weight), target: target)
     let parts = ConvolutionParts(
       shape: shape, x: x, y: y, residual: addend, activation: operation.activation,
       lanes: target.lanes)
@@ -39,8 +40,18 @@ extension Lowering {
     ]
     if let residual { arguments.append(try address(residual)) }
     arguments.append(try address(output))
-    emit(
-      kernel, arguments, units: WorkUnits(schedule.unitsPerImage, times: y.images))
+    if case .winograd(let winograd) = schedule {
+      arguments += [
+        y.images.expression, scratch(floats: winograd.scratchFloats(lanes: lanes)),
+      ]
+    }
+    emit(kernel, arguments, units: schedule.units(images: y.images))
+  }
+
+  /// Weights that are packed while the network runs, each time anew, are not transformed: only the
+  /// direct kernel takes those.
+  private func preferredAlgorithm(_ weight: ValueID) -> ConvolutionAlgorithm? {
+    isConstant(weight) ? convolutions : .direct
   }
 
   func checkLayouts(x: ImageGeometry, y: ImageGeometry, window: Window) throws {
@@ -91,6 +102,10 @@ struct ConvolutionParts {
       let form = direct.inputBlock == 1 ? "_planar" : ""
       return "conv_f32_\(kernel)\(step)\(groups)\(form)_\(shape.channels)to\(shape.outputs)\(size)"
         + "_\(direct.tileBlocks)x\(direct.tilePixelsMost)\(suffix)"
+    case .winograd(let winograd):
+      return "conv_f32_\(kernel)_winograd\(winograd.transform.step)_"
+        + "\(shape.channels)to\(shape.outputs)\(size)_\(winograd.groupBlocks)x\(winograd.groupTiles)"
+        + suffix
     case .depthwise:
       return "depthwise_f32_\(kernel)\(step)_\(shape.channels)\(size)\(suffix)"
     case .plain:
@@ -107,6 +122,7 @@ struct ConvolutionParts {
         + "\(direct.chunk) of \(direct.inputBlocks) input blocks at a time, threads split "
         + (direct.splitsTiles
           ? "\(direct.tiles) tiles of pixels" : "\(direct.groups) output groups")
+    case .winograd(let winograd): winograd.description(lanes: lanes)
     case .depthwise(let depthwise):
       "depthwise, tile of \(lanes) channels x \(depthwise.tilePixelsMost) pixels, "
         + "threads split \(depthwise.blocks) blocks in \(depthwise.bands) bands"
@@ -132,6 +148,9 @@ struct ConvolutionParts {
     case .direct(let direct):
       return try Templates.convolutionDirect.render(
         common(schedule, name: name).merging(directValues(direct)) { $1 })
+    case .winograd(let winograd):
+      return try Templates.convolutionWinograd.render(
+        common(schedule, name: name).merging(winogradValues(winograd)) { $1 })
     case .depthwise(let depthwise):
       return try Templates.convolutionDepthwise.render(
         common(schedule, name: name).merging(depthwiseValues(depthwise)) { $1 })
@@ -141,7 +160,7 @@ struct ConvolutionParts {
     }
   }
 
-  /// What both templates ask for.
+  /// What the templates share.
   private func common(_ schedule: ConvolutionSchedule, name: String) -> [String: String] {
     let window = shape.window
     let block = x.block

@@ -27,6 +27,15 @@ extension Lowering {
         WeightPacking.direct(
           source.floats(), into: $0, shape: shape, schedule: direct, lanes: lanes)
       }
+    case .winograd(let winograd):
+      let source = try data(of: weight)
+      return packedConstant(
+        [weight], form: "winograd \(winograd.packedForm) \(lanes)",
+        floatCount: winograd.weightFloats(lanes: lanes)
+      ) {
+        WeightPacking.winograd(
+          source.floats(), into: $0, shape: shape, schedule: winograd, lanes: lanes)
+      }
     case .depthwise(let depthwise):
       let count = depthwise.blocks * taps * lanes
       guard isConstant(weight) else {

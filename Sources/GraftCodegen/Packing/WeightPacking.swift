@@ -48,6 +48,46 @@ enum WeightPacking {
     }
   }
 
+  /// [outputs, channels, 3, 3] → [set of outputs][point][output group][input channel][block of the
+  /// group][lane], transformed in float64 and rounded once.
+  static func winograd(
+    _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, shape: ConvolutionShape,
+    schedule: WinogradSchedule, lanes: Int
+  ) {
+    let matrix = schedule.transform.weightMatrix
+    let inputs = schedule.inputBlocks * lanes
+    weights.withUnsafeBufferPointer { weights in
+      for output in 0..<shape.outputs {
+        let block = output / lanes
+        let setBlock = block / schedule.setBlocks * schedule.setBlocks
+        let setBlocks = min(schedule.setBlocks, schedule.outputBlocks - setBlock)
+        let groupBlock = block / schedule.groupBlocks * schedule.groupBlocks
+        let width = min(schedule.groupBlocks, schedule.outputBlocks - groupBlock) * lanes
+        let start =
+          (setBlock * schedule.points + groupBlock - setBlock) * inputs * lanes + output
+          - groupBlock * lanes
+        let pointStep = setBlocks * inputs * lanes
+        for channel in 0..<shape.channels {
+          let from = (output * shape.channels + channel) * 9
+          let place = start + channel * width
+          for (row, rows) in matrix.enumerated() {
+            // One row of G · weights, then times the columns of Gᵀ.
+            func element(_ column: Int) -> Double {
+              rows[0] * Double(weights[from + column])
+                + rows[1] * Double(weights[from + 3 + column])
+                + rows[2] * Double(weights[from + 6 + column])
+            }
+            let (left, middle, right) = (element(0), element(1), element(2))
+            for (column, columns) in matrix.enumerated() {
+              packed[place + (row * matrix.count + column) * pointStep] = Float(
+                left * columns[0] + middle * columns[1] + right * columns[2])
+            }
+          }
+        }
+      }
+    }
+  }
+
   /// [channels, 1, kernel height, kernel width] → [channel block][kernel height][kernel width][lane].
   static func depthwise(
     _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, channels: Int, taps: Int,

@@ -5,6 +5,8 @@ enum Templates {
   static let kernelsHeader = Template("kernels.h", PackageResources.kernels_h_in)
   static let convolutionDirect = Template(
     "convolution_direct.c", PackageResources.convolution_direct_c_in)
+  static let convolutionWinograd = Template(
+    "convolution_winograd.c", PackageResources.convolution_winograd_c_in)
   static let convolutionDepthwise = Template(
     "convolution_depthwise.c", PackageResources.convolution_depthwise_c_in)
   static let convolutionPlain = Template(

@@ -1,0 +1,185 @@
+// How a 3x3 convolution is computed by Winograd's algorithm: which transform, how many tiles at a time, the
+// register tile of its products, and how it is split over threads. And what it costs beside the direct one.
+
+import GraftIR
+import GraftOps
+
+/// Winograd convolution: blocks of image tiles are transformed, multiplied at each point with transformed
+/// weights, and transformed back.
+struct WinogradSchedule: Hashable {
+  var transform: WinogradTransform
+  /// Tiles of an image.
+  var tileRows: Int
+  var tileColumns: Int
+  var inputBlocks: Int
+  var outputBlocks: Int
+  /// Output blocks of a register tile of the product.
+  var groupBlocks: Int
+  /// Image tiles of the wider register tiles; the others have one less.
+  var groupTiles: Int
+  /// Output blocks whose products are all in scratch before they are transformed back.
+  var setBlocks: Int
+  /// Image tiles that are transformed at a time, a multiple of `groupTiles`.
+  var blockTiles: Int
+  /// Input blocks that are summed in registers.
+  var chunk: Int
+  /// Whether threads share tiles of all images, or sets of outputs.
+  var splitsTiles: Bool
+  /// Cache lines of the next weights to prefetch for each register tile and input block.
+  var linesAhead: Int
+
+  var tiles: Int { tileRows * tileColumns }
+  var points: Int { transform.side * transform.side }
+  var sets: Int { (outputBlocks + setBlocks - 1) / setBlocks }
+
+  /// Floats between points beyond what they hold: a power of two would put all in one cache set.
+  static let pointGap = 16
+
+  func inputFloats(lanes: Int) -> Int {
+    points * (inputBlocks * blockTiles * lanes + Self.pointGap)
+  }
+
+  func productFloats(lanes: Int) -> Int {
+    points * (setBlocks * blockTiles * lanes + Self.pointGap)
+  }
+
+  /// What one thread needs beside activations.
+  func scratchFloats(lanes: Int) -> Int { inputFloats(lanes: lanes) + productFloats(lanes: lanes) }
+
+  /// What tells apart the orders that weights are packed in.
+  var packedForm: String { "F\(transform.step) \(setBlocks) \(groupBlocks)" }
+
+  func description(lanes: Int) -> String {
+    let step = transform.step
+    return "Winograd F(\(step)x\(step), 3x3), up to \(blockTiles) of \(tiles) tiles at a time, "
+      + "register tile of \(groupBlocks * lanes) outputs x \(groupTiles) tiles, \(chunk) of "
+      + "\(inputBlocks) input blocks at a time, threads split "
+      + (splitsTiles ? "tiles of all images" : "\(sets) sets of \(setBlocks * lanes) outputs")
+  }
+
+  func weightFloats(lanes: Int) -> Int { points * inputBlocks * outputBlocks * lanes * lanes }
+
+  /// - Parameter images: of a batch, where that is known.
+  init(
+    _ shape: ConvolutionShape, transform: WinogradTransform, images: Dimension, target: Target
+  ) {
+    let lanes = target.lanes
+    self.transform = transform
+    tileRows = (shape.resultHeight + transform.step - 1) / transform.step
+    tileColumns = (shape.resultWidth + transform.step - 1) / transform.step
+    inputBlocks = (shape.channels + lanes - 1) / lanes
+    outputBlocks = (shape.outputs + lanes - 1) / lanes
+    (groupBlocks, groupTiles) = ConvolutionSchedule.tile(
+      outputBlocks: outputBlocks, target: target)
+    let groups = (outputBlocks + groupBlocks - 1) / groupBlocks
+    let points = transform.side * transform.side
+
+    // Where outputs are many, threads share them, so that each streams its part of the weights only: they
+    // all transform every input, which is little beside many products. Else they share tiles.
+    splitsTiles = shape.outputs < 192
+    // Few enough sets that inputs are not read again and again, and enough to share.
+    let setGroups = splitsTiles ? min(groups, 4) : min(4, max(1, groups / 8))
+    setBlocks = setGroups * groupBlocks
+
+    let weightBytes = points * inputBlocks * outputBlocks * lanes * lanes * 4
+    let tileBytes = points * (inputBlocks + setBlocks) * lanes * 4
+    let fitting = target.cacheBytes / 2 / tileBytes
+    // Weights that the cache does not hold had better serve many tiles.
+    let wanted = weightBytes > target.cacheBytes ? max(fitting, 54) : fitting
+    let most = images.isBatch ? wanted : min(wanted, images.coefficient * tileRows * tileColumns)
+    blockTiles = max(1, (most + groupTiles - 1) / groupTiles) * groupTiles
+
+    // As in the direct kernel: 128 terms in a register, for the sake of rounding.
+    let (chunks, _, _) = ConvolutionSchedule.balanced(inputBlocks, most: max(1, 128 / lanes))
+    chunk = (inputBlocks + chunks - 1) / chunks
+    let panels = (min(blockTiles, tileRows * tileColumns) + groupTiles - 1) / groupTiles
+    let lines = lanes * groupBlocks * lanes * 4 / 64
+    linesAhead = weightBytes > target.cacheBytes / 2 ? (lines + panels - 1) / panels : 0
+  }
+
+  /// Whether Winograd's algorithm can do the work at all.
+  static func fits(_ shape: ConvolutionShape) -> Bool {
+    shape.window.kernel == [3, 3] && shape.window.strides == [1, 1]
+      && shape.window.dilations == [1, 1] && shape.groups == 1
+  }
+}
+
+/// Which algorithm a convolution over blocks of channels takes.
+public enum ConvolutionAlgorithm: String, Hashable, Sendable, CaseIterable {
+  case direct
+  /// F(2×2, 3×3).
+  case winograd2
+  /// F(4×4, 3×3).
+  case winograd4
+
+  var transform: WinogradTransform? {
+    switch self {
+    case .direct: nil
+    case .winograd2: .two
+    case .winograd4: .four
+    }
+  }
+}
+
+/// The time of a 3x3 convolution, estimated in vector multiply-adds, of which a core does as many in a second
+/// whatever the target: so arithmetic, transforms and memory compare by numbers that hold everywhere.
+enum ConvolutionCost {
+  /// Bytes of weights that arrive from beyond the second-level cache in the time of one multiply-add.
+  private static let streamedBytes = 3.0
+  /// Transforming one vector costs as much as this many multiply-adds for each point.
+  private static let inputTransform = 7.0
+  private static let outputTransform = 5.0
+  /// Winograd's algorithm must save this share of the time before weights of up to four times the size are
+  /// worth it.
+  private static let leastGain = 0.1
+
+  static func direct(_ shape: ConvolutionShape, target: Target) -> Double {
+    let lanes = target.lanes
+    let (inputs, outputs) = (
+      (shape.channels + lanes - 1) / lanes * lanes, (shape.outputs + lanes - 1) / lanes
+    )
+    let weights = Double(9 * inputs * outputs * lanes)
+    return stream(weights / Double(lanes) * Double(shape.resultPixels), weights * 4, target)
+  }
+
+  static func winograd(_ schedule: WinogradSchedule, target: Target) -> Double {
+    let lanes = target.lanes
+    let tiles = Double(schedule.tiles)
+    // The narrower register tiles have one tile less; what is left over multiplies by nothing.
+    let panels = (schedule.tiles + schedule.groupTiles - 1) / schedule.groupTiles
+    let columns = max(schedule.tiles, panels * (schedule.groupTiles - 1))
+    let weights = Double(schedule.weightFloats(lanes: lanes))
+    let blocks = (schedule.tiles + schedule.blockTiles - 1) / schedule.blockTiles
+    let products = stream(
+      weights / Double(lanes) * Double(columns), weights * 4 * Double(blocks), target)
+    let transforms =
+      Double(schedule.inputBlocks) * inputTransform
+      + Double(schedule.outputBlocks) * outputTransform
+    return products + transforms * tiles * Double(schedule.points)
+  }
+
+  /// Arithmetic, or the weights' way to it if that takes longer: they are prefetched.
+  private static func stream(_ products: Double, _ bytes: Double, _ target: Target) -> Double {
+    bytes > Double(target.cacheBytes) ? max(products, bytes / streamedBytes) : products
+  }
+
+  /// The algorithm with the least estimated time among those that can do the work.
+  ///
+  /// Both transforms keep the rounding error within a small multiple of a plain sum's (F(2) 0.6, F(4) 2.2
+  /// times, measured against float64); larger ones are no contenders, since they do not.
+  static func best(_ shape: ConvolutionShape, images: Dimension, target: Target)
+    -> ConvolutionAlgorithm
+  {
+    guard WinogradSchedule.fits(shape) else { return .direct }
+    var best = (algorithm: ConvolutionAlgorithm.direct, cost: direct(shape, target: target))
+    best.cost *= 1 - leastGain
+    for algorithm in ConvolutionAlgorithm.allCases {
+      guard let transform = algorithm.transform else { continue }
+      let schedule = WinogradSchedule(
+        shape, transform: transform, images: images, target: target)
+      let cost = winograd(schedule, target: target)
+      if cost < best.cost { best = (algorithm, cost) }
+    }
+    return best.algorithm
+  }
+}
