@@ -462,7 +462,9 @@ import Testing
     try harness.output(dw)
     try harness.output(
       try harness.apply(Convolution(pads: [1, 1, 1, 1]), [x, dw], layout: harness.blocked)[0])
-    let model = try CodeGenerator(target: .x8664v3, kernelFiles: 1).generate(
+    var generator = CodeGenerator(target: .x8664v3, kernelFiles: 1)
+    generator.convolutions = .direct
+    let model = try generator.generate(
       graph: harness.graph, plan: try KernelHarness.plan(harness.graph))
     let source = try #require(model.sources.first { $0.name == "kernels_1.c" })
     let kernels = source.text.components(separatedBy: "\n/* ").filter {

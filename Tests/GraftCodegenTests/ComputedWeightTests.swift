@@ -46,9 +46,8 @@ import Testing
       plain.append((0..<count).map { _ in harness.random.float() })
     }
     func run(_ graph: Graph, _ inputs: [[Float]], threads: Int) throws -> [[UInt32]] {
-      // Only the direct kernel takes weights that are computed.
       let folder = try KernelHarness.build(
-        graph, target: harness.target, convolutions: .direct)
+        graph, target: harness.target, convolutions: harness.convolutions)
       defer { try? FileManager.default.removeItem(atPath: folder) }
       let library = try ModelLibrary(path: folder + "/libmodel.so")
       let session = try LoadedModel(

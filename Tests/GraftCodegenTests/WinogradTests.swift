@@ -124,15 +124,12 @@ import Testing
     try harness.checkBatchPositions(batch: 5)
   }
 
-  @Test func weightsOfATransformAreNeverPackedAtRunTime() throws {
-    var harness = KernelHarness(seed: 34, convolutions: .winograd4)
-    let x = try harness.image([16, 16, 16], border: (1, 1))
-    let w = harness.input([Dimension(16), 16, 3, 3])
-    try harness.output(
-      try harness.apply(Convolution(pads: [1, 1, 1, 1]), [x, w], layout: harness.blocked)[0])
-    let model = try harness.generate()
-    #expect(model.scratchBytesPerThread == 0)
-    #expect(model.steps.contains { $0.algorithm.hasPrefix("direct") })
+  /// Transformed while compiling or while the network runs: the same bits.
+  @Test(arguments: [ConvolutionAlgorithm.winograd2, .winograd4], [Target.native, .generic])
+  func computedWeights(algorithm: ConvolutionAlgorithm, target: Target) throws {
+    var harness = KernelHarness(seed: 34, target: target, convolutions: algorithm)
+    for test in Self.cases { try ConvolutionKernelTests.add(test, to: &harness) }
+    try ComputedWeightTests.compare(&harness)
   }
 
   @Test func chosenWhereItSaves() {

@@ -23,7 +23,7 @@ extension Lowering {
     let addend = try residual.map { try residualGeometry(type($0), like: y) }
     let schedule = ConvolutionSchedule.choose(
       shape, isPlanar: x.block == 1, isPlain: y.block == 1, images: y.images,
-      preferred: preferredAlgorithm(weight), target: target)
+      preferred: convolutions, target: target)
     let parts = ConvolutionParts(
       shape: shape, x: x, y: y, residual: addend, activation: operation.activation,
       lanes: target.lanes)
@@ -46,12 +46,6 @@ extension Lowering {
       ]
     }
     emit(kernel, arguments, units: schedule.units(images: y.images))
-  }
-
-  /// Weights that are packed while the network runs, each time anew, are not transformed: only the
-  /// direct kernel takes those.
-  private func preferredAlgorithm(_ weight: ValueID) -> ConvolutionAlgorithm? {
-    isConstant(weight) ? convolutions : .direct
   }
 
   func checkLayouts(x: ImageGeometry, y: ImageGeometry, window: Window) throws {

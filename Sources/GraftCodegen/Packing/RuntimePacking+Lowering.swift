@@ -28,10 +28,13 @@ extension Lowering {
           source.floats(), into: $0, shape: shape, schedule: direct, lanes: lanes)
       }
     case .winograd(let winograd):
+      let count = winograd.weightFloats(lanes: lanes)
+      guard isConstant(weight) else {
+        return try packWinograd(weight, shape, winograd, floatCount: count)
+      }
       let source = try data(of: weight)
       return packedConstant(
-        [weight], form: "winograd \(winograd.packedForm) \(lanes)",
-        floatCount: winograd.weightFloats(lanes: lanes)
+        [weight], form: "winograd \(winograd.packedForm) \(lanes)", floatCount: count
       ) {
         WeightPacking.winograd(
           source.floats(), into: $0, shape: shape, schedule: winograd, lanes: lanes)
@@ -110,6 +113,36 @@ extension Lowering {
     try emit(
       kernel, [address(weight), packed],
       units: WorkUnits(fixed: schedule.groups * schedule.inputBlocks))
+    return packed
+  }
+
+  private mutating func packWinograd(
+    _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: WinogradSchedule, floatCount: Int
+  ) throws -> String {
+    try requireFloat([weight])
+    let transform = schedule.transform
+    let kernel = try library.add(
+      "pack_winograd\(transform.step)_f32_\(shape.channels)to\(shape.outputs)"
+        + "_\(schedule.setBlocks)_by_\(schedule.groupBlocks)",
+      algorithm: "weights transformed into the convolution's order, threads split output and input "
+        + "blocks"
+    ) { name in
+      try Templates.packWinograd.render([
+        "banner": "Transforms weights [\(shape.outputs), \(shape.channels), 3, 3] for Winograd's "
+          + "F(\(transform.step)x\(transform.step), 3x3).",
+        "name": name, "outputs": "\(shape.outputs)", "channels": "\(shape.channels)",
+        "side": "\(transform.side)", "input_blocks": "\(schedule.inputBlocks)",
+        "output_blocks": "\(schedule.outputBlocks)", "group_blocks": "\(schedule.groupBlocks)",
+        "set_blocks": "\(schedule.setBlocks)",
+        "matrix": transform.weightMatrix
+          .map { "{" + $0.map { "\($0)" }.joined(separator: ", ") + "}," }
+          .joined(separator: "\n"),
+      ])
+    }
+    let packed = workspace(floats: floatCount)
+    try emit(
+      kernel, [address(weight), packed],
+      units: WorkUnits(fixed: schedule.outputBlocks * schedule.inputBlocks))
     return packed
   }
 

@@ -27,6 +27,7 @@ enum Templates {
   static let matmul = Template("matmul.c", PackageResources.matmul_c_in)
   static let padPlain = Template("pad_plain.c", PackageResources.pad_plain_c_in)
   static let padBlocked = Template("pad_blocked.c", PackageResources.pad_blocked_c_in)
+  static let packWinograd = Template("pack_winograd.c", PackageResources.pack_winograd_c_in)
   static let packDirect = Template("pack_direct.c", PackageResources.pack_direct_c_in)
   static let packDepthwise = Template("pack_depthwise.c", PackageResources.pack_depthwise_c_in)
   static let packPlain = Template("pack_plain.c", PackageResources.pack_plain_c_in)
