@@ -133,18 +133,21 @@ import Testing
   }
 
   @Test func chosenWhereItSaves() {
-    func choice(_ channels: Int, _ size: Int, _ target: Target = .x8664v3) -> ConvolutionAlgorithm {
+    func choice(
+      _ channels: Int, _ size: Int, _ target: Target = .x8664v3, batch: Int = 1
+    ) -> ConvolutionAlgorithm {
       let shape = ConvolutionShape(
         channels: channels, height: size, width: size, outputs: channels, resultHeight: size,
         resultWidth: size, window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: 1)
-      return ConvolutionCost.best(shape, images: .batch, target: target)
+      return ConvolutionCost.best(shape, images: .batch, typicalBatch: batch, target: target)
     }
     // The 3x3 of ResNets and of VGG.
     for (channels, size) in [(64, 56), (128, 28), (256, 14), (64, 224), (128, 112), (512, 28)] {
       #expect(choice(channels, size) == .winograd4)
     }
-    // Few tiles do not pay for four times the weights.
+    // Few tiles do not pay for four times the weights, but those of a batch do.
     #expect(choice(512, 7) == .winograd2)
+    #expect(choice(512, 7, batch: 16) == .winograd4)
     #expect(choice(512, 7, .x8664v4) == .winograd2)
     // Two output pixels of sixteen, beside transforms.
     #expect(choice(8, 2) == .direct)

@@ -143,15 +143,17 @@ enum ConvolutionSchedule: Hashable {
   /// result has.
   /// - Parameters:
   ///   - images: those of the batch, where it is known.
+  ///   - typicalBatch: the batch that the choice is best for, where any may come.
   ///   - preferred: taken instead of the cost model's choice wherever it can do the work.
   static func choose(
     _ shape: ConvolutionShape, isPlanar: Bool, isPlain: Bool = false, images: Dimension = .batch,
-    preferred: ConvolutionAlgorithm? = nil, target: Target
+    typicalBatch: Int = 1, preferred: ConvolutionAlgorithm? = nil, target: Target
   ) -> ConvolutionSchedule {
     if isPlain { return .plain(plain(shape)) }
     if shape.isDepthwise && !isPlanar { return .depthwise(depthwise(shape, target: target)) }
     let algorithm =
-      preferred ?? ConvolutionCost.best(shape, images: images, target: target)
+      preferred
+      ?? ConvolutionCost.best(shape, images: images, typicalBatch: typicalBatch, target: target)
     guard !isPlanar, WinogradSchedule.fits(shape), let transform = algorithm.transform else {
       return .direct(direct(shape, isPlanar: isPlanar, target: target))
     }

@@ -133,6 +133,7 @@ enum ConvolutionCost {
   /// worth it.
   private static let leastGain = 0.1
 
+  /// Of one image: the kernel streams weights for each.
   static func direct(_ shape: ConvolutionShape, target: Target) -> Double {
     let lanes = target.lanes
     let (inputs, outputs) = (
@@ -142,20 +143,21 @@ enum ConvolutionCost {
     return stream(weights / Double(lanes) * Double(shape.resultPixels), weights * 4, target)
   }
 
-  static func winograd(_ schedule: WinogradSchedule, target: Target) -> Double {
+  /// Of one image among `images`, whose tiles share weights.
+  static func winograd(_ schedule: WinogradSchedule, images: Int, target: Target) -> Double {
     let lanes = target.lanes
-    let tiles = Double(schedule.tiles)
+    let tiles = schedule.tiles * images
     // The narrower register tiles have one tile less; what is left over multiplies by nothing.
-    let panels = (schedule.tiles + schedule.groupTiles - 1) / schedule.groupTiles
-    let columns = max(schedule.tiles, panels * (schedule.groupTiles - 1))
+    let panels = (tiles + schedule.groupTiles - 1) / schedule.groupTiles
+    let columns = max(tiles, panels * (schedule.groupTiles - 1))
     let weights = Double(schedule.weightFloats(lanes: lanes))
-    let blocks = (schedule.tiles + schedule.blockTiles - 1) / schedule.blockTiles
+    let blocks = (tiles + schedule.blockTiles - 1) / schedule.blockTiles
     let products = stream(
       weights / Double(lanes) * Double(columns), weights * 4 * Double(blocks), target)
     let transforms =
       Double(schedule.inputBlocks) * inputTransform
       + Double(schedule.outputBlocks) * outputTransform
-    return products + transforms * tiles * Double(schedule.points)
+    return (products + transforms * Double(tiles * schedule.points)) / Double(images)
   }
 
   /// Arithmetic, or the weights' way to it if that takes longer: they are prefetched.
@@ -167,9 +169,13 @@ enum ConvolutionCost {
   ///
   /// Both transforms keep the rounding error within a small multiple of a plain sum's (F(2) 0.6, F(4) 2.2
   /// times, measured against float64); larger ones are no contenders, since they do not.
-  static func best(_ shape: ConvolutionShape, images: Dimension, target: Target)
-    -> ConvolutionAlgorithm
-  {
+  ///
+  /// - Parameters:
+  ///   - images: those of the batch, where it is known.
+  ///   - typicalBatch: those that the choice is best for, where it is not.
+  static func best(
+    _ shape: ConvolutionShape, images: Dimension, typicalBatch: Int = 1, target: Target
+  ) -> ConvolutionAlgorithm {
     guard WinogradSchedule.fits(shape) else { return .direct }
     var best = (algorithm: ConvolutionAlgorithm.direct, cost: direct(shape, target: target))
     best.cost *= 1 - leastGain
@@ -177,7 +183,9 @@ enum ConvolutionCost {
       guard let transform = algorithm.transform else { continue }
       let schedule = WinogradSchedule(
         shape, transform: transform, images: images, target: target)
-      let cost = winograd(schedule, target: target)
+      let cost = winograd(
+        schedule, images: max(1, images.isBatch ? typicalBatch : images.coefficient), target: target
+      )
       if cost < best.cost { best = (algorithm, cost) }
     }
     return best.algorithm

@@ -24,6 +24,8 @@ struct Lowering {
   let library: KernelLibrary
   /// The algorithm of convolutions that can use it; nil leaves each to the cost model.
   let convolutions: ConvolutionAlgorithm?
+  /// The batch that algorithms are chosen for, where any may come.
+  let typicalBatch: Int
   var weights: PackedWeights
   private(set) var steps: [Step] = []
   private var currentNode: NodeID?
@@ -42,10 +44,11 @@ struct Lowering {
   init(
     graph: Graph, plan: MemoryPlan, target: Target, library: KernelLibrary = KernelLibrary(),
     weights: PackedWeights = PackedWeights(), states: [String: Int] = [:],
-    convolutions: ConvolutionAlgorithm? = nil
+    convolutions: ConvolutionAlgorithm? = nil, typicalBatch: Int = 1
   ) {
     self.graph = graph
     self.convolutions = convolutions
+    self.typicalBatch = typicalBatch
     self.target = target
     self.library = library
     self.weights = weights

@@ -16,6 +16,10 @@ public struct TrainingGenerator: Sendable {
     self.kernelFiles = max(1, kernelFiles)
   }
 
+  /// Batches of any size can be trained; algorithms are chosen for this one, so that the same network gives the
+  /// same bits whatever the batch.
+  private static let typicalBatch = 16
+
   /// Generates a library from scheduled graphs whose values all have layouts.
   ///
   /// State are the parameters that are marked as trained, by name, in either graph. An output of the
@@ -35,13 +39,13 @@ public struct TrainingGenerator: Sendable {
     weights.identity = { Self.identity(of: $0, in: step) }
     var training = Lowering(
       graph: step, plan: stepPlan, target: target, library: library, weights: weights,
-      states: numbers)
+      states: numbers, typicalBatch: Self.typicalBatch)
     try training.run()
     weights = training.weights
     weights.identity = { Self.identity(of: $0, in: evaluation) }
     var evaluating = Lowering(
       graph: evaluation, plan: evaluationPlan, target: target, library: library,
-      weights: weights, states: numbers)
+      weights: weights, states: numbers, typicalBatch: Self.typicalBatch)
     try evaluating.run()
     weights = evaluating.weights
     let constantBytes = weights.payloadBytes

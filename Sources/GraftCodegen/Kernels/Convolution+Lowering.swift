@@ -23,7 +23,7 @@ extension Lowering {
     let addend = try residual.map { try residualGeometry(type($0), like: y) }
     let schedule = ConvolutionSchedule.choose(
       shape, isPlanar: x.block == 1, isPlain: y.block == 1, images: y.images,
-      preferred: convolutions, target: target)
+      typicalBatch: typicalBatch, preferred: convolutions, target: target)
     let parts = ConvolutionParts(
       shape: shape, x: x, y: y, residual: addend, activation: operation.activation,
       lanes: target.lanes)
