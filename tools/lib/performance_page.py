@@ -4,8 +4,6 @@ import datetime
 import pathlib
 import re
 
-import torch
-
 
 def replace(page: pathlib.Path, part: str, text: str) -> None:
     """Puts `text` between the page's two marks of `part`."""
@@ -27,10 +25,14 @@ def processor() -> str:
     return f"{name[1].strip() if name else 'unknown'}{number}, {width}"
 
 
-def conditions(threads: int, rounds: int) -> str:
-    """One line under which a table was measured."""
+def vendor() -> str:
+    """The maker of the processor: `amd`, `intel`, or as the kernel names it."""
+    name = re.search(r"vendor_id\s*:\s*(\S+)", pathlib.Path("/proc/cpuinfo").read_text())
+    known = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
+    return known.get(name[1], name[1]) if name else "other"
+
+
+def conditions(what: str, rounds: int) -> str:
+    """One line under which a table was measured; `what` names threads, versions and the like."""
     times = "one round" if rounds == 1 else f"medians of {rounds} rounds"
-    return (
-        f"Measured {datetime.date.today()}: {processor()}; {threads} threads; PyTorch "
-        f"{torch.__version__}; {times}."
-    )
+    return f"Measured {datetime.date.today()}: {processor()}; {what}; {times}."
