@@ -16,11 +16,9 @@ from lib.graft import Failed
 TOOLS = pathlib.Path(__file__).resolve().parents[1]
 
 
-def settle() -> None:
-    """Waits until the machine does little else, at most a minute."""
-    for _ in range(240):
-        if _busy(0.25) < 0.1:
-            return
+def settle() -> bool:
+    """Waits until the machine does little else, at most a minute; whether that came about."""
+    return any(_busy(0.25) < 0.1 for _ in range(240))
 
 
 def _busy(seconds: float) -> float:

@@ -31,7 +31,7 @@ def carry_out(arguments: argparse.Namespace, page: pathlib.Path | None) -> None:
     print(table(rows))
     if page:
         what = f"{arguments.threads} threads; PyTorch {torch.__version__}"
-        conditions = performance_page.conditions(what, arguments.rounds)
+        conditions = performance_page.conditions(what, arguments.rounds, arguments.rounds)
         performance_page.replace(page, "finetune", f"{conditions}\n\n{table(rows)}")
 
 

@@ -75,10 +75,12 @@ def _publish(inference: "Inference", records: list[dict], text: str, page: pathl
     errors = inference_report.largest_errors(records)
     worst = ", ".join(f"{inference_report.NAMES[c]} {e:.0e}" for c, e in errors.items())
     parts = [
-        performance_page.conditions("; ".join(what), inference_report.fewest_rounds(records)),
+        performance_page.conditions("; ".join(what), *inference_report.rounds(records)),
         text,
-        f"Largest difference from onnxruntime's output, in its spread: {worst}.",
+        f"Largest difference from onnxruntime's output, as a share of the spread: {worst}.",
     ]
+    if busy := inference_report.busy_runs(records):
+        parts.append(f"{busy} runs began while the machine was busy with something else.")
     parts += missing(records)
     picture = page.with_name(f"inference-{maker}.png")
     title = f"Inference at batch 1 on 2 threads, {performance_page.processor()}"
@@ -90,14 +92,14 @@ def _publish(inference: "Inference", records: list[dict], text: str, page: pathl
 
 
 def missing(records: list[dict]) -> list[str]:
-    """What of the usual was not measured, by setting; nothing where all was."""
+    """A line with what of the usual was not measured; none where all was."""
     done = {(r["network"], r["batch"], r["threads"]) for r in records}
-    places: dict[tuple[int, int], list[str]] = {}
+    lacking: dict[str, list[str]] = {}
     for network in NETWORKS:
-        for setting in settings(network):
-            if (network, *setting) not in done:
-                places.setdefault(setting, []).append(network)
-    texts = [f"at {b}/{t} {', '.join(names)}" for (b, t), names in sorted(places.items())]
+        places = [f"{b}/{t}" for b, t in settings(network) if (network, b, t) not in done]
+        if places:
+            lacking.setdefault(" and ".join(places), []).append(network)
+    texts = [f"at {places} {', '.join(names)}" for places, names in lacking.items()]
     return [f"Not measured (batch/threads): {'; '.join(texts)}."] if texts else []
 
 
@@ -187,10 +189,11 @@ class Inference:
                 ).values()
                 entry["error"] = float(abs(output - expected).max()) / spread
             _hold(entry["error"])
-            benchmark.settle()
+            quiet = benchmark.settle()
             options = ("--batch", batch, "--threads", threads, "--seconds", self.seconds, "--json")
             run = benchmark.run([self.graft.executable, "bench", file, *options], threads)
-            return {**json.loads(run["output"]), "peak_bytes": run["peak_bytes"]}
+            figures = json.loads(run["output"])
+            return {**figures, "peak_bytes": run["peak_bytes"], "quiet": quiet}
         np.save(self.folder / "input.npy", pictures)
         np.save(self.folder / "expected.npy", expected)
         job = {
@@ -203,11 +206,12 @@ class Inference:
             "threads": threads,
             "seconds": self.seconds,
         }
-        benchmark.settle()
+        quiet = benchmark.settle()
         run = benchmark.run_module("lib.peer_inference", job, self.folder)
         entry["error"] = max(entry.get("error", 0), run["error"])
         _hold(run["error"])
-        return {k: run[k] for k in ("median_ms", "min_ms", "runs", "before_bytes", "peak_bytes")}
+        kept = ("median_ms", "min_ms", "runs", "before_bytes", "peak_bytes")
+        return {**{key: run[key] for key in kept}, "quiet": quiet}
 
     # What came of it
 

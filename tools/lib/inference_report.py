@@ -43,10 +43,17 @@ def peak_bytes(record: dict, contender: str) -> float | None:
     return statistics.median(run["peak_bytes"] - run.get("before_bytes", 0) for run in runs)
 
 
-def fewest_rounds(records: list[dict]) -> int:
-    """How many rounds every number at least comes from, of contenders that did not fail."""
+def rounds(records: list[dict]) -> tuple[int, int]:
+    """The fewest and the most rounds that a number comes from, of contenders that did not fail."""
     entries = [entry for record in records for entry in record["contenders"].values()]
-    return min((len(e["rounds"]) for e in entries if "failed" not in e), default=0)
+    counts = [len(entry["rounds"]) for entry in entries if "failed" not in entry]
+    return min(counts, default=0), max(counts, default=0)
+
+
+def busy_runs(records: list[dict]) -> int:
+    """How many of the runs began although the machine had not come to rest."""
+    entries = [entry for record in records for entry in record["contenders"].values()]
+    return sum(not run["quiet"] for entry in entries for run in entry["rounds"])
 
 
 def line(record: dict) -> str:
@@ -102,11 +109,11 @@ def failures(records: list[dict]) -> list[str]:
 
 
 def largest_errors(records: list[dict]) -> dict[str, float]:
-    """Of every contender that was right, the largest error, in the spread of the outputs."""
+    """The largest error of all who were right, onnxruntime left out, in the outputs' spread."""
     found: dict[str, float] = {}
     for record in records:
         for contender, entry in record["contenders"].items():
-            if "failed" not in entry and "error" in entry:
+            if contender != "onnxruntime" and "failed" not in entry and "error" in entry:
                 found[contender] = max(found.get(contender, 0), entry["error"])
     return found
 
@@ -122,14 +129,15 @@ def chart(records: list[dict], path: pathlib.Path, title: str) -> bool:
     if not chosen:
         return False
     figure, axes = pyplot.subplots(figsize=(7, 1.3 + 0.36 * len(chosen)), dpi=120)
-    labels = ["of the fastest peer's time", "of onnxruntime's time"]
+    labels = ["the fastest peer's time", "onnxruntime's time"]
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # where 1 is near
     colours = ["#1f5fa8", "#9bbfe0"]
     for index, (label, colour) in enumerate(zip(labels, colours)):
         values = [ratios(record)[index] for record in chosen]
         places = [row + 0.38 * (index - 0.5) for row in range(len(chosen))]
         axes.barh(places, values, 0.36, label=label, color=colour)
         for place, value in zip(places, values):
-            axes.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=7)
+            axes.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=7, bbox=ground)
     axes.axvline(1, color="#444444", linewidth=1, linestyle="--")
     axes.set_yticks(
         range(len(chosen)),
@@ -139,12 +147,13 @@ def chart(records: list[dict], path: pathlib.Path, title: str) -> bool:
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.set_xlim(0, 1.12 * max(1, *(max(ratios(record)) for record in chosen)))
-    axes.set_xlabel("Graft's time as a share; shorter is faster", fontsize=8)
+    axes.set_xlabel("Graft's time as a share of the peer's: shorter is faster", fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
-    axes.set_title(title, fontsize=9, loc="left")
+    axes.set_title(title, fontsize=9, loc="left", pad=26)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    figure.legend(loc="lower right", ncols=2, fontsize=8, frameon=False)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.4}
+    axes.legend(ncols=2, fontsize=8, frameon=False, **place)
     figure.tight_layout()
     figure.savefig(path, metadata={"Software": None})
     pyplot.close(figure)

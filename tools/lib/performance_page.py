@@ -32,7 +32,9 @@ def vendor() -> str:
     return known.get(name[1], name[1]) if name else "other"
 
 
-def conditions(what: str, rounds: int) -> str:
-    """One line under which a table was measured; `what` names threads, versions and the like."""
-    times = "one round" if rounds == 1 else f"medians of {rounds} rounds"
+def conditions(what: str, fewest: int, most: int) -> str:
+    """One line under which a table was measured; `what` names threads, versions and the like, the
+    numbers of rounds are those of its rows."""
+    count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    times = "one round" if most == 1 else f"medians of {count} rounds"
     return f"Measured {datetime.date.today()}: {processor()}; {what}; {times}."
