@@ -85,7 +85,7 @@ struct WinogradSchedule: Hashable {
     let tileBytes = points * (inputBlocks + setBlocks) * lanes * 4
     let fitting = target.cacheBytes / 2 / tileBytes
     // Weights that the cache does not hold had better serve many tiles.
-    let wanted = weightBytes > target.cacheBytes ? max(fitting, 54) : fitting
+    let wanted = weightBytes > target.cacheBytes ? max(fitting, 30) : fitting
     let most = images.isBatch ? wanted : min(wanted, images.coefficient * tileRows * tileColumns)
     blockTiles = max(1, (most + groupTiles - 1) / groupTiles) * groupTiles
 

@@ -19,7 +19,6 @@ extension ConvolutionParts {
       "set_blocks": "\(schedule.setBlocks)", "sets": "\(schedule.sets)",
       "block_tiles": "\(schedule.blockTiles)", "split_tiles": schedule.splitsTiles ? "1" : "0",
       "lines_ahead": "\(schedule.linesAhead)", "point_gap": "\(WinogradSchedule.pointGap)",
-      "input_floats": "\(schedule.inputFloats(lanes: lanes))",
       "added_parameter": "", "add_residual": "", "residual_argument": "", "residual_pass": "",
       "residual_tile": "",
     ]
