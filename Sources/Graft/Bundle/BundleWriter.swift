@@ -14,6 +14,7 @@ struct BundleWriter {
   let plan: MemoryPlan
   let generated: GeneratedModel
   let toolchain: Toolchain
+  private let isCompact: Bool
   /// The training step that the bundle is to hold, and what was written of it.
   var training: TrainableNetwork?
   private(set) var trainingEntry: Manifest.Training?
@@ -21,8 +22,10 @@ struct BundleWriter {
 
   init(
     model: SourceModel, scheduled: Graph, plan: MemoryPlan, generated: GeneratedModel,
-    toolchain: Toolchain, training: TrainableNetwork? = nil, reusing previous: PreviousBuild? = nil
+    toolchain: Toolchain, isCompact: Bool, training: TrainableNetwork? = nil,
+    reusing previous: PreviousBuild? = nil
   ) {
+    self.isCompact = isCompact
     self.previous = previous
     self.model = model
     self.scheduled = scheduled
@@ -86,10 +89,16 @@ struct BundleWriter {
       hasFreeBatch: graph.hasFreeBatch, arenaBytesPerImage: plan.arenaBytesPerBatch,
       scratchBytesPerThread: generated.scratchBytesPerThread > 0
         ? generated.scratchBytesPerThread : nil,
+      isCompact: isCompact ? true : nil,
       schedule: generated.steps.map { step in
         let origins = step.node.map { scheduled[$0].origins.joined(separator: ", ") } ?? ""
         return origins.isEmpty
           ? "\(step.kernel): \(step.algorithm)" : "\(step.kernel): \(step.algorithm): \(origins)"
+      },
+      work: generated.steps.map(\.work).map {
+        Manifest.Work(
+          multiplyAdds: $0.multiplyAdds, performedMultiplyAdds: $0.performedMultiplyAdds,
+          activationBytes: $0.activationBytes, weightBytes: $0.weightBytes)
       },
       provenance: model.provenance, training: trainingEntry,
       fineTuning: model.fineTuning, files: files)

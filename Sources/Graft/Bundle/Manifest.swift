@@ -104,6 +104,25 @@ public struct Manifest: Codable, Sendable, Equatable {
     }
   }
 
+  /// What a step does: figures to hold the time it takes against.
+  public struct Work: Codable, Sendable, Equatable {
+    /// Multiplications with their additions that the operator asks for, for one image.
+    public var multiplyAdds: Int
+    /// Those that the kernel's algorithm does.
+    public var performedMultiplyAdds: Int
+    /// Bytes of activations read and written, for one image.
+    public var activationBytes: Int
+    /// Bytes of packed weights and of all else that does not grow with the batch.
+    public var weightBytes: Int
+
+    enum CodingKeys: String, CodingKey {
+      case multiplyAdds = "multiply_adds"
+      case performedMultiplyAdds = "performed_multiply_adds"
+      case activationBytes = "activation_bytes"
+      case weightBytes = "weight_bytes"
+    }
+  }
+
   /// A file of the bundle as it was written.
   public struct File: Codable, Sendable, Equatable {
     public var bytes: Int
@@ -144,8 +163,12 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var arenaBytesPerImage: Int
   /// Bytes that kernels need for each thread beside activations; absent where they need none.
   public var scratchBytesPerThread: Int?
+  /// Whether less memory went before speed; absent where it did not.
+  public var isCompact: Bool?
   /// Which kernel each step runs, in order.
   public var schedule: [String]
+  /// What each of them does; absent from bundles of before format 1.4.
+  public var work: [Work]?
   public var provenance: Provenance
   /// Absent where the bundle does not train.
   public var training: Training?
@@ -160,7 +183,8 @@ public struct Manifest: Codable, Sendable, Equatable {
     case hasFreeBatch = "has_free_batch"
     case arenaBytesPerImage = "arena_bytes_per_image"
     case scratchBytesPerThread = "scratch_bytes_per_thread"
-    case schedule, provenance, training, files
+    case isCompact = "compact"
+    case schedule, work, provenance, training, files
     case fineTuning = "fine_tuning"
   }
 

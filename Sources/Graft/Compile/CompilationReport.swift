@@ -19,6 +19,9 @@ public struct CompilationReport: Sendable {
   public var lowerBoundBytes: Int
   /// Bytes that each thread needs beside them.
   public var scratchBytesPerThread: Int
+  /// How many times as long the convolutions take as with the algorithms that the cost model thinks
+  /// fastest: 1 unless less memory was asked for.
+  public var estimatedSlowdown: Double
 
   public var seconds: Double { stages.reduce(0) { $0 + $1.seconds } }
 

@@ -26,6 +26,9 @@ public struct Compiler: Sendable {
     /// Shapes that fix the free axes of inputs, by name.
     public var inputShapes: [String: InputShape] = [:]
     public var target: CompilationTarget = .native
+    /// Whether the least memory goes before speed: every convolution keeps the weights as large as they
+    /// are, where others would take transformed ones of up to four times the size.
+    public var isCompact = false
     /// The training step that goes into the bundle too; nil for a bundle that only runs.
     public var training: TrainableOptions?
     /// Told what is being done, for a progress line.
@@ -98,8 +101,8 @@ public struct Compiler: Sendable {
     if stage == .memory {
       let plan = try MemoryPlan(planning: moment.graph)
       moment.plan = plan
-      moment.scratchBytesPerThread = try? CodeGenerator(target: options.target)
-        .scratchBytesPerThread(graph: moment.graph, plan: plan)
+      moment.scratchBytesPerThread = try? generator.scratchBytesPerThread(
+        graph: moment.graph, plan: plan)
     }
     return moment
   }
@@ -176,13 +179,12 @@ public struct Compiler: Sendable {
       throw GraftError(.inconsistency, "the last stage has no memory plan")
     }
     let generated = try clock.measure("code generation") {
-      try CodeGenerator(target: options.target)
-        .generate(graph: moment.graph, plan: plan, reusing: previous)
+      try generator.generate(graph: moment.graph, plan: plan, reusing: previous)
     }
     try training?.check(generated, moment.graph)
     var writer = BundleWriter(
       model: model, scheduled: moment.graph, plan: plan, generated: generated,
-      toolchain: toolchain, training: training, reusing: previous)
+      toolchain: toolchain, isCompact: options.isCompact, training: training, reusing: previous)
     try destination.write { folder in
       options.progress("compiling \(generated.steps.count) kernels")
       try clock.measure("clang and weights") { try writer.writeFiles(to: folder) }
@@ -194,7 +196,14 @@ public struct Compiler: Sendable {
       stages: clock.stages, target: options.target.name, nodes: generated.steps.count,
       packedBytes: generated.packed.byteCount, arenaBytes: plan.arenaBytes,
       lowerBoundBytes: plan.lowerBoundBytes,
-      scratchBytesPerThread: generated.scratchBytesPerThread)
+      scratchBytesPerThread: generated.scratchBytesPerThread,
+      estimatedSlowdown: generated.estimatedSlowdown)
+  }
+
+  private var generator: CodeGenerator {
+    var generator = CodeGenerator(target: options.target)
+    if options.isCompact { generator.convolutions = .direct }
+    return generator
   }
 
   private func applyOptions(to model: inout SourceModel) throws {

@@ -143,6 +143,7 @@ public struct FineTuner {
     try observe(.doing("compiling the tuned network"))
     var compilerOptions = Compiler.Options()
     compilerOptions.target = options.target
+    compilerOptions.isCompact = bundle.manifest.isCompact ?? false
     try Compiler(compilerOptions).compile(
       SourceModel(
         graph: trained.network, preprocessing: bundle.manifest.preprocessing,

@@ -57,6 +57,7 @@ struct Trunk {
       let folder = try TemporaryFolder()
       var options = Compiler.Options()
       options.target = target
+      options.isCompact = bundle.manifest.isCompact ?? false
       let path = folder.path + "/trunk.graft"
       try Compiler(options).compile(
         SourceModel(

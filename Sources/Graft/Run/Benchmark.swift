@@ -9,6 +9,9 @@ import GraftIR
 public struct Benchmark {
   private let session: Session
   private let loadMilliseconds: Double
+  private let work: [Manifest.Work]?
+  /// The target that the bundle was compiled for.
+  public let targetName: String
 
   /// Loads the bundle at `path` and times that: from its manifest to a session that is ready to run,
   /// with the digests checked of all that it reads.
@@ -18,9 +21,11 @@ public struct Benchmark {
   ) throws {
     let clock = ContinuousClock()
     let start = clock.now
-    session = try Session(
-      ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)
+    let bundle = try ModelBundle(opening: path)
+    session = try Session(bundle, threads: threads, largestBatch: largestBatch)
     loadMilliseconds = (clock.now - start) / .milliseconds(1)
+    work = bundle.manifest.work
+    targetName = bundle.manifest.target.name
   }
 
   /// What was measured.
@@ -36,10 +41,54 @@ public struct Benchmark {
     public var peakArenaBytes: Int
     public var layers: [Layer]
 
+    /// What the machine could do, where that was measured.
+    public var machine: MachineLimits?
+
     public struct Layer: Encodable, Sendable {
       public var name: String
       /// The median over the runs, waiting for the other threads included.
       public var milliseconds: Double
+      /// Operations that the network asks for, two for each multiply-add, in 10⁹ a second; nil where
+      /// they are none, or the bundle does not say.
+      public var gigaflops: Double?
+      /// What the step cannot go beyond, and the share of it that it reaches; nil where the limits were
+      /// not measured. More than 1 means that what is held against memory came from a cache.
+      public var limit: Limit?
+      public var share: Double?
+
+      public enum Limit: String, Encodable, Sendable {
+        /// Multiply-adds of the algorithm: for Winograd's, after its reduction.
+        case arithmetic
+        /// Reading the weights, or, without weights, reading and writing activations.
+        case memory
+      }
+
+      enum CodingKeys: String, CodingKey {
+        case name, milliseconds, limit, share
+        case gigaflops = "gflops"
+      }
+
+      init(
+        name: String, milliseconds: Double, work: Manifest.Work?, batch: Int,
+        machine: MachineLimits?
+      ) {
+        self.name = name
+        self.milliseconds = milliseconds
+        let seconds = milliseconds / 1000
+        guard let work, seconds > 0 else { return }
+        if work.multiplyAdds > 0 {
+          gigaflops = 2 * Double(work.multiplyAdds) * Double(batch) / seconds / 1e9
+        }
+        guard let machine, machine.gigaflops > 0, machine.gigabytesPerSecond > 0 else { return }
+        let arithmetic =
+          2 * Double(work.performedMultiplyAdds) * Double(batch) / (machine.gigaflops * 1e9)
+        let bytes =
+          work.weightBytes > 0
+          ? Double(work.weightBytes) : Double(work.activationBytes) * Double(batch)
+        let memory = bytes / (machine.gigabytesPerSecond * 1e9)
+        limit = arithmetic >= memory ? .arithmetic : .memory
+        share = max(arithmetic, memory) / seconds
+      }
     }
 
     /// The JSON object of `graft bench --json`.
@@ -51,13 +100,14 @@ public struct Benchmark {
       var batch: Int
       var threads: Int
       var peakArenaBytes: Int
+      var machine: MachineLimits?
       var layers: [Layer]?
 
       enum CodingKeys: String, CodingKey {
         case loadMs = "load_ms"
         case medianMs = "median_ms"
         case minMs = "min_ms"
-        case runs, batch, threads, layers
+        case runs, batch, threads, machine, layers
         case peakArenaBytes = "peak_arena_bytes"
       }
     }
@@ -66,24 +116,38 @@ public struct Benchmark {
       Document(
         loadMs: loadMilliseconds, medianMs: medianMilliseconds, minMs: minimumMilliseconds,
         runs: runs, batch: batch, threads: threads, peakArenaBytes: peakArenaBytes,
-        layers: perLayer ? layers : nil)
+        machine: machine, layers: perLayer ? layers : nil)
     }
 
-    /// A line for each step: milliseconds, share of the whole, what it does.
+    /// A line for each step: milliseconds, share of the whole, rate, share of the limit, what it does.
     public func layerTable() -> String {
       let total = layers.reduce(0) { $0 + $1.milliseconds }
       return layers.map { layer in
-        String(format: "%9.4f ms %5.1f %%  ", layer.milliseconds, 100 * layer.milliseconds / total)
-          + layer.name.escapedForDisplay
+        let rate = layer.gigaflops.map { String(format: "%7.1f GFLOP/s", $0) }
+        let share = layer.share.map { share in
+          String(format: "%4.0f %% of ", 100 * share) + (layer.limit?.rawValue ?? "")
+        }
+        return String(
+          format: "%9.4f ms %5.1f %%", layer.milliseconds, 100 * layer.milliseconds / total)
+          + Self.column(rate, width: 15) + (machine == nil ? "" : Self.column(share, width: 20))
+          + "  " + layer.name.escapedForDisplay
       }.joined(separator: "\n")
+    }
+
+    private static func column(_ text: String?, width: Int) -> String {
+      let text = text ?? ""
+      return "  " + text + String(repeating: " ", count: max(0, width - text.count))
     }
   }
 
   /// Calls the network on pseudo-random input for about `seconds`, after a tenth of that as warm-up.
-  /// - Parameter progress: called now and then with the seconds that have passed.
+  /// - Parameters:
+  ///   - machine: limits to hold the steps against.
+  ///   - progress: called now and then with the seconds that have passed.
   /// - Throws: ``GraftError`` where a call fails.
   public func run(
-    batch: Int, seconds: Double, progress: (Double) -> Void = { _ in }
+    batch: Int, seconds: Double, machine: MachineLimits? = nil,
+    progress: (Double) -> Void = { _ in }
   ) throws -> Report {
     var inputs: [String: Tensor] = [:]
     var state: UInt64 = 0x9e37_79b9_7f4a_7c15
@@ -118,12 +182,15 @@ public struct Benchmark {
 
     let layers = session.stepNames.enumerated().map { index, name in
       let all = steps.map { index < $0.count ? Double($0[index]) / 1e6 : 0 }
-      return Report.Layer(name: name, milliseconds: median(all))
+      return Report.Layer(
+        name: name, milliseconds: median(all),
+        work: work.flatMap { index < $0.count ? $0[index] : nil }, batch: batch, machine: machine)
     }
     return Report(
       loadMilliseconds: loadMilliseconds, medianMilliseconds: median(times),
       minimumMilliseconds: times.min() ?? 0, runs: times.count, batch: batch,
-      threads: session.threads, peakArenaBytes: session.arenaBytes(batch: batch), layers: layers)
+      threads: session.threads, peakArenaBytes: session.arenaBytes(batch: batch), layers: layers,
+      machine: machine)
   }
 
   private func median(_ values: [Double]) -> Double {

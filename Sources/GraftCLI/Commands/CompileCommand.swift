@@ -30,6 +30,12 @@ struct CompileCommand: ParsableCommand {
   @OptionGroup var target: TargetOption
   @OptionGroup var training: TrainableOption
 
+  @Flag(
+    help:
+      "Prefer the least memory to speed: no convolution takes weights that are larger than its own."
+  )
+  var compact = false
+
   @Flag(help: "Say what each pass did, and why it left the rest alone.")
   var explain = false
 
@@ -42,6 +48,7 @@ struct CompileCommand: ParsableCommand {
     options.labels = try labels.map(Labels.read(from:))
     options.inputShapes = try shapes.parsed()
     options.target = try target.target()
+    options.isCompact = compact
     options.training = try training.parsed()
     options.progress = { ProgressLine.show($0) }
     let report = try Compiler(options).compile(model, to: output)
@@ -55,5 +62,11 @@ struct CompileCommand: ParsableCommand {
         + "\(report.packedBytes.asBytes), arena \(report.arenaBytes.asBytes) an image, "
         + "scratch \(report.scratchBytesPerThread.asBytes) a thread, "
         + "\(report.seconds.formatted(digits: 1)) s")
+    if compact {
+      Console.note(
+        "compact: its convolutions are estimated to take "
+          + "\(report.estimatedSlowdown.formatted(digits: 2)) times as long as those of the fastest choice"
+      )
+    }
   }
 }

@@ -33,6 +33,7 @@ public struct StepDescription: Hashable, Sendable {
   public var kernel: String
   /// Algorithm and tile in words.
   public var algorithm: String
+  public var work: StepWork
 }
 
 /// A model as C: everything that compiling and loading it needs.
@@ -51,6 +52,8 @@ public struct GeneratedModel {
   public var tapValues: [ValueID]
   /// Bytes that each thread of a session has for itself, beside the arena of the plan.
   public var scratchBytesPerThread: Int
+  /// The cost model's time of the convolutions, over that of the algorithms it would choose itself.
+  public var estimatedSlowdown = 1.0
   /// Bytes of activations that do not grow with the batch: the plan's, and the workspace behind them.
   public var arenaBytesFixed = 0
   /// The file name of the shared library that the sources become.
@@ -136,9 +139,10 @@ public struct CodeGenerator: Sendable {
       + Self.runtimeSources()
     return GeneratedModel(
       target: target, sources: sources, packed: lowering.weights, buildID: buildID,
-      steps: Self.descriptions(of: lowering.steps),
+      steps: try Self.descriptions(of: lowering),
       tapNames: model.taps.map(\.name), tapValues: model.taps.map(\.value),
       scratchBytesPerThread: lowering.scratchBytesPerThread,
+      estimatedSlowdown: lowering.convolutionCost.slowdown,
       arenaBytesFixed: lowering.arenaBytesFixed)
   }
 
@@ -151,9 +155,10 @@ public struct CodeGenerator: Sendable {
     return lowering.scratchBytesPerThread
   }
 
-  static func descriptions(of steps: [Step]) -> [StepDescription] {
-    steps.map {
-      StepDescription(node: $0.node, kernel: $0.kernel.name, algorithm: $0.kernel.algorithm)
+  static func descriptions(of lowering: Lowering) throws -> [StepDescription] {
+    try zip(lowering.steps, lowering.work()).map { step, work in
+      StepDescription(
+        node: step.node, kernel: step.kernel.name, algorithm: step.kernel.algorithm, work: work)
     }
   }
 

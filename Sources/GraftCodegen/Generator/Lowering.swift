@@ -13,6 +13,8 @@ struct Step {
   /// C expressions, in the kernel's order; the range of units comes last by itself.
   var arguments: [String]
   var units: WorkUnits
+  /// What the algorithm makes of the node's arithmetic.
+  var shape = WorkShape()
 }
 
 /// Lowers one graph. Values of a graph that passes and the verifier let through are assumed sound;
@@ -36,6 +38,8 @@ struct Lowering {
   private(set) var workspaceBytes = 0
   /// The most that each thread needs for itself while a step runs.
   private(set) var scratchBytesPerThread = 0
+  /// The estimated time of the convolutions over blocks of channels.
+  var convolutionCost = ConvolutionCost.Total()
 
   /// - Parameters:
   ///   - library: where kernels go; programs of one library share it.
@@ -117,9 +121,11 @@ struct Lowering {
     }
   }
 
-  mutating func emit(_ kernel: Kernel, _ arguments: [String], units: WorkUnits) {
+  mutating func emit(
+    _ kernel: Kernel, _ arguments: [String], units: WorkUnits, shape: WorkShape = WorkShape()
+  ) {
     steps.append(
-      Step(node: currentNode, kernel: kernel, arguments: arguments, units: units))
+      Step(node: currentNode, kernel: kernel, arguments: arguments, units: units, shape: shape))
   }
 
   // MARK: Operands

@@ -88,7 +88,7 @@ public struct TrainingGenerator: Sendable {
       + CodeGenerator.trainingRuntimeSources()
     return GeneratedModel(
       target: target, sources: sources, packed: weights, buildID: buildID,
-      steps: CodeGenerator.descriptions(of: training.steps), tapNames: stepModel.taps.map(\.name),
+      steps: try CodeGenerator.descriptions(of: training), tapNames: stepModel.taps.map(\.name),
       tapValues: stepModel.taps.map(\.value),
       scratchBytesPerThread: max(
         training.scratchBytesPerThread, evaluating.scratchBytesPerThread),

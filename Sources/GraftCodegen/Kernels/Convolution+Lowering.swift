@@ -24,6 +24,8 @@ extension Lowering {
     let schedule = ConvolutionSchedule.choose(
       shape, isPlanar: x.block == 1, isPlain: y.block == 1, images: y.images,
       typicalBatch: typicalBatch, preferred: convolutions, target: target)
+    convolutionCost.add(
+      schedule, shape, images: y.images, typicalBatch: typicalBatch, target: target)
     let parts = ConvolutionParts(
       shape: shape, x: x, y: y, residual: addend, activation: operation.activation,
       lanes: target.lanes)
@@ -40,12 +42,14 @@ extension Lowering {
     ]
     if let residual { arguments.append(try address(residual)) }
     arguments.append(try address(output))
+    var workShape = WorkShape()
     if case .winograd(let winograd) = schedule {
+      workShape = winograd.workShape(shape)
       arguments += [
         y.images.expression, scratch(floats: winograd.scratchFloats(lanes: lanes)),
       ]
     }
-    emit(kernel, arguments, units: schedule.units(images: y.images))
+    emit(kernel, arguments, units: schedule.units(images: y.images), shape: workShape)
   }
 
   func checkLayouts(x: ImageGeometry, y: ImageGeometry, window: Window) throws {

@@ -35,6 +35,8 @@ enum Templates {
   static let normalizationFactor = Template(
     "normalization_factor.c", PackageResources.normalization_factor_c_in)
 
+  static let machine = Template("machine.c", PackageResources.machine_c_in)
+
   // Training.
   static let weightGradient = Template(
     "convolution_weight_gradient.c", PackageResources.convolution_weight_gradient_c_in)

@@ -1,0 +1,97 @@
+// What this machine can do at most: the arithmetic and the memory that kernels are held against.
+
+import Foundation
+import GraftCodegen
+import GraftData
+import GraftDiagnostics
+import GraftRuntime
+
+/// The limits of a machine for a target and a number of threads.
+public struct MachineLimits: Encodable, Sendable {
+  public var target: String
+  public var threads: Int
+  /// Multiply-adds of all threads together, two operations each, in 10⁹ operations a second.
+  public var gigaflops: Double
+  /// Reading memory beyond the caches, all threads together, in 10⁹ bytes a second.
+  public var gigabytesPerSecond: Double
+
+  public init(target: String, threads: Int, gigaflops: Double, gigabytesPerSecond: Double) {
+    self.target = target
+    self.threads = threads
+    self.gigaflops = gigaflops
+    self.gigabytesPerSecond = gigabytesPerSecond
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case target, threads
+    case gigaflops = "gflops"
+    case gigabytesPerSecond = "read_gb_per_s"
+  }
+
+  /// Bytes that each thread reads: more than caches hold.
+  private static let bytesPerThread = 128 << 20
+
+  /// Measures them, in about a second. Other work on the machine makes them lower: the best of several
+  /// tries counts.
+  /// - Throws: ``GraftError`` of kind `toolchain` where there is no compiler, of kind `machine` where
+  ///   there is no memory to read.
+  public static func measure(
+    target: CompilationTarget = .native, threads: Int = AvailableCores.count
+  ) throws -> MachineLimits {
+    let folder = try TemporaryFolder()
+    let path = try Toolchain.find().compile(MachineProbe.generate(for: target), into: folder.path)
+    let library = try MachineLibrary(
+      path: path, multiplyAdds: MachineProbe.multiplyAdds, read: MachineProbe.read)
+    let rounds = 4_000_000
+    let floats = bytesPerThread / MemoryLayout<Float>.size
+    guard let memory = FloatMemory(count: floats * threads) else {
+      throw GraftError(
+        .machine, "there is no memory of \((bytesPerThread * threads).asBytes) to read")
+    }
+    let arithmetic = best(threads) { _ in library.compute(rounds: rounds) }
+    let bytes = best(threads) { library.read(memory.part($0, of: threads)) }
+    return MachineLimits(
+      target: target.name, threads: threads, gigaflops: 2 * arithmetic / 1e9,
+      gigabytesPerSecond: bytes / 1e9)
+  }
+
+  /// What all threads do in a second, in the best of several tries.
+  private static func best(_ threads: Int, _ work: @Sendable (Int) -> Int) -> Double {
+    let clock = ContinuousClock()
+    return (0..<7).map { _ in
+      let done = Results(count: threads)
+      let time = clock.measure {
+        DispatchQueue.concurrentPerform(iterations: threads) { done.set($0, work($0)) }
+      }
+      return Double(done.total) / (time / .seconds(1))
+    }.max() ?? 0
+  }
+
+  /// What each thread did; each writes its own.
+  private final class Results: @unchecked Sendable {
+    private let values: UnsafeMutableBufferPointer<Int>
+    init(count: Int) {
+      values = .allocate(capacity: count)
+      values.initialize(repeating: 0)
+    }
+    deinit { values.deallocate() }
+    func set(_ index: Int, _ value: Int) { values[index] = value }
+    var total: Int { values.reduce(0, +) }
+  }
+
+  /// Memory that holds ones, so that every page is there.
+  private final class FloatMemory: @unchecked Sendable {
+    private let floats: UnsafeMutableBufferPointer<Float>
+    init?(count: Int) {
+      guard let start = malloc(count * MemoryLayout<Float>.size) else { return nil }
+      floats = UnsafeMutableBufferPointer(
+        start: start.bindMemory(to: Float.self, capacity: count), count: count)
+      floats.initialize(repeating: 1)
+    }
+    deinit { free(floats.baseAddress) }
+    func part(_ index: Int, of parts: Int) -> UnsafeBufferPointer<Float> {
+      let size = floats.count / parts
+      return UnsafeBufferPointer(rebasing: floats[index * size..<(index + 1) * size])
+    }
+  }
+}

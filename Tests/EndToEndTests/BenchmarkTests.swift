@@ -1,0 +1,90 @@
+// What graft bench says of each step: the work that the network asks for, and what the machine could do.
+// Expected figures are products of the fixture's extents.
+
+import Foundation
+import Graft
+import GraftTesting
+import Testing
+
+@Suite struct BenchmarkTests {
+  /// winograd_residual: 1×1 from 3 to 27 channels and two 3×3 of 27 on 13 × 10 pixels, then 3×3 to 21 channels
+  /// on 13 × 9.
+  private static let multiplyAdds = [
+    13 * 10 * 27 * 3, 13 * 10 * 27 * 27 * 9, 13 * 10 * 27 * 27 * 9, 13 * 9 * 21 * 27 * 9,
+  ]
+  /// What F(4×4, 3×3) multiplies: 36 points of 4 × 3 tiles; and F(2×2, 3×3): 16 of 7 × 5.
+  private static let performed = [
+    [13 * 10 * 27 * 3, 36 * 12 * 27 * 27, 36 * 12 * 27 * 27, 36 * 12 * 21 * 27],
+    [13 * 10 * 27 * 3, 16 * 35 * 27 * 27, 16 * 35 * 27 * 27, 16 * 35 * 21 * 27],
+  ]
+
+  private func compile(isCompact: Bool, to path: String) throws {
+    var options = Compiler.Options()
+    options.isCompact = isCompact
+    try Compiler(options).compile(ModelFixture.named("winograd_residual").modelPath, to: path)
+  }
+
+  @Test(arguments: [false, true])
+  func workIsTheNetworks(isCompact: Bool) throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/net.graft"
+      try compile(isCompact: isCompact, to: path)
+      let manifest = try ModelBundle(opening: path).manifest
+      let all = try #require(manifest.work)
+      #expect(all.count == manifest.schedule.count)
+      let steps = zip(manifest.schedule, all).filter { $0.1.multiplyAdds > 0 }
+      #expect(steps.map(\.1.multiplyAdds) == Self.multiplyAdds)
+      for (index, (line, work)) in steps.enumerated() {
+        let algorithm = ["F(4x4", "F(2x2"].firstIndex { line.contains($0) }
+        #expect(algorithm == nil || !isCompact)
+        let expected = algorithm.map { Self.performed[$0] } ?? Self.multiplyAdds
+        #expect(work.performedMultiplyAdds == expected[index], "\(line)")
+      }
+      if !isCompact { #expect(steps.contains { $0.0.contains("Winograd") }) }
+    }
+  }
+
+  /// On a machine so slow that arithmetic, or memory, is all there is to wait for.
+  @Test func sharesAreThoseOfTheLimits() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/net.graft"
+      try compile(isCompact: false, to: path)
+      let work = try #require(ModelBundle(opening: path).manifest.work)
+      let benchmark = try Benchmark(loading: path, threads: 1, largestBatch: 3)
+      for (limit, gigaflops, gigabytes) in [
+        (Benchmark.Report.Layer.Limit.arithmetic, 1.0, 1e6), (.memory, 1e9, 1.0),
+      ] {
+        let report = try benchmark.run(
+          batch: 3, seconds: 0.01,
+          machine: MachineLimits(
+            target: "made up", threads: 1, gigaflops: gigaflops, gigabytesPerSecond: gigabytes))
+        #expect(report.layers.count == work.count)
+        for (layer, work) in zip(report.layers, work) where work.multiplyAdds > 0 {
+          #expect(layer.limit == limit)
+          let seconds = layer.milliseconds / 1000
+          let operations = 2 * 3 * Double(work.multiplyAdds)
+          #expect(abs(try #require(layer.gigaflops) * seconds * 1e9 / operations - 1) < 1e-9)
+          let least =
+            limit == .arithmetic
+            ? 2 * 3 * Double(work.performedMultiplyAdds) / 1e9
+            : Double(work.weightBytes > 0 ? work.weightBytes : 3 * work.activationBytes) / 1e9
+          #expect(abs(try #require(layer.share) * seconds / least - 1) < 1e-9)
+        }
+        #expect(report.layerTable().contains("% of \(limit.rawValue)"))
+      }
+      let unmeasured = try benchmark.run(batch: 1, seconds: 0.01)
+      #expect(unmeasured.layers.allSatisfy { $0.share == nil && $0.limit == nil })
+    }
+  }
+
+  /// No core of today does less than 10⁸ operations a second, or more than 10¹² .
+  @Test(arguments: [1, 2])
+  func limitsAreThoseOfAMachine(threads: Int) throws {
+    for target in [CompilationTarget.generic, .native] {
+      let limits = try MachineLimits.measure(target: target, threads: threads)
+      #expect(limits.target == target.name && limits.threads == threads)
+      #expect((0.1...1000).contains(limits.gigaflops))
+      #expect((0.1...1000).contains(limits.gigabytesPerSecond))
+    }
+  }
+}

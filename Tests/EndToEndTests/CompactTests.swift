@@ -1,0 +1,38 @@
+// Compiling for the least memory: no weights larger than the file's, the same answers.
+
+import Foundation
+import Graft
+import GraftTesting
+import Testing
+
+@Suite struct CompactTests {
+  @Test(arguments: ["winograd_residual", "winograd_narrow"])
+  func weightsStayAsLargeAsTheyAre(name: String) throws {
+    let fixture = try ModelFixture.named(name)
+    try withTemporaryFolder { folder in
+      var options = Compiler.Options()
+      options.target = .native
+      let fast = try Compiler(options).compile(fixture.modelPath, to: folder + "/fast.graft")
+      options.isCompact = true
+      let path = folder + "/compact.graft"
+      let compact = try Compiler(options).compile(fixture.modelPath, to: path)
+
+      #expect(fast.estimatedSlowdown == 1)
+      #expect(compact.estimatedSlowdown > 1)
+      #expect(compact.scratchBytesPerThread < fast.scratchBytesPerThread)
+      #expect(compact.packedBytes < fast.packedBytes * 3 / 4)
+      let bundle = try ModelBundle(opening: path)
+      #expect(bundle.manifest.isCompact == true)
+      #expect(bundle.manifest.schedule.allSatisfy { !$0.contains("Winograd") })
+      try fixture.expectOutputs(Session(bundle, threads: 2).run(fixture.loadInputs()), "compact")
+    }
+  }
+
+  @Test func theFastChoiceIsNotMarked() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/fast.graft"
+      try Compiler().compile(ModelFixture.named("winograd_residual").modelPath, to: path)
+      #expect(try ModelBundle(opening: path).manifest.isCompact == nil)
+    }
+  }
+}
