@@ -71,6 +71,7 @@ import Testing
           #expect(abs(try #require(layer.share) * seconds / least - 1) < 1e-9)
         }
         #expect(report.layerTable().contains("% of \(limit.rawValue)"))
+        #expect(report.layerTable().contains(": Winograd F("))
       }
       let unmeasured = try benchmark.run(batch: 1, seconds: 0.01)
       #expect(unmeasured.layers.allSatisfy { $0.share == nil && $0.limit == nil })

@@ -9,6 +9,8 @@ import GraftIR
 public struct Benchmark {
   private let session: Session
   private let loadMilliseconds: Double
+  /// What the manifest says of each step: kernel, algorithm and origins.
+  private let schedule: [String]
   private let work: [Manifest.Work]?
   /// The target that the bundle was compiled for.
   public let targetName: String
@@ -24,6 +26,7 @@ public struct Benchmark {
     let bundle = try ModelBundle(opening: path)
     session = try Session(bundle, threads: threads, largestBatch: largestBatch)
     loadMilliseconds = (clock.now - start) / .milliseconds(1)
+    schedule = bundle.manifest.schedule
     work = bundle.manifest.work
     targetName = bundle.manifest.target.name
   }
@@ -183,7 +186,7 @@ public struct Benchmark {
     let layers = session.stepNames.enumerated().map { index, name in
       let all = steps.map { index < $0.count ? Double($0[index]) / 1e6 : 0 }
       return Report.Layer(
-        name: name, milliseconds: median(all),
+        name: index < schedule.count ? schedule[index] : name, milliseconds: median(all),
         work: work.flatMap { index < $0.count ? $0[index] : nil }, batch: batch, machine: machine)
     }
     return Report(

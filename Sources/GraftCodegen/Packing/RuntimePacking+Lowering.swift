@@ -69,68 +69,75 @@ extension Lowering {
     Place.weights(weights.add(values, form: form, floatCount: floatCount, fill: fill)).expression
   }
 
+  /// The address of weights that are packed into the workspace before each use, by the kernel that
+  /// `template` becomes.
+  private mutating func packBeforeUse(
+    _ weight: ValueID, floatCount: Int, kernel name: String, algorithm: String, units: Int,
+    _ template: Template, _ values: [String: String]
+  ) throws -> String {
+    try requireFloat([weight])
+    let kernel = try library.add(name, algorithm: algorithm) { name in
+      try template.render(values.merging(["name": name]) { $1 })
+    }
+    let packed = workspace(floats: floatCount)
+    try emit(kernel, [address(weight), packed], units: WorkUnits(fixed: units))
+    return packed
+  }
+
   private mutating func packDirect(
     _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: DirectSchedule, floatCount: Int
   ) throws -> String {
-    try requireFloat([weight])
     let window = shape.window
-    let kernel = try library.add(
-      "pack_direct_f32_\(window.kernel[0])x\(window.kernel[1])_\(shape.channels)to\(shape.outputs)"
-        + "_\(schedule.tileBlocks)_by_\(schedule.chunk)",
-      algorithm: "weights into the convolution's order, threads split output and input blocks"
-    ) { name in
-      var values = [
-        "banner": "Packs weights [\(shape.outputs), \(shape.channelsPerGroup), "
-          + "\(window.kernel[0]), \(window.kernel[1])] for a direct convolution, groups "
-          + "\(shape.groups).",
-        "name": name, "outputs": "\(shape.outputs)",
-        "group_outputs": "\(shape.outputsPerGroup)",
-        "group_channels": "\(shape.channelsPerGroup)",
-        "taps": "\(window.kernel[0] * window.kernel[1])",
-        "input_block": "\(schedule.inputBlock)", "input_blocks": "\(schedule.inputBlocks)",
-        "chunk": "\(schedule.chunk)", "output_blocks": "\(schedule.outputBlocks)",
-        "tile_blocks": "\(schedule.tileBlocks)", "groups": "\(schedule.groups)",
-        "window_tables": "", "first_block": "0", "skip": "",
-        "place": "chunk * OUTPUT_BLOCKS + depth * plane + (block - chunk) * blocks",
-      ]
-      if let windows = schedule.windows {
-        func table(_ name: String, _ elements: [Int]) -> String {
-          "static const unsigned \(name)[GROUPS] = {\n    \(CText.table(elements))};"
-        }
-        var tables = [table("first_block", windows.first)]
-        values["first_block"] = "first_block[group]"
-        if !windows.isUniform {
-          tables.append(table("window", windows.counts))
-          tables.append(table("first_weights", schedule.weightBlocksBefore.dropLast()))
-          values["skip"] = "if (block >= window[group]) continue;"
-          values["place"] = "first_weights[group] + block * blocks"
-        }
-        values["window_tables"] = tables.joined(separator: "\n")
+    var values = [
+      "banner": "Packs weights [\(shape.outputs), \(shape.channelsPerGroup), "
+        + "\(window.kernel[0]), \(window.kernel[1])] for a direct convolution, groups "
+        + "\(shape.groups).",
+      "outputs": "\(shape.outputs)", "group_outputs": "\(shape.outputsPerGroup)",
+      "group_channels": "\(shape.channelsPerGroup)",
+      "taps": "\(window.kernel[0] * window.kernel[1])",
+      "input_block": "\(schedule.inputBlock)", "input_blocks": "\(schedule.inputBlocks)",
+      "chunk": "\(schedule.chunk)", "output_blocks": "\(schedule.outputBlocks)",
+      "tile_blocks": "\(schedule.tileBlocks)", "groups": "\(schedule.groups)",
+      "window_tables": "", "first_block": "0", "skip": "",
+      "place": "chunk * OUTPUT_BLOCKS + depth * plane + (block - chunk) * blocks",
+    ]
+    if let windows = schedule.windows {
+      func table(_ name: String, _ elements: [Int]) -> String {
+        "static const unsigned \(name)[GROUPS] = {\n    \(CText.table(elements))};"
       }
-      return try Templates.packDirect.render(values)
+      var tables = [table("first_block", windows.first)]
+      values["first_block"] = "first_block[group]"
+      if !windows.isUniform {
+        tables.append(table("window", windows.counts))
+        tables.append(table("first_weights", schedule.weightBlocksBefore.dropLast()))
+        values["skip"] = "if (block >= window[group]) continue;"
+        values["place"] = "first_weights[group] + block * blocks"
+      }
+      values["window_tables"] = tables.joined(separator: "\n")
     }
-    let packed = workspace(floats: floatCount)
-    try emit(
-      kernel, [address(weight), packed],
-      units: WorkUnits(fixed: schedule.groups * schedule.inputBlocks))
-    return packed
+    return try packBeforeUse(
+      weight, floatCount: floatCount,
+      kernel: "pack_direct_f32_\(window.kernel[0])x\(window.kernel[1])_\(shape.channels)to"
+        + "\(shape.outputs)_\(schedule.tileBlocks)_by_\(schedule.chunk)",
+      algorithm: "weights into the convolution's order, threads split output and input blocks",
+      units: schedule.groups * schedule.inputBlocks, Templates.packDirect, values)
   }
 
   private mutating func packWinograd(
     _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: WinogradSchedule, floatCount: Int
   ) throws -> String {
-    try requireFloat([weight])
     let transform = schedule.transform
-    let kernel = try library.add(
-      "pack_winograd\(transform.step)_f32_\(shape.channels)to\(shape.outputs)"
+    return try packBeforeUse(
+      weight, floatCount: floatCount,
+      kernel: "pack_winograd\(transform.step)_f32_\(shape.channels)to\(shape.outputs)"
         + "_\(schedule.setBlocks)_by_\(schedule.groupBlocks)",
       algorithm: "weights transformed into the convolution's order, threads split output and input "
-        + "blocks"
-    ) { name in
-      try Templates.packWinograd.render([
+        + "blocks",
+      units: schedule.outputBlocks * schedule.inputBlocks, Templates.packWinograd,
+      [
         "banner": "Transforms weights [\(shape.outputs), \(shape.channels), 3, 3] for Winograd's "
           + "F(\(transform.step)x\(transform.step), 3x3).",
-        "name": name, "outputs": "\(shape.outputs)", "channels": "\(shape.channels)",
+        "outputs": "\(shape.outputs)", "channels": "\(shape.channels)",
         "side": "\(transform.side)", "input_blocks": "\(schedule.inputBlocks)",
         "output_blocks": "\(schedule.outputBlocks)", "group_blocks": "\(schedule.groupBlocks)",
         "set_blocks": "\(schedule.setBlocks)",
@@ -138,54 +145,39 @@ extension Lowering {
           .map { "{" + $0.map { "\($0)" }.joined(separator: ", ") + "}," }
           .joined(separator: "\n"),
       ])
-    }
-    let packed = workspace(floats: floatCount)
-    try emit(
-      kernel, [address(weight), packed],
-      units: WorkUnits(fixed: schedule.outputBlocks * schedule.inputBlocks))
-    return packed
   }
 
   private mutating func packDepthwise(
     _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: DepthwiseSchedule, floatCount: Int
   ) throws -> String {
-    try requireFloat([weight])
     let taps = shape.window.kernel[0] * shape.window.kernel[1]
-    let kernel = try library.add(
-      "pack_depthwise_f32_\(taps)_\(shape.channels)",
-      algorithm: "weights into the convolution's order, threads split blocks of channels"
-    ) { name in
-      try Templates.packDepthwise.render([
+    return try packBeforeUse(
+      weight, floatCount: floatCount, kernel: "pack_depthwise_f32_\(taps)_\(shape.channels)",
+      algorithm: "weights into the convolution's order, threads split blocks of channels",
+      units: schedule.blocks, Templates.packDepthwise,
+      [
         "banner": "Packs \(taps) weights of each of \(shape.channels) channels for a depthwise "
           + "convolution.",
-        "name": name, "channels": "\(shape.channels)", "taps": "\(taps)",
+        "channels": "\(shape.channels)", "taps": "\(taps)",
       ])
-    }
-    let packed = workspace(floats: floatCount)
-    try emit(kernel, [address(weight), packed], units: WorkUnits(fixed: schedule.blocks))
-    return packed
   }
 
   private mutating func packPlain(
     _ weight: ValueID, _ shape: ConvolutionShape, _ schedule: PlainSchedule, floatCount: Int
   ) throws -> String {
-    try requireFloat([weight])
     let steps = shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
-    let kernel = try library.add(
-      "pack_plain_f32_\(steps)to\(shape.outputsPerGroup)_g\(shape.groups)",
-      algorithm: "weights into sets of \(schedule.outputsPerSet) outputs, threads split sets"
-    ) { name in
-      try Templates.packPlain.render([
+    return try packBeforeUse(
+      weight, floatCount: floatCount,
+      kernel: "pack_plain_f32_\(steps)to\(shape.outputsPerGroup)_g\(shape.groups)",
+      algorithm: "weights into sets of \(schedule.outputsPerSet) outputs, threads split sets",
+      units: schedule.sets, Templates.packPlain,
+      [
         "banner": "Packs \(steps) weights of each of \(shape.outputs) outputs into sets of "
           + "\(schedule.outputsPerSet).",
-        "name": name, "group_outputs": "\(shape.outputsPerGroup)", "steps": "\(steps)",
+        "group_outputs": "\(shape.outputsPerGroup)", "steps": "\(steps)",
         "outputs_per_set": "\(schedule.outputsPerSet)",
         "sets_per_group": "\(schedule.setsPerGroup)",
       ])
-    }
-    let packed = workspace(floats: floatCount)
-    try emit(kernel, [address(weight), packed], units: WorkUnits(fixed: schedule.sets))
-    return packed
   }
 
   /// The address of a constant matrix of `inputs` × `outputs` in groups of `groupLanes` outputs.
