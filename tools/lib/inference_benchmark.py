@@ -234,7 +234,8 @@ class Inference:
     def measure_peak(self) -> None:
         """Looks once more: a virtual machine's clock is not always the same."""
         benchmark.settle()
-        (self.folder / "peak.json").write_text(json.dumps(max(self.peak(), _fma_peak())))
+        limits = self.graft.json("bench", "--machine", "--threads", 1, "--json")
+        (self.folder / "peak.json").write_text(json.dumps(max(self.peak(), limits["gflops"])))
 
 
 def inputs_of(models: pathlib.Path, network: str, batch: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -280,11 +281,3 @@ def _convert(model: pathlib.Path, to: pathlib.Path, shape: tuple[int, ...]) -> N
             raise Failed(f"pnnx cannot convert it: {said[-1] if said else done.returncode}")
         for file in made:
             shutil.move(file, f"{to}{file.suffix}")
-
-
-def _fma_peak() -> float:
-    source = benchmark.TOOLS / "lib/fma_peak.c"
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["clang", "-O2", "-march=native", source, "-o", f"{folder}/peak"]
-        subprocess.run(command, check=True)
-        return float(benchmark.run([f"{folder}/peak"], 1)["output"])
