@@ -88,4 +88,15 @@ import Testing
       #expect((0.1...1000).contains(limits.gigabytesPerSecond))
     }
   }
+
+  @Test func theCommandLineMeasuresTheMachine() throws {
+    let measured = try GraftProgram.run(["bench", "--machine", "--threads", "1", "--json"])
+    #expect(measured.status == 0, "\(measured.errors)")
+    let object = try JSONSerialization.jsonObject(with: Data(measured.output.utf8))
+    let limits = try #require(object as? [String: Any])
+    #expect(limits["threads"] as? Int == 1)
+    #expect(try #require(limits["gflops"] as? Double) > 0.1)
+    #expect(try #require(limits["read_gb_per_s"] as? Double) > 0.1)
+    #expect(try GraftProgram.run(["bench"]).status == 64)
+  }
 }

@@ -35,4 +35,19 @@ import Testing
       #expect(try ModelBundle(opening: path).manifest.isCompact == nil)
     }
   }
+
+  @Test func theCommandLineSaysWhatItCosts() throws {
+    let model = try ModelFixture.named("winograd_residual").modelPath
+    try withTemporaryFolder { folder in
+      let path = folder + "/net.graft"
+      let done = try GraftProgram.run(["compile", model, "-o", path, "--compact", "--tune", "off"])
+      #expect(done.status == 0, "\(done.errors)")
+      #expect(done.errors.contains("compact: its convolutions are estimated to take 1."))
+      #expect(try ModelBundle(opening: path).manifest.isCompact == true)
+
+      let refused = try GraftProgram.run(["compile", model, "-o", path + "2", "--tune", "quick"])
+      #expect(refused.status == 64)
+      #expect(!FileManager.default.fileExists(atPath: path + "2"))
+    }
+  }
 }

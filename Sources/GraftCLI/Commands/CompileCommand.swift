@@ -30,6 +30,9 @@ struct CompileCommand: ParsableCommand {
   @OptionGroup var target: TargetOption
   @OptionGroup var training: TrainableOption
 
+  @Option(help: "How kernels' schedules are chosen: off takes the cost model's choices.")
+  var tune = Tuning.off
+
   @Flag(
     help:
       "Prefer the least memory to speed: no convolution takes weights that are larger than its own."
@@ -69,4 +72,10 @@ struct CompileCommand: ParsableCommand {
       )
     }
   }
+}
+
+/// How the schedules of kernels are chosen.
+enum Tuning: String, CaseIterable, ExpressibleByArgument {
+  /// By the cost model alone.
+  case off
 }
