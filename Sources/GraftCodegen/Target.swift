@@ -81,6 +81,16 @@ public struct Target: Hashable, Sendable {
     }
   }
 
+  /// Whether this machine can run what is generated for the target.
+  public var isRunnable: Bool {
+    #if arch(arm64)
+      return requiredFeatures.allSatisfy { $0 == "neon" }
+    #else
+      let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+      return isRunnable(onCPU: cpu)
+    #endif
+  }
+
   /// The best target that this machine can run.
   public static let native: Target = {
     #if arch(arm64)
@@ -93,13 +103,15 @@ public struct Target: Hashable, Sendable {
 
   /// The best x86 target for the text of /proc/cpuinfo.
   static func best(forCPU text: String) -> Target {
+    [x8664v4, x8664v3].first { $0.isRunnable(onCPU: text) } ?? generic
+  }
+
+  private func isRunnable(onCPU text: String) -> Bool {
     let line = text.split(separator: "\n").first { $0.hasPrefix("flags") } ?? ""
     let flags = Set(line.split(whereSeparator: { " \t".contains($0) }).map(String.init))
     // The kernel's spelling of features where it differs from clang's.
     let spelling = ["sse4.2": "sse4_2", "bmi": "bmi1", "lzcnt": "abm"]
-    return [x8664v4, x8664v3].first {
-      $0.requiredFeatures.allSatisfy { flags.contains(spelling[$0] ?? $0) }
-    } ?? generic
+    return requiredFeatures.allSatisfy { flags.contains(spelling[$0] ?? $0) }
   }
 
   init(

@@ -45,7 +45,7 @@ import Testing
       #expect(done.errors.contains("compact: its convolutions are estimated to take 1."))
       #expect(try ModelBundle(opening: path).manifest.isCompact == true)
 
-      let refused = try GraftProgram.run(["compile", model, "-o", path + "2", "--tune", "quick"])
+      let refused = try GraftProgram.run(["compile", model, "-o", path + "2", "--tune", "fast"])
       #expect(refused.status == 64)
       #expect(!FileManager.default.fileExists(atPath: path + "2"))
     }

@@ -76,7 +76,7 @@ import Testing
       }
       let shared = ["--head", choice.head, "--bn", choice.bn, "--seed", "0"]
       let (plain, trainable) = (folder + "/net.graft", folder + "/trainable.graft")
-      try graft(["compile", Self.model, "-o", plain, "--preprocess", "cifar10"])
+      try graft(["compile", Self.model, "-o", plain, "--preprocess", "cifar10", "--tune", "off"])
       try graft(
         ["compile", plain, "-o", trainable, "--trainable", choice.unfreeze, "--classes", "10"]
           + shared)
@@ -117,7 +117,7 @@ import Testing
       let bundle = folder + "/net.graft"
       try graft([
         "compile", Self.model, "-o", bundle, "--preprocess", "cifar10", "--trainable",
-        "layer3.2.bn2", "--head", "keep", "--optimizer", "adamw",
+        "layer3.2.bn2", "--head", "keep", "--optimizer", "adamw", "--tune", "off",
       ])
       let opened = try ModelBundle(opening: bundle)
       try opened.verify()
@@ -150,7 +150,7 @@ import Testing
       let bundle = folder + "/net.graft"
       try graft([
         "compile", Self.model, "-o", bundle, "--preprocess", "cifar10", "--trainable", "none",
-        "--classes", "3",
+        "--classes", "3", "--tune", "off",
       ])
       let result = try GraftProgram.run("/usr/bin/ldd", [bundle + "/libtrain.so"])
       let names = result.output.split(separator: "\n").compactMap { line in

@@ -8,7 +8,7 @@ private let compiled: Result<Scratch, any Error> = Result {
   let outcome = try GraftProgram.run([
     "compile", fixtures.appending(path: "classifier.onnx").path, "-o",
     scratch.url("good.graft").path,
-    "--preprocess", "none",
+    "--preprocess", "none", "--tune", "off",
   ])
   try #require(outcome.status == 0, "\(outcome.errors)")
   return scratch
@@ -102,7 +102,9 @@ struct BundleErrorTests {
     let preprocess = try scratch.write(Array(spec.utf8), "spec.json")
     let bundle = scratch.url("pictures.graft").path
     let shape = try Self.pictureModel(scratch)
-    let outcome = try GraftProgram.run(["compile", shape, "-o", bundle, "--preprocess", preprocess])
+    let outcome = try GraftProgram.run([
+      "compile", shape, "-o", bundle, "--preprocess", preprocess, "--tune", "off",
+    ])
     try #require(outcome.status == 0, "\(outcome.errors)")
     let text = try scratch.write(Array("no picture".utf8), "note.jpg")
     try GraftProgram.expectFailure(["predict", bundle, text], saying: ["note.jpg"])

@@ -13,7 +13,9 @@ struct FineTuneErrorTests {
   /// Compiles a network into `scratch`.
   private func compile(_ model: String, _ scratch: Scratch) throws -> String {
     let bundle = scratch.url("network.graft").path
-    let result = try GraftProgram.run(["compile", model, "-o", bundle, "--preprocess", "cifar10"])
+    let result = try GraftProgram.run([
+      "compile", model, "-o", bundle, "--preprocess", "cifar10", "--tune", "off",
+    ])
     #expect(result.status == 0, "\(result.errors)")
     return bundle
   }

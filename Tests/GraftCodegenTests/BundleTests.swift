@@ -443,7 +443,7 @@ import Testing
       layout: harness.blocked(border: (1, 1)))[0]
     try harness.output(y)
     var generator = CodeGenerator(target: .x8664v3, kernelFiles: 1)
-    generator.convolutions = .direct
+    generator.convolutions = ConvolutionChoices(.direct)
     let model = try generator.generate(
       graph: harness.graph, plan: try KernelHarness.plan(harness.graph))
     for name in ["kernels_1.c", "model.c"] {
@@ -463,7 +463,7 @@ import Testing
     try harness.output(
       try harness.apply(Convolution(pads: [1, 1, 1, 1]), [x, dw], layout: harness.blocked)[0])
     var generator = CodeGenerator(target: .x8664v3, kernelFiles: 1)
-    generator.convolutions = .direct
+    generator.convolutions = ConvolutionChoices(.direct)
     let model = try generator.generate(
       graph: harness.graph, plan: try KernelHarness.plan(harness.graph))
     let source = try #require(model.sources.first { $0.name == "kernels_1.c" })

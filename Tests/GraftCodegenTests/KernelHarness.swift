@@ -38,13 +38,12 @@ struct KernelHarness {
   var given: [ValueID: [Float]] = [:]
   var mapped: [ValueID: (Float) -> Float] = [:]
 
-  /// The algorithm of convolutions that can use it.
-  var convolutions: ConvolutionAlgorithm?
+  var convolutions: ConvolutionChoices
 
   init(
     seed: UInt64, target: Target = .native, convolutions: ConvolutionAlgorithm? = nil
   ) {
-    self.convolutions = convolutions
+    self.convolutions = ConvolutionChoices(convolutions)
     random = TestRandom(seed: seed)
     self.target = target
   }
@@ -140,7 +139,7 @@ struct KernelHarness {
   /// Generates, compiles and writes packed.bin into a new folder.
   static func build(
     _ graph: Graph, plan: MemoryPlan? = nil, target: Target = .native, extraFlags: [String] = [],
-    convolutions: ConvolutionAlgorithm? = nil
+    convolutions: ConvolutionChoices = ConvolutionChoices()
   ) throws -> String {
     let folder = try temporaryFolder()
     var generator = CodeGenerator(target: target, kernelFiles: 2)

@@ -187,7 +187,7 @@ class Case:
         np.save(data / "y.npy", self.y.numpy())
         source, bundle = self.folder / "network.onnx", self.folder / "network.graft"
         onnx_export.export(self.network, torch.zeros(2, 3, size, size), str(source), 17)
-        graft.call("compile", source, "-o", bundle)
+        graft.call("compile", source, "-o", bundle, "--tune", "off")
         self.common = [
             *("finetune", bundle, "--data", data, "--head", "keep", "--unfreeze", "all"),
             *("--val-split", 0, "--batch-size", batch, "--schedule", "constant", "--bn", mode),

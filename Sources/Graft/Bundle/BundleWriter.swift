@@ -15,6 +15,7 @@ struct BundleWriter {
   let generated: GeneratedModel
   let toolchain: Toolchain
   private let isCompact: Bool
+  private let schedules: [ConvolutionSite: ConvolutionVariant]
   /// The training step that the bundle is to hold, and what was written of it.
   var training: TrainableNetwork?
   private(set) var trainingEntry: Manifest.Training?
@@ -22,9 +23,10 @@ struct BundleWriter {
 
   init(
     model: SourceModel, scheduled: Graph, plan: MemoryPlan, generated: GeneratedModel,
-    toolchain: Toolchain, isCompact: Bool, training: TrainableNetwork? = nil,
-    reusing previous: PreviousBuild? = nil
+    toolchain: Toolchain, isCompact: Bool, schedules: [ConvolutionSite: ConvolutionVariant],
+    training: TrainableNetwork? = nil, reusing previous: PreviousBuild? = nil
   ) {
+    self.schedules = schedules
     self.isCompact = isCompact
     self.previous = previous
     self.model = model
@@ -90,6 +92,9 @@ struct BundleWriter {
       scratchBytesPerThread: generated.scratchBytesPerThread > 0
         ? generated.scratchBytesPerThread : nil,
       isCompact: isCompact ? true : nil,
+      tuned: schedules.isEmpty
+        ? nil
+        : Dictionary(uniqueKeysWithValues: schedules.map { ($0.key.description, $0.value) }),
       schedule: generated.steps.map { step in
         let origins = step.node.map { scheduled[$0].origins.joined(separator: ", ") } ?? ""
         return origins.isEmpty

@@ -2,6 +2,7 @@
 // ModelBundle's work.
 
 import Foundation
+import GraftCodegen
 import GraftData
 import GraftDiagnostics
 import GraftIR
@@ -165,6 +166,9 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var scratchBytesPerThread: Int?
   /// Whether less memory went before speed; absent where it did not.
   public var isCompact: Bool?
+  /// How convolutions are computed that are not as the cost model has them, by what their speed depends on;
+  /// absent where all are.
+  public var tuned: [String: ConvolutionVariant]?
   /// Which kernel each step runs, in order.
   public var schedule: [String]
   /// What each of them does; absent from bundles of before format 1.4.
@@ -184,8 +188,16 @@ public struct Manifest: Codable, Sendable, Equatable {
     case arenaBytesPerImage = "arena_bytes_per_image"
     case scratchBytesPerThread = "scratch_bytes_per_thread"
     case isCompact = "compact"
-    case schedule, work, provenance, training, files
+    case tuned, schedule, work, provenance, training, files
     case fineTuning = "fine_tuning"
+  }
+
+  /// The schedules of convolutions that were measured for `target`.
+  func schedules(
+    for target: CompilationTarget
+  ) -> [ConvolutionSite: ConvolutionVariant] {
+    guard self.target.name == target.name, let tuned else { return [:] }
+    return Dictionary(uniqueKeysWithValues: tuned.map { (ConvolutionSite($0.key), $0.value) })
   }
 
   /// Deterministic JSON: keys sorted, one a line.

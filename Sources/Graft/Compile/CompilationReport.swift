@@ -23,11 +23,15 @@ public struct CompilationReport: Sendable {
   /// fastest: 1 unless less memory was asked for.
   public var estimatedSlowdown: Double
 
+  /// What tuning found; nil where there was none.
+  public var tuning: TuningReport?
+
   public var seconds: Double { stages.reduce(0) { $0 + $1.seconds } }
 
   /// What each pass did and why it left the rest alone, a line each.
   public var explanation: String {
-    passes.notes.map { $0.description.escapedLines }.joined(separator: "\n")
+    (passes.notes.map(\.description) + (tuning?.explanation ?? []))
+      .map(\.escapedLines).joined(separator: "\n")
   }
 
   /// A line for each step of the compiler and for each pass.

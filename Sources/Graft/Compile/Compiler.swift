@@ -29,6 +29,8 @@ public struct Compiler: Sendable {
     /// Whether the least memory goes before speed: every convolution keeps the weights as large as they
     /// are, where others would take transformed ones of up to four times the size.
     public var isCompact = false
+    /// How the schedules of convolutions are chosen; `graft compile` takes ``Tuning/quick``.
+    public var tuning = Tuning.off
     /// The training step that goes into the bundle too; nil for a bundle that only runs.
     public var training: TrainableOptions?
     /// Told what is being done, for a progress line.
@@ -157,7 +159,8 @@ public struct Compiler: Sendable {
   /// - Parameters:
   ///   - training: the training step that goes with it; its network must be `model`'s.
   ///   - inputs: what is being read, none of which may be the output.
-  ///   - relative: a bundle with much the same kernels, of which only those that it lacks are compiled.
+  ///   - relative: a bundle with much the same kernels, of which only those that it lacks are compiled. Its
+  ///     convolutions keep their schedules, and none are tuned.
   ///   - addFiles: called with the folder when all but the manifest is in it; what it writes belongs to the
   ///     bundle.
   @discardableResult
@@ -178,13 +181,20 @@ public struct Compiler: Sendable {
     guard let plan = moment.plan else {
       throw GraftError(.inconsistency, "the last stage has no memory plan")
     }
+    let tuned = try clock.measure("tuning") {
+      try tune(moment.graph, plan, with: toolchain, like: relative)
+    }
+    let known = previous ?? tuned.build
     let generated = try clock.measure("code generation") {
-      try generator.generate(graph: moment.graph, plan: plan, reusing: previous)
+      var generator = generator
+      generator.convolutions.variants = tuned.variants
+      return try generator.generate(graph: moment.graph, plan: plan, reusing: known)
     }
     try training?.check(generated, moment.graph)
     var writer = BundleWriter(
       model: model, scheduled: moment.graph, plan: plan, generated: generated,
-      toolchain: toolchain, isCompact: options.isCompact, training: training, reusing: previous)
+      toolchain: toolchain, isCompact: options.isCompact, schedules: tuned.variants,
+      training: training, reusing: known)
     try destination.write { folder in
       options.progress("compiling \(generated.steps.count) kernels")
       try clock.measure("clang and weights") { try writer.writeFiles(to: folder) }
@@ -192,17 +202,43 @@ public struct Compiler: Sendable {
       try clock.measure("digests") { try writer.writeManifest(to: folder) }
     }
     return CompilationReport(
-      warnings: model.warnings, training: training?.plan.summary, passes: moment.passes,
+      warnings: model.warnings + tuned.warnings, training: training?.plan.summary,
+      passes: moment.passes,
       stages: clock.stages, target: options.target.name, nodes: generated.steps.count,
       packedBytes: generated.packed.byteCount, arenaBytes: plan.arenaBytes,
       lowerBoundBytes: plan.lowerBoundBytes,
       scratchBytesPerThread: generated.scratchBytesPerThread,
-      estimatedSlowdown: generated.estimatedSlowdown)
+      estimatedSlowdown: generated.estimatedSlowdown, tuning: tuned.report)
+  }
+
+  /// Chooses the schedules of convolutions. What goes wrong is no reason to have no bundle: the cost model's
+  /// choices are always there.
+  private func tune(
+    _ graph: Graph, _ plan: MemoryPlan, with toolchain: Toolchain, like relative: ModelBundle?
+  ) throws -> Tuner.Outcome {
+    if let relative {
+      return Tuner.Outcome(variants: relative.manifest.schedules(for: options.target))
+    }
+    guard options.tuning != .off else { return Tuner.Outcome() }
+    guard options.target.isRunnable else {
+      return Tuner.Outcome(warnings: [
+        Warning(
+          "not tuned: this machine cannot run \(options.target.name), so the cost model chose")
+      ])
+    }
+    let tuner = Tuner(
+      generator: generator, toolchain: toolchain, effort: options.tuning,
+      progress: options.progress)
+    do { return try tuner.tune(graph, plan: plan) } catch let error as GraftError {
+      return Tuner.Outcome(warnings: [
+        Warning("not tuned: \(error.message), so the cost model chose", at: error.location)
+      ])
+    }
   }
 
   private var generator: CodeGenerator {
     var generator = CodeGenerator(target: options.target)
-    if options.isCompact { generator.convolutions = .direct }
+    if options.isCompact { generator.convolutions.algorithm = .direct }
     return generator
   }
 

@@ -153,17 +153,9 @@ public struct Benchmark {
     progress: (Double) -> Void = { _ in }
   ) throws -> Report {
     var inputs: [String: Tensor] = [:]
-    var state: UInt64 = 0x9e37_79b9_7f4a_7c15
+    var random = OrdinaryNumbers()
     for input in session.inputs {
-      let shape = try input.type.shape.extents(batch: batch)
-      let elements = (0..<shape.reduce(1, *)).map { _ -> Float in
-        // xorshift64 (Marsaglia 2003): the values matter only in being ordinary numbers.
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        return Float(state >> 40) / Float(1 << 23) - 1
-      }
-      inputs[input.name] = try Tensor(shape: shape, elements: elements)
+      inputs[input.name] = try random.tensor(shape: input.type.shape.extents(batch: batch))
     }
     let call = try session.prepare(inputs)
     let clock = ContinuousClock()

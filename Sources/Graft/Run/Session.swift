@@ -164,7 +164,7 @@ public final class PreparedCall {
   private var outputBuffers: [FloatBuffer]
   private var valueBuffers: [FloatBuffer]
 
-  fileprivate init(
+  init(
     _ model: LoadedModel, inputs: [Tensor], batch: Int, keepingValues: Bool
   ) throws {
     self.model = model

@@ -30,8 +30,12 @@ struct CompileCommand: ParsableCommand {
   @OptionGroup var target: TargetOption
   @OptionGroup var training: TrainableOption
 
-  @Option(help: "How kernels' schedules are chosen: off takes the cost model's choices.")
-  var tune = Tuning.off
+  @Option(
+    help: ArgumentHelp(
+      "How convolutions' schedules are chosen: by the cost model (off), or by measuring the most promising (quick) "
+        + "or all of them (full) in the network on this machine.",
+      discussion: "What was measured is kept in $XDG_CACHE_HOME/graft."))
+  var tune = Tuning.quick
 
   @Flag(
     help:
@@ -52,6 +56,7 @@ struct CompileCommand: ParsableCommand {
     options.inputShapes = try shapes.parsed()
     options.target = try target.target()
     options.isCompact = compact
+    options.tuning = tune
     options.training = try training.parsed()
     options.progress = { ProgressLine.show($0) }
     let report = try Compiler(options).compile(model, to: output)
@@ -60,6 +65,7 @@ struct CompileCommand: ParsableCommand {
     if explain { try Console.result(report.explanation) }
     if timings { try Console.result(report.timings) }
     if let training = report.training { Console.note(training) }
+    if let tuning = report.tuning { Console.note(tuning.summary) }
     Console.note(
       "\(output): \(report.nodes) kernels for \(report.target), weights "
         + "\(report.packedBytes.asBytes), arena \(report.arenaBytes.asBytes) an image, "
@@ -74,8 +80,4 @@ struct CompileCommand: ParsableCommand {
   }
 }
 
-/// How the schedules of kernels are chosen.
-enum Tuning: String, CaseIterable, ExpressibleByArgument {
-  /// By the cost model alone.
-  case off
-}
+extension Tuning: ExpressibleByArgument {}

@@ -4,7 +4,7 @@ import GraftIR
 import GraftOps
 
 /// Which algorithm a convolution over blocks of channels takes.
-public enum ConvolutionAlgorithm: String, Hashable, Sendable, CaseIterable {
+public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseIterable {
   case direct
   /// F(2×2, 3×3).
   case winograd2

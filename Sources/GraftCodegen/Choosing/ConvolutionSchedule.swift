@@ -147,18 +147,18 @@ enum ConvolutionSchedule: Hashable {
   ///   - preferred: taken instead of the cost model's choice wherever it can do the work.
   static func choose(
     _ shape: ConvolutionShape, isPlanar: Bool, isPlain: Bool = false, images: Dimension = .batch,
-    typicalBatch: Int = 1, preferred: ConvolutionAlgorithm? = nil, target: Target
+    typicalBatch: Int = 1, preferred: ConvolutionVariant? = nil, target: Target
   ) -> ConvolutionSchedule {
     if isPlain { return .plain(plain(shape)) }
     if shape.isDepthwise && !isPlanar { return .depthwise(depthwise(shape, target: target)) }
-    let algorithm =
+    let variant =
       preferred
-      ?? ConvolutionCost.best(shape, images: images, typicalBatch: typicalBatch, target: target)
-    guard !isPlanar, WinogradSchedule.fits(shape), let transform = algorithm.transform else {
-      return .direct(direct(shape, isPlanar: isPlanar, target: target))
-    }
+      ?? ConvolutionVariant(
+        ConvolutionCost.best(shape, images: images, typicalBatch: typicalBatch, target: target))
+    guard !isPlanar, WinogradSchedule.fits(shape), let transform = variant.algorithm.transform
+    else { return .direct(direct(shape, isPlanar: isPlanar, variant, target: target)) }
     return .winograd(
-      WinogradSchedule(shape, transform: transform, images: images, target: target))
+      WinogradSchedule(shape, transform: transform, variant, images: images, target: target))
   }
 
   /// Splits `count` into the fewest parts of at most `most`, as evenly as whole numbers allow:
@@ -171,9 +171,14 @@ enum ConvolutionSchedule: Hashable {
   /// Output blocks × pixels. Accumulators, the weights of one input channel and one broadcast must
   /// fit the registers (one more for the product without FMA), and each pixel takes an address
   /// register. 2 × 6 and 3 × 4 measured 91–98 % of the FMA peak on Zen 3, 1 × 12 only 75 %.
-  static func tile(outputBlocks: Int, target: Target) -> (blocks: Int, pixels: Int) {
+  /// - Parameter preferred: output blocks that are taken where ``tileChoices(target:)`` has them.
+  static func tile(
+    outputBlocks: Int, preferred: Int? = nil, target: Target
+  ) -> (blocks: Int, pixels: Int) {
     let blocks: Int
-    if target.registers >= 32 {
+    if let preferred, preferred <= outputBlocks, tileChoices(target: target).contains(preferred) {
+      blocks = preferred
+    } else if target.registers >= 32 {
       blocks =
         outputBlocks % 4 == 0 ? 4 : outputBlocks % 3 == 0 ? 3 : min(2, outputBlocks)
     } else {
@@ -181,6 +186,9 @@ enum ConvolutionSchedule: Hashable {
     }
     return (blocks, tilePixels(blocks: blocks, target: target))
   }
+
+  /// Output blocks of the register tiles that keep the multipliers busy.
+  static func tileChoices(target: Target) -> [Int] { target.registers >= 32 ? [4, 3, 2] : [2, 3] }
 
   /// The most pixels of a register tile of 1 to 4 output blocks.
   private static func tilePixels(blocks: Int, target: Target) -> Int {
@@ -217,14 +225,16 @@ enum ConvolutionSchedule: Hashable {
   /// Products that a register sums before it goes to memory, where one input block has no more.
   private static let mostTermsOfChunk = 144
 
-  private static func direct(_ shape: ConvolutionShape, isPlanar: Bool, target: Target)
-    -> DirectSchedule
-  {
+  private static func direct(
+    _ shape: ConvolutionShape, isPlanar: Bool, _ variant: ConvolutionVariant = .direct,
+    target: Target
+  ) -> DirectSchedule {
     let lanes = target.lanes
     let inputBlock = isPlanar ? 1 : lanes
     let allInputBlocks = (shape.channels + inputBlock - 1) / inputBlock
     let outputBlocks = (shape.outputs + lanes - 1) / lanes
-    var (tileBlocks, mostPixels) = tile(outputBlocks: outputBlocks, target: target)
+    var (tileBlocks, mostPixels) = tile(
+      outputBlocks: outputBlocks, preferred: variant.tileBlocks, target: target)
     var windows: InputWindows?
     if shape.groups > 1 {
       (tileBlocks, mostPixels, windows) = groupedTile(
@@ -257,12 +267,12 @@ enum ConvolutionSchedule: Hashable {
 
     // Rows where the image is large, output groups where it is small: then each thread streams only
     // its part of the weights.
-    let splitsTiles = isLarge || groups < 8
+    let splitsTiles = variant.split.map { $0 == .tiles } ?? (isLarge || groups < 8)
     let rowsTouched = isPointwise ? 1 : shape.window.strides[0]
     let tileInputBytes =
       mostPixels * rowsTouched * shape.window.strides[1] * chunk * inputBlock * 4
     let perBlock = max(24, target.cacheBytes / 4 / max(1, tileInputBytes))
-    let (blocks, _, _) = balanced(tiles, most: perBlock)
+    let (blocks, _, _) = balanced(tiles, most: variant.blocking?.scaling(perBlock) ?? perBlock)
 
     let weightBytes = panelBytes / tileBlocks * outputBlocks * inputBlocks
     let lines = (panelBytes / 64 + tiles - 1) / tiles

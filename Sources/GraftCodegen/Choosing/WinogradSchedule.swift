@@ -61,7 +61,8 @@ struct WinogradSchedule: Hashable {
 
   /// - Parameter images: of a batch, where that is known.
   init(
-    _ shape: ConvolutionShape, transform: WinogradTransform, images: Dimension, target: Target
+    _ shape: ConvolutionShape, transform: WinogradTransform, _ variant: ConvolutionVariant? = nil,
+    images: Dimension, target: Target
   ) {
     let lanes = target.lanes
     self.transform = transform
@@ -70,13 +71,13 @@ struct WinogradSchedule: Hashable {
     inputBlocks = (shape.channels + lanes - 1) / lanes
     outputBlocks = (shape.outputs + lanes - 1) / lanes
     (groupBlocks, groupTiles) = ConvolutionSchedule.tile(
-      outputBlocks: outputBlocks, target: target)
+      outputBlocks: outputBlocks, preferred: variant?.tileBlocks, target: target)
     let groups = (outputBlocks + groupBlocks - 1) / groupBlocks
     let points = transform.side * transform.side
 
     // Where outputs are many, threads share them, so that each streams its part of the weights only: they
     // all transform every input, which is little beside many products. Else they share tiles.
-    splitsTiles = shape.outputs < 192
+    splitsTiles = variant?.split.map { $0 == .tiles } ?? (shape.outputs < 192)
     // Few enough sets that inputs are not read again and again, and enough to share.
     let setGroups = splitsTiles ? min(groups, 4) : min(4, max(1, groups / 8))
     setBlocks = setGroups * groupBlocks
@@ -85,7 +86,8 @@ struct WinogradSchedule: Hashable {
     let tileBytes = points * (inputBlocks + setBlocks) * lanes * 4
     let fitting = target.cacheBytes / 2 / tileBytes
     // Weights that the cache does not hold had better serve many tiles.
-    let wanted = weightBytes > target.cacheBytes ? max(fitting, 30) : fitting
+    let usual = weightBytes > target.cacheBytes ? max(fitting, 30) : fitting
+    let wanted = variant?.blocking?.scaling(usual) ?? usual
     let most = images.isBatch ? wanted : min(wanted, images.coefficient * tileRows * tileColumns)
     blockTiles = max(1, (most + groupTiles - 1) / groupTiles) * groupTiles
 

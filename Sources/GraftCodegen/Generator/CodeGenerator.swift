@@ -34,6 +34,8 @@ public struct StepDescription: Hashable, Sendable {
   /// Algorithm and tile in words.
   public var algorithm: String
   public var work: StepWork
+  /// Of a convolution: what its speed depends on.
+  public var site: ConvolutionSite?
 }
 
 /// A model as C: everything that compiling and loading it needs.
@@ -54,6 +56,9 @@ public struct GeneratedModel {
   public var scratchBytesPerThread: Int
   /// The cost model's time of the convolutions, over that of the algorithms it would choose itself.
   public var estimatedSlowdown = 1.0
+  /// How each convolution could be computed, to the same results but for rounding: the cost model's choice
+  /// first, then what looks most promising.
+  public var contenders: [ConvolutionSite: [ConvolutionVariant]] = [:]
   /// Bytes of activations that do not grow with the batch: the plan's, and the workspace behind them.
   public var arenaBytesFixed = 0
   /// The file name of the shared library that the sources become.
@@ -97,9 +102,7 @@ public struct CodeGenerator: Sendable {
   public var target: Target
   /// Kernels are spread over this many files, so that as many compilers can run at once.
   public var kernelFiles: Int
-  /// The algorithm of every convolution that can use it, for measurements and tests; nil leaves each to
-  /// the cost model.
-  public var convolutions: ConvolutionAlgorithm?
+  public var convolutions = ConvolutionChoices()
 
   public init(target: Target, kernelFiles: Int = 4) {
     self.target = target
@@ -143,6 +146,9 @@ public struct CodeGenerator: Sendable {
       tapNames: model.taps.map(\.name), tapValues: model.taps.map(\.value),
       scratchBytesPerThread: lowering.scratchBytesPerThread,
       estimatedSlowdown: lowering.convolutionCost.slowdown,
+      contenders: lowering.sites.mapValues {
+        $0.contenders(algorithm: convolutions.algorithm, target: target)
+      },
       arenaBytesFixed: lowering.arenaBytesFixed)
   }
 
@@ -158,7 +164,8 @@ public struct CodeGenerator: Sendable {
   static func descriptions(of lowering: Lowering) throws -> [StepDescription] {
     try zip(lowering.steps, lowering.work()).map { step, work in
       StepDescription(
-        node: step.node, kernel: step.kernel.name, algorithm: step.kernel.algorithm, work: work)
+        node: step.node, kernel: step.kernel.name, algorithm: step.kernel.algorithm, work: work,
+        site: step.site)
     }
   }
 

@@ -15,6 +15,8 @@ struct Step {
   var units: WorkUnits
   /// What the algorithm makes of the node's arithmetic.
   var shape = WorkShape()
+  /// Of a convolution: what its speed depends on.
+  var site: ConvolutionSite?
 }
 
 /// Lowers one graph. Values of a graph that passes and the verifier let through are assumed sound;
@@ -24,8 +26,7 @@ struct Lowering {
   let target: Target
   let places: ValuePlaces
   let library: KernelLibrary
-  /// The algorithm of convolutions that can use it; nil leaves each to the cost model.
-  let convolutions: ConvolutionAlgorithm?
+  let convolutions: ConvolutionChoices
   /// The batch that algorithms are chosen for, where any may come.
   let typicalBatch: Int
   var weights: PackedWeights
@@ -40,6 +41,8 @@ struct Lowering {
   private(set) var scratchBytesPerThread = 0
   /// The estimated time of the convolutions over blocks of channels.
   var convolutionCost = ConvolutionCost.Total()
+  /// The convolutions that there are.
+  var sites: [ConvolutionSite: SiteShape] = [:]
 
   /// - Parameters:
   ///   - library: where kernels go; programs of one library share it.
@@ -48,7 +51,7 @@ struct Lowering {
   init(
     graph: Graph, plan: MemoryPlan, target: Target, library: KernelLibrary = KernelLibrary(),
     weights: PackedWeights = PackedWeights(), states: [String: Int] = [:],
-    convolutions: ConvolutionAlgorithm? = nil, typicalBatch: Int = 1
+    convolutions: ConvolutionChoices = ConvolutionChoices(), typicalBatch: Int = 1
   ) {
     self.graph = graph
     self.convolutions = convolutions
@@ -122,10 +125,13 @@ struct Lowering {
   }
 
   mutating func emit(
-    _ kernel: Kernel, _ arguments: [String], units: WorkUnits, shape: WorkShape = WorkShape()
+    _ kernel: Kernel, _ arguments: [String], units: WorkUnits, shape: WorkShape = WorkShape(),
+    site: ConvolutionSite? = nil
   ) {
     steps.append(
-      Step(node: currentNode, kernel: kernel, arguments: arguments, units: units, shape: shape))
+      Step(
+        node: currentNode, kernel: kernel, arguments: arguments, units: units, shape: shape,
+        site: site))
   }
 
   // MARK: Operands

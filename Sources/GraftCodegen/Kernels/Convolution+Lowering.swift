@@ -21,9 +21,12 @@ extension Lowering {
       resultHeight: y.height, resultWidth: y.width, window: window, groups: operation.groups)
     try checkLayouts(x: x, y: y, window: window)
     let addend = try residual.map { try residualGeometry(type($0), like: y) }
+    let site = ConvolutionSite(shape, isPlanar: x.block == 1, images: y.images)
     let schedule = ConvolutionSchedule.choose(
       shape, isPlanar: x.block == 1, isPlain: y.block == 1, images: y.images,
-      typicalBatch: typicalBatch, preferred: convolutions, target: target)
+      typicalBatch: typicalBatch, preferred: convolutions.variant(at: site), target: target)
+    sites[site] = SiteShape(
+      shape: shape, isPlanar: x.block == 1, isPlain: y.block == 1, images: y.images)
     convolutionCost.add(
       schedule, shape, images: y.images, typicalBatch: typicalBatch, target: target)
     let parts = ConvolutionParts(
@@ -49,7 +52,8 @@ extension Lowering {
         y.images.expression, scratch(floats: winograd.scratchFloats(lanes: lanes)),
       ]
     }
-    emit(kernel, arguments, units: schedule.units(images: y.images), shape: workShape)
+    emit(
+      kernel, arguments, units: schedule.units(images: y.images), shape: workShape, site: site)
   }
 
   func checkLayouts(x: ImageGeometry, y: ImageGeometry, window: Window) throws {

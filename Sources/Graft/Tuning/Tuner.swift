@@ -1,0 +1,230 @@
+// Measures schedules of convolutions inside the network: the network is built with another schedule for every
+// convolution at once, and its builds run alternately. Alone, a kernel finds its data in caches where the
+// network would not have it, and loses by what the network would forgive.
+
+import GraftCodegen
+import GraftData
+import GraftDiagnostics
+import GraftIR
+import GraftPlanning
+import GraftRuntime
+
+/// Chooses schedules of convolutions by measurements.
+struct Tuner {
+  let generator: CodeGenerator
+  let toolchain: Toolchain
+  let effort: Tuning
+  var threads = AvailableCores.count
+  var progress: @Sendable (String) -> Void = { _ in }
+
+  /// What was chosen.
+  struct Outcome {
+    /// Where they are not the cost model's.
+    var variants: [ConvolutionSite: ConvolutionVariant] = [:]
+    /// Nil where nothing was to be tuned.
+    var report: TuningReport?
+    var warnings: [Warning] = []
+    /// The sources and objects of the network as it was measured last.
+    var build: PreviousBuild?
+    /// Holds what ``build`` reads.
+    var folder: TemporaryFolder?
+  }
+
+  /// A schedule must save this share of the cost model's time to be taken: less may be noise.
+  private static let leastGain = 0.03
+
+  /// Chooses for the convolutions of `graph`, a scheduled graph with its memory plan.
+  /// - Throws: ``GraftError`` where no build can be made or run.
+  func tune(_ graph: Graph, plan: MemoryPlan) throws -> Outcome {
+    let untuned = try generator.generate(graph: graph, plan: plan)
+    let contenders = untuned.contenders.filter { $0.value.count > 1 }
+      .mapValues {
+        Array($0.prefix(effort.mostContenders == .max ? .max : effort.mostContenders + 1))
+      }
+    var cache = TuningCache(
+      .init(
+        tool: GraftVersion.tool, compiler: toolchain.version, cpu: ProcessorName.current,
+        target: generator.target.name, threads: threads,
+        isCompact: generator.convolutions.algorithm != nil))
+    var known: [ConvolutionSite: ConvolutionVariant] = [:]
+    for site in contenders.keys { known[site] = cache.variant(at: site, effort: effort) }
+    let unknown = contenders.filter { known[$0.key] == nil }
+
+    var trials = Trials(tuner: self, graph: graph, plan: plan, known: known)
+    let found = unknown.isEmpty ? Found() : try trials.measure(unknown)
+    cache.add(unknown.mapValues { $0[0] }.merging(found.variants) { $1 }, effort: effort)
+
+    let variants = known.merging(found.variants) { $1 }
+    let changed = variants.filter { $0.value != contenders[$0.key]?.first }
+    let report = TuningReport(
+      effort: effort, threads: threads,
+      sites: contenders.keys.sorted { $0.description < $1.description }.compactMap { site in
+        (variants[site] ?? contenders[site]?.first).map {
+          TuningReport.Site(
+            site: site, chosen: $0, ratio: found.ratios[site], isFromCache: known[site] != nil)
+        }
+      }, changed: changed.count, milliseconds: found.milliseconds)
+    return Outcome(
+      variants: changed, report: report, warnings: cache.warning.map { [$0] } ?? [],
+      build: found.build, folder: found.folder)
+  }
+
+  /// What measurements found.
+  fileprivate struct Found {
+    /// Where another schedule than the cost model's is faster.
+    var variants: [ConvolutionSite: ConvolutionVariant] = [:]
+    var ratios: [ConvolutionSite: Double] = [:]
+    var milliseconds: (before: Double, after: Double)?
+    var build: PreviousBuild?
+    var folder: TemporaryFolder?
+  }
+
+  /// The rounds of one network.
+  private struct Trials {
+    let tuner: Tuner
+    let graph: Graph
+    let plan: MemoryPlan
+    let known: [ConvolutionSite: ConvolutionVariant]
+
+    /// Round by round every convolution takes its next contender; those that were faster than the cost model's
+    /// choice are then measured once more, all together.
+    mutating func measure(
+      _ contenders: [ConvolutionSite: [ConvolutionVariant]]
+    ) throws -> Found {
+      let rounds = (contenders.values.map(\.count).max() ?? 1) - 1
+      tuner.progress("tuning: building the cost model's choice")
+      let base = try build([:], after: nil)
+      let previous = try base.asPrevious()
+      var best: [ConvolutionSite: (variant: ConvolutionVariant, ratio: Double)] = [:]
+      for round in 1...max(1, rounds) {
+        tuner.progress("tuning: schedules \(round) of \(rounds)")
+        let chosen = contenders.compactMapValues { round < $0.count ? $0[round] : nil }
+        let ratios = try compare(base, build(chosen, after: previous)).ratios
+        for (site, variant) in chosen {
+          guard let ratio = ratios[site], ratio < best[site]?.ratio ?? (1 - Tuner.leastGain)
+          else { continue }
+          best[site] = (variant, ratio)
+        }
+      }
+      guard !best.isEmpty else { return Found(build: previous, folder: base.folder) }
+
+      tuner.progress("tuning: the winners together")
+      let winners = try build(best.mapValues(\.variant), after: previous)
+      let outcome = try compare(base, winners)
+      guard outcome.after < outcome.before else {
+        return Found(build: previous, folder: base.folder)
+      }
+      // Who won by luck alone loses here.
+      let confirmed = best.filter { outcome.ratios[$0.key] ?? 1 < 1 }
+      return Found(
+        variants: confirmed.mapValues(\.variant),
+        ratios: outcome.ratios.filter { confirmed[$0.key] != nil },
+        milliseconds: (outcome.before, outcome.after), build: try winners.asPrevious(),
+        folder: winners.folder)
+    }
+
+    /// The network with these schedules, compiled and loaded.
+    private func build(
+      _ variants: [ConvolutionSite: ConvolutionVariant], after previous: PreviousBuild?
+    ) throws -> TrialBuild {
+      var generator = tuner.generator
+      generator.convolutions.variants = known.merging(variants) { $1 }
+      let model = try generator.generate(graph: graph, plan: plan, reusing: previous)
+      return try TrialBuild(
+        model, toolchain: tuner.toolchain, reusing: previous, threads: tuner.threads)
+    }
+
+    /// Runs both builds alternately.
+    /// - Returns: the time of each convolution with the second over that with the first, and the times of the
+    ///   whole network in milliseconds.
+    private func compare(
+      _ first: TrialBuild, _ second: TrialBuild
+    ) throws -> (ratios: [ConvolutionSite: Double], before: Double, after: Double) {
+      let builds = [first, second]
+      for build in builds { for _ in 0..<2 { _ = try build.run() } }
+      var times = [StepTimes(), StepTimes()]
+      let clock = ContinuousClock()
+      let end = clock.now + .seconds(tuner.effort.secondsPerRound)
+      var round = 0
+      while round < 8 || clock.now < end {
+        // Neither always follows the other.
+        for index in round.isMultiple(of: 2) ? [0, 1] : [1, 0] {
+          times[index].add(try builds[index].run())
+        }
+        round += 1
+      }
+      let (before, after) = (times[0].bySite(first.sites), times[1].bySite(second.sites))
+      let ratios = before.compactMapValues { $0 > 0 ? $0 : nil }
+      return (
+        Dictionary(
+          uniqueKeysWithValues: ratios.compactMap { site, time in
+            after[site].map { (site, $0 / time) }
+          }), times[0].total, times[1].total
+      )
+    }
+  }
+}
+
+/// The times of steps over several runs.
+private struct StepTimes {
+  private var runs: [[UInt64]] = []
+
+  mutating func add(_ nanoseconds: [UInt64]) { runs.append(nanoseconds) }
+
+  /// The lower quartile of each step: other work on the machine only ever adds to it.
+  private var steps: [Double] {
+    (runs.first ?? []).indices.map { step in
+      let sorted = runs.compactMap { step < $0.count ? $0[step] : nil }.sorted()
+      return sorted.isEmpty ? 0 : Double(sorted[sorted.count / 4])
+    }
+  }
+
+  /// The sums over the convolutions that are alike, in nanoseconds.
+  func bySite(_ sites: [ConvolutionSite?]) -> [ConvolutionSite: Double] {
+    zip(sites, steps).reduce(into: [:]) { sums, step in
+      if let site = step.0 { sums[site, default: 0] += step.1 }
+    }
+  }
+
+  /// Of the whole network, in milliseconds.
+  var total: Double { steps.reduce(0, +) / 1e6 }
+}
+
+/// A network that was built to be measured.
+private final class TrialBuild {
+  let folder: TemporaryFolder
+  /// Of each step, where it is a convolution.
+  let sites: [ConvolutionSite?]
+  private let names: [String]
+  private let call: PreparedCall
+
+  init(
+    _ model: GeneratedModel, toolchain: Toolchain, reusing previous: PreviousBuild?, threads: Int
+  ) throws {
+    folder = try TemporaryFolder()
+    sites = model.steps.map(\.site)
+    names = model.sources.map(\.name)
+    let library = try toolchain.compile(model, into: folder.path, reusing: previous)
+    let file = try OutputFile(ModelBundle.join(folder.path, BundleLayout.packed))
+    try model.packed.write { try file.write($0) }
+    try file.close()
+    let loaded = try LoadedModel(
+      library: ModelLibrary(path: library), bundle: folder.path, largestBatch: 1, threads: threads)
+    let inputs = try loaded.description.inputs.map { try $0.type.shape.extents(batch: 1) }
+    var random = OrdinaryNumbers()
+    call = try PreparedCall(
+      loaded, inputs: inputs.map { try random.tensor(shape: $0) }, batch: 1, keepingValues: false)
+    _ = call.stepNanoseconds()
+  }
+
+  /// Runs the network once.
+  /// - Returns: the nanoseconds of each step.
+  func run() throws -> [UInt64] {
+    try call.run()
+    return call.stepNanoseconds()
+  }
+
+  func asPrevious() throws -> PreviousBuild {
+    try PreviousBuild(folder: folder.path, names: names)
+  }
+}

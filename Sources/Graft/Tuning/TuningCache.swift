@@ -1,0 +1,96 @@
+// What tuning found before, so that a convolution is measured once on a machine: a JSON file for each
+// combination of what choices depend on beside the convolution itself.
+
+import Foundation
+import GraftCodegen
+import GraftData
+import GraftDiagnostics
+
+/// Schedules that were measured before.
+struct TuningCache {
+  /// What choices depend on beside the convolution.
+  struct Context: Codable, Hashable {
+    var tool: String
+    var compiler: String
+    var cpu: String
+    var target: String
+    var threads: Int
+    /// Whether only the least memory was allowed.
+    var isCompact: Bool
+  }
+
+  private struct Entry: Codable {
+    var variant: ConvolutionVariant
+    var effort: Tuning
+  }
+
+  private struct Contents: Codable {
+    var context: Context
+    var sites: [String: Entry]
+  }
+
+  /// Nil where there is no folder for caches.
+  let path: String?
+  private let context: Context
+  private var sites: [String: Entry] = [:]
+  /// What went wrong; tuning goes on without a cache.
+  private(set) var warning: Warning?
+
+  /// Reads what is known in `context`.
+  init(_ context: Context, environment: [String: String] = ProcessInfo.processInfo.environment) {
+    self.context = context
+    path = Self.folder(environment).map { folder in
+      let name = Digest.sha256(Data("\(context)".utf8)).prefix(16)
+      return "\(folder)/tuning-\(name).json"
+    }
+    load()
+  }
+
+  /// $XDG_CACHE_HOME/graft, or ~/.cache/graft where that is not set to an absolute path (XDG Base Directory
+  /// Specification 0.8).
+  private static func folder(_ environment: [String: String]) -> String? {
+    for (name, inside) in [("XDG_CACHE_HOME", "/graft"), ("HOME", "/.cache/graft")] {
+      if let base = environment[name], base.hasPrefix("/") { return base + inside }
+    }
+    return nil
+  }
+
+  private mutating func load() {
+    guard let path, FileManager.default.fileExists(atPath: path) else { return }
+    guard let data = try? Data(contentsOf: URL(fileURLWithPath: path)),
+      let contents = try? JSONDecoder().decode(Contents.self, from: data)
+    else {
+      warning = Warning("the tuning cache cannot be read and is made anew", at: .init(file: path))
+      return
+    }
+    if contents.context == context { sites = contents.sites }
+  }
+
+  /// What is known of `site` from measurements of at least this effort.
+  func variant(at site: ConvolutionSite, effort: Tuning) -> ConvolutionVariant? {
+    guard let entry = sites[site.description], effort.accepts(entry.effort) else { return nil }
+    return entry.variant
+  }
+
+  /// Adds what was found, to what others may have found meanwhile. A cache that cannot be written is worth a
+  /// warning only.
+  mutating func add(_ found: [ConvolutionSite: ConvolutionVariant], effort: Tuning) {
+    guard let path, !found.isEmpty else { return }
+    load()
+    for (site, variant) in found {
+      sites[site.description] = Entry(variant: variant, effort: effort)
+    }
+    do {
+      try FileManager.default.createDirectory(
+        atPath: URL(fileURLWithPath: path).deletingLastPathComponent().path,
+        withIntermediateDirectories: true)
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      let data = try encoder.encode(Contents(context: context, sites: sites))
+      try FileReplacement(at: path).write(Array(data))
+    } catch {
+      let cause = (error as? GraftError)?.message ?? error.localizedDescription
+      warning = Warning("the tuning cache cannot be written: \(cause)", at: .init(file: path))
+    }
+  }
+}
