@@ -39,6 +39,8 @@ struct KernelHarness {
   var mapped: [ValueID: (Float) -> Float] = [:]
 
   var convolutions: ConvolutionChoices
+  /// Images of a batch that go through the network together.
+  var imagesAtOnce: Int?
 
   init(
     seed: UInt64, target: Target = .native, convolutions: ConvolutionAlgorithm? = nil
@@ -139,11 +141,12 @@ struct KernelHarness {
   /// Generates, compiles and writes packed.bin into a new folder.
   static func build(
     _ graph: Graph, plan: MemoryPlan? = nil, target: Target = .native, extraFlags: [String] = [],
-    convolutions: ConvolutionChoices = ConvolutionChoices()
+    convolutions: ConvolutionChoices = ConvolutionChoices(), imagesAtOnce: Int? = nil
   ) throws -> String {
     let folder = try temporaryFolder()
     var generator = CodeGenerator(target: target, kernelFiles: 2)
     generator.convolutions = convolutions
+    generator.imagesAtOnce = imagesAtOnce
     let model = try generator.generate(graph: graph, plan: plan ?? Self.plan(graph))
     try Toolchain.find().compile(model, into: folder, extraFlags: extraFlags + ["-Werror"])
     var packed = Data()
@@ -161,7 +164,8 @@ struct KernelHarness {
 
   /// Runs images one by one and as a batch, on one thread and on two: all bits must be the same.
   mutating func checkBatchPositions(batch: Int) throws {
-    let folder = try Self.build(graph, target: target, convolutions: convolutions)
+    let folder = try Self.build(
+      graph, target: target, convolutions: convolutions, imagesAtOnce: imagesAtOnce)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let library = try ModelLibrary(path: folder + "/libmodel.so")
     let sizes = try graph.inputs.map {

@@ -48,6 +48,7 @@ void graft_engine_close(graft_engine *engine) {
   graft_pool_destroy(engine->pool);
   graft_release(&engine->arena);
   graft_release(&engine->weights);
+  free(engine->part_buffers);
   free(engine->step_nanoseconds);
 }
 
@@ -302,7 +303,7 @@ static void run_on_pool(void *argument, uint32_t thread) {
     }
     if (times) {
       const uint64_t after = clock_nanoseconds();
-      times[i] = after - before;
+      times[i] += after - before;
       before = after;
     }
   }
@@ -324,10 +325,46 @@ static void run_on_parallel_for(run_state *state) {
     copy_taps_after(state, i);
     if (state->nanoseconds) {
       const uint64_t after = clock_nanoseconds();
-      state->nanoseconds[i] = after - before;
+      state->nanoseconds[i] += after - before;
       before = after;
     }
   }
+}
+
+static bool run_steps(run_state *run) {
+  if (!run->engine->parallel_for) return graft_pool_run(run->engine->pool, run_on_pool, run);
+  run_on_parallel_for(run);
+  return true;
+}
+
+/* Of a batch that the program does in parts: how many images a part has, else the whole batch. A call
+ * that stops in between, or copies inner values, leaves all images at the same step. */
+static uint64_t images_of_part(const graft_program *program, const graft_call *call) {
+  const uint64_t most = program->images_at_once;
+  if (most == 0 || call->batch <= most || call->first_step > 0 || call->tap_count > 0 ||
+      call->end_step < program->description->step_count) {
+    return call->batch;
+  }
+  const uint64_t parts = (call->batch + most - 1) / most;
+  return (call->batch + parts - 1) / parts;
+}
+
+/* Runs the images from `first` on of the caller's buffers. */
+static bool run_part(run_state *run, uint64_t first, uint64_t images) {
+  const graft_description *description = run->program->description;
+  const graft_call *call = run->call;
+  void **inputs = run->engine->part_buffers, **outputs = inputs + description->input_count;
+  for (uint32_t i = 0; i < description->input_count; i++) {
+    const uint64_t bytes = call->input_bytes[i] / call->batch;
+    inputs[i] = (void *)((uintptr_t)call->inputs[i] + first * bytes);
+  }
+  for (uint32_t i = 0; i < description->output_count; i++) {
+    outputs[i] = (unsigned char *)call->outputs[i] + first * (call->output_bytes[i] / call->batch);
+  }
+  run->frame.inputs = (const void *const *)inputs;
+  run->frame.outputs = outputs;
+  run->frame.batch = (size_t)images;
+  return run_steps(run);
 }
 
 graft_status graft_engine_run(
@@ -357,12 +394,20 @@ graft_status graft_engine_run(
       .nanoseconds = call->is_timed ? engine->step_nanoseconds : NULL,
   };
   run.scratch = run.frame.fixed + description->arena_bytes_fixed;
+  if (run.nanoseconds) memset(run.nanoseconds, 0, description->step_count * sizeof(uint64_t));
+  const uint64_t batch = call->call->batch, part = images_of_part(call->program, call->call);
+  if (part < batch && !engine->part_buffers) {
+    const size_t buffers = (size_t)description->input_count + description->output_count;
+    engine->part_buffers = calloc(buffers + 1, sizeof(void *));
+    if (!engine->part_buffers) {
+      return graft_fail(GRAFT_OUT_OF_MEMORY, message, message_bytes, "no memory");
+    }
+  }
   const uint64_t mode = graft_set_float_mode();
   bool ran = true;
-  if (engine->parallel_for) {
-    run_on_parallel_for(&run);
-  } else {
-    ran = graft_pool_run(engine->pool, run_on_pool, &run);
+  if (part == batch) ran = run_steps(&run);
+  for (uint64_t first = 0; ran && part < batch && first < batch; first += part) {
+    ran = run_part(&run, first, part < batch - first ? part : batch - first);
   }
   graft_restore_float_mode(mode);
   if (!ran) {

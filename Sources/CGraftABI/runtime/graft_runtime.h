@@ -59,6 +59,9 @@ typedef struct graft_program {
   const graft_step *steps_one;  /* used at batch 1; training has no use for them */
   const graft_step *steps_many; /* used at batch 2 and above, and by training always */
   const graft_place *places;    /* one a named value */
+  /* Larger batches go through the whole network in parts of at most so many images, each a row of
+   * every input and output; 0: all together. */
+  uint64_t images_at_once;
   /* Of training alone: */
   const struct graft_state *states; /* see graft_train.h; the same table for both programs */
   uint32_t state_count;
@@ -125,6 +128,7 @@ typedef struct graft_engine {
   graft_pool *pool;   /* NULL where the caller brings a parallel-for */
   graft_parallel_for *parallel_for;
   void *parallel_context;
+  void **part_buffers; /* where a part's images lie in the caller's buffers; NULL until there is one */
   uint64_t *step_nanoseconds; /* NULL until someone asked for times */
   uint32_t steps_timed;
 } graft_engine;

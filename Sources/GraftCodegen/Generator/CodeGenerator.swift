@@ -103,6 +103,9 @@ public struct CodeGenerator: Sendable {
   /// Kernels are spread over this many files, so that as many compilers can run at once.
   public var kernelFiles: Int
   public var convolutions = ConvolutionChoices()
+  /// Images of a batch that go through the whole network together, for tests; nil leaves it to the cost
+  /// model.
+  public var imagesAtOnce: Int?
 
   public init(target: Target, kernelFiles: Int = 4) {
     self.target = target
@@ -124,9 +127,14 @@ public struct CodeGenerator: Sendable {
     try lowering.run()
     let buildID = Fingerprint.of([(graph, lowering.steps)], target: target)
     lowering.weights.buildID = buildID
-    let writer = ModelWriter(
+    let steps = try Self.descriptions(of: lowering)
+    var writer = ModelWriter(
       graph: graph, plan: plan, target: target, lowering: lowering, buildID: buildID,
       packedBytes: lowering.weights.byteCount)
+    writer.imagesAtOnce =
+      imagesAtOnce
+      ?? ImagesAtOnce.choose(
+        for: graph, arenaBytesPerImage: plan.arenaBytesPerBatch, work: steps.map(\.work))
     let model = try writer.model()
     let sources =
       try [
@@ -142,7 +150,7 @@ public struct CodeGenerator: Sendable {
       + Self.runtimeSources()
     return GeneratedModel(
       target: target, sources: sources, packed: lowering.weights, buildID: buildID,
-      steps: try Self.descriptions(of: lowering),
+      steps: steps,
       tapNames: model.taps.map(\.name), tapValues: model.taps.map(\.value),
       scratchBytesPerThread: lowering.scratchBytesPerThread,
       estimatedSlowdown: lowering.convolutionCost.slowdown,

@@ -61,6 +61,8 @@ struct ModelWriter {
   /// The size of the file of packed weights.
   let packedBytes: Int
   var state: StateSummary?
+  /// Images of a batch that go through the whole network together; nil for all.
+  var imagesAtOnce: Int?
 
   /// A value that taps may name.
   struct Tap {
@@ -306,6 +308,7 @@ struct ModelWriter {
           .steps_one = steps,
           .steps_many = steps,
           .places = places,
+          .images_at_once = \(imagesAtOnce ?? 0),
       \(stateFields())};
 
       """
