@@ -201,23 +201,16 @@ struct ConvolutionParts {
       "block_weights": "\(schedule.blockWeights(kernel: shape.window.kernel, lanes: lanes))",
       "column_steps": isContiguous ? "1" : "\(kernelWidth)",
       "depth": "\(isContiguous ? kernelWidth * schedule.inputBlock : schedule.inputBlock)",
-      "window_tables": "", "group_origin": "", "group_depth": "blocks",
+      "window_tables": schedule.windowTables, "group_origin": "", "group_depth": "blocks",
       "group_weights": "chunk * OUTPUT_BLOCKS + blocks * plane", "added_parameter": "",
       "add_residual": "", "residual_argument": "", "residual_plane": "",
     ]
     if let windows = schedule.windows {
-      func table(_ name: String, _ elements: [Int]) -> String {
-        "static const unsigned \(name)[GROUPS] = {\n    \(CText.table(elements))};"
-      }
-      var tables = [table("first_block", windows.first)]
       values["group_origin"] = " + (size_t)first_block[group] * X_PLANE"
       if !windows.isUniform {
-        tables.append(table("window", windows.counts))
-        tables.append(table("first_weights", schedule.weightBlocksBefore.dropLast()))
         values["group_depth"] = "window[group]"
         values["group_weights"] = "(size_t)first_weights[group]"
       }
-      values["window_tables"] = tables.joined(separator: "\n")
     }
     if let residual {
       values["residual_argument"] = "added, "
@@ -273,5 +266,21 @@ struct ConvolutionParts {
         ? ""
         : "value += lanes == LANES ? load(residual + place) : load_part(residual + place, lanes);",
     ]
+  }
+}
+
+extension DirectSchedule {
+  /// The C tables of what each group of output blocks reads; empty where all read the same.
+  var windowTables: String {
+    guard let windows else { return "" }
+    func table(_ name: String, _ elements: [Int]) -> String {
+      "static const unsigned \(name)[GROUPS] = {\n    \(CText.table(elements))};"
+    }
+    var tables = [table("first_block", windows.first)]
+    if !windows.isUniform {
+      tables.append(table("window", windows.counts))
+      tables.append(table("first_weights", weightBlocksBefore.dropLast()))
+    }
+    return tables.joined(separator: "\n")
   }
 }

@@ -98,22 +98,15 @@ extension Lowering {
       "input_block": "\(schedule.inputBlock)", "input_blocks": "\(schedule.inputBlocks)",
       "chunk": "\(schedule.chunk)", "output_blocks": "\(schedule.outputBlocks)",
       "tile_blocks": "\(schedule.tileBlocks)", "groups": "\(schedule.groups)",
-      "window_tables": "", "first_block": "0", "skip": "",
+      "window_tables": schedule.windowTables, "first_block": "0", "skip": "",
       "place": "chunk * OUTPUT_BLOCKS + depth * plane + (block - chunk) * blocks",
     ]
     if let windows = schedule.windows {
-      func table(_ name: String, _ elements: [Int]) -> String {
-        "static const unsigned \(name)[GROUPS] = {\n    \(CText.table(elements))};"
-      }
-      var tables = [table("first_block", windows.first)]
       values["first_block"] = "first_block[group]"
       if !windows.isUniform {
-        tables.append(table("window", windows.counts))
-        tables.append(table("first_weights", schedule.weightBlocksBefore.dropLast()))
         values["skip"] = "if (block >= window[group]) continue;"
         values["place"] = "first_weights[group] + block * blocks"
       }
-      values["window_tables"] = tables.joined(separator: "\n")
     }
     return try packBeforeUse(
       weight, floatCount: floatCount,
