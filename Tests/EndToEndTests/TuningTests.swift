@@ -46,12 +46,6 @@ import Testing
       #expect(try files(of: first) == files(of: second))
       #expect(
         try ModelBundle(opening: first).manifest == ModelBundle(opening: second).manifest)
-
-      // What was measured for longer serves where less would do, and not the other way round.
-      let full = try compile(to: folder + "/full.graft", cache: folder + "/cache", tune: "full")
-      #expect(!full.errors.contains(" 0 measured"))
-      let again = try compile(to: folder + "/again.graft", cache: folder + "/cache")
-      #expect(again.errors.contains(" 0 measured"))
     }
   }
 

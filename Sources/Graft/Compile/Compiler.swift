@@ -184,17 +184,16 @@ public struct Compiler: Sendable {
     let tuned = try clock.measure("tuning") {
       try tune(moment.graph, plan, with: toolchain, like: relative)
     }
-    let known = previous ?? tuned.build
     let generated = try clock.measure("code generation") {
       var generator = generator
       generator.convolutions.variants = tuned.variants
-      return try generator.generate(graph: moment.graph, plan: plan, reusing: known)
+      return try generator.generate(graph: moment.graph, plan: plan, reusing: previous)
     }
     try training?.check(generated, moment.graph)
     var writer = BundleWriter(
       model: model, scheduled: moment.graph, plan: plan, generated: generated,
       toolchain: toolchain, isCompact: options.isCompact, schedules: tuned.variants,
-      training: training, reusing: known)
+      training: training, reusing: previous)
     try destination.write { folder in
       options.progress("compiling \(generated.steps.count) kernels")
       try clock.measure("clang and weights") { try writer.writeFiles(to: folder) }

@@ -24,10 +24,6 @@ struct Tuner {
     /// Nil where nothing was to be tuned.
     var report: TuningReport?
     var warnings: [Warning] = []
-    /// The sources and objects of the network as it was measured last.
-    var build: PreviousBuild?
-    /// Holds what ``build`` reads.
-    var folder: TemporaryFolder?
   }
 
   /// A schedule must save this share of the cost model's time to be taken: less may be noise.
@@ -65,8 +61,7 @@ struct Tuner {
         }
       }, changed: changed.count, milliseconds: found.milliseconds)
     return Outcome(
-      variants: changed, report: report, warnings: cache.warning.map { [$0] } ?? [],
-      build: found.build, folder: found.folder)
+      variants: changed, report: report, warnings: cache.warning.map { [$0] } ?? [])
   }
 
   /// What measurements found.
@@ -75,8 +70,6 @@ struct Tuner {
     var variants: [ConvolutionSite: ConvolutionVariant] = [:]
     var ratios: [ConvolutionSite: Double] = [:]
     var milliseconds: (before: Double, after: Double)?
-    var build: PreviousBuild?
-    var folder: TemporaryFolder?
   }
 
   /// The rounds of one network.
@@ -106,21 +99,20 @@ struct Tuner {
           best[site] = (variant, ratio)
         }
       }
-      guard !best.isEmpty else { return Found(build: previous, folder: base.folder) }
+      guard !best.isEmpty else { return Found() }
 
       tuner.progress("tuning: the winners together")
       let winners = try build(best.mapValues(\.variant), after: previous)
       let outcome = try compare(base, winners)
       guard outcome.after < outcome.before else {
-        return Found(build: previous, folder: base.folder)
+        return Found()
       }
       // Who won by luck alone loses here.
       let confirmed = best.filter { outcome.ratios[$0.key] ?? 1 < 1 }
       return Found(
         variants: confirmed.mapValues(\.variant),
         ratios: outcome.ratios.filter { confirmed[$0.key] != nil },
-        milliseconds: (outcome.before, outcome.after), build: try winners.asPrevious(),
-        folder: winners.folder)
+        milliseconds: (outcome.before, outcome.after))
     }
 
     /// The network with these schedules, compiled and loaded.
