@@ -62,6 +62,14 @@ public struct Target: Hashable, Sendable {
     #endif
   }()
 
+  /// Whether it is of another architecture, for which clang needs a C library and a linker.
+  var isForeign: Bool { baselineFlags.contains { $0.hasPrefix("--target") } }
+
+  /// What has to be there to compile for a foreign target.
+  static let foreignAdvice =
+    "Compiling for another architecture takes its C library and lld: on Debian, "
+    + "apt-get install libc6-dev-arm64-cross libgcc-12-dev-arm64-cross, and lld with Debian's clang."
+
   /// The names that ``init(named:)`` knows.
   public static let names = ["native", "x86-64-v3", "x86-64-v4", "generic", "aarch64"]
 

@@ -10,10 +10,11 @@ import Testing
   private static let fixture = "winograd_residual"
 
   private func compile(
-    to path: String, cache: String, tune: String = "quick", _ more: [String] = []
+    _ fixture: String = fixture, to path: String, cache: String, tune: String = "quick",
+    _ more: [String] = []
   ) throws -> GraftProgram.Result {
     let result = try GraftProgram.run(
-      ["compile", ModelFixture.named(Self.fixture).modelPath, "-o", path, "--tune", tune] + more,
+      ["compile", ModelFixture.named(fixture).modelPath, "-o", path, "--tune", tune] + more,
       environment: ["XDG_CACHE_HOME": cache])
     #expect(result.status == 0, "\(result.errors)")
     return result
@@ -46,6 +47,24 @@ import Testing
       #expect(try files(of: first) == files(of: second))
       #expect(
         try ModelBundle(opening: first).manifest == ModelBundle(opening: second).manifest)
+    }
+  }
+
+  /// What `quick` measured is not enough for `full`, which measures more; what `full` did serves both.
+  @Test func fullGoesFurther() throws {
+    let name = "asymmetric_pads"
+    let fixture = try ModelFixture.named(name)
+    try withTemporaryFolder { folder in
+      func measures(_ tune: String) throws -> Bool {
+        let bundle = folder + "/\(tune).graft"
+        let result = try compile(name, to: bundle, cache: folder + "/cache", tune: tune)
+        #expect(result.errors.contains("tuned for "))
+        try fixture.expectOutputs(
+          Session(ModelBundle(opening: bundle), threads: 2).run(fixture.loadInputs()), tune)
+        return !result.errors.contains(" 0 measured")
+      }
+      let measured = try ["quick", "full", "full", "quick"].map(measures)
+      #expect(measured == [true, true, false, false])
     }
   }
 

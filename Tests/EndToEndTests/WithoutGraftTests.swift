@@ -29,11 +29,13 @@ import Testing
   }
 
   private func expect(_ folder: String, output: URL, is expected: [Float]) throws {
-    let bytes = try Data(contentsOf: output)
-    let floats = bytes.withUnsafeBytes { raw in
+    #expect(try floats(Data(contentsOf: output)).map(\.bitPattern) == expected.map(\.bitPattern))
+  }
+
+  private func floats(_ bytes: Data) -> [Float] {
+    bytes.withUnsafeBytes { raw in
       (0..<raw.count / 4).map { raw.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
     }
-    #expect(floats.map(\.bitPattern) == expected.map(\.bitPattern))
   }
 
   private func run(_ command: String, in folder: String, input: Data) throws {
@@ -56,6 +58,43 @@ import Testing
       try #require(compiled.status == 0, "\(compiled.errors)")
       try run("./run_bundle net.graft \(try batch(of: path)) 2", in: folder, input: input)
       try expect(folder, output: URL(filePath: folder + "/output.f32"), is: expected)
+    }
+  }
+
+  /// The same program and networks of convolutions (direct, grouped, Winograd), poolings and products,
+  /// compiled for Arm and run by an emulator: what ONNX's own numbers say.
+  @Test(arguments: [
+    "conv_bn_relu", "winograd_residual", "residual_block", "depthwise_separable",
+    "grouped_dilated_conv",
+    "inception_block", "squeeze_excite", "classifier",
+  ])
+  func onArm(name: String) throws {
+    try withTemporaryFolder { folder in
+      let fixture = try ModelFixture.named(name)
+      let (path, inputs) = (folder + "/net.graft", try fixture.loadInputs())
+      try #require(inputs.count == 1)
+      var options = Compiler.Options()
+      options.target = try CompilationTarget(named: "aarch64")
+      try Compiler(options).compile(fixture.modelPath, to: path)
+      let compiled = try GraftProgram.run(
+        "/usr/bin/env",
+        [
+          "clang", "--target=aarch64-linux-gnu", "-fuse-ld=lld", "-std=c11", "-I", path,
+          Self.examples + "/run_bundle.c", "-ldl", "-o", folder + "/run_bundle",
+        ])
+      try #require(compiled.status == 0, "\(compiled.errors)")
+      let input = try #require(inputs.values.first)
+      try run(
+        "/usr/bin/qemu-aarch64-static -L /usr/aarch64-linux-gnu ./run_bundle net.graft "
+          + "\(input.shape[0]) 2", in: folder,
+        input: input.elements.withUnsafeBytes { Data($0) })
+      let bytes = try Data(contentsOf: URL(filePath: folder + "/output.f32"))
+      let (output, expected) = try (
+        #require(fixture.outputs.first).name, #require(fixture.loadOutputs().values.first)
+      )
+      try #require(fixture.outputs.count == 1 && bytes.count == 4 * expected.elements.count)
+      try fixture.expectOutputs(
+        [output: Tensor(shape: expected.shape, elements: floats(bytes))], "on aarch64")
     }
   }
 

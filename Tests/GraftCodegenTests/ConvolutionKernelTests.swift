@@ -57,6 +57,16 @@ import Testing
     try harness.output(y[0])
   }
 
+  /// Convolutions of odd extents, whose images would show it if a batch's others touched them.
+  static func addNarrow(outputs: [Int], to harness: inout KernelHarness) throws {
+    for outputs in outputs {
+      try add(
+        .init(
+          channels: 20, height: 10, width: 7, outputs: outputs, kernel: [3, 3],
+          pads: [1, 1, 1, 1], activation: .relu), to: &harness)
+    }
+  }
+
   @Test func shapesOfRealNetworks() throws {
     var harness = KernelHarness(seed: 1)
     let cases = [

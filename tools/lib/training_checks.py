@@ -31,7 +31,7 @@ ZERO, ROUNDING = 1e-9, 1e-4
 # float32 differs from its float64 where they are compared. At larger rates activations cross kinks,
 # and two correct implementations lose each other.
 LOSS_LIMIT, LOSS_CONDITION = 1e-3, 2e-4
-RATES = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
+RATES = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
 OPTIMIZERS = {
     "sgd, momentum": (
         ["--optimizer", "sgd", "--momentum", 0.9],

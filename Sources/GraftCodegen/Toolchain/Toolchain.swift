@@ -95,7 +95,10 @@ public struct Toolchain: Sendable {
       .map(Self.object)
     let scripts = model.sources.filter { $0.role == .linkerScript }
       .map { "-Wl,--version-script=\($0.name)" }
-    let linkFlags = model.target.baselineFlags.filter { $0.hasPrefix("--target") }
+    // The linker that clang takes by itself knows this machine's files alone.
+    let linkFlags =
+      model.target.isForeign
+      ? model.target.baselineFlags.filter { $0.hasPrefix("--target") } + ["-fuse-ld=lld"] : []
     try run(
       linkFlags + extraFlags + ["-shared", "-o", model.libraryName] + objects + scripts
         + ["-lm", "-Wl,--as-needed", "-Wl,-z,noexecstack", "-Wl,-soname,\(model.libraryName)"],
@@ -119,10 +122,14 @@ public struct Toolchain: Sendable {
     let result = try Subprocess.run(clang, arguments, in: folder)
     guard result.status == 0 else {
       let words = result.errors.split(separator: "\n").prefix(12).joined(separator: "\n")
+      var advice = "It was called as: clang \(arguments.joined(separator: " "))"
+      if arguments.contains(where: { $0.hasPrefix("--target") }) {
+        advice = Target.foreignAdvice + "\n  " + advice
+      }
       throw GraftError(
         .toolchain,
         "clang failed with status \(result.status) on \(arguments.last ?? ""):\n\(words)",
-        advice: "It was called as: clang \(arguments.joined(separator: " "))")
+        advice: advice)
     }
   }
 
