@@ -78,8 +78,10 @@ import Testing
       let (plain, trainable) = (folder + "/net.graft", folder + "/trainable.graft")
       try graft(["compile", Self.model, "-o", plain, "--preprocess", "cifar10", "--tune", "off"])
       try graft(
-        ["compile", plain, "-o", trainable, "--trainable", choice.unfreeze, "--classes", "10"]
-          + shared)
+        [
+          "compile", plain, "-o", trainable, "--trainable", choice.unfreeze, "--classes", "10",
+          "--tune", "off",
+        ] + shared)
       try graft(["verify", trainable])
       try graft(["preprocess", trainable, "--data", pictures, "--output-dir", folder + "/data"])
       try trainFromC(trainable, folder + "/data", in: folder)

@@ -40,7 +40,7 @@ struct KernelHarness {
 
   var convolutions: ConvolutionChoices
   /// Images of a batch that go through the network together.
-  var imagesAtOnce: Int?
+  var parts: BatchParts?
 
   init(
     seed: UInt64, target: Target = .native, convolutions: ConvolutionAlgorithm? = nil
@@ -141,12 +141,12 @@ struct KernelHarness {
   /// Generates, compiles and writes packed.bin into a new folder.
   static func build(
     _ graph: Graph, plan: MemoryPlan? = nil, target: Target = .native, extraFlags: [String] = [],
-    convolutions: ConvolutionChoices = ConvolutionChoices(), imagesAtOnce: Int? = nil
+    convolutions: ConvolutionChoices = ConvolutionChoices(), parts: BatchParts? = nil
   ) throws -> String {
     let folder = try temporaryFolder()
     var generator = CodeGenerator(target: target, kernelFiles: 2)
     generator.convolutions = convolutions
-    generator.imagesAtOnce = imagesAtOnce
+    generator.parts = parts
     let model = try generator.generate(graph: graph, plan: plan ?? Self.plan(graph))
     try Toolchain.find().compile(model, into: folder, extraFlags: extraFlags + ["-Werror"])
     var packed = Data()
@@ -165,7 +165,7 @@ struct KernelHarness {
   /// Runs images one by one and as a batch, on one thread and on two: all bits must be the same.
   mutating func checkBatchPositions(batch: Int) throws {
     let folder = try Self.build(
-      graph, target: target, convolutions: convolutions, imagesAtOnce: imagesAtOnce)
+      graph, target: target, convolutions: convolutions, parts: parts)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let library = try ModelLibrary(path: folder + "/libmodel.so")
     let sizes = try graph.inputs.map {

@@ -20,6 +20,7 @@ typedef struct run_state {
   graft_frame frame;
   unsigned char *scratch; /* scratch_bytes_per_thread for each thread */
   uint64_t *nanoseconds;  /* one a step, or NULL */
+  uint32_t begin, end;    /* the steps that are run */
   uint32_t step;          /* with a parallel-for: the step that is being run */
 } run_state;
 
@@ -34,11 +35,29 @@ graft_status graft_fail(
   return status;
 }
 
+/* How many images a part of a batch has: all that the program says, or fewer that make even parts; the batch
+ * where it does not split. */
+static uint64_t images_of_part(const graft_program *program, uint64_t batch) {
+  const uint64_t most = program->images_at_once;
+  if (most == 0 || batch <= most) return batch;
+  const uint64_t parts = (batch - 1) / most + 1;
+  return (batch - 1) / parts + 1;
+}
+
+/* For how many images there is memory beside the whole batch's: those of a part, whose activations must
+ * leave alone what other parts have left for the steps that take all images together. */
+static uint64_t images_kept_apart(const graft_program *program, uint64_t batch) {
+  const bool has_later_steps = program->steps_in_parts < program->description->step_count;
+  const uint64_t most = program->images_at_once;
+  return has_later_steps && most < batch ? most : 0;
+}
+
 bool graft_arena_bytes(
     const graft_program *program, uint64_t batch, uint32_t threads, uint64_t *bytes) {
   const graft_description *description = program->description;
-  uint64_t batched, scratch;
-  return !__builtin_mul_overflow(batch, description->arena_bytes_per_image, &batched) &&
+  uint64_t images, batched, scratch;
+  return !__builtin_add_overflow(batch, images_kept_apart(program, batch), &images) &&
+         !__builtin_mul_overflow(images, description->arena_bytes_per_image, &batched) &&
          !__builtin_mul_overflow(threads, description->scratch_bytes_per_thread, &scratch) &&
          !__builtin_add_overflow(batched, description->arena_bytes_fixed, bytes) &&
          !__builtin_add_overflow(*bytes, scratch, bytes);
@@ -294,7 +313,7 @@ static void run_on_pool(void *argument, uint32_t thread) {
   const graft_call *call = state->call;
   uint64_t *times = thread == 0 ? state->nanoseconds : NULL;
   uint64_t before = times ? clock_nanoseconds() : 0;
-  for (uint32_t i = call->first_step; i < call->end_step; i++) {
+  for (uint32_t i = state->begin; i < state->end; i++) {
     run_share(state, i, thread);
     graft_pool_barrier(engine->pool);
     if (call->tap_count > 0 && has_tap_after(state, i)) {
@@ -319,7 +338,7 @@ static void run_share_of_step(void *argument, uint32_t index) {
 static void run_on_parallel_for(run_state *state) {
   graft_engine *engine = state->engine;
   uint64_t before = state->nanoseconds ? clock_nanoseconds() : 0;
-  for (uint32_t i = state->call->first_step; i < state->call->end_step; i++) {
+  for (uint32_t i = state->begin; i < state->end; i++) {
     state->step = i;
     engine->parallel_for(engine->parallel_context, run_share_of_step, state, engine->threads);
     copy_taps_after(state, i);
@@ -331,25 +350,22 @@ static void run_on_parallel_for(run_state *state) {
   }
 }
 
-static bool run_steps(run_state *run) {
+static bool run_steps(run_state *run, uint32_t begin, uint32_t end) {
+  run->begin = begin;
+  run->end = end;
   if (!run->engine->parallel_for) return graft_pool_run(run->engine->pool, run_on_pool, run);
   run_on_parallel_for(run);
   return true;
 }
 
-/* Of a batch that the program does in parts: how many images a part has, else the whole batch. A call
- * that stops in between, or copies inner values, leaves all images at the same step. */
-static uint64_t images_of_part(const graft_program *program, const graft_call *call) {
-  const uint64_t most = program->images_at_once;
-  if (most == 0 || call->batch <= most || call->first_step > 0 || call->tap_count > 0 ||
-      call->end_step < program->description->step_count) {
-    return call->batch;
-  }
-  const uint64_t parts = (call->batch + most - 1) / most;
-  return (call->batch + parts - 1) / parts;
+/* Whether a batch goes in parts. A call that stops in between, or copies inner values, leaves all images
+ * at the same step. */
+static bool has_parts(const graft_program *program, const graft_call *call) {
+  return images_of_part(program, call->batch) < call->batch && call->first_step == 0 &&
+         call->tap_count == 0 && call->end_step == program->description->step_count;
 }
 
-/* Runs the images from `first` on of the caller's buffers. */
+/* Takes the images from `first` on through the steps that are run in parts. */
 static bool run_part(run_state *run, uint64_t first, uint64_t images) {
   const graft_description *description = run->program->description;
   const graft_call *call = run->call;
@@ -364,7 +380,25 @@ static bool run_part(run_state *run, uint64_t first, uint64_t images) {
   run->frame.inputs = (const void *const *)inputs;
   run->frame.outputs = outputs;
   run->frame.batch = (size_t)images;
-  return run_steps(run);
+  run->frame.first_image = (size_t)first;
+  return run_steps(run, 0, run->program->steps_in_parts);
+}
+
+/* The first steps part by part, the others on the whole batch. */
+static bool run_parts(run_state *run) {
+  const graft_frame whole = run->frame;
+  const uint64_t batch = run->call->batch, part = images_of_part(run->program, batch);
+  const uint32_t step_count = run->program->description->step_count;
+  if (images_kept_apart(run->program, batch) > 0) {
+    run->frame.arena =
+        run->scratch + run->engine->threads * run->program->description->scratch_bytes_per_thread;
+  }
+  for (uint64_t first = 0; first < batch; first += part) {
+    if (!run_part(run, first, part < batch - first ? part : batch - first)) return false;
+  }
+  run->frame = whole;
+  const uint32_t done = run->program->steps_in_parts;
+  return done == step_count || run_steps(run, done, step_count);
 }
 
 graft_status graft_engine_run(
@@ -390,13 +424,15 @@ graft_status graft_engine_run(
                 .inputs = call->call->inputs,
                 .outputs = call->call->outputs,
                 .batch = (size_t)call->call->batch,
-                .state = call->state},
+                .state = call->state,
+                .kept = engine->arena.data,
+                .kept_batch = (size_t)call->call->batch},
       .nanoseconds = call->is_timed ? engine->step_nanoseconds : NULL,
   };
   run.scratch = run.frame.fixed + description->arena_bytes_fixed;
   if (run.nanoseconds) memset(run.nanoseconds, 0, description->step_count * sizeof(uint64_t));
-  const uint64_t batch = call->call->batch, part = images_of_part(call->program, call->call);
-  if (part < batch && !engine->part_buffers) {
+  const bool in_parts = has_parts(call->program, call->call);
+  if (in_parts && !engine->part_buffers) {
     const size_t buffers = (size_t)description->input_count + description->output_count;
     engine->part_buffers = calloc(buffers + 1, sizeof(void *));
     if (!engine->part_buffers) {
@@ -404,11 +440,8 @@ graft_status graft_engine_run(
     }
   }
   const uint64_t mode = graft_set_float_mode();
-  bool ran = true;
-  if (part == batch) ran = run_steps(&run);
-  for (uint64_t first = 0; ran && part < batch && first < batch; first += part) {
-    ran = run_part(&run, first, part < batch - first ? part : batch - first);
-  }
+  const bool ran =
+      in_parts ? run_parts(&run) : run_steps(&run, call->call->first_step, call->call->end_step);
   graft_restore_float_mode(mode);
   if (!ran) {
     return graft_fail(GRAFT_THREAD_ERROR, message, message_bytes, "cannot start %u threads",

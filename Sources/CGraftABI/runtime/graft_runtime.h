@@ -24,6 +24,11 @@ typedef struct graft_frame {
   /* What training keeps from call to call, plain row-major, one buffer an entry of the program's
    * table: 64-byte aligned, and zero from its last element to the next multiple of 64 bytes. */
   void *const *state;
+  /* Of a part of a batch: the arena of the whole, which has what later steps read, the whole batch, and
+   * which image the part begins with. Else arena, batch and 0. */
+  unsigned char *kept;
+  size_t kept_batch;
+  size_t first_image;
 } graft_frame;
 
 /* Does the work units from begin up to end. A unit owns its outputs, so units may run anywhere. */
@@ -59,9 +64,10 @@ typedef struct graft_program {
   const graft_step *steps_one;  /* used at batch 1; training has no use for them */
   const graft_step *steps_many; /* used at batch 2 and above, and by training always */
   const graft_place *places;    /* one a named value */
-  /* Larger batches go through the whole network in parts of at most so many images, each a row of
-   * every input and output; 0: all together. */
+  /* Larger batches go through the first steps_in_parts steps in parts of at most so many images, each a row
+   * of every input and output, and then through the others together; 0: all together. */
   uint64_t images_at_once;
+  uint32_t steps_in_parts;
   /* Of training alone: */
   const struct graft_state *states; /* see graft_train.h; the same table for both programs */
   uint32_t state_count;

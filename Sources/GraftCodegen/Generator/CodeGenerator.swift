@@ -103,9 +103,8 @@ public struct CodeGenerator: Sendable {
   /// Kernels are spread over this many files, so that as many compilers can run at once.
   public var kernelFiles: Int
   public var convolutions = ConvolutionChoices()
-  /// Images of a batch that go through the whole network together, for tests; nil leaves it to the cost
-  /// model.
-  public var imagesAtOnce: Int?
+  /// How a batch goes through the network, for tests; nil leaves it to the cost model.
+  public var parts: BatchParts?
 
   public init(target: Target, kernelFiles: Int = 4) {
     self.target = target
@@ -125,16 +124,21 @@ public struct CodeGenerator: Sendable {
     var lowering = Lowering(
       graph: graph, plan: plan, target: target, convolutions: convolutions)
     try lowering.run()
+    let parts = try parts ?? chooseParts(of: lowering, plan: plan)
+    if let parts, parts.steps < lowering.steps.count {
+      var places = lowering.places
+      places.keepValues(acrossNode: lowering.steps[parts.steps].node)
+      lowering = Lowering(
+        graph: graph, plan: plan, target: target, convolutions: convolutions, places: places)
+      try lowering.run()
+    }
     let buildID = Fingerprint.of([(graph, lowering.steps)], target: target)
     lowering.weights.buildID = buildID
     let steps = try Self.descriptions(of: lowering)
     var writer = ModelWriter(
       graph: graph, plan: plan, target: target, lowering: lowering, buildID: buildID,
       packedBytes: lowering.weights.byteCount)
-    writer.imagesAtOnce =
-      imagesAtOnce
-      ?? ImagesAtOnce.choose(
-        for: graph, arenaBytesPerImage: plan.arenaBytesPerBatch, work: steps.map(\.work))
+    writer.parts = parts
     let model = try writer.model()
     let sources =
       try [
@@ -158,6 +162,12 @@ public struct CodeGenerator: Sendable {
         $0.contenders(algorithm: convolutions.algorithm, target: target)
       },
       arenaBytesFixed: lowering.arenaBytesFixed)
+  }
+
+  private func chooseParts(of lowering: Lowering, plan: MemoryPlan) throws -> BatchParts? {
+    try BatchParts.choose(
+      for: lowering.graph, arenaBytesPerImage: plan.arenaBytesPerBatch,
+      steps: zip(lowering.steps, lowering.work()).map { ($0.node, $1) })
   }
 
   /// Bytes that each thread of a session has for itself while kernels run, beside the arena.

@@ -48,10 +48,12 @@ struct Lowering {
   ///   - library: where kernels go; programs of one library share it.
   ///   - weights: where constants go, likewise.
   ///   - states: the number of each parameter that is state, by name.
+  ///   - places: of the values, where the plan and the states do not say all.
   init(
     graph: Graph, plan: MemoryPlan, target: Target, library: KernelLibrary = KernelLibrary(),
     weights: PackedWeights = PackedWeights(), states: [String: Int] = [:],
-    convolutions: ConvolutionChoices = ConvolutionChoices(), typicalBatch: Int = 1
+    convolutions: ConvolutionChoices = ConvolutionChoices(), typicalBatch: Int = 1,
+    places: ValuePlaces? = nil
   ) {
     self.graph = graph
     self.convolutions = convolutions
@@ -60,15 +62,12 @@ struct Lowering {
     self.library = library
     self.weights = weights
     fixedBytes = plan.fixedBytes
-    places = ValuePlaces(graph: graph, plan: plan, states: states)
+    self.places = places ?? ValuePlaces(graph: graph, plan: plan, states: states)
   }
 
   /// Bytes that do not grow with the batch: the plan's and the workspace.
   /// Threads' scratch begins behind them, on a cache line.
-  var arenaBytesFixed: Int {
-    workspaceBytes == 0 && scratchBytesPerThread == 0
-      ? fixedBytes : workspaceStart + workspaceBytes
-  }
+  var arenaBytesFixed: Int { workspaceStart + workspaceBytes }
 
   private var workspaceStart: Int { (fixedBytes + 63) / 64 * 64 }
 

@@ -8,6 +8,9 @@ import GraftIR
 enum Place: Hashable {
   /// Bytes into the arena for one unit of N.
   case arena(Int)
+  /// Bytes into the arena for one unit of N, and those of an image: of a value that steps leave image by image
+  /// for later ones that take the batch whole.
+  case kept(Int, bytesPerImage: Int)
   /// Bytes into the part of the arena that does not grow with N.
   case fixed(Int)
   /// Bytes into the packed weights.
@@ -22,6 +25,7 @@ enum Place: Hashable {
   var expression: String {
     switch self {
     case .arena(let offset): "ACTIVATION(\(offset))"
+    case .kept(let offset, let bytesPerImage): "KEPT(\(offset), \(bytesPerImage))"
     case .fixed(let offset): "FIXED(\(offset))"
     case .weights(let offset): "WEIGHTS(\(offset))"
     case .input(let index): "INPUT(\(index))"
@@ -40,6 +44,8 @@ struct ValuePlaces {
   private let inputBuffers: [ValueID: Int]
   private let statePlaces: [ValueID: Place]
   private let states: [String: Int]
+  /// What the steps that take a batch in parts leave to those that take it whole.
+  private var kept: Set<ValueID> = []
   /// The outputs that the caller gets, in the order of their buffers: all but new contents of state.
   let callerOutputs: [GraphOutput]
 
@@ -76,11 +82,24 @@ struct ValuePlaces {
     return root
   }
 
+  /// Marks what is left by nodes in front of `first` for it and those behind it, or for copies of outputs
+  /// where it is nil.
+  mutating func keepValues(acrossNode first: NodeID?) {
+    let nodes = graph.nodes
+    let cut = nodes.firstIndex { $0.id == first } ?? nodes.count
+    let read = nodes[cut...].flatMap(\.presentOperands) + callerOutputs.map(\.value)
+    kept = Set(nodes[..<cut].flatMap(\.results).map(root)).intersection(read.map(root))
+  }
+
   /// - Throws: ``GraftError`` of kind `inconsistency` for a value without a place.
   func place(of value: ValueID) throws -> Place {
     let root = root(of: value)
     if let placement = plan.placements[root] {
-      return placement.isPerBatch ? .arena(placement.offset) : .fixed(placement.offset)
+      guard placement.isPerBatch else { return .fixed(placement.offset) }
+      if kept.contains(root), let bytes = graph.type(of: root).storedByteCount {
+        return .kept(placement.offset, bytesPerImage: bytes.coefficient)
+      }
+      return .arena(placement.offset)
     }
     if let place = outputPlaces[root], graph.type(of: root).layout.isPlain,
       graph[root].parameter == nil, inputBuffers[root] == nil
