@@ -360,13 +360,7 @@ import Testing
 
     let folder = try KernelHarness.build(harness.graph, extraFlags: flags)
     defer { try? FileManager.default.removeItem(atPath: folder) }
-    let clang = try Toolchain.find().clang
-    #expect(
-      try Self.run(
-        clang,
-        ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1"] + flags + [
-          Self.package + "/docs/examples/run_bundle.c", "-I", folder, "-ldl", "-o", folder + "/run",
-        ]) != nil)
+    try KernelHarness.compileExample(into: folder, flags: flags)
     let input = Self.input(3)
     let one = try #require(try Self.run(folder + "/run", [folder, "3", "1"], input: input))
     let two = try #require(try Self.run(folder + "/run", [folder, "3", "2"], input: input))

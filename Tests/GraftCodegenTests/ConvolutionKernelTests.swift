@@ -100,9 +100,23 @@ import Testing
     try harness.check()
   }
 
-  @Test(arguments: [2, 3, 4]) func randomShapes(seed: UInt64) throws {
-    var harness = KernelHarness(seed: seed)
-    for _ in 0..<16 {
+  @Test(arguments: [2, 3, 4], Target.tested) func randomShapes(seed: UInt64, target: Target) throws
+  {
+    var harness = KernelHarness(seed: seed, target: target)
+    try Self.addRandom(16, to: &harness)
+    try harness.check()
+  }
+
+  @Test(arguments: [9, 10, 11], Target.tested)
+  func randomShapesUnderSanitizers(seed: UInt64, target: Target) throws {
+    var harness = KernelHarness(seed: seed, target: target)
+    try Self.addRandom(16, to: &harness)
+    try harness.checkSanitized()
+  }
+
+  /// Any kernel, stride, padding, dilation, groups and epilogue over images from one pixel on.
+  private static func addRandom(_ count: Int, to harness: inout KernelHarness) throws {
+    for _ in 0..<count {
       let kernel = [harness.random.int(1...5), harness.random.int(1...5)]
       let dilations = [harness.random.int(1...2), harness.random.int(1...2)]
       let pads = (0..<4).map { _ in harness.random.int(0...2) }
@@ -111,7 +125,7 @@ import Testing
       let perGroup = harness.random.int(1...12)
       let outputsPerGroup = harness.random.int(1...12)
       let reach = (0..<2).map { (kernel[$0] - 1) * dilations[$0] + 1 }
-      try Self.add(
+      try add(
         Case(
           channels: groups == 1 ? harness.random.int(1...40) : groups * perGroup,
           height: max(1, reach[0] - pads[0] - pads[2]) + harness.random.int(0...9),
@@ -123,7 +137,6 @@ import Testing
           activation: [.none, .relu, .leakyRelu(alpha: 0.1), .hardSwish][harness.random.int(0...3)],
           resultBorder: (harness.random.int(0...2), harness.random.int(0...2))), to: &harness)
     }
-    try harness.check()
   }
 
   /// ResNeXt's and ShuffleNet's groups, groups that fill no block, and two filters for each channel.

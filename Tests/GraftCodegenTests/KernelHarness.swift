@@ -205,17 +205,8 @@ struct KernelHarness {
         library: library, bundle: folder, largestBatch: batches.max() ?? 1, threads: $0)
     }
     for batch in batches {
-      let inputs = try graph.inputs.map { id in
-        let shape = try graph.type(of: id).shape.extents(batch: batch)
-        let numbers = (0..<shape.reduce(1, *)).map { _ in random.float(range) }
-        return try DenseTensor(
-          shape: shape, elements: given[id] ?? mapped[id].map { numbers.map($0) } ?? numbers)
-      }
-      var evaluator = ReferenceEvaluator(graph, precision: .double)
-      let named = zip(graph.inputs, inputs).map {
-        (graph[$0].name ?? "", reference(of: $1, like: graph.type(of: $0)))
-      }
-      let expected = try evaluator.run(Dictionary(uniqueKeysWithValues: named))
+      let inputs = try makeInputs(batch: batch, range: range)
+      let expected = try reference(inputs)
       var first: [[Float]]?
       for session in sessions {
         let found = try session.run(batch: batch, inputs: inputs.map(\.elements))
@@ -226,13 +217,80 @@ struct KernelHarness {
             sourceLocation: sourceLocation)
         }
         first = found
-        for (output, values) in zip(graph.outputs, found) {
-          let reference = try #require(expected[output.name]).doubles
-          compare(
-            values, reference, tolerance: tolerance,
-            "\(output.name) at batch \(batch): \(line(of: output.value))", sourceLocation)
-        }
+        try compare(found, expected, batch: batch, tolerance: tolerance, sourceLocation)
       }
+    }
+  }
+
+  /// Runs the graph on one thread and on two in processes of its own, whose code ends at the first access
+  /// outside of what it was given and at the first undefined operation.
+  mutating func checkSanitized(
+    batch: Int = 2, tolerance: Double = 2e-6,
+    sourceLocation: Testing.SourceLocation = #_sourceLocation
+  ) throws {
+    let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    let folder = try Self.build(
+      graph, target: target, extraFlags: flags, convolutions: convolutions)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try Self.compileExample(into: folder, flags: flags)
+    let inputs = try makeInputs(batch: batch, range: -1...1)
+    let expected = try reference(inputs)
+    for threads in [1, 2] {
+      let bytes = try #require(
+        try BundleTests.run(
+          folder + "/run", [folder, "\(batch)", "\(threads)"], input: inputs.flatMap(\.elements)),
+        sourceLocation: sourceLocation)
+      var rest = bytes.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }[...]
+      let found = graph.outputs.map { output in
+        let values = Array(rest.prefix(expected[output.name]?.doubles.count ?? 0))
+        rest = rest.dropFirst(values.count)
+        return values
+      }
+      #expect(rest.isEmpty, sourceLocation: sourceLocation)
+      try compare(found, expected, batch: batch, tolerance: tolerance, sourceLocation)
+    }
+  }
+
+  /// docs/examples/run_bundle.c as `run` in the folder of a bundle.
+  static func compileExample(into folder: String, flags: [String]) throws {
+    let compiled = try BundleTests.run(
+      Toolchain.find().clang,
+      ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1"] + flags + [
+        BundleTests.package + "/docs/examples/run_bundle.c", "-I", folder, "-ldl", "-o",
+        folder + "/run",
+      ])
+    try #require(compiled != nil)
+  }
+
+  /// Tensors for the inputs, in their order.
+  private mutating func makeInputs(
+    batch: Int, range: ClosedRange<Float>
+  ) throws -> [DenseTensor<Float>] {
+    try graph.inputs.map { id in
+      let shape = try graph.type(of: id).shape.extents(batch: batch)
+      let numbers = (0..<shape.reduce(1, *)).map { _ in random.float(range) }
+      return try DenseTensor(
+        shape: shape, elements: given[id] ?? mapped[id].map { numbers.map($0) } ?? numbers)
+    }
+  }
+
+  /// What the reference evaluator makes of the inputs, in double precision.
+  private func reference(_ inputs: [DenseTensor<Float>]) throws -> [String: HostTensor] {
+    var evaluator = ReferenceEvaluator(graph, precision: .double)
+    let named = zip(graph.inputs, inputs).map {
+      (graph[$0].name ?? "", reference(of: $1, like: graph.type(of: $0)))
+    }
+    return try evaluator.run(Dictionary(uniqueKeysWithValues: named))
+  }
+
+  private func compare(
+    _ found: [[Float]], _ expected: [String: HostTensor], batch: Int, tolerance: Double,
+    _ sourceLocation: Testing.SourceLocation
+  ) throws {
+    for (output, values) in zip(graph.outputs, found) {
+      compare(
+        values, try #require(expected[output.name]).doubles, tolerance: tolerance,
+        "\(output.name) at batch \(batch): \(line(of: output.value))", sourceLocation)
     }
   }
 
@@ -277,6 +335,11 @@ struct KernelHarness {
       }
     }
   }
+}
+
+extension Target {
+  /// The targets of kernels that this machine can run.
+  static let tested = [x8664v4, x8664v3, generic].filter(\.isRunnable)
 }
 
 extension HostTensor {

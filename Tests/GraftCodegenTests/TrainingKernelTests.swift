@@ -94,14 +94,27 @@ import Testing
     try harness.check()
   }
 
-  @Test(arguments: [32, 33]) func randomWeightGradients(seed: UInt64) throws {
-    var harness = KernelHarness(seed: seed)
-    for _ in 0..<14 {
+  @Test(arguments: [32, 33], Target.tested)
+  func randomWeightGradients(seed: UInt64, target: Target) throws {
+    var harness = KernelHarness(seed: seed, target: target)
+    try Self.addRandom(14, to: &harness)
+    try harness.check()
+  }
+
+  @Test(arguments: [35, 36], Target.tested)
+  func randomWeightGradientsUnderSanitizers(seed: UInt64, target: Target) throws {
+    var harness = KernelHarness(seed: seed, target: target)
+    try Self.addRandom(14, to: &harness)
+    try harness.checkSanitized()
+  }
+
+  private static func addRandom(_ count: Int, to harness: inout KernelHarness) throws {
+    for _ in 0..<count {
       let kernel = [harness.random.int(1...6), harness.random.int(1...6)]
       let kind = harness.random.int(0...4)
       let groups = kind == 0 ? harness.random.int(2...9) : 1
       let pads = (0..<4).map { _ in harness.random.int(0...2) }
-      try Self.add(
+      try add(
         Gradient(
           channels: groups * harness.random.int(1...30), height: 6 + harness.random.int(0...9),
           width: 6 + harness.random.int(0...9), outputs: groups * harness.random.int(1...30),
@@ -109,7 +122,6 @@ import Testing
           pads: pads, groups: groups, isPlanar: kind == 1, isPlain: kind == 2,
           border: (harness.random.int(0...1), harness.random.int(0...1))), to: &harness)
     }
-    try harness.check()
   }
 
   // MARK: Normalisation

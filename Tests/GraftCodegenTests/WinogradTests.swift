@@ -113,6 +113,13 @@ import Testing
     try harness.check(batches: [2], tolerance: 4e-6)
   }
 
+  @Test(arguments: [ConvolutionAlgorithm.winograd2, .winograd4], Target.tested)
+  func underSanitizers(algorithm: ConvolutionAlgorithm, target: Target) throws {
+    var harness = KernelHarness(seed: 35, target: target, convolutions: algorithm)
+    for test in Self.cases { try ConvolutionKernelTests.add(test, to: &harness) }
+    try harness.checkSanitized(tolerance: 4e-6)
+  }
+
   @Test func imagesOfABatchDoNotTouch() throws {
     var harness = KernelHarness(seed: 33, convolutions: .winograd4)
     try ConvolutionKernelTests.addNarrow(outputs: [24, 200], to: &harness)

@@ -68,8 +68,8 @@ def carry_out(arguments: argparse.Namespace, page: pathlib.Path | None) -> None:
 
 
 def _publish(inference: "Inference", records: list[dict], text: str, page: pathlib.Path) -> None:
-    """The text into the page, in this maker's place, and the chart beside it."""
-    maker = performance_page.vendor()
+    """The text into the page, in the place of this kind of machine, and the chart beside it."""
+    kind = performance_page.kind()
     what = [f"{p} {v}" for p, v in inference.versions.items() if p in PEERS]
     what.append(f"a core's peak {inference.peak():.0f} GFLOP/s")
     errors = inference_report.largest_errors(records)
@@ -82,13 +82,13 @@ def _publish(inference: "Inference", records: list[dict], text: str, page: pathl
     if busy := inference_report.busy_runs(records):
         parts.append(f"{busy} runs began while the machine was busy with something else.")
     parts += missing(records)
-    picture = page.with_name(f"inference-{maker}.png")
+    picture = page.with_name(f"inference-{kind}.png")
     title = f"Inference at batch 1 on 2 threads, {performance_page.processor()}"
     if inference_report.chart(records, picture, title):
         parts.append(
             f"![Graft's time as a share of its peers', batch 1, 2 threads]({picture.name})"
         )
-    performance_page.replace(page, f"inference {maker}", "\n\n".join(parts))
+    performance_page.replace(page, f"inference {kind}", "\n\n".join(parts))
 
 
 def missing(records: list[dict]) -> list[str]:

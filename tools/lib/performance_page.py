@@ -25,11 +25,13 @@ def processor() -> str:
     return f"{name[1].strip() if name else 'unknown'}{number}, {width}"
 
 
-def vendor() -> str:
-    """The maker of the processor: `amd`, `intel`, or as the kernel names it."""
-    name = re.search(r"vendor_id\s*:\s*(\S+)", pathlib.Path("/proc/cpuinfo").read_text())
+def kind() -> str:
+    """The maker of the processor, `amd`, `intel` or as the kernel names it, and `avx512` or `avx2`."""
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    name = re.search(r"vendor_id\s*:\s*(\S+)", info)
     known = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
-    return known.get(name[1], name[1]) if name else "other"
+    maker = known.get(name[1], name[1]) if name else "other"
+    return f"{maker}-{'avx512' if 'avx512f' in info else 'avx2'}"
 
 
 def conditions(what: str, fewest: int, most: int) -> str:
