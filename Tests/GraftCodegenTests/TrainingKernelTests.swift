@@ -108,6 +108,46 @@ import Testing
     try harness.checkSanitized()
   }
 
+  @Test(
+    arguments: [ConvolutionAlgorithm.winograd2, .winograd4], Target.tested)
+  func winogradWeightGradients(algorithm: ConvolutionAlgorithm, target: Target) throws {
+    var harness = KernelHarness(seed: 37, target: target, convolutions: algorithm)
+    try Self.addWinograd(10, to: &harness)
+    try harness.check()
+  }
+
+  @Test(
+    arguments: [ConvolutionAlgorithm.winograd2, .winograd4], Target.tested)
+  func winogradWeightGradientsUnderSanitizers(
+    algorithm: ConvolutionAlgorithm, target: Target
+  ) throws {
+    var harness = KernelHarness(seed: 38, target: target, convolutions: algorithm)
+    try Self.addWinograd(4, to: &harness)
+    try harness.checkSanitized()
+  }
+
+  /// Images of one pixel and of many tiles, channels that leave vectors and register tiles half full, pads
+  /// that differ, and borders beyond them. The first is split into several sets.
+  private static func addWinograd(_ count: Int, to harness: inout KernelHarness) throws {
+    try add(
+      Gradient(
+        channels: 150, height: 9, width: 10, outputs: 140, kernel: [3, 3], pads: [1, 1, 1, 1]),
+      to: &harness)
+    for _ in 0..<count {
+      let pads = (0..<4).map { _ in harness.random.int(0...2) }
+      try add(
+        Gradient(
+          channels: harness.random.int(1...70), height: 3 + harness.random.int(0...19),
+          width: 3 + harness.random.int(0...19), outputs: harness.random.int(1...70),
+          kernel: [3, 3], pads: pads, border: (harness.random.int(0...1), harness.random.int(0...1))
+        ),
+        to: &harness)
+    }
+    try add(
+      Gradient(channels: 5, height: 1, width: 1, outputs: 3, kernel: [3, 3], pads: [1, 1, 1, 1]),
+      to: &harness)
+  }
+
   private static func addRandom(_ count: Int, to harness: inout KernelHarness) throws {
     for _ in 0..<count {
       let kernel = [harness.random.int(1...6), harness.random.int(1...6)]

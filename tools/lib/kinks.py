@@ -4,6 +4,10 @@ Where an activation lies within rounding of a relu's kink, two correct float32 i
 stand on either side of it, and a gradient that is a sum of few terms then differs in the second
 digit: PyTorch's own float32 step is up to 3e-1 off its float64 step on random networks. So every
 channel's bias is shifted until the kink lies in the middle of a gap between its activations.
+
+A max-pool passes a gradient to the largest element of each window, and of millions of windows some
+have two that are equal to rounding. No bias changes that; so each filter before a max-pool is the one
+of several random ones whose two largest are furthest apart where they are closest.
 """
 
 import torch
@@ -13,16 +17,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # Where the operators of nn.ReLU and nn.ReLU6 have no derivative.
 _KINKS = {"relu": [0.0], "relu_": [0.0], "hardtanh": [0.0, 6.0], "hardtanh_": [0.0, 6.0]}
+# Filters to choose from.
+_CANDIDATES = 24
 
 
 def calibrate(network: nn.Module, pictures: torch.Tensor) -> None:
     """Sets the statistics of all BatchNorms to those of `pictures`, so that frozen and training
-    BatchNorms compute the same, and moves biases so that no relu's input is close to zero.
+    BatchNorms compute the same, moves biases so that no relu's input is close to zero, and chooses
+    filters so that the two largest elements of no max-pool's window are close. Only rising functions
+    may lie between such filters and the pool: BatchNorms' scales must be positive.
 
     In float64, in one pass: each layer sees what the layers before it now give.
     """
     norms = zoo.norms(network)
     hooks = [m.register_forward_hook(_take_statistics) for m in norms]
+    hooks += [
+        convolution.register_forward_pre_hook(_ChooseFilters(pool))
+        for convolution, pool in _pooled(network, pictures)
+    ]
     separation = _Separation()
     hooks += [
         m.register_forward_hook(separation.remember)
@@ -42,6 +54,61 @@ def calibrate(network: nn.Module, pictures: torch.Tensor) -> None:
 def _take_statistics(norm: nn.BatchNorm2d, arguments, _) -> None:
     norm.running_mean.copy_(arguments[0].mean((0, 2, 3)))
     norm.running_var.copy_(arguments[0].var((0, 2, 3), unbiased=False))
+
+
+def _pooled(
+    network: nn.Module, pictures: torch.Tensor
+) -> list[tuple[nn.Conv2d, nn.MaxPool2d]]:
+    """Each max-pool with the convolution that runs last before it."""
+    found, convolutions = [], []
+
+    def remember(module, *_):
+        if isinstance(module, nn.Conv2d):
+            convolutions.append(module)
+        else:
+            found.append((convolutions[-1], module))
+
+    hooks = [
+        m.register_forward_hook(remember)
+        for m in network.modules()
+        if isinstance(m, (nn.Conv2d, nn.MaxPool2d))
+    ]
+    with torch.no_grad():
+        network(pictures)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+class _ChooseFilters:
+    """Before a convolution runs: gives each of its outputs a filter after which the pool has no near
+    ties, as a share of the output's deviation."""
+
+    def __init__(self, pool: nn.MaxPool2d):
+        self.pool = pool
+
+    def __call__(self, convolution: nn.Conv2d, arguments) -> None:
+        best = torch.full((convolution.out_channels,), -torch.inf, dtype=torch.float64)
+        chosen = convolution.weight.clone()
+        for number in range(_CANDIDATES):
+            if number > 0:
+                convolution.weight.copy_(torch.randn_like(chosen) * chosen.std())
+            # Without hooks: those of the network are for its own run.
+            images = convolution._conv_forward(*arguments, convolution.weight, convolution.bias)
+            gaps = self._closest(images) / images.std((0, 2, 3))
+            better = gaps > best
+            best[better] = gaps[better]
+            chosen[better] = convolution.weight[better]
+        convolution.weight.copy_(chosen)
+
+    def _closest(self, images: torch.Tensor) -> torch.Tensor:
+        """For each channel how near the two largest elements of a window come."""
+        pads = [self.pool.padding] * 4
+        padded = nn.functional.pad(images, pads, value=-torch.inf)
+        size, step = self.pool.kernel_size, self.pool.stride
+        windows = padded.unfold(2, size, step).unfold(3, size, step).flatten(4)
+        largest = windows.topk(2, dim=4).values
+        return (largest[..., 0] - largest[..., 1]).amin((0, 2, 3))
 
 
 class _Separation(TorchDispatchMode):
@@ -67,7 +134,7 @@ class _Separation(TorchDispatchMode):
 
 def _clearest(rows: torch.Tensor, kinks: list[float]) -> torch.Tensor:
     """For each row a number t in its middle half so that all t + kink are far from its elements."""
-    rows = rows.sort(dim=1).values
+    rows = rows.sort(dim=1).values.contiguous()
     count = rows.shape[1]
     middle = rows[:, (count - 1) // 4 : count - (count - 1) // 4]
     candidates = (middle[:, 1:] + middle[:, :-1]) / 2

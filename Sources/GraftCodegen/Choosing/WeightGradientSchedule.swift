@@ -55,6 +55,7 @@ struct LanesWeightGradientSchedule: Hashable {
 
 enum WeightGradientSchedule: Hashable {
   case blocked(BlockedWeightGradientSchedule)
+  case winograd(WinogradGradientSchedule)
   case lanes(LanesWeightGradientSchedule)
   case plain
 
@@ -62,10 +63,18 @@ enum WeightGradientSchedule: Hashable {
   ///   - xRow: floats from one row of x to the next.
   ///   - isPlanar: whether x has channel block 1.
   ///   - isPlain: whether the result's gradient has.
+  ///   - images: those of the batch, or what is typical.
+  ///   - preferred: the algorithm where several can do the work.
   static func choose(
-    _ shape: ConvolutionShape, xRow: Int, isPlanar: Bool, isPlain: Bool, target: Target
+    _ shape: ConvolutionShape, xRow: Int, isPlanar: Bool, isPlain: Bool, images: Int,
+    preferred: ConvolutionAlgorithm? = nil, target: Target
   ) -> WeightGradientSchedule {
     if isPlain { return .plain }
+    if !isPlanar, WinogradSchedule.fits(shape),
+      let winograd = winograd(shape, images: images, preferred: preferred, target: target)
+    {
+      return .winograd(winograd)
+    }
     let lanes = target.lanes
     let isWhole =
       shape.groups == 1
@@ -85,6 +94,31 @@ enum WeightGradientSchedule: Hashable {
     return LanesWeightGradientSchedule(
       blocks: (shape.outputs + target.lanes - 1) / target.lanes,
       groupChannels: shape.channelsPerGroup, setRows: rows, rowSets: height / rows)
+  }
+
+  /// Winograd's algorithm with the transform that is preferred; without one with that which takes the least
+  /// time, if it saves at least a tenth.
+  private static func winograd(
+    _ shape: ConvolutionShape, images: Int, preferred: ConvolutionAlgorithm?, target: Target
+  ) -> WinogradGradientSchedule? {
+    let inputBlocks = (shape.channels + target.lanes - 1) / target.lanes
+    let tile = tile(
+      groupBlocks: inputBlocks, inputBlock: target.lanes, kernelWidth: 1, target: target)
+    let contenders = (preferred.map { [$0] } ?? ConvolutionAlgorithm.allCases)
+      .compactMap(\.transform).map {
+        WinogradGradientSchedule(
+          shape, transform: $0, tileBlocks: tile.blocks, tileOutputs: tile.channels,
+          images: images, target: target)
+      }
+    guard
+      let best = contenders.min(by: {
+        $0.cost(images: images, lanes: target.lanes) < $1.cost(images: images, lanes: target.lanes)
+      })
+    else { return nil }
+    let direct =
+      ConvolutionCost.direct(shape, target: target) * Double(images)
+    let isWorthwhile = best.cost(images: images, lanes: target.lanes) < 0.9 * direct
+    return preferred != nil || isWorthwhile ? best : nil
   }
 
   // MARK: Blocked
@@ -170,8 +204,9 @@ enum WeightGradientSchedule: Hashable {
       setBlocks -= 1
     }
     let sets = (inputBlocks + setBlocks - 1) / setBlocks
-    // One row of the kernel for each unit where there are few units, or one unit's sums get large.
-    let splitsRows = groups * sets < 8 || blockBytes > 64 << 10
+    // One row of the kernel for each unit where there are few units, or one unit's sums get large. Of an
+    // image's few channels all rows together take less time than reading a large gradient for each.
+    let splitsRows = groups * sets < (isPlanar ? 4 : 8) || blockBytes > 64 << 10
     return BlockedWeightGradientSchedule(
       inputBlock: inputBlock, convolutionGroups: shape.groups, groupBlocks: groupBlocks,
       tileBlocks: tile.blocks, tileChannels: tile.channels, tileColumns: tile.columns,

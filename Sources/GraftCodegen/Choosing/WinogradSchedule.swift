@@ -25,8 +25,8 @@ struct WinogradSchedule: Hashable {
   var chunk: Int
   /// Whether threads share tiles of all images, or sets of outputs.
   var splitsTiles: Bool
-  /// Cache lines of the next weights to prefetch for each register tile and input block.
-  var linesAhead: Int
+  /// Whether the cache does not hold all weights, so that they are prefetched.
+  var streamsWeights: Bool
 
   var tiles: Int { tileRows * tileColumns }
   var points: Int { transform.side * transform.side }
@@ -94,9 +94,7 @@ struct WinogradSchedule: Hashable {
     // As in the direct kernel: 128 terms in a register, for the sake of rounding.
     let (chunks, _, _) = ConvolutionSchedule.balanced(inputBlocks, most: max(1, 128 / lanes))
     chunk = (inputBlocks + chunks - 1) / chunks
-    let panels = (min(blockTiles, tileRows * tileColumns) + groupTiles - 1) / groupTiles
-    let lines = lanes * groupBlocks * lanes * 4 / 64
-    linesAhead = weightBytes > target.cacheBytes / 2 ? (lines + panels - 1) / panels : 0
+    streamsWeights = weightBytes > target.cacheBytes / 2
   }
 
   /// Whether Winograd's algorithm can do the work at all.

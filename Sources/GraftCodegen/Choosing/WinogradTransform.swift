@@ -73,9 +73,33 @@ struct WinogradTransform: Hashable {
 }
 
 extension WinogradTransform {
-  /// C that computes `to[p]` = B · `from`. Rows of opposite points share their even and odd parts.
+  /// C that computes `to[p]` = B · `from`.
   func inputStatements(from: String, to: String) -> String {
-    let matrix = inputMatrix
+    pointStatements(inputMatrix, from: from, to: to)
+  }
+
+  /// C that computes `to[p]` = Aᵀ · `from`: the transpose of the output's transform, which its gradient
+  /// goes through.
+  func gradientStatements(from: String, to: String) -> String {
+    pointStatements(Self.transpose(outputMatrix), from: from, to: to)
+  }
+
+  /// C that computes `to[i]` = A · `from`.
+  func outputStatements(from: String, to: String) -> String {
+    sumStatements(outputMatrix, from: from, to: to)
+  }
+
+  /// C that computes `to[tap]` = Gᵀ · `from`.
+  func weightGradientStatements(from: String, to: String) -> String {
+    sumStatements(Self.transpose(weightMatrix), from: from, to: to)
+  }
+
+  static func transpose(_ matrix: [[Double]]) -> [[Double]] {
+    matrix[0].indices.map { column in matrix.map { $0[column] } }
+  }
+
+  /// C for a matrix with one row for each point. Rows of opposite points share their even and odd parts.
+  private func pointStatements(_ matrix: [[Double]], from: String, to: String) -> String {
     var lines: [String] = []
     var done = Set<Int>()
     for row in 0..<side where !done.contains(row) {
@@ -84,9 +108,9 @@ extension WinogradTransform {
         continue
       }
       done.insert(opposite)
-      let shared = (0..<side).map { matrix[row][$0] == matrix[opposite][$0] }
-      let even = (0..<side).map { shared[$0] ? matrix[row][$0] : 0 }
-      let odd = (0..<side).map { shared[$0] ? 0 : matrix[row][$0] }
+      let shared = zip(matrix[row], matrix[opposite]).map { $0 == $1 }
+      let even = zip(matrix[row], shared).map { $1 ? $0 : 0 }
+      let odd = zip(matrix[row], shared).map { $1 ? 0 : $0 }
       lines += [
         "const vf even\(row) = \(Self.sum(even, of: from));",
         "const vf odd\(row) = \(Self.sum(odd, of: from));",
@@ -97,9 +121,9 @@ extension WinogradTransform {
     return lines.joined(separator: "\n")
   }
 
-  /// C that computes `to[i]` = A · `from`. Products at opposite points come in as sums and differences.
-  func outputStatements(from: String, to: String) -> String {
-    let matrix = outputMatrix
+  /// C for a matrix with one column for each point, whose elements are powers of it over a factor that
+  /// opposite points share. What is at opposite points comes in as sums and differences.
+  private func sumStatements(_ matrix: [[Double]], from: String, to: String) -> String {
     var lines: [String] = []
     var names = (0..<side).map { "\(from)[\($0)]" }
     var coefficients = matrix
@@ -112,12 +136,12 @@ extension WinogradTransform {
       names[column] = "sum\(column)"
       names[opposite] = "difference\(column)"
       // Even powers of opposite points are equal, odd ones opposite.
-      for row in 0..<step {
+      for row in matrix.indices {
         coefficients[row][column] = row % 2 == 0 ? matrix[row][column] : 0
         coefficients[row][opposite] = row % 2 == 0 ? 0 : matrix[row][column]
       }
     }
-    for row in 0..<step {
+    for row in matrix.indices {
       lines.append("\(to)[\(row)] = \(Self.sum(coefficients[row], names: names));")
     }
     return lines.joined(separator: "\n")

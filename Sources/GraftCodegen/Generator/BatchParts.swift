@@ -17,9 +17,12 @@ public struct BatchParts: Hashable, Sendable {
   }
 
   /// Activations of so many bytes had better stay together. ResNet-20's images of 0.2 MB were fastest 2 to 6
-  /// at a time, a fifth slower 64 at a time; images of 4 MB (ResNet-18) fastest one by
-  /// one, 3 to 8 % slower 8 at a time.
+  /// at a time, a fifth slower 64 at a time; images of 4 MB (ResNet-18) 3 to 8 % slower 8 at a time.
   private static let activationBytes = 1 << 20
+  /// Two images of so many bytes still go together, so that two threads keep to one each and read little of
+  /// what the other wrote: 2 to 3 % faster where the cores share no nearby cache, the same where they do
+  /// (ResNet-18 and -50 on Zen 5). VGG-16's 26 MB were 2 % slower in twos.
+  private static let pairBytes = 8 << 20
   /// A byte of an image's activations that leaves the caches costs as much as reading so many of weights, which
   /// are prefetched. Blocks of ResNet-50 with 3.6 times as many bytes of weights as of activations were
   /// 5 % faster on whole batches, ResNet-18's with 2.4 times as many 8 % slower.
@@ -31,7 +34,7 @@ public struct BatchParts: Hashable, Sendable {
     for graph: Graph, arenaBytesPerImage: Int, steps: [(node: NodeID?, work: StepWork)]
   ) -> BatchParts? {
     guard graph.isImageByImage, arenaBytesPerImage > 0 else { return nil }
-    let images = max(1, activationBytes / arenaBytesPerImage)
+    let images = max(arenaBytesPerImage <= pairBytes ? 2 : 1, activationBytes / arenaBytesPerImage)
     var (saved, most, count) = (0.0, 0.0, 0)
     for (index, step) in steps.enumerated() {
       saved += weightsPerActivation * Double(step.work.activationBytes)

@@ -21,7 +21,9 @@ extension Lowering {
       throw GraftError(.inconsistency, "weights are plain, found \(type(output))")
     }
     let schedule = WeightGradientSchedule.choose(
-      shape, xRow: x.row, isPlanar: x.block == 1, isPlain: dy.block == 1, target: target)
+      shape, xRow: x.row, isPlanar: x.block == 1, isPlain: dy.block == 1,
+      images: dy.images.isBatch ? typicalBatch : dy.images.coefficient,
+      preferred: convolutions.algorithm, target: target)
     if schedule == .plain {
       guard x.block == 1, !x.hasBorder, !dy.hasBorder else {
         throw GraftError(.inconsistency, "expected two plain images, found \(type(input))")
@@ -33,10 +35,23 @@ extension Lowering {
     let kernel = try library.add(
       parts.name(schedule), algorithm: parts.algorithm(schedule),
       render: { try parts.render(schedule, name: $0) })
+    let units = WorkUnits(fixed: parts.units(schedule))
+    guard case .winograd(let winograd) = schedule else {
+      try emit(
+        kernel,
+        [plainAddress(input), address(gradient), address(output), dy.images.expression],
+        units: units)
+      return
+    }
+    let results = workspace(floats: winograd.resultFloats(lanes: target.lanes))
+    let scratch = scratch(floats: winograd.scratchFloats(lanes: target.lanes))
     try emit(
-      kernel,
-      [plainAddress(input), address(gradient), address(output), dy.images.expression],
-      units: WorkUnits(fixed: parts.units(schedule)))
+      kernel, [address(input), address(gradient), results, dy.images.expression, scratch],
+      units: units)
+    let finish = try library.add(
+      parts.finishName(winograd), algorithm: "one channel for each lane, threads split outputs",
+      render: { try parts.renderFinish(winograd, name: $0) })
+    try emit(finish, [results, address(output)], units: WorkUnits(fixed: shape.outputs))
   }
 }
 
@@ -50,6 +65,7 @@ struct WeightGradientParts {
   func units(_ schedule: WeightGradientSchedule) -> Int {
     switch schedule {
     case .blocked(let blocked): blocked.units
+    case .winograd(let winograd): winograd.units
     case .lanes(let lanes): lanes.units
     case .plain:
       shape.outputs * shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
@@ -63,6 +79,7 @@ struct WeightGradientParts {
     let form =
       switch schedule {
       case .blocked(let blocked): blocked.inputBlock == 1 ? "_planar" : ""
+      case .winograd(let winograd): "_winograd\(winograd.transform.step)"
       case .lanes: "_lanes"
       case .plain: "_plain"
       }
@@ -77,6 +94,7 @@ struct WeightGradientParts {
         + "\(blocked.tileColumns) columns, summed over \(blocked.stripRows) rows of "
         + "\(blocked.stripImages) images at a time, threads split \(blocked.units) parts of the "
         + "weights"
+    case .winograd(let winograd): winograd.description(lanes: lanes)
     case .lanes(let gradient):
       "one channel for each lane, \(gradient.setRows * shape.window.kernel[1]) weights at a time, "
         + "threads split \(gradient.units) parts of the weights"
@@ -101,6 +119,9 @@ struct WeightGradientParts {
     case .blocked(let blocked):
       try Templates.weightGradient.render(
         common(schedule, name: name).merging(values(blocked)) { $1 })
+    case .winograd(let winograd):
+      try Templates.weightGradientWinograd.render(
+        common(schedule, name: name).merging(values(winograd)) { $1 })
     case .lanes(let lanes):
       try Templates.weightGradientLanes.render(
         common(schedule, name: name).merging(values(lanes)) { $1 })
@@ -145,6 +166,49 @@ struct WeightGradientParts {
       // More pointers than this would not stay in registers themselves.
       "hide_pointer": schedule.tileColumns <= 6 ? "__asm__(\"\" : \"+r\"(from[k]));" : "",
     ]
+  }
+
+  private func values(_ schedule: WinogradGradientSchedule) -> [String: String] {
+    let transform = schedule.transform
+    func table(_ matrix: [[Double]]) -> String {
+      matrix.map { "{" + $0.map(CText.float).joined(separator: ", ") + "}," }
+        .joined(separator: "\n")
+    }
+    return [
+      "input_statements": transform.inputStatements(from: "d", to: "t"),
+      "gradient_statements": transform.gradientStatements(from: "d", to: "t"),
+      "input_matrix": table(transform.inputMatrix),
+      "gradient_matrix": table(WinogradTransform.transpose(transform.outputMatrix)),
+      "side": "\(schedule.side)", "step": "\(transform.step)",
+      "tile_columns": "\(schedule.tileColumns)", "tiles": "\(schedule.tiles)",
+      "input_blocks": "\(schedule.inputBlocks)", "output_blocks": "\(schedule.outputBlocks)",
+      "tile_blocks": "\(schedule.tileBlocks)", "tile_outputs": "\(schedule.tileOutputs)",
+      "set_inputs": "\(schedule.setInputs)", "set_outputs": "\(schedule.setOutputs)",
+      "input_sets": "\(schedule.inputSets)", "output_sets": "\(schedule.outputSets)",
+      "block_tiles": "\(schedule.blockTiles)",
+      "block_floats": "\(schedule.blockFloats(lanes: lanes))",
+      "point_floats": "\(schedule.pointFloats(lanes: lanes))",
+      // From the first pixel that a window reads to the end of the border.
+      "x_rows": "\(x.height + x.borderHeight + shape.window.pads[0])",
+      "x_columns": "\(x.width + x.borderWidth + shape.window.pads[1])",
+    ]
+  }
+
+  func finishName(_ schedule: WinogradGradientSchedule) -> String {
+    "winograd\(schedule.transform.step)_gradient_finish_f32_\(shape.channels)to\(shape.outputs)"
+  }
+
+  func renderFinish(_ schedule: WinogradGradientSchedule, name: String) throws -> String {
+    let transform = schedule.transform
+    return try Templates.winogradGradientFinish.render([
+      "banner": CText.wrapped(
+        "The last step of the gradient of weights [\(shape.outputs), \(shape.channels), 3, 3] by "
+          + "Winograd's F(\(transform.step)x\(transform.step), 3x3)."),
+      "name": name, "statements": transform.weightGradientStatements(from: "u", to: "t"),
+      "side": "\(transform.side)", "channels": "\(shape.channels)",
+      "input_blocks": "\(schedule.inputBlocks)",
+      "point_floats": "\(schedule.pointFloats(lanes: lanes))",
+    ])
   }
 
   private func values(_ schedule: LanesWeightGradientSchedule) -> [String: String] {

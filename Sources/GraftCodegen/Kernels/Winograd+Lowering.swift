@@ -18,7 +18,8 @@ extension ConvolutionParts {
       "group_blocks": "\(schedule.groupBlocks)", "group_tiles": "\(schedule.groupTiles)",
       "set_blocks": "\(schedule.setBlocks)", "sets": "\(schedule.sets)",
       "block_tiles": "\(schedule.blockTiles)", "split_tiles": schedule.splitsTiles ? "1" : "0",
-      "lines_ahead": "\(schedule.linesAhead)", "point_gap": "\(WinogradSchedule.pointGap)",
+      "streams_weights": schedule.streamsWeights ? "1" : "0",
+      "point_gap": "\(WinogradSchedule.pointGap)",
       "added_parameter": "", "add_residual": "", "residual_argument": "", "residual_pass": "",
       "residual_tile": "",
     ]
