@@ -63,7 +63,12 @@ public struct Target: Hashable, Sendable {
   }()
 
   /// Whether it is of another architecture, for which clang needs a C library and a linker.
-  var isForeign: Bool { baselineFlags.contains { $0.hasPrefix("--target") } }
+  var isForeign: Bool { !Self.architectureFlags(in: baselineFlags).isEmpty }
+
+  /// Those of clang's arguments that name another architecture than its own.
+  static func architectureFlags(in arguments: [String]) -> [String] {
+    arguments.filter { $0.hasPrefix("--target") }
+  }
 
   /// What has to be there to compile for a foreign target.
   static let foreignAdvice =

@@ -98,7 +98,7 @@ public struct Toolchain: Sendable {
     // The linker that clang takes by itself knows this machine's files alone.
     let linkFlags =
       model.target.isForeign
-      ? model.target.baselineFlags.filter { $0.hasPrefix("--target") } + ["-fuse-ld=lld"] : []
+      ? Target.architectureFlags(in: model.target.baselineFlags) + ["-fuse-ld=lld"] : []
     try run(
       linkFlags + extraFlags + ["-shared", "-o", model.libraryName] + objects + scripts
         + ["-lm", "-Wl,--as-needed", "-Wl,-z,noexecstack", "-Wl,-soname,\(model.libraryName)"],
@@ -123,7 +123,7 @@ public struct Toolchain: Sendable {
     guard result.status == 0 else {
       let words = result.errors.split(separator: "\n").prefix(12).joined(separator: "\n")
       var advice = "It was called as: clang \(arguments.joined(separator: " "))"
-      if arguments.contains(where: { $0.hasPrefix("--target") }) {
+      if !Target.architectureFlags(in: arguments).isEmpty {
         advice = Target.foreignAdvice + "\n  " + advice
       }
       throw GraftError(
