@@ -101,6 +101,47 @@ import Testing
     #expect(splitsTiles(8, 64) == true)
   }
 
+  /// Winograd's algorithm for gradients of 3x3 weights with stride 1 that read blocks of channels, over tiles
+  /// that fit the cache: whole register tiles, sets that cover every channel and output once.
+  @Test func winogradTakesGradientsOfWeights() throws {
+    func schedule(
+      _ channels: Int, _ size: Int, stride: Int = 1, isPlanar: Bool = false, target: Target
+    ) -> WeightGradientSchedule {
+      let window = Window(kernel: [3, 3], strides: [stride, stride], pads: [1, 1, 1, 1])
+      let result = (size - 1) / stride + 1
+      return WeightGradientSchedule.choose(
+        ConvolutionShape(
+          channels: channels, height: size, width: size, outputs: channels, resultHeight: result,
+          resultWidth: result, window: window, groups: 1),
+        xRow: (size + 2) * target.lanes, isPlanar: isPlanar, isPlain: false, images: 32,
+        target: target)
+    }
+    for target in [Target.generic, .x8664v3, .x8664v4, .aarch64] {
+      for (channels, size) in [(64, 56), (128, 28), (200, 14), (512, 7)] {
+        guard case .winograd(let winograd) = schedule(channels, size, target: target) else {
+          Issue.record("\(channels) channels of \(size)x\(size) on \(target.name)")
+          continue
+        }
+        let lanes = target.lanes
+        #expect(winograd.transform == .four)
+        #expect(lanes.isMultiple(of: winograd.tileOutputs))
+        #expect(winograd.inputSets * winograd.setInputs >= winograd.inputBlocks)
+        #expect((winograd.inputSets - 1) * winograd.setInputs < winograd.inputBlocks)
+        #expect(
+          winograd.inputSets == 1 || winograd.setInputs.isMultiple(of: winograd.tileBlocks))
+        let results =
+          winograd.side * winograd.setInputs * winograd.setOutputs * lanes * lanes
+        #expect((results + winograd.scratchFloats(lanes: lanes)) * 4 <= target.cacheBytes)
+      }
+      guard case .blocked = schedule(64, 56, stride: 2, target: target),
+        case .blocked = schedule(3, 56, isPlanar: true, target: target)
+      else {
+        Issue.record("Winograd's algorithm for strides or planes on \(target.name)")
+        continue
+      }
+    }
+  }
+
   @Test func templatesNameWhatIsMissing() {
     let template = Template(name: "t.c", text: "int a;\nint @b@;\n  @lines@\nend")
     let error = BundleTests.failure { _ = try template.render(["lines": ""]) }

@@ -110,15 +110,14 @@ enum WeightGradientSchedule: Hashable {
           shape, transform: $0, tileBlocks: tile.blocks, tileOutputs: tile.channels,
           images: images, target: target)
       }
-    guard
-      let best = contenders.min(by: {
-        $0.cost(images: images, lanes: target.lanes) < $1.cost(images: images, lanes: target.lanes)
-      })
+    func cost(_ schedule: WinogradGradientSchedule) -> Double {
+      schedule.cost(images: images, lanes: target.lanes)
+    }
+    let direct = ConvolutionCost.direct(shape, target: target) * Double(images)
+    guard let best = contenders.min(by: { cost($0) < cost($1) }),
+      preferred != nil || cost(best) < 0.9 * direct
     else { return nil }
-    let direct =
-      ConvolutionCost.direct(shape, target: target) * Double(images)
-    let isWorthwhile = best.cost(images: images, lanes: target.lanes) < 0.9 * direct
-    return preferred != nil || isWorthwhile ? best : nil
+    return best
   }
 
   // MARK: Blocked
