@@ -403,6 +403,28 @@ import Testing
       Convolution(pads: [1, 1, 1, 1]), [x, try harness.parameter([128, 64, 3, 3])],
       layout: harness.blocked)[0]
     try harness.output(y)
+    try expectWholeRegisters(harness, target: target, tile: target.lanes == 16 ? 24 : 12)
+  }
+
+  /// Likewise gradients of weights; the direct kernel and Winograd's.
+  @Test(
+    arguments: [Target.x8664v4, .x8664v3], [ConvolutionAlgorithm.direct, .winograd4])
+  func gradientsKeepTheirTileInWholeRegisters(
+    target: Target, algorithm: ConvolutionAlgorithm
+  ) throws {
+    var harness = KernelHarness(seed: 29, target: target, convolutions: algorithm)
+    let x = try harness.image([64, 14, 14], border: (1, 1))
+    let dy = try harness.image([128, 14, 14])
+    let window = Window(kernel: [3, 3], pads: [1, 1, 1, 1])
+    try harness.output(try harness.apply(ConvolutionWeightGradient(window: window), [x, dy])[0])
+    try expectWholeRegisters(harness, target: target, tile: target.lanes == 16 ? 16 : 8)
+  }
+
+  /// Expects every loop of a convolution with at least `tile` products to do them in whole registers, and
+  /// none of these to be in memory.
+  private func expectWholeRegisters(
+    _ harness: KernelHarness, target: Target, tile: Int
+  ) throws {
     let folder = try KernelHarness.temporaryFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let model = try harness.generate()
@@ -418,8 +440,9 @@ import Testing
         ]) != nil)
     let text = try String(contentsOfFile: assembly, encoding: .utf8)
     // The loops over a register tile are those with as many products as it has registers.
-    let (register, tile) = target.lanes == 16 ? ("zmm", 24) : ("ymm", 12)
-    let blocks = text.components(separatedBy: "\n.L").map { $0.split(separator: "\n") }
+    let register = target.lanes == 16 ? "zmm" : "ymm"
+    let kernels = text.components(separatedBy: "\t.globl\t").filter { $0.hasPrefix("conv_") }
+    let blocks = kernels.joined().components(separatedBy: "\n.L").map { $0.split(separator: "\n") }
     let loops = blocks.filter { $0.count { $0.contains("vfmadd") } >= tile }
     #expect(!loops.isEmpty)
     for loop in loops {
