@@ -51,6 +51,12 @@ def calibrate(network: nn.Module, pictures: torch.Tensor) -> None:
     network.float().eval()
 
 
+def separates_pools(network: nn.Module) -> bool:
+    """Whether `calibrate` has max-pools to look after."""
+    has_pools = any(isinstance(m, nn.MaxPool2d) for m in network.modules())
+    return has_pools and bool(zoo.norms(network))
+
+
 def _take_statistics(norm: nn.BatchNorm2d, arguments, _) -> None:
     norm.running_mean.copy_(arguments[0].mean((0, 2, 3)))
     norm.running_var.copy_(arguments[0].var((0, 2, 3), unbiased=False))
