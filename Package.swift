@@ -26,6 +26,15 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let numerics = Target.Dependency.product(name: "RealModule", package: "swift-numerics")
 let parser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
+/// The folders of GraftCodegen with C templates: one for each family of kernels that has some, and the
+/// program around them.
+let templateFolders =
+  [
+    "Convolution/Direct", "Convolution/Winograd", "Convolution/Depthwise", "Convolution/Plain",
+    "WeightGradient", "MatrixProduct", "Pooling", "Elementwise", "Movement", "Normalization",
+    "Reduction", "Loss", "Update",
+  ].map { "Kernels/\($0)" } + ["Program"]
+
 let package = Package(
   name: "graft",
   products: [
@@ -59,7 +68,7 @@ let package = Package(
     room("GraftAutodiff", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
     .target(
       name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
-      resources: [.embedInCode("Templates")], swiftSettings: strict),
+      resources: templateFolders.map { .embedInCode("\($0)/Templates") }, swiftSettings: strict),
     room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
     room(
       "GraftData",

@@ -63,3 +63,6 @@ struct Template {
     return result.joined(separator: "\n")
   }
 }
+
+/// The templates that are embedded in the program: each family of kernels adds its own.
+enum Templates {}

@@ -18,3 +18,7 @@ public enum MachineProbe {
       scratchBytesPerThread: 0, libraryName: "libmachine.so")
   }
 }
+
+extension Templates {
+  static let machine = Template("machine.c", PackageResources.machine_c_in)
+}

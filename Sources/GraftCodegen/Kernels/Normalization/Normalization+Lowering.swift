@@ -83,3 +83,10 @@ extension Lowering {
       ], to: output)
   }
 }
+
+extension Templates {
+  static let normalizationFactor = Template(
+    "normalization_factor.c", PackageResources.normalization_factor_c_in)
+  static let normalizationSlopes = Template(
+    "normalization_slopes.c", PackageResources.normalization_slopes_c_in)
+}

@@ -233,3 +233,17 @@ struct WeightGradientParts {
     ]
   }
 }
+
+extension Templates {
+  static let weightGradient = Template(
+    "convolution_weight_gradient.c", PackageResources.convolution_weight_gradient_c_in)
+  static let weightGradientWinograd = Template(
+    "convolution_weight_gradient_winograd.c",
+    PackageResources.convolution_weight_gradient_winograd_c_in)
+  static let winogradGradientFinish = Template(
+    "winograd_gradient_finish.c", PackageResources.winograd_gradient_finish_c_in)
+  static let weightGradientLanes = Template(
+    "convolution_weight_gradient_lanes.c", PackageResources.convolution_weight_gradient_lanes_c_in)
+  static let weightGradientPlain = Template(
+    "convolution_weight_gradient_plain.c", PackageResources.convolution_weight_gradient_plain_c_in)
+}

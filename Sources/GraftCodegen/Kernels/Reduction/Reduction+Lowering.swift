@@ -77,3 +77,8 @@ extension Lowering {
     try emit(kernel, [address(input), address(output)], units: WorkUnits(1, times: rows))
   }
 }
+
+extension Templates {
+  static let softmax = Template("softmax.c", PackageResources.softmax_c_in)
+  static let reduceRows = Template("reduce_rows.c", PackageResources.reduce_rows_c_in)
+}

@@ -300,3 +300,9 @@ extension Lowering {
     return Place.weights(offset).expression
   }
 }
+
+extension Templates {
+  static let mapBlocked = Template("map_blocked.c", PackageResources.map_blocked_c_in)
+  static let mapFlat = Template("map_flat.c", PackageResources.map_flat_c_in)
+  static let mapRows = Template("map_rows.c", PackageResources.map_rows_c_in)
+}

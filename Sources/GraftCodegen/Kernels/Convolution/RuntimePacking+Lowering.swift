@@ -217,3 +217,11 @@ extension Lowering {
     return copied
   }
 }
+
+extension Templates {
+  static let packWinograd = Template("pack_winograd.c", PackageResources.pack_winograd_c_in)
+  static let packDirect = Template("pack_direct.c", PackageResources.pack_direct_c_in)
+  static let packDepthwise = Template("pack_depthwise.c", PackageResources.pack_depthwise_c_in)
+  static let packPlain = Template("pack_plain.c", PackageResources.pack_plain_c_in)
+  static let copyVector = Template("copy_vector.c", PackageResources.copy_vector_c_in)
+}

@@ -260,3 +260,13 @@ extension Lowering {
       units: WorkUnits(1, times: rows))
   }
 }
+
+extension Templates {
+  static let channelSumsBlocked = Template(
+    "channel_sums_blocked.c", PackageResources.channel_sums_blocked_c_in)
+  static let channelSumsPlain = Template(
+    "channel_sums_plain.c", PackageResources.channel_sums_plain_c_in)
+  static let channelSumsFinish = Template(
+    "channel_sums_finish.c", PackageResources.channel_sums_finish_c_in)
+  static let sumAxes = Template("sum_axes.c", PackageResources.sum_axes_c_in)
+}

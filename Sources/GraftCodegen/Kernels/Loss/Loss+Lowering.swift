@@ -63,3 +63,10 @@ extension Lowering {
       units: WorkUnits(1, times: shape[0]))
   }
 }
+
+extension Templates {
+  static let crossEntropy = Template("cross_entropy.c", PackageResources.cross_entropy_c_in)
+  static let squaredError = Template("squared_error.c", PackageResources.squared_error_c_in)
+  static let squaredErrorGradient = Template(
+    "squared_error_gradient.c", PackageResources.squared_error_gradient_c_in)
+}

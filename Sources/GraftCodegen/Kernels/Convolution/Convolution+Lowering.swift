@@ -284,3 +284,14 @@ extension DirectSchedule {
     return tables.joined(separator: "\n")
   }
 }
+
+extension Templates {
+  static let convolutionDirect = Template(
+    "convolution_direct.c", PackageResources.convolution_direct_c_in)
+  static let convolutionWinograd = Template(
+    "convolution_winograd.c", PackageResources.convolution_winograd_c_in)
+  static let convolutionDepthwise = Template(
+    "convolution_depthwise.c", PackageResources.convolution_depthwise_c_in)
+  static let convolutionPlain = Template(
+    "convolution_plain.c", PackageResources.convolution_plain_c_in)
+}

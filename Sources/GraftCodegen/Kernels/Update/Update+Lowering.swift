@@ -172,3 +172,11 @@ extension Lowering {
       kernel, [plainAddress(settings), total, address(output)], units: WorkUnits(fixed: 1))
   }
 }
+
+extension Templates {
+  static let update = Template("update.c", PackageResources.update_c_in)
+  static let squareSum = Template("square_sum.c", PackageResources.square_sum_c_in)
+  static let total = Template("total.c", PackageResources.total_c_in)
+  static let addSums = Template("add_sums.c", PackageResources.add_sums_c_in)
+  static let clipFactor = Template("clip_factor.c", PackageResources.clip_factor_c_in)
+}

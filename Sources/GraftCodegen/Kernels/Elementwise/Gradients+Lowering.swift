@@ -231,3 +231,13 @@ extension Lowering {
       units: WorkUnits((count + piece - 1) / piece, times: shape[0]))
   }
 }
+
+extension Templates {
+  static let insertZeros = Template("insert_zeros.c", PackageResources.insert_zeros_c_in)
+  static let poolGradient = Template("pool_gradient.c", PackageResources.pool_gradient_c_in)
+  static let batchOuterProduct = Template(
+    "batch_outer_product.c", PackageResources.batch_outer_product_c_in)
+  static let randomDropout = Template("random_dropout.c", PackageResources.random_dropout_c_in)
+  static let transposeWeights = Template(
+    "transpose_weights.c", PackageResources.transpose_weights_c_in)
+}

@@ -352,3 +352,7 @@ extension DataType {
     }
   }
 }
+
+extension Templates {
+  static let kernelsHeader = Template("kernels.h", PackageResources.kernels_h_in)
+}

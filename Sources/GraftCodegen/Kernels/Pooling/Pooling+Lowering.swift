@@ -145,3 +145,9 @@ extension Lowering {
     ]
   }
 }
+
+extension Templates {
+  static let pool = Template("pool.c", PackageResources.pool_c_in)
+  static let globalPool = Template("global_pool.c", PackageResources.global_pool_c_in)
+  static let localResponse = Template("lrn.c", PackageResources.lrn_c_in)
+}

@@ -284,3 +284,9 @@ extension Lowering {
       units: WorkUnits(y.blocks * y.height, times: y.images))
   }
 }
+
+extension Templates {
+  static let fill = Template("fill.c", PackageResources.fill_c_in)
+  static let padPlain = Template("pad_plain.c", PackageResources.pad_plain_c_in)
+  static let padBlocked = Template("pad_blocked.c", PackageResources.pad_blocked_c_in)
+}

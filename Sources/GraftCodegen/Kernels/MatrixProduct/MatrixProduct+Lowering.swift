@@ -206,3 +206,8 @@ extension Lowering {
     emit(kernel, [left, right, try address(output)], units: WorkUnits(1, times: units))
   }
 }
+
+extension Templates {
+  static let fullyConnected = Template("fully_connected.c", PackageResources.fully_connected_c_in)
+  static let matmul = Template("matmul.c", PackageResources.matmul_c_in)
+}
