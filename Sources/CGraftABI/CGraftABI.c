@@ -25,6 +25,9 @@ static const unsigned char memory[] = {
 static const unsigned char threads[] = {
 #embed "runtime/graft_threads.c"
 };
+static const unsigned char pace[] = {
+#embed "runtime/graft_pace.c"
+};
 static const unsigned char session[] = {
 #embed "runtime/graft_session.c"
 };
@@ -59,6 +62,7 @@ CGraftABI_file CGraftABI_fileAt(size_t index) {
       {"graft_cpu.c", cpu, sizeof cpu, 1},
       {"graft_engine.c", engine, sizeof engine, 1},
       {"graft_memory.c", memory, sizeof memory, 1},
+      {"graft_pace.c", pace, sizeof pace, 1},
       {"graft_session.c", session, sizeof session, 1},
       {"graft_threads.c", threads, sizeof threads, 1},
   };
@@ -75,6 +79,7 @@ CGraftABI_file CGraftABI_trainingFileAt(size_t index) {
       {"graft_engine.c", engine, sizeof engine, 1},
       {"graft_json.c", json, sizeof json, 1},
       {"graft_memory.c", memory, sizeof memory, 1},
+      {"graft_pace.c", pace, sizeof pace, 1},
       {"graft_shuffle.c", shuffle, sizeof shuffle, 1},
       {"graft_state_reader.c", stateReader, sizeof stateReader, 1},
       {"graft_state_writer.c", stateWriter, sizeof stateWriter, 1},

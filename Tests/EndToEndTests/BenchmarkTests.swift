@@ -99,4 +99,28 @@ import Testing
     #expect(try #require(limits["read_gb_per_s"] as? Double) > 0.1)
     #expect(try GraftProgram.run(["bench"]).status == 64)
   }
+
+  /// Two threads on one core are not much slower than one: a machine is busy now and then, so the best of
+  /// several rounds counts.
+  @Test func threadsWithoutACoreEach() throws {
+    let taskset = "/usr/bin/taskset"
+    try #require(FileManager.default.isExecutableFile(atPath: taskset), "no \(taskset)")
+    try withTemporaryFolder { folder in
+      let path = folder + "/net.graft"
+      try Compiler().compile(ModelFixture.named("winograd_residual").modelPath, to: path)
+      let program = try GraftProgram.locate()
+      func median(threads: Int) throws -> Double {
+        let result = try GraftProgram.run(
+          taskset,
+          [
+            "-c", "0", program, "bench", path, "--threads", "\(threads)", "--seconds", "0.3",
+            "--json",
+          ])
+        let report = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+        return try #require((report as? [String: Any])?["median_ms"] as? Double)
+      }
+      let ratios = try (0..<4).map { _ in try median(threads: 2) / median(threads: 1) }
+      #expect(ratios.min() ?? .infinity <= 1.5, "\(ratios)")
+    }
+  }
 }

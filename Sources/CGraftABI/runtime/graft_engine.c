@@ -20,6 +20,7 @@ typedef struct run_state {
   graft_frame frame;
   unsigned char *scratch; /* scratch_bytes_per_thread for each thread */
   uint64_t *nanoseconds;  /* one a step, or NULL */
+  uint32_t threads;       /* that share each step */
   uint32_t begin, end;    /* the steps that are run */
   uint32_t step;          /* with a parallel-for: the step that is being run */
 } run_state;
@@ -287,7 +288,7 @@ static bool has_tap_after(const run_state *state, uint32_t step) {
 
 static void run_share(const run_state *state, uint32_t index, uint32_t thread) {
   const graft_step *step = &state->steps[index];
-  const uint64_t threads = state->engine->threads;
+  const uint64_t threads = state->threads;
   const uint64_t units = step->units_per_image * state->frame.batch + step->units_fixed;
   /* The first units % threads shares have one unit more. */
   const uint64_t small = units / threads, rest = units % threads;
@@ -306,19 +307,22 @@ static uint64_t clock_nanoseconds(void) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+static void meet(const run_state *state) {
+  if (state->threads > 1) graft_pool_barrier(state->engine->pool);
+}
+
 /* All steps of the call on one of the session's threads; they meet after each. */
 static void run_on_pool(void *argument, uint32_t thread) {
   const run_state *state = argument;
-  graft_engine *engine = state->engine;
   const graft_call *call = state->call;
   uint64_t *times = thread == 0 ? state->nanoseconds : NULL;
   uint64_t before = times ? clock_nanoseconds() : 0;
   for (uint32_t i = state->begin; i < state->end; i++) {
     run_share(state, i, thread);
-    graft_pool_barrier(engine->pool);
+    meet(state);
     if (call->tap_count > 0 && has_tap_after(state, i)) {
       if (thread == 0) copy_taps_after(state, i);
-      graft_pool_barrier(engine->pool);
+      meet(state);
     }
     if (times) {
       const uint64_t after = clock_nanoseconds();
@@ -353,8 +357,13 @@ static void run_on_parallel_for(run_state *state) {
 static bool run_steps(run_state *run, uint32_t begin, uint32_t end) {
   run->begin = begin;
   run->end = end;
-  if (!run->engine->parallel_for) return graft_pool_run(run->engine->pool, run_on_pool, run);
-  run_on_parallel_for(run);
+  if (run->engine->parallel_for) {
+    run_on_parallel_for(run);
+  } else if (run->threads == 1) {
+    run_on_pool(run, 0);
+  } else {
+    return graft_pool_run(run->engine->pool, run_on_pool, run);
+  }
   return true;
 }
 
@@ -401,6 +410,25 @@ static bool run_parts(run_state *run) {
   return done == step_count || run_steps(run, done, step_count);
 }
 
+static bool run_all(run_state *run, bool in_parts) {
+  if (in_parts) return run_parts(run);
+  return run_steps(run, run->call->first_step, run->call->end_step);
+}
+
+/* On all of the session's own threads, or on the caller's alone where that is known to be quicker. */
+static bool run_at_pace(run_state *run, bool in_parts) {
+  graft_engine *engine = run->engine;
+  if (engine->parallel_for || engine->threads == 1) return run_all(run, in_parts);
+  const bool is_alone = graft_pace_is_alone(&engine->pace, run->program, run->call);
+  if (is_alone) run->threads = 1;
+  graft_pool_long_waits(engine->pool);
+  const uint64_t before = clock_nanoseconds();
+  if (!run_all(run, in_parts)) return false;
+  graft_pace_learn(&engine->pace, is_alone, clock_nanoseconds() - before,
+                   graft_pool_long_waits(engine->pool));
+  return true;
+}
+
 graft_status graft_engine_run(
     graft_engine *engine, const graft_engine_call *call, char *message, size_t message_bytes) {
   const graft_status status =
@@ -417,6 +445,7 @@ graft_status graft_engine_run(
       .program = call->program,
       .call = call->call,
       .steps = call->steps,
+      .threads = engine->threads,
       .frame = {.arena = engine->arena.data,
                 .fixed = engine->arena.data +
                          engine->largest_batch * description->arena_bytes_per_image,
@@ -440,8 +469,7 @@ graft_status graft_engine_run(
     }
   }
   const uint64_t mode = graft_set_float_mode();
-  const bool ran =
-      in_parts ? run_parts(&run) : run_steps(&run, call->call->first_step, call->call->end_step);
+  const bool ran = run_at_pace(&run, in_parts);
   graft_restore_float_mode(mode);
   if (!ran) {
     return graft_fail(GRAFT_THREAD_ERROR, message, message_bytes, "cannot start %u threads",

@@ -119,9 +119,28 @@ graft_pool *graft_pool_create(uint32_t threads);
 /* Runs task on every thread, the caller's being number 0. False: a thread could not be started. */
 bool graft_pool_run(graft_pool *pool, graft_region_task *task, void *argument);
 void graft_pool_barrier(graft_pool *pool);
+/* How many waits at barriers outlasted spinning since this was asked last. */
+uint32_t graft_pool_long_waits(graft_pool *pool);
 /* True in a child of fork(), where the pool's threads do not exist. */
 bool graft_pool_is_orphaned(const graft_pool *pool);
 void graft_pool_destroy(graft_pool *pool);
+
+/* graft_pace.c: whether a session's threads run at the same time, learnt from its calls. */
+typedef struct graft_pace {
+  const graft_program *program; /* with the next three: the kind of call that times are of */
+  uint64_t batch;
+  uint32_t first_step, end_step;
+  uint64_t together, alone; /* nanoseconds of the last call on all threads and on one; 0: none yet */
+  uint32_t rest;            /* calls before the other way may be tried */
+  uint32_t patience;
+  bool is_slow;  /* the last call on all threads waited long */
+  bool is_alone; /* one thread is the quicker way */
+} graft_pace;
+
+/* Whether the caller's thread is to make this call alone. */
+bool graft_pace_is_alone(graft_pace *pace, const graft_program *program, const graft_call *call);
+/* What such a call took. */
+void graft_pace_learn(graft_pace *pace, bool was_alone, uint64_t nanoseconds, uint32_t long_waits);
 
 /* graft_engine.c: what sessions of every kind are made of: weights, an arena, and threads to run a
  * program's steps on, each split over the threads by its number of units alone. */
@@ -132,6 +151,7 @@ typedef struct graft_engine {
   graft_memory weights;
   graft_memory arena; /* values that grow with the batch, then fixed ones, then threads' scratch */
   graft_pool *pool;   /* NULL where the caller brings a parallel-for */
+  graft_pace pace;    /* of the pool's threads */
   graft_parallel_for *parallel_for;
   void *parallel_context;
   void **part_buffers; /* where a part's images lie in the caller's buffers; NULL until there is one */

@@ -28,6 +28,7 @@ struct graft_pool {
   signal region;  /* counts the regions begun */
   signal phase;   /* counts the barriers passed */
   _Alignas(128) _Atomic uint32_t arrived;
+  _Atomic uint32_t long_waits;
   _Alignas(128) uint32_t threads;
   uint32_t started; /* workers that run; thread numbers 1 ... started */
   bool stopping;
@@ -69,11 +70,12 @@ static void sleep_while(signal *signal, uint32_t value) {
 #endif
 }
 
-static void wait_for_change(signal *signal, uint32_t value) {
+/* Returns whether spinning was enough. */
+static bool wait_for_change(signal *signal, uint32_t value) {
   int64_t deadline = 0;
   for (;;) {
     for (int i = 0; i < 64; i++) {
-      if (atomic_load_explicit(&signal->value, memory_order_acquire) != value) return;
+      if (atomic_load_explicit(&signal->value, memory_order_acquire) != value) return true;
       relax();
     }
     if (deadline == 0) deadline = now() + SPIN_NANOSECONDS;
@@ -81,7 +83,7 @@ static void wait_for_change(signal *signal, uint32_t value) {
     while (atomic_load_explicit(&signal->value, memory_order_acquire) == value) {
       sleep_while(signal, value);
     }
-    return;
+    return false;
   }
 }
 
@@ -100,9 +102,13 @@ void graft_pool_barrier(graft_pool *pool) {
   if (atomic_fetch_add(&pool->arrived, 1) + 1 == pool->threads) {
     atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
     advance(&pool->phase);
-  } else {
-    wait_for_change(&pool->phase, phase);
+  } else if (!wait_for_change(&pool->phase, phase)) {
+    atomic_fetch_add_explicit(&pool->long_waits, 1, memory_order_relaxed);
   }
+}
+
+uint32_t graft_pool_long_waits(graft_pool *pool) {
+  return atomic_exchange_explicit(&pool->long_waits, 0, memory_order_relaxed);
 }
 
 static void *worker_main(void *argument) {
