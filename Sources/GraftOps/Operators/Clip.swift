@@ -54,11 +54,15 @@ public struct Clip: UnaryElementwise {
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
     let dtype = try operand(0, of: operands).dtype
-    let limits = try [low, high].map { limit -> ExportedOperator.Input in
-      limit.isInfinite
+    func input(_ limit: Double, absent: Double) throws -> ExportedOperator.Input {
+      limit == absent
         ? .absent : .constant(try ScalarConstant.real(limit).data(dtype, shape: []))
     }
-    return ExportedOperator("Clip", inputs: [.operand(0)] + limits)
+    return ExportedOperator(
+      "Clip",
+      inputs: [
+        .operand(0), try input(low, absent: -.infinity), try input(high, absent: .infinity),
+      ])
   }
 }
 

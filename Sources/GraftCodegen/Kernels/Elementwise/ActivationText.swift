@@ -9,7 +9,8 @@ extension Activation {
     case .none: "unchanged(\(value))"
     case .relu: "relu(\(value))"
     case .clip(let low, let high):
-      "clip(\(value), \(CText.float(low)), \(CText.float(high)))"
+      // clip looks at the lower limit first; where the limits cross, the upper one is the result.
+      "clip(\(value), \(CText.float(min(low, high))), \(CText.float(high)))"
     case .leakyRelu(let alpha): "leaky_relu(\(value), \(CText.float(alpha)))"
     case .sigmoid: "sigmoid(\(value))"
     case .tanh: "tanh_of(\(value))"

@@ -18,13 +18,17 @@ extension Lowering {
   }
 
   private func expression(of operation: any UnaryElementwise, _ opcode: String) throws -> String {
-    switch operation {
+    let largest = Double(Float.greatestFiniteMagnitude)
+    return switch operation {
     case let operation as Elu: "elu(a_value, \(CText.float(operation.alpha)))"
     case let operation as Power:
       switch operation.exponent {
+      case 0: "((void)a_value, splat(1.0f))"
       case 2: "a_value * a_value"
       case 0.5: "__builtin_elementwise_sqrt(a_value)"
-      default: "power_of(a_value, \(CText.float(operation.exponent)))"
+      default:
+        // The largest floats do what infinite exponents do.
+        "power_of(a_value, \(CText.float(max(-largest, min(largest, operation.exponent)))))"
       }
     case is Exponential: "exp_of(a_value)"
     case is SquareRoot: "__builtin_elementwise_sqrt(a_value)"

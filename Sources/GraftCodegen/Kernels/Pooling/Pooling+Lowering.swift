@@ -10,8 +10,14 @@ extension Lowering {
       node, window: operation.window, name: "max_pool",
       values: [
         "start": "(element){0} - __builtin_inff()", "count_start": "", "finish": "",
-        "accumulate": "value = __builtin_elementwise_max(value, next);",
+        "accumulate": "value = \(largest(try result(of: node), "next", "value"));",
       ])
+  }
+
+  /// C of the larger of two elements of a pool; NaN where either is.
+  private func largest(_ result: ValueID, _ a: String, _ b: String) -> String {
+    type(result).layout.isBlocked
+      ? "largest(\(a), \(b))" : "\(a) > \(b) || \(a) != \(a) ? \(a) : \(b)"
   }
 
   mutating func lower(_ operation: AveragePool, _ node: Node) throws {
@@ -82,13 +88,12 @@ extension Lowering {
       "\(name)_f32_\(x.channels)_\(x.height)x\(x.width)\(y.block == 1 ? "_plain" : "")",
       algorithm: "row sums, threads split blocks of channels"
     ) { name in
-      let largest = "__builtin_elementwise_max(of_row, next)"
       return try Templates.globalPool.render(
         imageValues(x, y).merging([
           "banner": "\(node.opcode) of [\(x.channels), \(x.height), \(x.width)].", "name": name,
           "start": isAverage ? "(element){0}" : "(element){0} - __builtin_inff()",
-          "combine_row": isAverage ? "of_row + next" : largest,
-          "combine": isAverage ? "value + of_row" : "__builtin_elementwise_max(value, of_row)",
+          "combine_row": isAverage ? "of_row + next" : largest(output, "next", "of_row"),
+          "combine": isAverage ? "value + of_row" : largest(output, "of_row", "value"),
           "finish": isAverage ? "value /= (float)(HEIGHT * WIDTH);" : "",
         ]) { $1 })
     }
