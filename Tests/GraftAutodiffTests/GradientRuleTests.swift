@@ -49,7 +49,17 @@ let gradientCases: [GradientCase] = [
     Convolution(activation: .relu), [[2, 3, 4, 4], [4, 3, 2, 2], [4], [2, 4, 3, 3]]),
   GradientCase(Gemm(alpha: 0.5, beta: 2, transposesB: true), [[3, 4], [5, 4], [5]]),
   GradientCase(Gemm(activation: .tanh), [[3, 4], [4, 2], [3, 1]]),
-  GradientCase(MatrixMultiply(), [[3, 4], [4, 2]]),
+  GradientCase(Gemm(alpha: 0.5, transposesA: true), [[4, 3], [4, 5], [5]]),
+  GradientCase(Gemm(alpha: 2, transposesA: true, transposesB: true), [[4, 3], [5, 4]]),
+  GradientCase(MatrixMultiply(), [[3, 4], [4, 2]]), GradientCase(MatrixMultiply(), [[4], [4, 2]]),
+  GradientCase(MatrixMultiply(), [[3, 4], [4]]), GradientCase(MatrixMultiply(), [[4], [4]]),
+  GradientCase(MatrixMultiply(), [[3, 4], [5, 4, 2]]),
+  GradientCase(MatrixMultiply(), [[5, 3, 4], [4, 2]]),
+  GradientCase(MatrixMultiply(), [[5, 3, 4], [4]]),
+  GradientCase(MatrixMultiply(), [[4], [5, 4, 2]]),
+  GradientCase(MatrixMultiply(), [[2, 1, 3, 4], [5, 4, 2]]),
+  // Every element becomes the upper limit.
+  GradientCase(Clip(low: 1, high: -1), [image]),
   GradientCase(
     BatchNormalization(epsilon: 1e-3), [image, [4], [4], [4], [4]], wanted: [0, 1, 2],
     range: 0.5...2),

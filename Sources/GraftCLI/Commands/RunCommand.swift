@@ -17,7 +17,7 @@ struct RunCommand: ParsableCommand {
     name: .long,
     help: ArgumentHelp(
       "A tensor for each input; the batch may have any size.", valueName: "NAME=X.npy"))
-  var input: [String]
+  var input: [String] = []
 
   @Option(help: "Where each output is written as NAME.npy.", completion: .directory)
   var outputDir: String

@@ -166,8 +166,10 @@ struct Lowering {
   /// Where a value stands; a parameter is packed as it is.
   func location(of value: ValueID) throws -> Place { try places.place(of: value) }
 
-  /// The C address of a value that is no parameter.
-  func address(_ value: ValueID) throws -> String { try location(of: value).expression }
+  /// The C address of a value. A constant stands in the packed weights, in plain order.
+  mutating func address(_ value: ValueID) throws -> String {
+    try isConstant(value) ? plainParameter(value) : location(of: value).expression
+  }
 
   /// The bytes of a parameter. Large ones become float32 only while they are packed.
   func data(of value: ValueID) throws -> TensorData {

@@ -54,6 +54,18 @@ public struct PackedWeights {
     return offset
   }
 
+  /// Reserves room for `byteCount` bytes of any element type, likewise.
+  mutating func add(
+    _ values: [ValueID], form: String, byteCount: Int,
+    fill: @escaping (UnsafeMutableRawBufferPointer) throws -> Void
+  ) -> Int {
+    let size = MemoryLayout<Float>.size
+    return add(values, form: form, floatCount: (byteCount + size - 1) / size) { floats in
+      let bytes = UnsafeMutableRawBufferPointer(floats)
+      try fill(UnsafeMutableRawBufferPointer(rebasing: bytes[..<byteCount]))
+    }
+  }
+
   /// Streams packed.bin, header first, in pieces.
   ///
   /// - Throws: what `write` throws, and ``GraftError`` where a parameter has no data.

@@ -142,20 +142,24 @@ public struct Gemm: RealOperator, ONNXExportable {
 }
 
 extension Gemm: DifferentiableOperator {
-  /// With y = alpha · A · B′: dA = alpha · dy · B′ᵀ and dB′ = alpha · Aᵀ · dy, the latter a sum of outer
-  /// products over the rows.
+  /// With y = alpha · A′ · B′: dA′ = alpha · dy · B′ᵀ and dB′ = alpha · A′ᵀ · dy, where A is not transposed
+  /// a sum of outer products over the rows.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming(through: activation)
-    guard !transposesA else {
-      throw GraftError(.unsupported, "the gradient of a gemm that transposes its first operand")
-    }
     let (a, b) = (try builder.operand(0), try builder.operand(1))
     if builder.wants(0) {
+      let product =
+        transposesA
+        ? Gemm(alpha: alpha, transposesA: transposesB, transposesB: true)
+        : Gemm(alpha: alpha, transposesB: !transposesB)
       try builder.setGradient(
-        of: 0,
-        try builder.apply(Gemm(alpha: alpha, transposesB: !transposesB), [dy, b]))
+        of: 0, try builder.apply(product, transposesA ? [b, dy] : [dy, b]))
     }
-    if builder.wants(1) {
+    if builder.wants(1), transposesA {
+      let product = Gemm(alpha: alpha, transposesA: transposesB, transposesB: transposesB)
+      try builder.setGradient(
+        of: 1, try builder.apply(product, transposesB ? [dy, a] : [a, dy]))
+    } else if builder.wants(1) {
       let product = try builder.apply(BatchOuterProduct(), transposesB ? [dy, a] : [a, dy])
       try builder.setGradient(of: 1, try builder.scaled(product, by: alpha))
     }

@@ -103,21 +103,62 @@ public struct MatrixMultiply: RealOperator, ONNXExportable {
 }
 
 extension MatrixMultiply: DifferentiableOperator {
-  /// As ``Gemm``, for two matrices.
+  /// da = dy · bᵀ and db = aᵀ · dy for each pair of matrices, summed over the axes that repeat one.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
-    let dy = try builder.incoming()
     let (a, b) = (try builder.operand(0), try builder.operand(1))
-    guard builder.shape(of: a).rank == 2, builder.shape(of: b).rank == 2 else {
-      throw GraftError(
-        .unsupported,
-        "the gradient of a product of \(builder.type(of: a)) and \(builder.type(of: b)): both must be "
-          + "matrices")
+    let aShape = TensorShape(Self.asMatrix(builder.shape(of: a).dimensions, row: true))
+    let bShape = TensorShape(Self.asMatrix(builder.shape(of: b).dimensions, row: false))
+    let (rows, columns) = (aShape[aShape.rank - 2], bShape[bShape.rank - 1])
+    let isVector = (a: builder.shape(of: a).rank == 1, b: builder.shape(of: b).rank == 1)
+    let dy = try builder.incoming()
+    let leading = builder.shape(of: dy).dimensions.dropLast(
+      (isVector.a ? 0 : 1) + (isVector.b ? 0 : 1))
+    let aMatrix = try builder.reshaped(a, to: aShape)
+    let bMatrix = try builder.reshaped(b, to: bShape)
+    if bShape.rank == 2 {
+      return try buildGradient(ofRows: aMatrix, bMatrix, dy, &builder)
     }
+    let dyMatrix = try builder.reshaped(dy, to: TensorShape(leading + [rows, columns]))
     if builder.wants(0) {
-      try builder.setGradient(of: 0, try builder.apply(Gemm(transposesB: true), [dy, b]))
+      let turned = try Self.transposed(bMatrix, &builder)
+      try builder.setGradient(
+        of: 0, summing: try builder.apply(MatrixMultiply(), [dyMatrix, turned]))
     }
     if builder.wants(1) {
-      try builder.setGradient(of: 1, try builder.apply(BatchOuterProduct(), [a, dy]))
+      let turned = try Self.transposed(aMatrix, &builder)
+      try builder.setGradient(
+        of: 1, summing: try builder.apply(MatrixMultiply(), [turned, dyMatrix]))
     }
+  }
+
+  /// One matrix b for all rows of a: the gradients of a product of two matrices.
+  private func buildGradient(
+    ofRows a: ValueID, _ b: ValueID, _ dy: ValueID, _ builder: inout GradientBuilder
+  ) throws {
+    let (depth, columns) = (builder.shape(of: b)[0], builder.shape(of: b)[1])
+    let leading = TensorShape(Array(builder.shape(of: a).dimensions.dropLast()))
+    guard let rows = leading.elementCount else {
+      throw GraftError(.unsupported, "the gradient of a product of \(builder.type(of: a))")
+    }
+    let dyRows = try builder.reshaped(dy, to: [rows, columns])
+    if builder.wants(0) {
+      let da = try builder.apply(Gemm(transposesB: true), [dyRows, b])
+      try builder.setGradient(
+        of: 0, try builder.reshaped(da, to: builder.shape(of: try builder.operand(0))))
+    }
+    if builder.wants(1) {
+      let aRows = try builder.reshaped(a, to: [rows, depth])
+      let db = try builder.apply(BatchOuterProduct(), [aRows, dyRows])
+      try builder.setGradient(
+        of: 1, try builder.reshaped(db, to: builder.shape(of: try builder.operand(1))))
+    }
+  }
+
+  private static func transposed(
+    _ matrices: ValueID, _ builder: inout GradientBuilder
+  ) throws -> ValueID {
+    let rank = builder.shape(of: matrices).rank
+    return try builder.apply(
+      Transpose(permutation: Array(0..<(rank - 2)) + [rank - 1, rank - 2]), [matrices])
   }
 }

@@ -140,7 +140,7 @@ extension Lowering {
         ].merging(values) { $1 })
     }
     try emit(
-      kernel, [address(input)] + sources.map { try plainAddress($0) } + [address(output)],
+      kernel, [address(input)] + sources.map { try address($0) } + [address(output)],
       units: WorkUnits(dx.blocks, times: dx.images))
   }
 
@@ -167,7 +167,7 @@ extension Lowering {
       ])
     }
     try emit(
-      kernel, [plainAddress(input), address(output)],
+      kernel, [address(input), address(output)],
       units: WorkUnits(fixed: channels * groups))
   }
 
@@ -199,7 +199,7 @@ extension Lowering {
     let units = (rows + tileRows - 1) / tileRows * ((columns + piece - 1) / piece)
     try emit(
       kernel,
-      [plainAddress(a), plainAddress(b), address(output), type(a).shape[0].expression],
+      [address(a), address(b), address(output), type(a).shape[0].expression],
       units: WorkUnits(fixed: units))
   }
 

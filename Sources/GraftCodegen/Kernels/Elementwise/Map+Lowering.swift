@@ -132,7 +132,7 @@ extension Lowering {
       }
       if type.shape.elementCount == 1 {
         return MapOperand(
-          row: "", load: "splat(\(name)[0])", address: try plainAddress(operand),
+          row: "", load: "splat(\(name)[0])", address: try address(operand),
           form: "_\(name)scalar")
       }
       guard !isConstant(operand) else {
@@ -187,7 +187,7 @@ extension Lowering {
       extents: shape.dimensions, strides: strides + [try shape.plainStrides()])
     let addresses = try sources.map { source in
       switch source {
-      case .value(let value), .channels(let value): try plainAddress(value)
+      case .value(let value), .channels(let value): try address(value)
       case .vector(let address), .number(let address): address
       }
     }
@@ -283,19 +283,13 @@ extension Lowering {
     ]
   }
 
-  /// The address of a value in plain order, whatever it is.
-  mutating func plainAddress(_ value: ValueID) throws -> String {
-    try isConstant(value) ? plainParameter(value) : address(value)
-  }
-
   /// The address of a parameter in plain order, packed as it is.
   mutating func plainParameter(_ value: ValueID) throws -> String {
     let data = try data(of: value)
-    guard data.dtype.isFloatingPoint else {
-      throw GraftError(.unsupported, "kernels read floating-point constants, found \(type(value))")
-    }
-    let offset = weights.add([value], form: "plain", floatCount: max(1, data.elementCount)) {
-      WeightPacking.vector(data.floats(), into: $0)
+    let offset = weights.add(
+      [value], form: "plain", byteCount: max(1, data.elementCount * data.dtype.byteCount)
+    ) { packed in
+      data.withUnsafeBytes { packed.copyMemory(from: $0) }
     }
     return Place.weights(offset).expression
   }

@@ -38,7 +38,7 @@ extension Lowering {
       ])
     }
     try emit(
-      kernel, [plainAddress(logits), plainAddress(targets), address(output)],
+      kernel, [address(logits), address(targets), address(output)],
       units: WorkUnits(1, times: type(logits).shape[0]))
   }
 
@@ -59,7 +59,7 @@ extension Lowering {
       ])
     }
     try emit(
-      kernel, operands.map { try plainAddress($0) } + [address(output)],
+      kernel, operands.map { try address($0) } + [address(output)],
       units: WorkUnits(1, times: shape[0]))
   }
 }

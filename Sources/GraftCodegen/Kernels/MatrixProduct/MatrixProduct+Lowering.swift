@@ -201,8 +201,8 @@ extension Lowering {
         "finish": finish,
       ])
     }
-    let left = try plainAddress(a)
-    let right = try plainAddress(b)
+    let left = try address(a)
+    let right = try address(b)
     emit(kernel, [left, right, try address(output)], units: WorkUnits(1, times: units))
   }
 }

@@ -33,7 +33,7 @@ extension Lowering {
           "name": name,
         ]) { $1 })
     }
-    let source = try plainAddress(input)
+    let source = try address(input)
     try emit(
       kernel, [source, address(output)],
       units: WorkUnits(y.blocks * y.height, times: y.images))
@@ -52,7 +52,7 @@ extension Lowering {
     guard type(input).layout == type(output).layout, type(input).layout.isPlain else {
       return try lowerBlockedView(node, input, output)
     }
-    let source = try source(input)
+    let source = try address(input)
     guard try source != address(output) else { return }
     try copyPlain(
       loop: try StridedLoop(extents: [storedCount(output)], strides: [[1], [1]]),
@@ -89,7 +89,7 @@ extension Lowering {
     }
     try copyPlain(
       loop: try StridedLoop(extents: [storedCount(value)], strides: [[1], [1]]),
-      from: source(value), to: output.expression, dtype: type(value).dtype)
+      from: address(value), to: output.expression, dtype: type(value).dtype)
   }
 
   /// Copies along `loop`, whose operand 0 is the source and 1 the destination.

@@ -6,15 +6,6 @@ import GraftIR
 import GraftOps
 
 extension Lowering {
-  /// The address of an operand that is moved and may be a parameter, which is packed as float32.
-  mutating func source(_ value: ValueID) throws -> String {
-    guard isConstant(value) else { return try address(value) }
-    guard type(value).dtype == .float32 else {
-      throw GraftError(.unsupported, "kernels move float32 constants, found \(type(value))")
-    }
-    return try plainParameter(value)
-  }
-
   mutating func lower(_ operation: Concatenate, _ node: Node) throws {
     let output = try result(of: node)
     let operands = node.presentOperands
@@ -40,7 +31,7 @@ extension Lowering {
         try copyPlain(
           loop: StridedLoop(
             extents: shape.dimensions, strides: [try shape.plainStrides(), strides]),
-          from: source(operand), to: address(output), yOffset: start * strides[operation.axis],
+          from: address(operand), to: address(output), yOffset: start * strides[operation.axis],
           dtype: type(output).dtype)
       }
       start += extent
@@ -63,7 +54,7 @@ extension Lowering {
         try copyPlain(
           loop: StridedLoop(
             extents: shape.dimensions, strides: [strides, try shape.plainStrides()]),
-          from: source(input), to: address(output), xOffset: start * strides[operation.axis],
+          from: address(input), to: address(output), xOffset: start * strides[operation.axis],
           dtype: type(output).dtype)
       }
       start += size
@@ -89,7 +80,7 @@ extension Lowering {
     let shape = type(output).shape
     try copyPlain(
       loop: StridedLoop(extents: shape.dimensions, strides: [strides, try shape.plainStrides()]),
-      from: source(input), to: address(output), xOffset: start, dtype: type(output).dtype)
+      from: address(input), to: address(output), xOffset: start, dtype: type(output).dtype)
   }
 
   /// One copy for each index, which must be constant.
@@ -116,7 +107,7 @@ extension Lowering {
         throw GraftError(.invalidGraph, "index \(position) is outside axis \(axis) of \(xShape)")
       }
       try copyPlain(
-        loop: StridedLoop(extents: extents, strides: [from, to]), from: source(input),
+        loop: StridedLoop(extents: extents, strides: [from, to]), from: address(input),
         to: address(output), xOffset: index * xStrides[axis], yOffset: number * inner,
         dtype: type(output).dtype)
     }
@@ -130,7 +121,7 @@ extension Lowering {
       loop: StridedLoop(
         extents: shape.dimensions,
         strides: [operation.permutation.map { strides[$0] }, try shape.plainStrides()]),
-      from: source(input), to: address(output), dtype: type(output).dtype)
+      from: address(input), to: address(output), dtype: type(output).dtype)
   }
 
   mutating func lowerExpand(_ node: Node) throws {
@@ -140,7 +131,7 @@ extension Lowering {
       loop: StridedLoop(
         extents: shape.dimensions,
         strides: [try type(input).shape.broadcastStrides(to: shape), try shape.plainStrides()]),
-      from: source(input), to: address(output), dtype: type(output).dtype)
+      from: address(input), to: address(output), dtype: type(output).dtype)
   }
 
   mutating func lower(_ operation: Pad, _ node: Node) throws {
@@ -167,7 +158,7 @@ extension Lowering {
       yStart += max(0, before) * yStrides[axis]
     }
     try copyPlain(
-      loop: StridedLoop(extents: extents, strides: [xStrides, yStrides]), from: source(input),
+      loop: StridedLoop(extents: extents, strides: [xStrides, yStrides]), from: address(input),
       to: address(output), xOffset: xStart, yOffset: yStart, dtype: type(output).dtype)
   }
 

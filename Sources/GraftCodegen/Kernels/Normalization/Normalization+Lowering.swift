@@ -44,7 +44,7 @@ extension Lowering {
     let blocks = (channels + target.lanes - 1) / target.lanes
     let factor = workspace(floats: blocks * target.lanes)
     emit(
-      kernel, [try plainAddress(scale), try plainAddress(variance), factor],
+      kernel, [try address(scale), try address(variance), factor],
       units: WorkUnits(fixed: blocks))
     return factor
   }
@@ -70,7 +70,7 @@ extension Lowering {
     }
     let blocks = (channels + target.lanes - 1) / target.lanes
     let slopes = (0..<3).map { _ in workspace(floats: blocks * target.lanes) }
-    let addresses = try [0, 2, 3, 4].map { try plainAddress(vectors[$0]) }
+    let addresses = try [0, 2, 3, 4].map { try address(vectors[$0]) }
     emit(
       kernel, addresses + slopes + [shape[0].expression], units: WorkUnits(fixed: blocks))
     try map(

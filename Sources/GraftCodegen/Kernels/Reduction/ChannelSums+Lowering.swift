@@ -195,7 +195,7 @@ extension Lowering {
   }
 
   private mutating func sumArguments(_ sums: ChannelSums) throws -> [String] {
-    try (sums.images + sums.vectors).map { try plainAddress($0) }
+    try (sums.images + sums.vectors).map { try address($0) }
   }
 
   private func accumulations(_ sums: ChannelSums) -> [String] {
@@ -223,8 +223,8 @@ extension Lowering {
       ])
     }
     var arguments = [partial]
-    arguments += try sums.finishVectors.map { try plainAddress($0.value) }
-    if sums.isShifted, let image = sums.images.first { arguments.append(try plainAddress(image)) }
+    arguments += try sums.finishVectors.map { try address($0.value) }
+    if sums.isShifted, let image = sums.images.first { arguments.append(try address(image)) }
     arguments += try sums.results.map { try address($0) }
     emit(kernel, arguments + [images], units: WorkUnits(fixed: blocks))
   }
@@ -256,7 +256,7 @@ extension Lowering {
       ])
     }
     try emit(
-      kernel, [plainAddress(input), address(output), count.expression],
+      kernel, [address(input), address(output), count.expression],
       units: WorkUnits(1, times: rows))
   }
 }

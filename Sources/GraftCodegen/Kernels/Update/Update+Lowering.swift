@@ -88,8 +88,8 @@ extension Lowering {
           .joined(separator: "\n"),
       ])
     }
-    var arguments = try sources.map { try plainAddress($0.value) } + [plainAddress(table)]
-    if hasFactor { arguments.append(try plainAddress(try operand(factor, of: node))) }
+    var arguments = try sources.map { try address($0.value) } + [address(table)]
+    if hasFactor { arguments.append(try address(try operand(factor, of: node))) }
     arguments += try node.results.map { try address($0) }
     emit(
       kernel, arguments + ["\(count)"], units: WorkUnits(fixed: (count + piece - 1) / piece))
@@ -106,7 +106,7 @@ extension Lowering {
 
   /// sum, gradient, settings → gradient + settings[1] · sum, and the gradient alone where that is 0.
   mutating func lowerAccumulate(_ node: Node) throws {
-    let keep = "\(try plainAddress(try operand(2, of: node))) + 1"
+    let keep = "\(try address(try operand(2, of: node))) + 1"
     try map(
       MapFunction(
         name: "accumulate",
@@ -132,7 +132,7 @@ extension Lowering {
         "piece": "\(piece)",
       ])
     }
-    emit(kernel, [try plainAddress(input), partial, "\(count)"], units: WorkUnits(fixed: pieces))
+    emit(kernel, [try address(input), partial, "\(count)"], units: WorkUnits(fixed: pieces))
     let total = try library.add("total_f64", algorithm: "pieces in turn") { name in
       try Templates.total.render(["banner": "Adds up partial sums.", "name": name])
     }
@@ -161,7 +161,7 @@ extension Lowering {
           "terms": part.indices.map { " + s\($0 - start)[0]" }.joined(),
         ])
       }
-      emit(kernel, try part.map { try plainAddress($0) } + [total], units: WorkUnits(fixed: 1))
+      emit(kernel, try part.map { try address($0) } + [total], units: WorkUnits(fixed: 1))
     }
     let kernel = try library.add("clip_factor_f32", algorithm: "one number") { name in
       try Templates.clipFactor.render([
@@ -169,7 +169,7 @@ extension Lowering {
       ])
     }
     try emit(
-      kernel, [plainAddress(settings), total, address(output)], units: WorkUnits(fixed: 1))
+      kernel, [address(settings), total, address(output)], units: WorkUnits(fixed: 1))
   }
 }
 

@@ -39,7 +39,7 @@ extension Lowering {
     guard case .winograd(let winograd) = schedule else {
       try emit(
         kernel,
-        [plainAddress(input), address(gradient), address(output), dy.images.expression],
+        [address(input), address(gradient), address(output), dy.images.expression],
         units: units)
       return
     }
