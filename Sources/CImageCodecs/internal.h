@@ -36,7 +36,8 @@ struct CImageCodecs_Reader {
   jmp_buf escape;
   char message[CImageCodecs_messageLength];
   CImageCodecs_Header header;
-  uint32_t orientation;
+  uint32_t exifOrientation;  // 0 where there is none
+  uint32_t xmpOrientation;   // 0 where there is none
   CImageCodecs_JPEG jpeg;
   CImageCodecs_PNG png;
 };
@@ -52,7 +53,13 @@ CImageCodecs_Status CImageCodecs_readPNG(CImageCodecs_Reader *reader, uint8_t *p
 void CImageCodecs_closePNG(CImageCodecs_Reader *reader);
 
 // The orientation that a TIFF block (an APP1 segment after its "Exif\0\0", a PNG's eXIf chunk)
-// asks for: 1 ... 8, and 1 where it says nothing or is damaged.
-uint32_t CImageCodecs_orientation(const uint8_t *tiff, size_t length);
+// asks for: 1 ... 8, and 0 where it has no such tag or is damaged.
+uint32_t CImageCodecs_orientationInEXIF(const uint8_t *tiff, size_t length);
+
+// The same of an XMP packet.
+uint32_t CImageCodecs_orientationInXMP(const uint8_t *text, size_t length);
+
+// What the picture as a whole asks for, 1 ... 8: XMP counts where EXIF has no orientation.
+uint32_t CImageCodecs_orientation(const CImageCodecs_Reader *reader);
 
 void CImageCodecs_copyMessage(const char *text, char *message, size_t capacity);

@@ -75,15 +75,22 @@ static CImageCodecs_Status failed(CImageCodecs_Reader *reader) {
 }
 
 static void readOrientation(CImageCodecs_Reader *reader) {
-  static const uint8_t prefix[6] = {'E', 'x', 'i', 'f', 0, 0};
+  static const char exif[] = "Exif\0";                          // with the final 0, two of them
+  static const char xmp[] = "http://ns.adobe.com/xap/1.0/";     // with the final 0
+  int foundEXIF = 0;
   for (jpeg_saved_marker_ptr marker = reader->jpeg.decoder.marker_list; marker;
        marker = marker->next) {
-    if (marker->marker != JPEG_APP0 + 1 || marker->data_length < sizeof prefix ||
-        memcmp(marker->data, prefix, sizeof prefix))
-      continue;
-    reader->orientation = CImageCodecs_orientation(
-        marker->data + sizeof prefix, marker->data_length - sizeof prefix);
-    return;
+    if (marker->marker != JPEG_APP0 + 1) continue;
+    size_t length = marker->data_length;
+    // Of several blocks Pillow takes EXIF's first and XMP's last.
+    if (!foundEXIF && length >= sizeof exif && !memcmp(marker->data, exif, sizeof exif)) {
+      foundEXIF = 1;
+      reader->exifOrientation =
+          CImageCodecs_orientationInEXIF(marker->data + sizeof exif, length - sizeof exif);
+    } else if (length >= sizeof xmp && !memcmp(marker->data, xmp, sizeof xmp)) {
+      reader->xmpOrientation =
+          CImageCodecs_orientationInXMP(marker->data + sizeof xmp, length - sizeof xmp);
+    }
   }
 }
 

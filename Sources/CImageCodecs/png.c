@@ -31,11 +31,52 @@ static CImageCodecs_Status failed(CImageCodecs_Reader *reader) {
   return reader->png.ranOut ? CImageCodecs_truncated : CImageCodecs_damaged;
 }
 
+static int hexDigit(char digit) {
+  if (digit >= '0' && digit <= '9') return digit - '0';
+  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+  if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
+  return -1;
+}
+
+// EXIF as ImageMagick wrote it before there was a chunk for it: three lines of heading, then hexadecimal
+// digits.
+static uint32_t orientationInProfile(const char *text, size_t length) {
+  const char *end = text + length;
+  for (int line = 0; line < 3; line++) {
+    text = memchr(text, '\n', (size_t)(end - text));
+    if (!text++) return 0;
+  }
+  uint8_t *bytes = malloc((size_t)(end - text) / 2 + 1);
+  if (!bytes) return 0;
+  size_t digits = 0;
+  for (; text < end; text++) {
+    int digit = hexDigit(*text);
+    if (digit < 0) continue;
+    bytes[digits / 2] = (uint8_t)(digits % 2 ? bytes[digits / 2] << 4 | digit : digit);
+    digits++;
+  }
+  uint32_t orientation = CImageCodecs_orientationInEXIF(bytes, digits / 2);
+  free(bytes);
+  return orientation;
+}
+
 static void readOrientation(CImageCodecs_Reader *reader) {
   png_bytep block = NULL;
   png_uint_32 length = 0;
   if (png_get_eXIf_1(reader->png.decoder, reader->png.info, &length, &block) && block)
-    reader->orientation = CImageCodecs_orientation(block, length);
+    reader->exifOrientation = CImageCodecs_orientationInEXIF(block, length);
+
+  png_textp texts = NULL;
+  int count = png_get_text(reader->png.decoder, reader->png.info, &texts, NULL);
+  for (int i = 0; i < count; i++) {
+    size_t size = texts[i].text_length ? texts[i].text_length : texts[i].itxt_length;
+    if (!texts[i].text || !size) continue;
+    if (!strcmp(texts[i].key, "XML:com.adobe.xmp"))
+      reader->xmpOrientation =
+          CImageCodecs_orientationInXMP((const uint8_t *)texts[i].text, size);
+    else if (!block && !strcmp(texts[i].key, "Raw profile type exif"))
+      reader->exifOrientation = orientationInProfile(texts[i].text, size);
+  }
 }
 
 CImageCodecs_Status CImageCodecs_openPNG(

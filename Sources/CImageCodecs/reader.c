@@ -28,7 +28,6 @@ CImageCodecs_Status CImageCodecs_open(
 
   CImageCodecs_Reader *fresh = calloc(1, sizeof *fresh);
   if (!fresh) return fail(CImageCodecs_outOfMemory, "out of memory", message, messageCapacity);
-  fresh->orientation = 1;
   fresh->header.isPNG = (uint32_t)isPNG;
   CImageCodecs_Status status = isPNG ? CImageCodecs_openPNG(fresh, bytes, length)
                                      : CImageCodecs_openJPEG(fresh, bytes, length);
@@ -55,7 +54,7 @@ CImageCodecs_Status CImageCodecs_read(
                                                     : CImageCodecs_readJPEG(reader, pixels);
   if (status != CImageCodecs_ok)
     CImageCodecs_copyMessage(reader->message, message, messageCapacity);
-  *orientation = reader->orientation;
+  *orientation = CImageCodecs_orientation(reader);
   return status;
 }
 

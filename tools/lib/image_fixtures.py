@@ -7,6 +7,7 @@ here. NAME.jpg or NAME.png is an input, NAME.expected.png what it must decode to
 import io
 import pathlib
 import struct
+import zlib
 
 import numpy as np
 import skimage
@@ -52,12 +53,64 @@ def jpegs(photo):
         file = io.BytesIO()
         picture.save(file, "JPEG", **options, **more)
         yield name, "jpg", file.getvalue()
+    file = io.BytesIO()
+    photo.resize((24, 16)).save(file, "JPEG", quality=85)
+    for name, blocks in orientation_segments().items():
+        segments = b"".join(b"\xff\xe1" + struct.pack(">H", len(b) + 2) + b for b in blocks)
+        yield f"jpeg-{name}", "jpg", b"\xff\xd8" + segments + file.getvalue()[2:]
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
         file = io.BytesIO()
         photo.resize((24, 16)).save(file, "JPEG", quality=85, exif=exif)
         yield f"jpeg-orientation-{orientation}", "jpg", file.getvalue()
+
+
+def tiff(value, tag=0x0112):
+    """An EXIF block with one tag: by default the orientation."""
+    return b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHHI", tag, 3, 1, value, 0, 0)
+
+
+def attribute(value, form='tiff:Orientation="%d"'):
+    return f"<x:xmpmeta><rdf:Description {form % value}/></x:xmpmeta>".encode()
+
+
+def element(value):
+    return f"<x:xmpmeta><tiff:Orientation>{value}</tiff:Orientation></x:xmpmeta>".encode()
+
+
+def orientation_segments():
+    """Contents of APP1 segments that tell an orientation in XMP, with and without EXIF."""
+    exif, xmp = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+    spaced = attribute(3, 'tiff:Orientation = "%d"')
+    return {
+        "xmp-attribute": [xmp + attribute(6)],
+        "xmp-element": [xmp + element(8)],
+        "xmp-beside-exif": [exif + tiff(1, 0x0128), xmp + attribute(3)],
+        "xmp-exif-wins": [xmp + attribute(6), exif + tiff(2)],
+        "xmp-exif-invalid": [exif + tiff(9), xmp + attribute(6)],
+        "xmp-last-counts": [xmp + attribute(3), xmp + element(7)],
+        "xmp-other-quotes": [xmp + attribute(6, "tiff:Orientation='%d'")],
+        "xmp-second-place": [xmp + spaced + attribute(4)],
+        "xmp-none": [xmp + attribute(0) + attribute(6)],
+    }
+
+
+def orientation_chunks():
+    """Chunks of a PNG that tell an orientation in XMP or in ImageMagick's profile, with and without EXIF."""
+    keyword = b"XML:com.adobe.xmp\0"
+    profile = b"Exif\0\0" + tiff(8)
+    text = b"\nexif\n%8d\n" % len(profile) + profile.hex().encode() + b"\n"
+    return {
+        "xmp-plain": [(b"iTXt", keyword + b"\0\0\0\0" + element(6))],
+        "xmp-compressed": [(b"iTXt", keyword + b"\1\0\0\0" + zlib.compress(attribute(3)))],
+        "xmp-text": [(b"tEXt", keyword + attribute(8))],
+        "xmp-exif-wins": [
+            (b"iTXt", keyword + b"\0\0\0\0" + element(6)),
+            (b"eXIf", tiff(4)),
+        ],
+        "exif-profile": [(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text))],
+    }
 
 
 def pngs(photo):
@@ -86,8 +139,11 @@ def pngs(photo):
     yield "png-grey-16", png(grey.astype(np.uint16) * 257 ^ 0x5A, 0, 16)
     yield "png-rgb-16", png(wide, 2, 16)
     yield "png-rgba-16", png(np.dstack([wide, alpha.astype(np.uint16) * 257]), 6, 16)
-    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
-    yield "png-orientation-6", png(color, 2, 8, extra=[(b"eXIf", exif)])
+    yield "png-orientation-6", png(color, 2, 8, extra=[(b"eXIf", tiff(6))])
+    for name, chunks in orientation_chunks().items():
+        yield f"png-{name}", png(color, 2, 8, extra=chunks)
+    xmp = b"XML:com.adobe.xmp\0\0\0\0\0" + attribute(5)
+    yield "png-xmp-behind", png(color, 2, 8, after=[(b"iTXt", xmp)])
 
 
 def resized(photo):

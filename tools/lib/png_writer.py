@@ -38,8 +38,8 @@ def rows(samples, depth):
     return result
 
 
-def png(samples, color, depth, interlaced=False, extra=()):
-    """`extra`: further chunks as (kind, data), written between IHDR and IDAT."""
+def png(samples, color, depth, interlaced=False, extra=(), after=()):
+    """`extra`: further chunks as (kind, data), written between IHDR and IDAT; `after`: behind IDAT."""
     samples = samples.reshape(samples.shape[0], samples.shape[1], CHANNELS[color])
     height, width = samples.shape[:2]
     passes = [samples]
@@ -47,5 +47,6 @@ def png(samples, color, depth, interlaced=False, extra=()):
         passes = [samples[y::dy, x::dx] for x, y, dx, dy in ADAM7]
     data = b"".join(rows(part, depth) for part in passes if part.size)
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, int(interlaced))
-    chunks = [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(data, 9)), (b"IEND", b"")]
+    pixels = (b"IDAT", zlib.compress(data, 9))
+    chunks = [(b"IHDR", header), *extra, pixels, *after, (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in chunks)

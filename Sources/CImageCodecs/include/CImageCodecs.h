@@ -1,4 +1,4 @@
-// JPEG (libjpeg-turbo), PNG (libpng) and EXIF orientation (libexif), from and to memory, as 8-bit
+// JPEG (libjpeg-turbo), PNG (libpng) and orientation (EXIF by libexif, XMP), from and to memory, as 8-bit
 // pixels. The libraries report errors by longjmp, which must not cross Swift frames, so every call
 // into them is made here. Limits, colour conversion and turning are the caller's: no policy here.
 #pragma once
@@ -43,7 +43,8 @@ CImageCodecs_Status CImageCodecs_open(
     char *message, size_t messageCapacity);
 
 // Decodes all pixels, interleaved, rows from the top without padding: `capacity` must be
-// width * height * channels. To be called once. `orientation` gets EXIF's 1 ... 8, or 1.
+// width * height * channels. To be called once. `orientation` gets EXIF's or
+// else XMP's 1 ... 8, or 1.
 CImageCodecs_Status CImageCodecs_read(
     CImageCodecs_Reader *reader, uint8_t *pixels, size_t capacity, uint32_t *orientation,
     char *message, size_t messageCapacity);

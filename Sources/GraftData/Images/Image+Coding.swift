@@ -17,7 +17,8 @@ extension Image {
   }
 
   /// Decodes a JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline or progressive) or a PNG (every colour
-  /// type and depth, interlaced or not), turned as its EXIF orientation says.
+  /// type and depth, interlaced or not), turned as its EXIF orientation, or else that
+  /// of its XMP packet, says.
   ///
   /// The pixels are those of Pillow's `convert("RGB")`, or `"L"` for pictures that are grey: palettes
   /// looked up, CMYK taken as inverted, alpha dropped, 16 bits cut to their high byte. (For grey
