@@ -83,6 +83,40 @@ private func link(_ path: String, to target: String) throws {
     }
   }
 
+  /// "é" as one scalar and as two.
+  private static let forms = ["caf\u{e9}", "cafe\u{301}"]
+
+  @Test("Names that differ in their Unicode normal form are one name everywhere")
+  func unicodeNormalForms() throws {
+    try withTemporaryFolder { folder in
+      try write(picture(1), to: "\(Self.forms[0])/1.png", in: folder)
+      try write(picture(1), to: "dog/1.png", in: folder)
+      let data = try ImageFolder(folder, labels: ["dog", Self.forms[1]])
+      #expect((0..<2).map(data.label) == [1, 0])
+      // What copying leaves empty does not matter.
+      try FileManager.default.createDirectory(
+        atPath: "\(folder)/\(Self.forms[1])", withIntermediateDirectories: false)
+      #expect(try ImageFolder(folder).count == 2)
+      try write(picture(1), to: "\(Self.forms[1])/2.png", in: folder)
+      for labels in [nil, ["dog", Self.forms[0]]] {
+        expectError(
+          .invalidData, containing: "two class folders are named", "63 61 66 c3 a9",
+          "63 61 66 65 cc 81", "Move the pictures of one into the other"
+        ) { _ = try ImageFolder(folder, labels: labels) }
+      }
+    }
+  }
+
+  @Test func namesTheClassesOfOneName() throws {
+    try withTemporaryFolder { folder in
+      try write(picture(1), to: "crane/1.png", in: folder)
+      let labels = ["crane (1)", "dog", "crane (2)"]
+      expectError(.invalidData, containing: "2 classes of the name \"crane\"", "\"crane (2)\"") {
+        _ = try ImageFolder(folder, labels: labels)
+      }
+    }
+  }
+
   @Test func refusesEmptyFolders() throws {
     try withTemporaryFolder { folder in
       expectError(.invalidData, containing: "there is no JPEG or PNG file in a class folder here") {
@@ -194,12 +228,14 @@ private func link(_ path: String, to target: String) throws {
       try write(x, to: "y.npy", in: folder)
       let both = try TensorFolder(
         folder, inputs: [Self.input, TensorSpecification(name: "c", shape: [])],
-        output: TensorSpecification(name: "o", shape: [2]))
+        answers: .values(TensorSpecification(name: "o", shape: [2, 1])))
       #expect(try both.sample(at: 2).target == .values([5, 6]))
-      expectError(.invalidData, containing: "y.npy: shape [3, 2] of <f4 is neither N class indices")
-      {
+      expectError(
+        .invalidData, containing: "y.npy: shape [3, 2] of <f4 is not N × the output's shape [3]"
+      ) {
         _ = try TensorFolder(
-          folder, inputs: [Self.input], output: TensorSpecification(name: "o", shape: [3]))
+          folder, inputs: [Self.input],
+          answers: .values(TensorSpecification(name: "o", shape: [3])))
       }
     }
   }
@@ -221,12 +257,12 @@ private func link(_ path: String, to target: String) throws {
       }
       try write(NPYArray([1, 2] as [Float], shape: [1, 2]).encoded(), to: "x.npy", in: folder)
       try write(NPYArray([1, 2] as [Int64], shape: [2]).encoded(), to: "y.npy", in: folder)
-      expectError(.invalidData, containing: "y.npy: shape [2] does not fit 1 items") {
+      expectError(.invalidData, containing: "y.npy: 2 answers (shape [2]), but 1 items in") {
         _ = try TensorFolder(folder, inputs: [Self.input])
       }
       try write(NPYArray([-1] as [Int64], shape: [1]).encoded(), to: "y.npy", in: folder)
-      expectError(.invalidData, containing: "y.npy: item 0 has the class -1") {
-        _ = try TensorFolder(folder, inputs: [Self.input]).sample(at: 0)
+      expectError(.invalidData, containing: "y.npy: row 0 has the class -1; classes are counted") {
+        _ = try TensorFolder(folder, inputs: [Self.input])
       }
       try write([1], to: "c.npy", in: folder)
       expectError(.invalidData, containing: "c.npy: not a NumPy file") {

@@ -51,8 +51,7 @@ struct PictureNetwork {
     try openDataset(
       at: path,
       for: DatasetRequest(
-        inputs: inputs, output: output, labels: bundle.manifest.labels, classCount: classCount,
-        part: .test))
+        inputs: inputs, labels: bundle.manifest.labels, classCount: classCount, part: .test))
   }
 
   /// Starts reading `dataset` on `threads` threads, in an order and as random views where these are given.

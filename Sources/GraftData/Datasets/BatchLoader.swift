@@ -98,6 +98,8 @@ public final class BatchLoader {
         batch.indices.append(index)
         batch.targets.append(item.target)
         for (input, values) in item.inputs.enumerated() { batch.inputs[input] += values }
+      // A file of a folder may be broken; tensors are one file, which is right or wrong as a whole.
+      case .failure(let error) where !dataset.holdsImages: throw error
       case .failure(let error):
         brokenCount += 1
         if brokenItems.count < Self.brokenItemLimit {
@@ -116,6 +118,18 @@ public final class BatchLoader {
     if batch.count > 0 { return batch }
     if deliveredCount == 0 { throw nothingReadable() }
     return nil
+  }
+
+  /// The next item on its own, broken or not, or nil after the last.
+  /// - Throws: ``GraftError`` of kind `cancelled` after ``cancel()``.
+  public func nextItem() throws -> (index: Int, item: Result<Batch, GraftError>)? {
+    guard position < order.count else { return nil }
+    let index = order[position]
+    let result = try pipeline.take(position)
+    position += 1
+    return (
+      index, result.map { Batch(indices: [index], inputs: $0.inputs, targets: [$0.target]) }
+    )
   }
 
   /// What was left out so far: a warning for each kind of damage, with its count and some of the files.

@@ -7,8 +7,8 @@ import GraftDiagnostics
 public struct DatasetRequest: Sendable {
   /// The network's inputs, shapes without the batch.
   public var inputs: [TensorSpecification]
-  /// The network's output, shape without the batch, where answers are wanted.
-  public var output: TensorSpecification?
+  /// What the answers of tensors are needed as.
+  public var answers: AnswerKind
   /// The names of the network's classes, where it has them.
   public var labels: [String]?
   /// The number of the network's classes, where it is fixed.
@@ -17,11 +17,11 @@ public struct DatasetRequest: Sendable {
   public var part: CIFAR10Batches.Part
 
   public init(
-    inputs: [TensorSpecification], output: TensorSpecification? = nil, labels: [String]? = nil,
+    inputs: [TensorSpecification], answers: AnswerKind = .classes, labels: [String]? = nil,
     classCount: Int? = nil, part: CIFAR10Batches.Part = .all
   ) {
     self.inputs = inputs
-    self.output = output
+    self.answers = answers
     self.labels = labels
     self.classCount = classCount
     self.part = part
@@ -38,7 +38,8 @@ public func openDataset(
   let names = try FolderListing(of: path).entries.filter { $0.kind == .file }.map(\.name)
   if names.contains(where: { $0.hasSuffix(".npy") }) {
     let tensors = try TensorFolder(
-      path, inputs: request.inputs, output: request.output, labels: request.labels)
+      path, inputs: request.inputs, answers: request.answers, labels: request.labels,
+      classCount: request.classCount)
     return (tensors, [])
   }
   let hasTraining = names.contains(where: CIFAR10Batches.isTraining)

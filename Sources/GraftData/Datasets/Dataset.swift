@@ -48,6 +48,8 @@ public protocol Dataset: Sendable {
   var count: Int { get }
   /// The classes in the order of their indices; empty where items have none.
   var classes: [String] { get }
+  /// The number of classes, named or not.
+  var classCount: Int { get }
   /// Whether items are pictures, which need a ``Preprocessing``.
   var holdsImages: Bool { get }
   /// The item's file below ``location``, or its place in one.
@@ -63,6 +65,8 @@ public protocol Dataset: Sendable {
 
 extension Dataset {
   public func path(of index: Int) -> String { location + "/" + name(of: index) }
+
+  public var classCount: Int { classes.count }
 
   func check(_ index: Int) throws {
     guard index >= 0, index < count else {

@@ -17,6 +17,7 @@ public struct DatasetSample: Dataset {
   public var location: String { whole.location }
   public var count: Int { places.count }
   public var classes: [String] { whole.classes }
+  public var classCount: Int { whole.classCount }
   public var holdsImages: Bool { whole.holdsImages }
   public func name(of index: Int) -> String { place(index).map(whole.name) ?? "" }
   public func path(of index: Int) -> String { place(index).map(whole.path) ?? location }

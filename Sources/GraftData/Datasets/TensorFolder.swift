@@ -3,28 +3,28 @@
 import GraftDiagnostics
 
 /// A folder with `x.npy` (N × the input's shape; with several inputs `INPUT.npy` each) and, where the
-/// answers are known, `y.npy`: N class indices, or N × the output's shape for regression.
+/// answers are known, `y.npy`: N class indices (also [N, 1], as whole floats, or one-hot rows), or N × the
+/// output's shape for regression.
 public struct TensorFolder: Dataset {
   public let location: String
   public let classes: [String]
+  public let classCount: Int
   private let inputs: [NPYFile]
-  /// The class of each item.
-  private let labels: [Int]?
-  /// The values of each item.
-  private let answers: NPYFile?
+  private let answers: TensorAnswers
 
   public let count: Int
   public var holdsImages: Bool { false }
 
   /// - Parameters:
   ///   - inputs: The network's inputs.
-  ///   - output: The network's output, where answers are wanted.
+  ///   - answers: What answers are needed.
   ///   - labels: The names of its classes.
+  ///   - classCount: The number of its classes, where it is fixed.
   /// - Throws: ``GraftError``: `inputOutput` where a file is missing or unreadable, `invalidData` where
-  ///   shapes or counts do not fit; the file is named.
+  ///   shapes, counts or answers do not fit; the file and the row are named.
   public init(
-    _ path: String, inputs: [TensorSpecification], output: TensorSpecification? = nil,
-    labels: [String]? = nil
+    _ path: String, inputs: [TensorSpecification], answers kind: AnswerKind = .classes,
+    labels: [String]? = nil, classCount: Int? = nil
   ) throws {
     location = path
     classes = labels ?? []
@@ -54,57 +54,44 @@ public struct TensorFolder: Dataset {
       throw GraftError(.invalidData, "there are no items in it", at: .init(file: first.path))
     }
     count = first.rowCount
-    let answerPath = path + "/y.npy"
-    guard FolderListing.hasFile(answerPath) else {
-      self.labels = nil
-      answers = nil
-      return
-    }
-    let file = try NPYFile(answerPath)
-    guard !file.shape.isEmpty, file.rowCount == count else {
-      throw GraftError(
-        .invalidData, "shape \(file.shape) does not fit \(count) items",
-        at: SourceLocation(file: file.path))
-    }
-    if file.element.isInteger, file.rowShape.isEmpty {
-      self.labels = try file.integers(rows: 0..<count)
-      answers = nil
-    } else if let output, file.rowShape != output.shape {
-      throw GraftError(
-        .invalidData,
-        "shape \(file.shape) of \(file.element.rawValue) is neither N class indices nor N × the "
-          + "output's shape \(output.shape)",
-        at: SourceLocation(file: file.path),
-        advice: "Class indices are integers: y.astype('int64').")
-    } else {
-      self.labels = nil
-      answers = file
-    }
+    answers = try TensorAnswers(
+      path + "/y.npy", as: kind, classCount: labels?.count ?? classCount,
+      items: (count, first.path))
+    self.classCount =
+      labels?.count ?? classCount ?? answers.columns ?? (answers.labels?.max() ?? -1) + 1
   }
 
   public func name(of index: Int) -> String { "\(index)" }
 
   public func label(of index: Int) -> Int? {
-    guard let labels, labels.indices ~= index else { return nil }
+    guard let labels = answers.labels, labels.indices ~= index else { return nil }
     return labels[index]
   }
 
   public func sample(at index: Int) throws -> Sample {
     try check(index)
-    let values = try inputs.map { try $0.floats(rows: index..<index + 1) }
-    let target: Target
+    let values = try inputs.map { try Self.finiteRow(index, of: $0) }
     if let label = label(of: index) {
-      guard label >= 0, classes.isEmpty || label < classes.count else {
-        throw GraftError(
-          .invalidData, "item \(index) has the class \(label), which does not exist",
-          at: SourceLocation(file: location + "/y.npy"))
-      }
-      target = .label(label)
-    } else if let answers {
-      target = .values(try answers.floats(rows: index..<index + 1))
-    } else {
-      target = .unknown
+      return Sample(content: .tensors(values), target: .label(label))
     }
-    return Sample(content: .tensors(values), target: target)
+    let target = try answers.values.map { try Self.finiteRow(index, of: $0) }
+    return Sample(content: .tensors(values), target: target.map { .values($0) } ?? .unknown)
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidData` where a number is none, or too large for single precision.
+  private static func finiteRow(_ index: Int, of file: NPYFile) throws -> [Float] {
+    let row = try file.floats(rows: index..<index + 1)
+    guard let place = row.firstIndex(where: { !$0.isFinite }) else { return row }
+    var (rest, axes) = (place, [Int]())
+    for extent in file.rowShape.reversed() {
+      axes.insert(rest % extent, at: 0)
+      rest /= extent
+    }
+    throw GraftError(
+      .invalidData,
+      "row \(index) has the value \(row[place])" + (axes.isEmpty ? "" : " at \(axes)")
+        + "; all must be finite float32 numbers",
+      at: SourceLocation(file: file.path),
+      advice: "Find such rows: ~numpy.isfinite(x).reshape(len(x), -1).all(1).")
   }
 }

@@ -91,6 +91,9 @@ extension NPYElement {
     case .int32: return convert(bytes, from: Int32.self) { Float($0) }
     case .int64: return convert(bytes, from: Int64.self) { Float($0) }
     case .uint8: return convert(bytes, from: UInt8.self) { Float($0) }
+    case .uint16: return convert(bytes, from: UInt16.self) { Float($0) }
+    case .uint32: return convert(bytes, from: UInt32.self) { Float($0) }
+    case .uint64: return convert(bytes, from: UInt64.self) { Float($0) }
     case .bool: return convert(bytes, from: UInt8.self) { $0 == 0 ? 0 : 1 }
     }
   }
@@ -102,6 +105,10 @@ extension NPYElement {
     case .int32: return convert(bytes, from: Int32.self) { Int($0) }
     case .int64: return convert(bytes, from: Int64.self) { Int($0) }
     case .uint8: return convert(bytes, from: UInt8.self) { Int($0) }
+    case .uint16: return convert(bytes, from: UInt16.self) { Int($0) }
+    case .uint32: return convert(bytes, from: UInt32.self) { Int($0) }
+    // What does not fit is no index of anything.
+    case .uint64: return convert(bytes, from: UInt64.self) { Int(clamping: $0) }
     case .bool: return convert(bytes, from: UInt8.self) { $0 == 0 ? 0 : 1 }
     case .float16, .float32, .float64:
       throw GraftError(

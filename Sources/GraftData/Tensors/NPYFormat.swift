@@ -13,22 +13,25 @@ public enum NPYElement: String, Hashable, Sendable, CaseIterable {
   case int32 = "<i4"
   case int64 = "<i8"
   case uint8 = "|u1"
+  case uint16 = "<u2"
+  case uint32 = "<u4"
+  case uint64 = "<u8"
   case bool = "|b1"
 
   /// Bytes an element.
   public var size: Int {
     switch self {
     case .int8, .uint8, .bool: return 1
-    case .float16, .int16: return 2
-    case .float32, .int32: return 4
-    case .float64, .int64: return 8
+    case .float16, .int16, .uint16: return 2
+    case .float32, .int32, .uint32: return 4
+    case .float64, .int64, .uint64: return 8
     }
   }
 
   public var isInteger: Bool {
     switch self {
     case .float16, .float32, .float64: return false
-    case .int8, .int16, .int32, .int64, .uint8, .bool: return true
+    case .int8, .int16, .int32, .int64, .uint8, .uint16, .uint32, .uint64, .bool: return true
     }
   }
 

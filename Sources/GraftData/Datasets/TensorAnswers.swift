@@ -1,0 +1,143 @@
+// The answers of a folder of tensors, y.npy, in the forms that people save them in: class indices of any
+// number type, one-hot rows, or values. Whatever is wrong is found when the folder is opened.
+
+import GraftDiagnostics
+
+/// What the answers of a data set are needed as.
+public enum AnswerKind: Hashable, Sendable {
+  /// Nothing asks for them.
+  case none
+  /// The index of a class for each item.
+  case classes
+  /// The values of this output for each item.
+  case values(TensorSpecification)
+}
+
+/// The answers in one file.
+struct TensorAnswers {
+  /// The class of each item, where classes are needed.
+  private(set) var labels: [Int]?
+  /// The number of classes that the file itself tells: the columns of one-hot rows.
+  private(set) var columns: Int?
+  /// The file of values, where those are needed.
+  private(set) var values: NPYFile?
+
+  /// - Parameters:
+  ///   - classCount: The number of classes, where it is fixed.
+  ///   - items: How many answers there must be, and the file that says so.
+  /// - Throws: ``GraftError`` of kind `invalidData` naming the file, the row and what stands there.
+  init(
+    _ path: String, as kind: AnswerKind, classCount: Int?, items: (count: Int, file: String)
+  ) throws {
+    if case .none = kind { return }
+    let location = SourceLocation(file: path)
+    guard FolderListing.hasFile(path) else {
+      throw GraftError(
+        .invalidData, "there is no such file, so the items have no answers", at: location,
+        advice: "Save the answers beside the inputs: numpy.save('y.npy', labels).")
+    }
+    let file = try NPYFile(path)
+    guard !file.shape.isEmpty, file.rowCount == items.count else {
+      throw GraftError(
+        .invalidData,
+        "\(file.rowCount) answers (shape \(file.shape)), but \(items.count) items in "
+          + items.file.escapedForDisplay, at: location)
+    }
+    if case .values(let output) = kind {
+      try Self.check(file, fits: output)
+      values = file
+      return
+    }
+    guard file.rowShape.count(where: { $0 != 1 }) <= 1, file.rowElements >= 1 else {
+      throw GraftError(
+        .invalidData, "shape \(file.shape) is neither N class indices nor N one-hot rows",
+        at: location)
+    }
+    let isOneHot = file.rowElements > 1
+    columns = isOneHot ? file.rowElements : nil
+    if let columns, let classCount, columns != classCount {
+      throw GraftError(
+        .invalidData, "one-hot rows of \(columns) columns, but there are \(classCount) classes",
+        at: location)
+    }
+    labels = try isOneHot ? Self.oneHotLabels(in: file) : Self.indices(in: file)
+    try checkRange(below: columns ?? classCount, at: location)
+  }
+
+  private static func check(_ file: NPYFile, fits output: TensorSpecification) throws {
+    // Axes of one element are a matter of taste: [N] and [N, 1] are the same answers.
+    guard file.rowShape.filter({ $0 != 1 }) == output.shape.filter({ $0 != 1 }) else {
+      throw GraftError(
+        .invalidData,
+        "shape \(file.shape) of \(file.element.rawValue) is not N × the output's shape "
+          + "\(output.shape)", at: SourceLocation(file: file.path),
+        advice: file.element.isInteger
+          ? "Class indices are learned with --loss cross-entropy; mse needs values." : nil)
+    }
+  }
+
+  /// Rows are read this many values at a time.
+  private static let chunk = 1 << 16
+
+  private static func indices(in file: NPYFile) throws -> [Int] {
+    var labels: [Int] = []
+    labels.reserveCapacity(file.rowCount)
+    for first in stride(from: 0, to: file.rowCount, by: chunk) {
+      let rows = first..<min(first + chunk, file.rowCount)
+      if file.element.isInteger {
+        labels += try file.integers(rows: rows)
+        continue
+      }
+      for value in try file.floats(rows: rows) {
+        guard let label = Int(exactly: value) else {
+          throw GraftError(
+            .invalidData, "row \(labels.count) is \(value), which is no class index",
+            at: SourceLocation(file: file.path),
+            advice: "Class indices are whole numbers from 0; values are learned with --loss mse.")
+        }
+        labels.append(label)
+      }
+    }
+    return labels
+  }
+
+  private static func oneHotLabels(in file: NPYFile) throws -> [Int] {
+    let width = file.rowElements
+    var labels: [Int] = []
+    labels.reserveCapacity(file.rowCount)
+    let step = max(1, chunk / width)
+    for first in stride(from: 0, to: file.rowCount, by: step) {
+      let values = try file.floats(rows: first..<min(first + step, file.rowCount))
+      for start in stride(from: 0, to: values.count, by: width) {
+        let row = values[start..<start + width]
+        guard let place = row.firstIndex(of: 1), row.count(where: { $0 == 0 }) == width - 1 else {
+          let shown = row.prefix(8).map { "\($0)" }.joined(separator: ", ")
+          throw GraftError(
+            .invalidData,
+            "row \(labels.count) is [\(shown)\(width > 8 ? ", …" : "")], which is not one-hot: a single "
+              + "1 among zeros",
+            at: SourceLocation(file: file.path),
+            advice: "Classes are N indices or N one-hot rows; values are learned with --loss mse.")
+        }
+        labels.append(place - start)
+      }
+    }
+    return labels
+  }
+
+  private func checkRange(below count: Int?, at location: SourceLocation) throws {
+    guard let labels,
+      let row = labels.firstIndex(where: { label in
+        label < 0 || count.map { label >= $0 } ?? false
+      })
+    else { return }
+    let begin = labels.min() ?? 0
+    throw GraftError(
+      .invalidData,
+      "row \(row) has the class \(labels[row]); "
+        + (count.map { "the \($0) classes are 0 … \($0 - 1)" } ?? "classes are counted from 0"),
+      at: location,
+      advice: begin == 1
+        ? "Labels that begin at 1 are counted from 0 by saving y - 1." : nil)
+  }
+}
