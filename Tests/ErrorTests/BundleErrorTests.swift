@@ -107,12 +107,49 @@ struct BundleErrorTests {
     ])
     try #require(outcome.status == 0, "\(outcome.errors)")
     let text = try scratch.write(Array("no picture".utf8), "note.jpg")
-    try GraftProgram.expectFailure(["predict", bundle, text], saying: ["note.jpg"])
+    try expectAnswersBesideBrokenPictures(bundle, text, scratch)
     let empty = scratch.url("empty")
     try FileManager.default.createDirectory(at: empty, withIntermediateDirectories: true)
     try GraftProgram.expectFailure(["evaluate", bundle, "--data", empty.path], saying: ["empty"])
     try GraftProgram.expectFailure(
       ["evaluate", bundle, "--data", scratch.url("none").path], saying: ["none"])
+  }
+
+  /// The other pictures are answered, and the broken one's line says why, wherever answers are written.
+  private func expectAnswersBesideBrokenPictures(
+    _ bundle: String, _ broken: String, _ scratch: Scratch
+  ) throws {
+    let picture = repository.appending(path: "models/digits/train/0/0000.png").path
+    let images = [picture, broken, scratch.url("absent.png").path, picture]
+    let csv = scratch.url("answers.csv").path
+    let text = try GraftProgram.run(["predict", bundle] + images + ["--csv", csv, "--top-k", "1"])
+    #expect(text.status == 1)
+    #expect(text.errors.contains("note.jpg: not an image"), "\(text.errors)")
+    #expect(text.errors.contains("2 of 4 pictures could not be read"), "\(text.errors)")
+    let lines = text.output.split(separator: "\n")
+    #expect(lines.count == 8, "\(text.output)")
+    #expect(lines[3].contains("not an image: neither a JPEG nor a PNG file"))
+    #expect(lines[5].contains("cannot be opened"))
+    #expect(lines[7].contains(" %  "))
+    let table = try String(contentsOfFile: csv, encoding: .utf8).split(separator: "\r\n")
+    #expect(table.count == 5 && table[0] == "file,rank,class,probability,error")
+    #expect(table[2].hasSuffix("note.jpg,,,,not an image: neither a JPEG nor a PNG file"))
+
+    struct Document: Decodable {
+      struct Answer: Decodable {
+        struct Candidate: Decodable { var label: String }
+        var file: String
+        var classes: [Candidate]
+        var error: String?
+      }
+      var predictions: [Answer]
+    }
+    let json = try GraftProgram.run(["predict", bundle] + images + ["--json"])
+    #expect(json.status == 1)
+    let document = try JSONDecoder().decode(Document.self, from: Data(json.output.utf8))
+    #expect(document.predictions.map(\.file) == images)
+    #expect(document.predictions.map { $0.error == nil } == [true, false, false, true])
+    #expect(document.predictions.map { $0.classes.isEmpty } == [false, true, true, false])
   }
 
   /// A classifier of pictures of 8 × 8.

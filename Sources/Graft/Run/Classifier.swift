@@ -23,8 +23,10 @@ public struct Classifier {
   /// The answer for one picture.
   public struct Answer: Encodable, Sendable {
     public var file: String
-    /// The most probable first.
+    /// The most probable first; none where the picture could not be read.
     public var classes: [Candidate]
+    /// Why there is no answer.
+    public var error: String?
   }
 
   private let network: PictureNetwork
@@ -37,49 +39,69 @@ public struct Classifier {
   }
 
   /// The `top` most probable classes of each picture, in the order of `paths`.
-  ///
-  /// Pictures go through one at a time, so that an answer does not depend on its neighbours.
   /// - Throws: ``GraftError`` naming the first picture that cannot be read.
   public func classify(_ paths: [String], top: Int = 5) throws -> [Answer] {
-    let loader = try network.loader(ImageList(paths), batchSize: 1, threads: session.threads)
     var answers: [Answer] = []
-    while let batch = try loader.next(rejectingBroken: true) {
-      let outputs = try session.run(try network.tensors(batch))
-      let row = outputs[network.output.name]?.elements ?? []
-      let probabilities = network.probabilities(row[...])
-      let best = Scores.best(top, of: row).map { index in
-        Candidate(
-          index: index, label: network.label(index), probability: Double(probabilities[index]))
+    try classify(paths, top: top) { answer in
+      if let error = answer.error {
+        throw GraftError(.invalidData, error, at: SourceLocation(file: answer.file))
       }
-      answers.append(Answer(file: paths[batch.indices[0]], classes: best))
+      answers.append(answer)
     }
     return answers
   }
-}
 
-extension BatchLoader {
-  /// The next batch, or the error of the first item that could not be read.
-  func next(rejectingBroken: Bool) throws -> Batch? {
-    let batch: Batch?
-    do { batch = try next() } catch {
-      if let broken = brokenItems.first { throw broken.error }
-      throw error
-    }
-    if rejectingBroken, let broken = brokenItems.first { throw broken.error }
-    return batch
-  }
-}
-
-extension Classifier {
-  /// Writes answers as CSV: file, rank, class, probability.
-  /// - Throws: ``GraftError`` where the file cannot be written.
-  public static func writeTable(_ answers: [Answer], to path: String) throws {
-    var text = CSV.line(["file", "rank", "class", "probability"])
-    for answer in answers {
-      for (rank, candidate) in answer.classes.enumerated() {
-        text += CSV.line([answer.file, "\(rank + 1)", candidate.label, "\(candidate.probability)"])
+  /// Hands out the answer for each picture as soon as it is there, in the order of `paths`: also where a
+  /// picture cannot be read.
+  ///
+  /// Pictures go through one at a time, so that an answer does not depend on its neighbors.
+  /// - Throws: ``GraftError`` where the network cannot run, and what `body` throws.
+  public func classify(
+    _ paths: [String], top: Int = 5, _ body: (Answer) throws -> Void
+  ) throws {
+    let loader = try network.loader(ImageList(paths), batchSize: 1, threads: session.threads)
+    while let (index, item) = try loader.nextItem() {
+      var answer = Answer(file: paths[index], classes: [])
+      switch item {
+      case .success(let batch): answer.classes = try classes(of: batch, top: top)
+      case .failure(let error): answer.error = error.message
       }
+      try body(answer)
     }
-    try FileReplacement(at: path).write(Array(text.utf8))
   }
+
+  private func classes(of picture: Batch, top: Int) throws -> [Candidate] {
+    let outputs = try session.run(try network.tensors(picture))
+    let row = outputs[network.output.name]?.elements ?? []
+    let probabilities = network.probabilities(row[...])
+    return Scores.best(top, of: row).map { index in
+      Candidate(
+        index: index, label: network.label(index), probability: Double(probabilities[index]))
+    }
+  }
+}
+
+/// Answers as CSV: file, rank, class, probability, error. The file appears by ``finish()``.
+public final class AnswerTable {
+  private let table: TextFile
+
+  /// - Throws: ``GraftError`` where the file cannot be written.
+  public init(at path: String) throws {
+    table = try TextFile(at: path)
+    try table.append(CSV.line(["file", "rank", "class", "probability", "error"]))
+  }
+
+  /// Appends a line for each class, or one that says why there are none.
+  public func append(_ answer: Classifier.Answer) throws {
+    if let error = answer.error {
+      return try table.append(CSV.line([answer.file, "", "", "", error]))
+    }
+    for (rank, candidate) in answer.classes.enumerated() {
+      try table.append(
+        CSV.line([answer.file, "\(rank + 1)", candidate.label, "\(candidate.probability)", ""]))
+    }
+  }
+
+  /// Puts the file in its place.
+  public func finish() throws { try table.finish() }
 }

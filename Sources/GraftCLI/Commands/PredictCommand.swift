@@ -8,7 +8,10 @@ import GraftDiagnostics
 struct PredictCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "predict", abstract: "Tell what is on pictures.",
-    discussion: "Running a bundle runs its author's code.")
+    discussion: """
+      A picture that cannot be read gets a line that says why, the others are answered, and the exit status \\
+      is 1. Running a bundle runs its author's code.
+      """)
 
   @Argument(help: "The bundle.", completion: .directory)
   var bundle: String
@@ -22,12 +25,10 @@ struct PredictCommand: ParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
-  @Option(help: "Also write a table: file, rank, class, probability.", completion: .file())
+  @Option(help: "Also write a table: file, rank, class, probability, error.", completion: .file())
   var csv: String?
 
   @OptionGroup var threads: ThreadsOption
-
-  private struct Document: Encodable { var predictions: [Classifier.Answer] }
 
   func validate() throws {
     guard topK >= 1 else { throw ValidationError("--top-k must be at least 1") }
@@ -35,16 +36,30 @@ struct PredictCommand: ParsableCommand {
 
   func run() throws {
     let classifier = try Classifier(ModelBundle(opening: bundle), threads: threads.count)
-    let answers = try classifier.classify(images, top: topK)
-    if let csv { try Classifier.writeTable(answers, to: csv) }
-    if json { return try Console.json(Document(predictions: answers)) }
-    for answer in answers {
-      try Console.result(answer.file.escapedForDisplay)
-      for candidate in answer.classes {
-        let percent = (100 * candidate.probability).formatted(digits: 2)
-        let blank = String(repeating: " ", count: max(0, 8 - percent.count))
-        try Console.result("\(blank)\(percent) %  \(candidate.label.escapedForDisplay)")
-      }
+    let table = try csv.map(AnswerTable.init(at:))
+    let list = json ? try Console.JSONList(named: "predictions") : nil
+    var failures: [Classifier.Answer] = []
+    try classifier.classify(images, top: topK) { answer in
+      try table?.append(answer)
+      if answer.error != nil { failures.append(answer) }
+      if let list { try list.append(answer) } else { try show(answer) }
+    }
+    try list?.finish()
+    try table?.finish()
+    guard let first = failures.first, let reason = first.error else { return }
+    throw GraftError(
+      .invalidData, reason, at: SourceLocation(file: first.file),
+      context: images.count == 1
+        ? [] : ["\(failures.count) of \(images.count) pictures could not be read; the first"])
+  }
+
+  private func show(_ answer: Classifier.Answer) throws {
+    try Console.result(answer.file.escapedForDisplay)
+    if let error = answer.error { try Console.result("          " + error) }
+    for candidate in answer.classes {
+      let percent = (100 * candidate.probability).formatted(digits: 2)
+      let blank = String(repeating: " ", count: max(0, 8 - percent.count))
+      try Console.result("\(blank)\(percent) %  \(candidate.label.escapedForDisplay)")
     }
   }
 }

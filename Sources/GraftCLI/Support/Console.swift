@@ -36,10 +36,27 @@ enum Console {
   }
 
   /// A value as one JSON object with sorted keys.
-  static func json(_ value: some Encodable) throws {
+  static func json(_ value: some Encodable) throws { try result(text(value)) }
+
+  private static func text(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try result(String(decoding: try encoder.encode(value), as: UTF8.self))
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+  }
+
+  /// One JSON object that holds a single list, whose entries are printed as they come.
+  final class JSONList {
+    private var isEmpty = true
+
+    init(named name: String) throws { try raw("{\n  \"\(name)\" : [") }
+
+    func append(_ value: some Encodable) throws {
+      let lines = try text(value).split(separator: "\n").map { "    " + $0 }
+      try raw((isEmpty ? "\n" : ",\n") + lines.joined(separator: "\n"))
+      isEmpty = false
+    }
+
+    func finish() throws { try result(isEmpty ? "]\n}" : "\n  ]\n}") }
   }
 }
 

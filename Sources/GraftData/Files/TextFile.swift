@@ -1,0 +1,36 @@
+// Text that is written piece by piece and appears whole or not at all.
+
+import GraftDiagnostics
+
+/// A text file that grows, and stands in its place only when it is done.
+public final class TextFile {
+  private static let chunk = 1 << 16
+  private let pending: PendingFile
+  private let file: OutputFile
+  private var buffer: [UInt8] = []
+
+  /// Begins a file, which may replace a regular one.
+  /// - Throws: ``GraftError`` naming the file where it cannot be written.
+  public init(at path: String) throws {
+    let pending = PendingFile(replacing: try FileReplacement(at: path).path)
+    self.pending = pending
+    file = try pending.namingErrors { try OutputFile(pending.temporary) }
+  }
+
+  public func append(_ text: String) throws {
+    buffer += text.utf8
+    if buffer.count >= Self.chunk { try flush() }
+  }
+
+  /// Waits until everything is on the disk, and puts the file in its place.
+  public func finish() throws {
+    try flush()
+    try pending.namingErrors { try file.close() }
+    try pending.commit()
+  }
+
+  private func flush() throws {
+    try pending.namingErrors { try buffer.withUnsafeBytes { try file.write($0) } }
+    buffer.removeAll(keepingCapacity: true)
+  }
+}
