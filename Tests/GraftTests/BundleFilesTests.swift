@@ -129,13 +129,52 @@ import Testing
     try withTemporaryFolder { folder in
       let path = folder + "/labels.txt"
       try "cat\r\ndog\n\n".write(toFile: path, atomically: true, encoding: .utf8)
-      #expect(try Labels.read(from: path) == ["cat", "dog"])
-      for (text, part) in [("", "no label"), ("a\n\nb", "line 2 is blank"), ("a\nb\na", "1 and 3")]
-      {
+      #expect(try Labels.read(from: path).names == ["cat", "dog"])
+      for (text, part) in [
+        ("", "no label"), ("a\n\nb", "line 2 is blank"), ("[]", "no label"),
+        ("[\"a\", 1]", "label 1 is no name"), ("{\"0\": \"a\", \"2\": \"b\"}", "are not 0 … 1"),
+      ] {
         try text.write(toFile: path, atomically: true, encoding: .utf8)
         let error = #expect(throws: GraftError.self) { try Labels.read(from: path) }
         #expect(error?.message.contains(part) == true)
       }
+      for encoding in [String.Encoding.utf16, .utf16LittleEndian] {
+        try "cat\ndog\n".write(toFile: path, atomically: true, encoding: encoding)
+        let error = #expect(throws: GraftError.self) { try Labels.read(from: path) }
+        #expect(error?.message == "the labels are UTF-16 text")
+      }
+    }
+  }
+
+  @Test(arguments: [
+    "\u{feff}airplane\r\n\"bird\"\r\n\r\n", "\u{feff}[\"airplane\", \"\\\"bird\\\"\"]",
+    #"{"1": ["n01", "\"bird\""], "0": ["n00", "airplane"]}"#,
+    #"{"\"bird\"": 1, "airplane": 0}"#,
+    #"{"model_type": "resnet", "id2label": {"0": "airplane", "1": "\"bird\""}}"#,
+  ]) func labelsInEveryForm(text: String) throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/labels"
+      try text.write(toFile: path, atomically: true, encoding: .utf8)
+      let labels = try Labels.read(from: path)
+      #expect(labels.names == ["airplane", "\"bird\""])
+      #expect(labels.warnings.isEmpty)
+    }
+  }
+
+  @Test func classesOfOneNameAreToldApart() throws {
+    try withTemporaryFolder { folder in
+      let path = folder + "/labels.txt"
+      try "crane\ncat\ncrane\ncrane (1)\ncaf\u{e9}\ncafe\u{301}\n[no JSON\n".write(
+        toFile: path, atomically: true, encoding: .utf8)
+      let labels = try Labels.read(from: path)
+      #expect(
+        labels.names == [
+          "crane (2)", "cat", "crane (3)", "crane (1)", "café (1)", "café (2)", "[no JSON",
+        ])
+      #expect(labels.warnings.count == 2)
+      #expect(
+        labels.warnings.first?.message
+          == "2 classes are named \"crane\": \"crane (2)\" is class 0, \"crane (3)\" is class 2")
     }
   }
 }

@@ -1,37 +1,110 @@
-// The names of the classes: a text file with one a line.
+// The names of the classes: a text file with one a line, or JSON as other tools write it. Names that stand
+// there twice are told apart here, so that a label is one class everywhere else.
 
 import Foundation
 import GraftDiagnostics
 
 /// Class names in the order of a network's output.
 public enum Labels {
-  /// Reads one name a line; blank lines at the end do not count, others do.
-  /// - Throws: ``GraftError`` where the file cannot be read, is not UTF-8, is empty or repeats a name.
-  public static func read(from path: String) throws -> [String] {
+  /// Reads one name a line (blank lines at the end do not count, others are refused), or JSON: a list of
+  /// names, names by index (`{"0": "tench"}`, also `["n01440764", "tench"]` for each, and Hugging Face's
+  /// `id2label`), or indices by name (torchvision's `class_to_idx`). A byte-order mark is skipped.
+  ///
+  /// Classes of one name become `crane (1)`, `crane (2)`, which the warnings tell.
+  /// - Throws: ``GraftError`` where the file cannot be read, is not UTF-8, or has a class without a name.
+  public static func read(from path: String) throws -> (names: [String], warnings: [Warning]) {
     let location = SourceLocation(file: path)
     guard let data = FileManager.default.contents(atPath: path) else {
       throw GraftError(.inputOutput, "the labels cannot be read", at: location)
     }
-    guard let text = String(validating: data, as: UTF8.self) else {
-      throw GraftError(.invalidData, "the labels are not UTF-8 text", at: location)
+    // Without its mark UTF-16 shows by the zero bytes of letters and line breaks.
+    guard !data.starts(with: [0xFF, 0xFE]), !data.starts(with: [0xFE, 0xFF]), !data.contains(0)
+    else {
+      throw GraftError(
+        .invalidData, "the labels are UTF-16 text", at: location,
+        advice: "Save the file as UTF-8.")
     }
+    let content = data.starts(with: [0xEF, 0xBB, 0xBF]) ? data.dropFirst(3) : data
+    guard let text = String(validating: content, as: UTF8.self) else {
+      throw GraftError(
+        .invalidData, "the labels are not UTF-8 text", at: location,
+        advice: "Save the file as UTF-8.")
+    }
+    let names = try at(location) { try Self.names(inJSON: text, path: path) ?? lines(of: text) }
+    return tellingApart(names, at: location)
+  }
+
+  private static func lines(of text: String) throws -> [String] {
     var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
       .map { $0.trimmingCharacters(in: .whitespaces) }
     while lines.last?.isEmpty == true { lines.removeLast() }
-    guard !lines.isEmpty else {
-      throw GraftError(.invalidData, "there is no label in it", at: location)
-    }
-    var seen: [String: Int] = [:]
-    for (index, line) in lines.enumerated() {
-      if line.isEmpty {
-        throw GraftError(.invalidData, "line \(index + 1) is blank", at: location)
-      }
-      if let first = seen.updateValue(index, forKey: line) {
-        throw GraftError(
-          .invalidData,
-          "lines \(first + 1) and \(index + 1) are both \(line.quotedForDisplay)", at: location)
-      }
+    guard !lines.isEmpty else { throw GraftError(.invalidData, "there is no label in it") }
+    if let blank = lines.firstIndex(of: "") {
+      throw GraftError(.invalidData, "line \(blank + 1) is blank")
     }
     return lines
+  }
+
+  /// Nil where the text is no JSON, as a line that begins with a bracket is none.
+  private static func names(inJSON text: String, path: String) throws -> [String]? {
+    let isNamedSo = path.lowercased().hasSuffix(".json")
+    let start = text.first { !$0.isWhitespace }
+    guard isNamedSo || start == "[" || start == "{" else { return nil }
+    guard let value = try? JSONSerialization.jsonObject(with: Data(text.utf8)) else {
+      if isNamedSo { throw GraftError(.invalidData, "the labels are no JSON") }
+      return nil
+    }
+    var entries: [(index: Int, name: String?)] = []
+    if let list = value as? [Any] {
+      entries = list.enumerated().map { ($0, name($1)) }
+    } else if var object = value as? [String: Any] {
+      if let inner = object["id2label"] as? [String: Any] { object = inner }
+      entries = object.map { key, value in
+        if let index = value as? Int { return (index, key) }
+        return (Int(key) ?? -1, name(value))
+      }.sorted { $0.0 < $1.0 }
+    }
+    for (place, entry) in entries.enumerated() {
+      guard entry.index == place else {
+        throw GraftError(.invalidData, "the indices of the labels are not 0 … \(entries.count - 1)")
+      }
+      guard entry.name?.isEmpty == false else {
+        throw GraftError(.invalidData, "the label \(entry.index) is no name")
+      }
+    }
+    guard !entries.isEmpty else { throw GraftError(.invalidData, "there is no label in it") }
+    return entries.compactMap(\.name)
+  }
+
+  /// A name, or the last of several, as ImageNet's index has them behind WordNet's identifier.
+  private static func name(_ value: Any) -> String? {
+    let name = value as? String ?? (value as? [Any])?.last as? String
+    return name?.trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  /// Numbers the classes of one name. Names that differ only in their Unicode normal form are one name, as in
+  /// folders.
+  private static func tellingApart(
+    _ names: [String], at location: SourceLocation
+  ) -> (names: [String], warnings: [Warning]) {
+    let groups = Dictionary(grouping: names.indices) { names[$0] }.filter { $0.value.count > 1 }
+    var taken = Set(names)
+    var result = names
+    var warnings: [Warning] = []
+    for (name, places) in groups.sorted(by: { $0.value[0] < $1.value[0] }) {
+      var number = 0
+      for place in places {
+        repeat { number += 1 } while taken.contains("\(name) (\(number))")
+        result[place] = "\(name) (\(number))"
+        taken.insert(result[place])
+      }
+      let shown = places.map { "\(result[$0].quotedForDisplay) is class \($0)" }
+      warnings.append(
+        Warning(
+          "\(places.count) classes are named \(name.quotedForDisplay): "
+            + shown.prefix(6).joined(separator: ", ") + (shown.count > 6 ? ", …" : ""),
+          at: location))
+    }
+    return (result, warnings)
   }
 }

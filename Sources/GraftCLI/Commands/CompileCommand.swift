@@ -23,7 +23,7 @@ struct CompileCommand: ParsableCommand {
     completion: .file(extensions: ["json"]))
   var preprocess: String?
 
-  @Option(help: "A text file with one class name a line.", completion: .file())
+  @Option(help: "The class names: a text file with one a line, or JSON.", completion: .file())
   var labels: String?
 
   @OptionGroup var shapes: InputShapeOption
@@ -52,7 +52,9 @@ struct CompileCommand: ParsableCommand {
   func run() throws {
     var options = Compiler.Options()
     options.preprocessing = preprocess
-    options.labels = try labels.map(Labels.read(from:))
+    let names = try labels.map(Labels.read(from:))
+    Console.warn(names?.warnings ?? [])
+    options.labels = names?.names
     options.inputShapes = try shapes.parsed()
     options.target = try target.target()
     options.isCompact = compact

@@ -37,7 +37,8 @@ struct ClassMapping {
         "\(strangers.count) of \(names.count) classes are not among the network's labels: "
           + Self.list(strangers),
         at: SourceLocation(file: location),
-        advice: "Its labels are: \(Self.list(labels)).")
+        advice: Self.twins(of: strangers, among: labels)
+          ?? "Its labels are: \(Self.list(labels)).")
     }
     if let twice = names.first(where: { (known[$0]?.count ?? 0) > 1 }) {
       throw GraftError(
@@ -46,6 +47,21 @@ struct ClassMapping {
     }
     classes = labels
     indices = names.compactMap { known[$0]?.first }
+  }
+
+  /// What to do where several classes have a name: they are numbered, and a folder must say which it is.
+  private static func twins(of names: [String], among labels: [String]) -> String? {
+    for name in names {
+      let twins = labels.filter { label in
+        label.hasPrefix(name + " (") && label.hasSuffix(")")
+          && label.dropFirst(name.count + 2).dropLast().allSatisfy(\.isNumber)
+      }
+      if twins.count > 1 {
+        return "The network has \(twins.count) classes of the name \(name.quotedForDisplay); call "
+          + "the folder what it is: \(list(twins))."
+      }
+    }
+    return nil
   }
 
   private static func list(_ names: [String]) -> String {
