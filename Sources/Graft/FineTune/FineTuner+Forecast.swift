@@ -102,10 +102,12 @@ extension FineTuner {
     let size = try size(of: network, plan)
     let measured = rehearsal.measured
     let estimate = MemoryEstimate(rehearsal, in: rehearsed, size: size)
+    let items = min(options.batchSize, size.count)
     var (arena, again) = (measured.arenaBytes, measured.recomputation)
     if let limit = options.memoryLimit {
-      room = try estimate.room(within: limit, arena: lowered(plan, in: MemoryRoom()).arena)
-      (arena, again) = try lowered(plan, in: room)
+      room = try estimate.room(
+        within: limit, arena: lowered(plan, in: MemoryRoom(), batch: items).arena)
+      (arena, again) = try lowered(plan, in: room, batch: items)
     }
     let tail = plan.parts.tail
     let trained = tail.parameters.compactMap { id -> Forecast.Parameter? in
@@ -120,7 +122,7 @@ extension FineTuner {
     let epoch = rehearsal.epoch * Double(size.items) / Double(max(1, rehearsal.items))
     let preparation = measured.seconds * Double(size.read) / Double(max(1, measured.itemsRead))
     let manifest = bundle.manifest
-    let batch = network.batchSize(options.batchSize)
+    let batch = network.batchSize(items)
     return Forecast(
       trained: trained, trainedParameters: plan.trainedParameterCount,
       frozenParameters: try GraphSummary(plan.parts.network).parameters

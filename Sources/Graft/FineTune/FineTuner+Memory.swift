@@ -21,7 +21,9 @@ struct MemoryRoom {
 
 /// How much data a run has, and what it would keep of them.
 struct RunSize {
-  /// Items that are learnt from, held out, and read in all.
+  /// Items of the data, before any are held out.
+  var count: Int
+  /// Items that are learned from, held out, and read in all.
   var items: Int
   var held: Int
   var read: Int
@@ -120,34 +122,35 @@ extension FineTuner {
     let rehearsal = try rehearse(in: .least, observe: observe)
     let network = try PictureNetwork(bundle)
     let plan = try plan(of: network)
-    room = try MemoryEstimate(
-      rehearsal, in: .least, size: size(of: network, plan)
-    ).room(within: limit, arena: lowered(plan, in: MemoryRoom()).arena)
+    let size = try size(of: network, plan)
+    let batch = min(options.batchSize, size.count)
+    room = try MemoryEstimate(rehearsal, in: .least, size: size).room(
+      within: limit, arena: lowered(plan, in: MemoryRoom(), batch: batch).arena)
   }
 
   /// The arena of a training step in `room`, and what runs again in it.
   func lowered(
-    _ plan: FineTuningPlan, in room: MemoryRoom
+    _ plan: FineTuningPlan, in room: MemoryRoom, batch: Int
   ) throws -> (arena: Int, again: RematerializationReport) {
     let step = try TrainingCompiler(target: options.target).lower(
       plan.training.step, keepsOrder: true,
-      within: room.arena.map { ArenaLimit(batch: options.batchSize, bytes: $0) })
+      within: room.arena.map { ArenaLimit(batch: batch, bytes: $0) })
     return (
-      step.plan.bytes(batch: options.batchSize),
+      step.plan.bytes(batch: batch),
       step.recomputation ?? RematerializationReport()
     )
   }
 
   func plan(of network: PictureNetwork) throws -> FineTuningPlan {
     try FineTuningPlan(
-      bundle.loadGraph(), classes: classes(of: open(options.data, network).dataset, network),
+      bundle.loadGraph(), classes: classes(of: open(options.data, network).dataset, network).count,
       options: options)
   }
 
   func size(of network: PictureNetwork, _ plan: FineTuningPlan) throws -> RunSize {
     let (dataset, _) = try open(options.data, network)
     var size = RunSize(
-      items: dataset.count, held: 0, read: dataset.count, stores: [],
+      count: dataset.count, items: dataset.count, held: 0, read: dataset.count, stores: [],
       widths: try Trunk.widths(at: plan.parts), pictures: options.isRandom ? dataset.count : 0)
     if let other = options.validationData {
       size.held = try openValidation(other, network, like: dataset).dataset.count

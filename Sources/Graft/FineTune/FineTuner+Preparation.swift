@@ -10,6 +10,8 @@ extension FineTuner {
   struct Preparation {
     var plan: FineTuningPlan
     var trainer: LoadedTrainer
+    /// Items of a step: no more than there are.
+    var batchSize: Int
     /// The classes of the data; empty where they have no names.
     var classes: [String]
     var data: TrainingData
@@ -23,6 +25,13 @@ extension FineTuner {
     var views: PictureViews?
     /// Holds the compiled step.
     fileprivate var folder: TemporaryFolder
+
+    /// The options with the batch that a step takes.
+    func stepOptions(_ options: Options) -> Options {
+      var own = options
+      own.batchSize = batchSize
+      return own
+    }
   }
 
   /// Opens the data, compiles the training step, and takes through the trunk what goes through it
@@ -30,35 +39,38 @@ extension FineTuner {
   mutating func prepare(observe: (Event) throws -> Void) throws -> Preparation {
     let network = try PictureNetwork(bundle)
     let graph = try bundle.loadGraph()
-    let (dataset, found) = try open(options.data, network)
+    let (whole, found) = try open(options.data, network)
     warnings += found
-    let plan = try FineTuningPlan(
-      graph, classes: classes(of: dataset, network), options: options)
+    let classes = try classes(of: whole, network)
+    warnings += classes.warnings
+    let plan = try FineTuningPlan(graph, classes: classes.count, options: options)
     warnings += plan.warnings
+    let dataset = sampled(whole)
+    let batchSize = min(options.batchSize, dataset.count)
     try observe(.note(plan.summary))
 
     let folder = try TemporaryFolder()
     try observe(.doing("compiling the training step"))
     let step = try TrainingCompiler(target: options.target).compile(
       plan.training, groupNames: plan.specification.groupNames, into: folder.path,
-      within: room.arena.map { ArenaLimit(batch: options.batchSize, bytes: $0) })
-    measurements.arenaBytes = step.plan.bytes(batch: options.batchSize)
+      within: room.arena.map { ArenaLimit(batch: batchSize, bytes: $0) })
+    measurements.arenaBytes = step.plan.bytes(batch: batchSize)
     measurements.recomputation = step.recomputation
     if options.memoryLimit != nil { try observe(.note(step.recomputation.sentence)) }
     let library = try TrainingLibrary(
       path: ModelBundle.join(folder.path, BundleLayout.trainingLibrary))
     let trainer = try LoadedTrainer(
-      library: library, bundle: folder.path, seed: options.seed, largestBatch: options.batchSize,
+      library: library, bundle: folder.path, seed: options.seed, largestBatch: batchSize,
       threads: options.threads)
 
     measurements.sessionBytes =
-      library.sessionBytes(batch: options.batchSize, threads: options.threads) ?? 0
+      library.sessionBytes(batch: batchSize, threads: options.threads) ?? 0
 
     let trunk = try Trunk(
-      plan.parts, of: bundle, inputs: network.inputs, batchSize: options.batchSize,
+      plan.parts, of: bundle, inputs: network.inputs, batchSize: batchSize,
       threads: options.threads, target: options.target)
     let reader = FeatureReader(
-      network: network, trunk: trunk, batchSize: network.batchSize(options.batchSize),
+      network: network, trunk: trunk, batchSize: network.batchSize(batchSize),
       threads: options.threads,
       regressionWidth: options.loss == .meanSquaredError ? plan.outputWidth : nil,
       largestInMemory: room.largestCache)
@@ -88,10 +100,10 @@ extension FineTuner {
     var validationSet = dataset
     var items = Array(0..<data.count)
     if let other = options.validationData {
-      let (set, found) = try openValidation(other, network, like: dataset)
+      let (set, found) = try openValidation(other, network, like: whole)
       warnings += found
-      validationSet = set
-      let read = try read(set, nil, &warnings)
+      validationSet = sampled(set)
+      let read = try read(validationSet, nil, &warnings)
       validation = (read, Array(0..<read.count))
     } else if options.validationSplit > 0 {
       let split = Split(
@@ -106,16 +118,19 @@ extension FineTuner {
         }
       }
     }
-    guard options.batchSize <= items.count else {
-      throw GraftError(
-        .invalidArgument,
-        "a batch of \(options.batchSize), but there are \(items.count) items to learn from",
-        at: SourceLocation(file: options.data),
-        advice: "Choose a smaller --batch-size.")
+    if options.batchSize > items.count {
+      try observe(
+        .note(
+          "each step takes all \(items.count) items there are to learn from: fewer than the batch "
+            + "of \(options.batchSize)"))
+    }
+    // A part of the data may lack classes that the whole has.
+    if sampleSize == nil {
+      warnings += try gaps(in: whole, data, learning: items, holding: validation)
     }
     let teacher = try options.teacher.map {
       try TeacherNetwork(
-        $0, of: dataset, classCount: plan.outputWidth, batchSize: options.batchSize,
+        $0, of: dataset, classCount: plan.outputWidth, batchSize: batchSize,
         threads: options.threads)
     }
     let feed: any TrainingFeed
@@ -123,7 +138,7 @@ extension FineTuner {
       try teacher?.checkSees(theInputsOf: network)
       let reader = ViewReader(
         network: network, trunk: trunk, dataset: dataset, data: data, views: views,
-        teacher: teacher, batchSize: options.batchSize, threads: options.threads)
+        teacher: teacher, batchSize: batchSize, threads: options.threads)
       try observe(.note(try note(on: reader)))
       feed =
         if let count = options.cacheViews {
@@ -150,7 +165,8 @@ extension FineTuner {
     // The trainer and the trunk have weights of their own by now.
     for id in graph.parameters { graph[id].parameter?.data?.releasePages() }
     return Preparation(
-      plan: plan, trainer: trainer, classes: dataset.classes, data: data, items: items,
+      plan: plan, trainer: trainer, batchSize: batchSize, classes: dataset.classes, data: data,
+      items: items,
       validation: validation, validationSet: validationSet, feed: feed, views: views,
       folder: folder)
   }
@@ -180,65 +196,5 @@ extension FineTuner {
       items: reader.data.count.multipliedReportingOverflow(by: count).partialValue,
       widths: reader.trunk.widths)
     return "\(count) views of each image, \(bytes.asBytes) at the freeze line"
-  }
-
-  // MARK: Data
-
-  func open(
-    _ path: String, _ network: PictureNetwork
-  ) throws -> (dataset: any Dataset, warnings: [Warning]) {
-    let keeps = options.head == .keep
-    return sampled(
-      try openDataset(
-        at: path,
-        for: DatasetRequest(
-          inputs: network.inputs, output: options.loss == .meanSquaredError ? network.output : nil,
-          labels: keeps ? bundle.manifest.labels : nil,
-          classCount: keeps ? network.classCount : nil, part: .training)))
-  }
-
-  func openValidation(
-    _ path: String, _ network: PictureNetwork, like dataset: any Dataset
-  ) throws -> (dataset: any Dataset, warnings: [Warning]) {
-    sampled(
-      try openDataset(
-        at: path,
-        for: DatasetRequest(
-          inputs: network.inputs, output: options.loss == .meanSquaredError ? network.output : nil,
-          labels: dataset.classes.isEmpty ? nil : dataset.classes,
-          classCount: dataset.classes.isEmpty ? nil : dataset.classes.count, part: .test)))
-  }
-
-  private func sampled(
-    _ opened: (dataset: any Dataset, warnings: [Warning])
-  ) -> (dataset: any Dataset, warnings: [Warning]) {
-    guard let sampleSize else { return opened }
-    return (DatasetSample(sampleSize, of: opened.dataset), opened.warnings)
-  }
-
-  /// The number of classes that the head is to tell apart.
-  func classes(of dataset: any Dataset, _ network: PictureNetwork) throws -> Int {
-    if options.head == .keep || options.loss == .meanSquaredError { return network.classCount }
-    var count = dataset.classes.count
-    if count == 0 {
-      count = (0..<dataset.count).reduce(0) { max($0, (dataset.label(of: $1) ?? -1) + 1) }
-    }
-    guard count >= 2 else {
-      throw GraftError(
-        .invalidData, "there is only one class to tell apart",
-        at: SourceLocation(file: options.data),
-        advice: "Give pictures of at least two classes, each in a folder of its own.")
-    }
-    let present = Set((0..<dataset.count).compactMap { dataset.label(of: $0) })
-    let empty = dataset.classes.indices.filter { !present.contains($0) }
-    guard empty.isEmpty else {
-      let names = empty.prefix(8).map { dataset.classes[$0].quotedForDisplay }
-      throw GraftError(
-        .invalidData,
-        "there is nothing to learn \(names.joined(separator: ", ")) from: no picture is of the class",
-        at: SourceLocation(file: options.data),
-        advice: "Remove the folder, or put pictures into it.")
-    }
-    return count
   }
 }

@@ -71,11 +71,11 @@ extension FineTuner {
     if let validation = ready.validation {
       return try Findings(
         ready.trainer, on: validation.data, validation.items, isHeldOut: true,
-        batchSize: options.batchSize)
+        batchSize: ready.batchSize)
     }
     guard !options.isRandom else { return nil }
     return try Findings(
-      ready.trainer, on: ready.data, ready.items, isHeldOut: false, batchSize: options.batchSize)
+      ready.trainer, on: ready.data, ready.items, isHeldOut: false, batchSize: ready.batchSize)
   }
 
   /// What a reader asks first of how a run was made.

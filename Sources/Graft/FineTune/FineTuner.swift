@@ -191,7 +191,8 @@ public struct FineTuner {
     if options.checkpoint != nil { try checkpoint.prepare() }
     let records = try RunRecords(options)
     var run = try TrainingRun(
-      options: options, plan: plan, trainer: ready.trainer, data: data, items: ready.items,
+      options: ready.stepOptions(options), plan: plan, trainer: ready.trainer, data: data,
+      items: ready.items,
       validation: ready.validation, classCount: plan.outputWidth, feed: ready.feed,
       checkpoint: checkpoint, records: records)
     try run.perform(observe: observe)
@@ -222,7 +223,9 @@ public struct FineTuner {
     (own.data, own.validationData) = ("", own.validationData.map { _ in "" })
     let files = bundle.manifest.files.filter { !RunRecords.Name.isRecord($0.key) }
       .sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.sha256)" }
-    let names = data.names + (validation?.names ?? [])
+    // File systems differ in the Unicode normal form that they keep names in.
+    let names = (data.names + (validation?.names ?? [])).map(
+      \.precomposedStringWithCanonicalMapping)
     return Digest.sha256(Data("\(own)\n\(files)\n\(names)".utf8))
   }
 }

@@ -90,7 +90,7 @@ extension FineTuner {
   ) throws -> LearningRateSearch {
     try chooseRoom(observe: observe)
     let ready = try prepare(observe: observe)
-    var own = options
+    var own = ready.stepOptions(options)
     (own.metrics, own.resumes) = (nil, false)
     let run = try TrainingRun(
       options: own, plan: ready.plan, trainer: ready.trainer, data: ready.data,

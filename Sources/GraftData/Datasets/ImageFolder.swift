@@ -49,6 +49,8 @@ public struct ImageFolder: Dataset {
           // A folder of something else is not a class that the network lacks.
           if files.isEmpty, let labels, !labels.contains(entry.name) {
             stray.add(kind: "folders without pictures")
+          } else if let twin = found.firstIndex(where: { $0.name == entry.name }) {
+            try Self.join(entry.name, files, to: &found[twin], in: path, &stray)
           } else {
             found.append((entry.name, files))
           }
@@ -81,6 +83,27 @@ public struct ImageFolder: Dataset {
     items = found.enumerated().flatMap { folder, entry in
       entry.files.map { Item(folder: Int32(truncatingIfNeeded: folder), file: $0) }
     }
+  }
+
+  /// Two folders whose names are the same text in two Unicode normal forms, as copying between file systems
+  /// leaves them. Everywhere else these are one name, so only one of them may hold pictures.
+  private static func join(
+    _ name: String, _ files: [String], to other: inout (name: String, files: [String]),
+    in path: String, _ stray: inout StrayFiles
+  ) throws {
+    guard files.isEmpty || other.files.isEmpty else {
+      func bytes(_ name: String) -> String {
+        name.utf8.map { String($0, radix: 16) }.joined(separator: " ")
+      }
+      throw GraftError(
+        .invalidData,
+        "two class folders are named \(name.quotedForDisplay), in different Unicode normal forms "
+          + "(bytes \(bytes(other.name)), and \(bytes(name)))",
+        at: SourceLocation(file: path),
+        advice: "Move the pictures of one into the other, or give one another name.")
+    }
+    stray.add(kind: "folders without pictures")
+    if other.files.isEmpty { other = (name, files) }
   }
 
   private static func pictures(in folder: String, _ stray: inout StrayFiles) throws -> [String] {
