@@ -63,7 +63,9 @@ struct DumpCommand: ParsableCommand {
     let compiler = Compiler(options)
     let model = try compiler.load(file)
     Console.warn(model.warnings)
-    let moment = try compiler.lower(model.graph, to: stage, afterPass: after)
+    let moment = try at(SourceLocation(file: file)) {
+      try compiler.lower(model.graph, to: stage, afterPass: after)
+    }
     if summary {
       return try Console.result(try GraphSummary(moment.graph).text())
     }

@@ -17,6 +17,8 @@ public struct Cast: ONNXExportable {
     return !types.allSatisfy { $0 == .float32 || $0?.isNarrow == true }
   }
 
+  public var isElementwise: Bool { true }
+
   public var dtype: DataType
 
   public init(to dtype: DataType) { self.dtype = dtype }
@@ -91,7 +93,9 @@ public struct Cast: ONNXExportable {
     ONNXBinding("Cast") { node in
       let code = try node.int("to", default: 0)
       guard let dtype = DataType(onnx: code) else {
-        throw GraftError(.unsupported, "a cast to ONNX's element type \(code)")
+        throw GraftError(
+          .unsupported,
+          "a cast to \(DataType.onnxName(code)), an element type that Graft does not handle")
       }
       guard try node.input(0).type.dtype != dtype else {
         return ImportedOperator(Identity(), operands: [0])

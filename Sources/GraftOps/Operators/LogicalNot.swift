@@ -12,6 +12,8 @@ public struct LogicalNot: ONNXExportable {
   public static let operands: [OperandRule] = [.required("x")]
   public static let isCompileTimeOnly = true
 
+  public var isElementwise: Bool { true }
+
   public init() {}
   public init(attributes: Attributes) throws {}
 

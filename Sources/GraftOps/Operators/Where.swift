@@ -16,6 +16,8 @@ public struct Where: ONNXExportable {
   ]
   public static let isCompileTimeOnly = true
 
+  public var isElementwise: Bool { true }
+
   public init() {}
   public init(attributes: Attributes) throws {}
 

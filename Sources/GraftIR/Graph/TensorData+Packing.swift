@@ -1,12 +1,11 @@
 // Numbers into the bytes of any element type of the IR.
 
 import GraftDiagnostics
-import GraftIR
 
 extension TensorData {
   /// Integers as elements of `dtype`.
   /// - Throws: ``GraftError`` of kind `unsupported` where one does not fit.
-  init(packing elements: [Int], as dtype: DataType, shape: [Int]) throws {
+  public init(packing elements: [Int], as dtype: DataType, shape: [Int]) throws {
     func pack<Stored: FixedWidthInteger>(_: Stored.Type) throws -> [UInt8] {
       try Self.bytes(elements) { element in
         guard let stored = Stored(exactly: element) else {
@@ -35,7 +34,7 @@ extension TensorData {
 
   /// Numbers as elements of `dtype`, rounded to nearest; towards zero for integer types, as ONNX's
   /// Cast does.
-  init(packing elements: [Double], as dtype: DataType, shape: [Int]) throws {
+  public init(packing elements: [Double], as dtype: DataType, shape: [Int]) throws {
     let bytes: [UInt8]
     switch dtype {
     case .float64: bytes = Self.bytes(elements) { $0.bitPattern.littleEndian }
