@@ -178,14 +178,14 @@ private struct StepTimes {
     }
   }
 
-  /// Of the whole network, in milliseconds.
+  /// The whole network's, in milliseconds.
   var total: Double { steps.reduce(0, +) / 1e6 }
 }
 
 /// A network that was built to be measured.
 private final class TrialBuild {
   let folder: TemporaryFolder
-  /// Of each step, where it is a convolution.
+  /// Each step's, where it is a convolution.
   let sites: [ConvolutionSite?]
   private let names: [String]
   private let call: PreparedCall

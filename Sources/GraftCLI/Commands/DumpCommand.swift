@@ -23,7 +23,7 @@ struct DumpCommand: ParsableCommand {
   @Argument(help: "An .onnx file or a bundle.", completion: .file())
   var file: String
 
-  @Option(help: "The moment: \(Compiler.Stage.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(help: "The stage: \(Compiler.Stage.allCases.map(\.rawValue).joined(separator: ", ")).")
   var stage: Compiler.Stage = .optimized
 
   @Option(help: "The graph right after this pass instead (graft compile --explain lists them).")
