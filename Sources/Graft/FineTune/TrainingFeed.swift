@@ -62,8 +62,7 @@ final class StoredFeed: TrainingFeed {
     let view = epoch % isMade.count
     guard let reader, !isMade[view] else { return }
     try reader.read(order.sorted(), view: view, into: features, teacherLogits) { done, all in
-      progress(
-        "view \(view + 1) of \(isMade.count): \(done) of \(all) images through the frozen layers")
+      progress("view \(view + 1) of \(isMade.count): \(done) of \(all) images through the trunk")
     }
     isMade[view] = true
   }

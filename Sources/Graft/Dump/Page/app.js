@@ -80,7 +80,6 @@ function start() {
   drawHeader(model);
   drawLegend(model, (family) => go({ search: families[family].label }));
   redraw();
-  graph.begin();
   apply(readFragment(), { animated: false });
 
   addEventListener("hashchange", () => {
