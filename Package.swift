@@ -74,7 +74,7 @@ let package = Package(
       "GraftData",
       [
         "GraftOps", "GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem", "CTensorBoard",
-        "CISAL",
+        "CCairo",
       ]),
 
     room("GraftOps", ["GraftIR", "GraftDiagnostics", numerics]),
@@ -99,7 +99,7 @@ let package = Package(
     .systemLibrary(
       name: "CJPEGTurbo", pkgConfig: "libjpeg", providers: [.apt(["libjpeg62-turbo-dev"])]),
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
-    .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+    .systemLibrary(name: "CCairo", pkgConfig: "cairo", providers: [.apt(["libcairo2-dev"])]),
     .systemLibrary(name: "CExif", pkgConfig: "libexif", providers: [.apt(["libexif-dev"])]),
 
     .target(
@@ -118,7 +118,8 @@ let package = Package(
       name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],
       exclude: ["Fixtures"], swiftSettings: strict),
     tests(
-      "Graft", ["GraftIR", "GraftOps", "GraftDiagnostics", crypto], exclude: ["PageLayout"]),
+      "Graft", ["GraftIR", "GraftOps", "GraftDiagnostics", "GraftData", crypto],
+      exclude: ["PageLayout"]),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [

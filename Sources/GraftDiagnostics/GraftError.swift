@@ -2,6 +2,8 @@
 // It says what was found and what was expected, where, and what would mend it. It leaves printing
 // and exit codes to the command line.
 
+import Foundation
+
 /// Why a piece of work could not be done.
 ///
 /// An error names the file, the node and the cause; layers that catch it on its way up add context
@@ -109,11 +111,26 @@ extension GraftError: CustomStringConvertible {
     } else if let name = location.operatorName {
       text += "operator \(name.escapedForDisplay): "
     }
-    text += message
+    text += message.withoutConstraintLabel
     for frame in context { text += "\n  while \(frame)" }
     if let line = location.irLine { text += "\n  in: \(line.escapedForDisplay)" }
     if let advice { text += "\n  \(advice)" }
     return text
+  }
+}
+
+extension String {
+  /// The text without the label of a constraint at its end, `[C1]`: that is for who looks it up in the
+  /// operator's source, and the text before it says the same in words.
+  public var withoutConstraintLabel: String {
+    guard hasSuffix("]"), let start = range(of: " [", options: .backwards)?.lowerBound else {
+      return self
+    }
+    let label = self[start...].dropFirst(2).dropLast()
+    guard label.first == "C", label.count > 1, label.dropFirst().allSatisfy(\.isNumber) else {
+      return self
+    }
+    return String(self[..<start])
   }
 }
 

@@ -130,7 +130,7 @@ struct AugmentedTrainingTests {
       try message {
         $0.mixing.mixup = 1
         $0.cacheViews = 2
-      }.hasPrefix("mixup mixes pictures before the trunk"))
+      }.hasPrefix("mixup mixes pictures before the frozen layers"))
     #expect(
       try message { $0.cacheViews = 2 }
         == "cache-views keeps random views, and --augment makes none")

@@ -350,8 +350,6 @@ struct FineTuningTests {
     #expect(
       try message { $0.learningRate = 0 } == "the learning rate must be greater than 0, found 0.0")
     #expect(
-      try message { $0.batchSize = 13 } == "a batch of 13, but there are 12 items to learn from")
-    #expect(
       try message { $0.unfreeze = .scope("layer4") }
         == "no node or parameter lies in the scope \"layer4\"")
     #expect(

@@ -63,6 +63,32 @@ struct ModelErrorTests {
       saying: ["model.onnx", #"node "w""#, reason, "\"\(location)\""])
     #expect(scratch.listing == before)
   }
+
+  @Test("where the model is a link, its data may lie where that leads, and nowhere else")
+  func linkedModel() throws {
+    let scratch = try Scratch()
+    let snapshot = scratch.url("snapshots/1")
+    try FileManager.default.createDirectory(at: snapshot, withIntermediateDirectories: true)
+    func link(_ name: String, to target: String) throws {
+      try FileManager.default.createSymbolicLink(
+        atPath: snapshot.appending(path: name).path, withDestinationPath: target)
+    }
+    try scratch.write([UInt8](repeating: 0, count: 12), "blobs/b2")
+    try scratch.write([UInt8](repeating: 0, count: 12), "secret.bin")
+    try link("data.bin", to: "../../blobs/b2")
+    try link("secret.bin", to: "../../secret.bin")
+    for (index, location) in ["data.bin", "b2", "secret.bin"].enumerated() {
+      try scratch.write(model(external: [("location", location)]), "blobs/m\(index)")
+      try link("model\(index).onnx", to: "../../blobs/m\(index)")
+    }
+    for index in 0..<2 {
+      let path = snapshot.appending(path: "model\(index).onnx").path
+      #expect(try GraftProgram.run(["dump", path]).status == 0)
+    }
+    try GraftProgram.expectFailure(
+      ["dump", snapshot.appending(path: "model2.onnx").path],
+      saying: ["model2.onnx", "symbolic link that leads outside"])
+  }
 }
 
 @Suite("Files and folders that cannot be used")

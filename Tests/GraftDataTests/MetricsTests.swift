@@ -1,6 +1,7 @@
 // Figures against scikit-learn and PyTorch (tools/make-data-fixtures), closed forms, and the tables.
 
 import Foundation
+import FoundationXML
 import GraftData
 import GraftDiagnostics
 import Testing
@@ -76,8 +77,8 @@ import Testing
     expectError(.invalidArgument, containing: "confusion matrix of 0 classes") {
       _ = try ConfusionMatrix(classCount: 0)
     }
-    expectError(.invalidData, containing: "100000 × 100000 pixels is larger than") {
-      _ = try ConfusionMatrix(classCount: 100_000).picture()
+    expectError(.invalidData, containing: " pixels is larger than") {
+      _ = try ConfusionMatrix(classCount: 100_000).drawing(hasAxes: true)
     }
   }
 
@@ -93,19 +94,44 @@ import Testing
   @Test func drawsWhatItCounts() throws {
     var metrics = try ClassificationMetrics(classCount: 2, outputKind: .logits)
     try metrics.add(outputs: [1, 0, 0, 1, 0, 1, 1, 0], labels: [0, 1, 1, 1])
-    let picture = try metrics.confusion.picture(classes: ["cat", "dög"])
-    let cell = 56
-    let left = picture.width - 12 - 2 * cell, top = picture.height - 12 - 2 * cell
-    // The cells' upper left corners: all of row 0 is right; two thirds of row 1 are.
-    #expect(picture[x: left + 2, y: top + 2] == [8, 48, 107])
-    #expect(picture[x: left + cell + 2, y: top + 2] == [255, 255, 255])
-    let third = try #require(picture[x: left + 2, y: top + cell + 2])
-    let most = try #require(picture[x: left + cell + 2, y: top + cell + 2])
-    #expect(third[0] > most[0] && most[0] > 8)
+    let drawing = try metrics.confusion.drawing(classes: ["cat", "dög"], hasAxes: true)
+    let picture = try Image(decoding: try drawing.png())
+    #expect(picture.width == drawing.width && picture.height == drawing.height)
+    // The cells' upper left corners, of the color over white paper with the opacity of the cell: all of row
+    // 0 is right; two thirds of row 1 are, and a third is wrong.
+    let boxes = drawing.shapes.compactMap { shape -> (Int, Int, Drawing.Style, Double)? in
+      guard case .box(let x, let y, _, _, let style, let opacity, _) = shape, style != .tick else {
+        return nil
+      }
+      return (Int(x) + 3, Int(y) + 3, style, opacity)
+    }
+    #expect(boxes.map(\.2) == [.right, .wrong, .right])
+    let shares: [Double] = [1, 1 / 3.0, 2 / 3.0]
+    for (box, share) in zip(boxes, shares) {
+      let opacity: Double = 0.15 + 0.8 * sqrt(share)
+      #expect(abs(box.3 - opacity) < 1e-12)
+      let (red, green, blue) = box.2.color
+      let found = try #require(picture[x: box.0, y: box.1])
+      // The plain box below is 7 % of grey.
+      let paper = 0.93 * 255.0 + 0.07 * 98.0
+      for (value, color) in zip(found, [red, green, blue]) {
+        let expected: Double = box.3 * Double(color) + (1.0 - box.3) * paper
+        #expect(abs(Double(value) - expected) < 3.0)
+      }
+    }
     for count in [1, 30, 170] {
-      let matrix = try ConfusionMatrix(classCount: count)
-      let drawn = try matrix.picture()
+      let drawn = try ConfusionMatrix(classCount: count).drawing(hasAxes: true)
       #expect(drawn.width >= count && drawn.width < 3000)
     }
+  }
+
+  @Test func figuresAreWellFormedWhateverNamesHold() throws {
+    var metrics = try ClassificationMetrics(classCount: 2, outputKind: .logits)
+    try metrics.add(outputs: [1, 0, 1, 0], labels: [0, 1])
+    let names = ["<script>&\"'\u{1}\u{fffe}", "</svg>"]
+    let text = try metrics.confusion.drawing(classes: names, hasAxes: true).svg(isFile: true)
+    let parser = XMLParser(data: Data(text.utf8))
+    #expect(parser.parse(), "\(String(describing: parser.parserError)) in \(text)")
+    #expect(!text.contains("<script>"))
   }
 }

@@ -84,6 +84,51 @@ struct ConverterTests {
     #expect(!text.contains("fine"))
   }
 
+  @Test("many unsupported nodes are summed up by operator")
+  func manyUnsupported() {
+    var model = ModelFile()
+    model.input("x", ["N", 4])
+    for index in 0..<40 {
+      model.node(
+        index.isMultiple(of: 4) ? "NonZero" : "Frobnicate", ["v\(index)"], ["v\(index + 1)"])
+    }
+    model.node("Relu", ["x"], ["v0"])
+    model.output("v40", ["N", 4])
+    let text = importError(model) ?? "accepted"
+    #expect(text.contains("40 nodes cannot be compiled:\n    30 × Frobnicate"), "\(text)")
+    #expect(text.contains("10 × NonZero"))
+    #expect(text.contains("… and 30 more"))
+    #expect(text.split(separator: "\n").count < 20)
+  }
+
+  @Test("a node in training mode says how to export instead")
+  func trainingMode() {
+    func normalization(_ opset: Int, _ outputs: [String], _ attributes: [[UInt8]]) -> ModelFile {
+      var model = ModelFile()
+      model.opsets = [("", opset)]
+      model.input("x", ["N", 2, 4, 4])
+      for name in ["s", "b", "m", "v"] { model.weights(name, [2]) }
+      model.node(
+        "BatchNormalization", ["x", "s", "b", "m", "v"], outputs, name: "bn",
+        attributes: attributes)
+      model.output("y", ["N", 2, 4, 4])
+      return model
+    }
+    var dropout = ModelFile()
+    dropout.input("x", ["N", 4])
+    dropout.initializer("on", [], type: 9, data: Wire.bytes(9, [1]))
+    dropout.node("Dropout", ["x", "", "on"], ["y"], name: "drop")
+    dropout.output("y", ["N", 4])
+    for (model, node) in [
+      (normalization(15, ["y", "a", "b2"], [ModelFile.attribute("training_mode", int: 1)]), "bn"),
+      (normalization(9, ["y", "a", "b2", "c", "d"], []), "bn"), (dropout, "drop"),
+    ] {
+      let text = importError(model) ?? "accepted"
+      #expect(text.contains(#"node "\#(node)""#), "\(text)")
+      #expect(text.contains("model.eval()") && text.contains("TrainingMode.EVAL"), "\(text)")
+    }
+  }
+
   @Test("attributes that an operator does not do are collected over all nodes too")
   func unsupportedAttributes() {
     var model = ModelFile()
@@ -192,6 +237,48 @@ struct BatchTests {
     #expect(wrong?.contains(#"there is no input "z"; the model has "x""#) == true)
   }
 
+  @Test("0 and -1 stand for free axes in what older exporters write")
+  func free() throws {
+    for extent in [0, -1] {
+      var file = ModelFile()
+      file.input("x", [.value(extent), 4, .value(extent), 7])
+      file.node("Relu", ["x"], ["y"])
+      file.output("y", [.value(extent), 4, .value(extent), 7])
+      let text = importError(file)
+      #expect(text?.contains("leaves axis 2 (\(extent)) open") == true)
+      #expect(text?.contains("--input-shape x=Nx4x7x7") == true)
+      var options = ONNXImportOptions()
+      for batch: Dimension in [.batch, 5] {
+        options.inputShapes = ["x": [batch, 4, 9, 7]]
+        let imported = try importModel(file, options: options)
+        #expect(imported.graph.type(of: imported.graph.inputs[0]).shape == [batch, 4, 9, 7])
+        #expect(imported.warnings.count == 2)
+        let told = imported.warnings.first?.message
+        #expect(told?.contains("axis 0 has the extent \(extent)") == true)
+      }
+    }
+  }
+
+  @Test("every open axis of every input is named, with a hint made of the file")
+  func openAxes() {
+    var file = ModelFile()
+    file.input("a", ["N", "c", 32, "w"])
+    file.input("b", [8, "length"])
+    file.weights("w", [4, 3, 1, 1])
+    file.node("Conv", ["a", "w"], ["y"], attributes: [ModelFile.attribute("group", int: 2)])
+    file.node("Relu", ["b"], ["z"])
+    file.output("y")
+    file.output("z")
+    let text = importError(file) ?? ""
+    for words in [
+      #"axis 1 ("c") open, and axis 3 ("w")"#,
+      #"input "b": the file leaves axis 1 ("length") open"#,
+      "--input-shape a=Nx6x32x32 --input-shape b=8x128",
+    ] {
+      #expect(text.contains(words), "\(text)")
+    }
+  }
+
   @Test("an open axis that is not the batch asks for --input-shape")
   func open() throws {
     var file = ModelFile()
@@ -199,8 +286,8 @@ struct BatchTests {
     file.node("Relu", ["x"], ["y"])
     file.output("y")
     let text = importError(file)
-    #expect(text?.contains(#"leaves axis 2 ("height") open"#) == true)
-    #expect(text?.contains("--input-shape x=Nx3x224x224") == true)
+    #expect(text?.contains(#"leaves axis 2 ("height") open, and axis 3 ("width")"#) == true)
+    #expect(text?.contains("--input-shape x=Nx4x224x224") == true)
     var options = ONNXImportOptions()
     options.inputShapes = ["x": [.batch, 4, 9, 7]]
     let graph = try importModel(file, options: options).graph

@@ -46,6 +46,24 @@ struct ExportLoweringTests {
     }
   }
 
+  @Test("rounding to a narrower type is two casts")
+  func rounding() throws {
+    for dtype in [DataType.float16, .bfloat16] {
+      var graph = Graph(name: "g")
+      let x = graph.addInput("x", TensorType(.float32, [.batch, 4]))
+      let rounding = try #require(RoundTo(dtype))
+      graph.outputs = [GraphOutput(name: "y", value: try graph.append(rounding, [x])[0])]
+      var bytes: [UInt8] = []
+      try ONNXExporter.write(graph) { bytes.append(contentsOf: $0) }
+      let model = try OpenModel(reading: MemoryBytes(bytes)).model
+      #expect(model.graph.nodes.map(\.opType) == ["Cast", "Cast"])
+      let targets = model.graph.nodes.map { node -> Int? in
+        if case .int(let type)? = node.attribute("to")?.value { type } else { nil }
+      }
+      #expect(targets == [dtype.onnxCode, DataType.float32.onnxCode])
+    }
+  }
+
   @Test("a convolution with residual and activation")
   func convolution() throws {
     try expectSame(["convolution", "add", "hard_swish"]) { graph, x in

@@ -8,7 +8,7 @@ import Testing
 @Suite struct OperatorFixtureTests {
   @Test func everyCaseGivesWhatONNXRuntimeGives() throws {
     let fixtures = try OperatorFixture.all()
-    #expect(fixtures.count == 352)
+    #expect(fixtures.count == 399)
     for (index, fixture) in fixtures.enumerated() {
       let name = "case \(index), \(fixture.op) at opset \(fixture.opset): \(fixture.attributes)"
       do {
@@ -63,6 +63,7 @@ import Testing
         if let pool = operation as? AveragePool, pool.window.dilations != [1, 1], opset < 19 {
           continue
         }
+        if let reduction = operation as? Reduction, reduction.axes.isEmpty, opset < 18 { continue }
         let exported = try operation.exported(operands: types, results: results, opset: opset)
         let inputs = try exported.inputs.map { input -> ONNXNode.Input? in
           switch input {

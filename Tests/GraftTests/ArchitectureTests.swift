@@ -29,7 +29,7 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
     "GraftRuntime": ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
     "GraftData": [
       "GraftOps", "GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem", "CTensorBoard",
-      "CISAL",
+      "CCairo",
     ],
     "Graft": [
       "GraftONNX", "GraftPasses", "GraftPlanning", "GraftAutodiff", "GraftCodegen",

@@ -15,10 +15,17 @@ enum {
   COnnxChecker_failed = 2,
 };
 
-/// Checks a serialised ModelProto of `count` bytes. Files of external data are looked for in
-/// `folder`. `message`, of `capacity` bytes, receives a NUL-terminated text, cut where it is too long.
+/// Checks the nodes of a serialised ModelProto of `count` bytes against the schemas of their operators: its
+/// functions' nodes, and those of the graph for which `is_read`, of `node_count` bytes, is not 0.
+/// `message`, of `capacity` bytes, receives a NUL-terminated text, cut where it is too long.
+/// `node` receives the place of the graph's node that is refused; -1 for a function's.
+int32_t COnnxChecker_check_nodes(
+    const uint8_t *bytes, uint64_t count, const uint8_t *is_read, uint64_t node_count, int64_t *node,
+    char *message, uint64_t capacity);
+
+/// Checks a serialised ModelProto as a whole, but for its files of external data.
 int32_t COnnxChecker_check_model(
-    const uint8_t *bytes, uint64_t count, const char *folder, char *message, uint64_t capacity);
+    const uint8_t *bytes, uint64_t count, char *message, uint64_t capacity);
 
 /// The newest opset of the default domain that the installed libonnx knows.
 int64_t COnnxChecker_newest_opset(void);

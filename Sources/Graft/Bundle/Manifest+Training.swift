@@ -13,7 +13,7 @@ extension Manifest {
       public var shape: [Int]
       /// `weight`, `statistic`, `optimizer` or `accumulator`.
       public var role: String
-      /// Of a weight: the name of its group.
+      /// For a weight, the name of its group.
       public var group: String?
     }
 
@@ -25,7 +25,7 @@ extension Manifest {
     /// `sgd`, `adam` or `adamw`.
     public var optimizer: String
     public var loss: String
-    /// Of the new head's first weights.
+    /// The seed of the new head's first weights.
     public var seed: UInt64
     /// The values at the freeze line, which libmodel.so hands out under these names and libtrain.so takes.
     public var cut: [Tensor]

@@ -146,12 +146,15 @@ public struct Compiler: Sendable {
     var clock = StageClock()
     _ = try DirectoryReplacement(at: output, keeping: [path])
     var model = try clock.measure("import") { try load(path) }
-    let training = try options.training.map { choice in
-      try clock.measure("training graph") {
-        try TrainableNetwork(replacingHeadOf: &model, choice, labels: options.labels)
+    let training = try at(SourceLocation(file: path)) {
+      let training = try options.training.map { choice in
+        try clock.measure("training graph") {
+          try TrainableNetwork(replacingHeadOf: &model, choice, labels: options.labels)
+        }
       }
+      try applyOptions(to: &model)
+      return training
     }
-    try applyOptions(to: &model)
     return try compile(model, training: training, to: output, keeping: [path], clock: clock)
   }
 
@@ -176,7 +179,9 @@ public struct Compiler: Sendable {
 
     options.progress("optimising \(model.graph.nodeCount) nodes")
     let moment = try clock.measure("passes and memory plan") {
-      try lower(model.graph, keeping: training?.valuesAtCut ?? [])
+      try explained(of: inputs.first) {
+        try lower(model.graph, keeping: training?.valuesAtCut ?? [])
+      }
     }
     guard let plan = moment.plan else {
       throw GraftError(.inconsistency, "the last stage has no memory plan")
@@ -187,7 +192,9 @@ public struct Compiler: Sendable {
     let generated = try clock.measure("code generation") {
       var generator = generator
       generator.convolutions.variants = tuned.variants
-      return try generator.generate(graph: moment.graph, plan: plan, reusing: previous)
+      return try explained(of: inputs.first) {
+        try generator.generate(graph: moment.graph, plan: plan, reusing: previous)
+      }
     }
     try training?.check(generated, moment.graph)
     var writer = BundleWriter(
@@ -208,6 +215,18 @@ public struct Compiler: Sendable {
       lowerBoundBytes: plan.lowerBoundBytes,
       scratchBytesPerThread: generated.scratchBytesPerThread,
       estimatedSlowdown: generated.estimatedSlowdown, tuning: tuned.report)
+  }
+
+  /// Runs a step of the compilation; its errors gain the file, and what to do where they do not say.
+  private func explained<Result>(of file: String?, _ body: () throws -> Result) throws -> Result {
+    do { return try at(SourceLocation(file: file), body) } catch var error as GraftError {
+      if error.kind == .unsupported, error.advice == nil {
+        error.advice =
+          "docs/operators.md lists what Graft compiles; graft dump --stage import shows the node "
+          + "among its neighbors."
+      }
+      throw error
+    }
   }
 
   /// Chooses the schedules of convolutions. What goes wrong is no reason to have no bundle: the cost model's

@@ -56,9 +56,9 @@ public struct GraphDocument: Encodable, Sendable {
     var origins: [String]
     /// Multiplications with their additions at batch 1.
     var multiplyAdds: Int
-    /// Of a training step.
+    /// In a training step.
     var phase: TrainingMoment.Phase?
-    /// Of a training step: whether it runs a second time what the forward pass ran.
+    /// In a training step, whether it recomputes what the forward pass ran.
     var recomputed: Bool?
 
     enum CodingKeys: String, CodingKey {

@@ -14,7 +14,7 @@ public struct Forecast: Codable, Sendable {
     public var name: String
     public var shape: [Int]
     public var elements: Int
-    /// Of the learning rate.
+    /// The group of its learning rate.
     public var group: String
   }
 
@@ -22,9 +22,9 @@ public struct Forecast: Codable, Sendable {
   public struct Work: Codable, Sendable {
     /// Up to the freeze line.
     public var trunk: Int
-    /// Of a training step: forward, backward and its share of the update.
+    /// In a training step: forward, backward and its share of the update.
     public var step: Int
-    /// Of what the backward pass runs a second time instead of keeping it, and how many operators that is.
+    /// In what the backward pass recomputes, and how many operators that is.
     public var again: Int
     public var operatorsAgain: Int
 
@@ -51,9 +51,9 @@ public struct Forecast: Codable, Sendable {
     public var cache: Int
     /// Those of them that are not in a file.
     public var cacheInMemory: Int
-    /// Of it activations, scratch and state of the training step.
+    /// Part of it: activations, scratch and state of the training step.
     public var training: Int
-    /// Of it the trunk: its weights, and activations of a batch.
+    /// Part of it: the frozen layers: its weights, and activations of a batch.
     public var trunk: Int
 
     enum CodingKeys: String, CodingKey {

@@ -51,7 +51,7 @@ struct MemoryEstimate {
   /// The most bytes the rehearsal had: of its training, and of anything.
   let training: Int
   let peak: Int
-  /// Of the rehearsal's training: the trainer's session, its arena, and what was kept of the data.
+  /// Bytes in the rehearsal's training: the trainer's session, its arena, and what was kept of the data.
   let session: Int
   let arena: Int
   let kept: Int
@@ -97,7 +97,7 @@ struct MemoryEstimate {
       throw GraftError(
         .invalidArgument,
         "this run takes at least \((least + least / 31).asBytes), more than the memory limit of "
-          + "\(limit.asBytes), though all that can be made again or read from a file is",
+          + "\(limit.asBytes), though all that can be is recomputed or read from a file",
         advice: "Choose a smaller --batch-size, fewer layers with --unfreeze, or --memory-limit "
           + "\(least + least / 31).")
     }
@@ -177,8 +177,8 @@ extension RematerializationReport {
   /// What a person is told of it.
   var sentence: String {
     again.isEmpty
-      ? "nothing is computed a second time"
-      : "\(again.count) operators run again in the backward pass instead of being kept, "
+      ? "nothing is recomputed"
+      : "\(again.count) operators are recomputed in the backward pass, "
         + String(format: "%.2f GFLOP an image", 2 * Double(multiplyAdds) / 1e9)
   }
 }

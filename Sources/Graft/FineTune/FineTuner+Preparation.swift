@@ -80,9 +80,9 @@ extension FineTuner {
       let count = places?.count ?? dataset.count
       let bytes = FeatureStore.byteCount(items: count, widths: trunk.widths)
       try observe(
-        .note("\(count) images, \(bytes.asBytes) at the freeze line; " + trunk.description))
+        .note("\(count) images, \(bytes.asBytes) of frozen features; " + trunk.description))
       return try reader.read(dataset, places: places, warnings: &warnings) { done, all in
-        try? observe(.doing("\(done) of \(all) images through the frozen trunk"))
+        try? observe(.doing("\(done) of \(all) images through the frozen layers"))
       }
     }
     let clock = ContinuousClock()
@@ -91,7 +91,7 @@ extension FineTuner {
     let data: TrainingData
     if let views {
       data = try reader.scan(dataset, views, warnings: &warnings) { done, all in
-        try? observe(.doing("\(done) of \(all) images looked at"))
+        try? observe(.doing("\(done) of \(all) images read"))
       }
     } else {
       data = try read(dataset, nil, &warnings)
@@ -190,11 +190,12 @@ extension FineTuner {
         at: SourceLocation(file: path))
     }
     guard let count = options.cacheViews else {
-      return "every epoch has views of its own, which go through the trunk as they are needed"
+      return
+        "every epoch has views of its own, which go through the frozen layers as they are needed"
     }
     let bytes = FeatureStore.byteCount(
       items: reader.data.count.multipliedReportingOverflow(by: count).partialValue,
       widths: reader.trunk.widths)
-    return "\(count) views of each image, \(bytes.asBytes) at the freeze line"
+    return "\(count) views of each image, \(bytes.asBytes) of frozen features"
   }
 }

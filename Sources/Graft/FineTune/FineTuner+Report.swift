@@ -41,6 +41,13 @@ struct ReportDraft {
   }
 }
 
+extension Warning {
+  /// The file and what is said of it.
+  fileprivate var sentence: String {
+    (location.file.map { "\($0.escapedForDisplay): " } ?? "") + message
+  }
+}
+
 extension FineTuner {
   /// Judges the network of a run that is done.
   /// - Parameter run: its trainer has the state that is kept.
@@ -59,7 +66,8 @@ extension FineTuner {
             file: $0.name, label: $0.label, predicted: $0.predicted, confidence: $0.confidence,
             ownProbability: $0.ownProbability)
         },
-        settings: settings(ready), command: options.command(bundle: path, output: output)),
+        leftOut: warnings.map(\.sentence), settings: settings(ready),
+        command: options.command(bundle: path, output: output)),
       images: ready.validationSet, places: mistakes.map { judged.places[$0.item] },
       inputs: try PictureNetwork(bundle).inputs, preprocessing: bundle.manifest.preprocessing,
       classCount: ready.plan.outputWidth, threads: options.threads)
@@ -89,16 +97,49 @@ extension FineTuner {
     if options.weightDecay > 0 { rate += ", weight decay \(options.weightDecay)" }
     var schedule = options.schedule.name
     if options.schedule.warmup > 0 { schedule += ", \(options.schedule.warmup) epochs of warm-up" }
-    let held = ready.validation.map { ", \($0.items.count) held out" } ?? ""
     return [
-      ("network", path), ("data", "\(options.data): \(ready.items.count) items\(held)"),
+      ("network", path), ("data", "\(options.data): \(ready.items.count) items to learn from"),
+      ("validation", validation(ready)),
       ("head", "\(options.head)"), ("unfrozen beside it", "\(options.unfreeze)"),
       ("what trains", plan.summary), ("BatchNorm", options.normalization.rawValue),
+      ("augmentation", augmentation), ("epochs", epochs),
       ("optimizer", rate), ("schedule", schedule),
       (
         "batch", "\(options.batchSize)" + (options.accumulate > 1 ? " × \(options.accumulate)" : "")
       ),
-      ("loss", options.loss.rawValue), ("seed", "\(options.seed)"),
+      ("loss", loss), ("seed", "\(options.seed)"),
     ]
+  }
+
+  private func validation(_ ready: Preparation) -> String {
+    guard let count = ready.validation?.items.count else { return "none" }
+    if let folder = options.validationData { return "\(folder): \(count) items" }
+    return "\(count) items, \(Int((100 * options.validationSplit).rounded())) % of each class"
+  }
+
+  private var augmentation: String {
+    var parts = options.augmentation.isNone ? [] : ["\(options.augmentation)"]
+    if let alpha = options.mixing.mixup { parts.append("mixup \(alpha)") }
+    if let alpha = options.mixing.cutmix { parts.append("CutMix \(alpha)") }
+    if let count = options.cacheViews { parts.append("\(count) views of each picture kept") }
+    return parts.isEmpty ? "none" : parts.joined(separator: ", ")
+  }
+
+  private var epochs: String {
+    "\(options.epochs)"
+      + (options.earlyStop.map { ", fewer after \($0) without a better one" } ?? "")
+  }
+
+  private var loss: String {
+    var parts = [options.loss.rawValue]
+    if options.labelSmoothing > 0 { parts.append("label smoothing \(options.labelSmoothing)") }
+    if options.classWeights != .none { parts.append("class weights \(options.classWeights)") }
+    if let teacher = options.teacher {
+      parts.append(
+        "teacher \(teacher.bundle) with a share of \(teacher.alpha) at temperature "
+          + "\(teacher.temperature)")
+    }
+    if let norm = options.clipNorm { parts.append("gradients clipped to a norm of \(norm)") }
+    return parts.joined(separator: ", ")
   }
 }

@@ -29,7 +29,7 @@ public struct FineTuner {
     public var accuracy: Double?
     public var validationLoss: Double?
     public var validationAccuracy: Double?
-    /// Of the first group at the end of the epoch.
+    /// The first group's, at the end of the epoch.
     public var learningRate: Double
     public var seconds: Double
     public var imagesPerSecond: Double
@@ -74,12 +74,12 @@ public struct FineTuner {
     /// Items of this epoch that were learnt from, and how many there are.
     public var done: Int
     public var count: Int
-    /// Of these items, as they were met.
+    /// The mean over these items, as they were met.
     public var loss: Double
     /// Absent for a regression.
     public var accuracy: Double?
     public var imagesPerSecond: Double
-    /// Of the whole run, as fast as it has been so far.
+    /// Until the end of the run, as fast as it has been so far.
     public var secondsLeft: Double
   }
 
@@ -107,7 +107,7 @@ public struct FineTuner {
   struct Measurements {
     /// Bytes of the trainer's activations, scratch and state.
     var sessionBytes = 0
-    /// Of it the arena of a training step.
+    /// Part of it: the arena of a training step.
     var arenaBytes = 0
     /// What runs again in the backward pass of one image.
     var recomputation = RematerializationReport()

@@ -57,7 +57,7 @@ extension FineTuner {
     public var batchSize = 32
     public var optimizer = OptimizerName.sgd
     public var learningRate = 0.01
-    /// Of a new head; nil is ``learningRate``.
+    /// The new head's; nil is ``learningRate``.
     public var headLearningRate: Double?
     /// The factor on the learning rate from each layer to the one before it, counted from the head.
     public var layerDecay = 1.0
@@ -153,7 +153,7 @@ extension FineTuner {
         try require(loss == .crossEntropy, "\(name) mixes classes, it belongs to cross-entropy")
         try require(
           cacheViews == nil,
-          "\(name) mixes pictures before the trunk, anew in every batch: there is nothing to keep with "
+          "\(name) mixes pictures before the frozen layers, anew in every batch: there is nothing to keep with "
             + "--cache-views")
       }
       if let cacheViews {

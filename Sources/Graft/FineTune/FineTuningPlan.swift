@@ -68,7 +68,7 @@ struct FineTuningPlan {
     let weighted = behind.filter { Head.hasWeights($0) }.count
     let advice: String
     switch weighted {
-    case 0: advice = "No freeze line is behind it: the head itself comes before it."
+    case 0: advice = "There is nothing to freeze behind it: the head itself comes before it."
     case 1: advice = "Freeze up to behind it: --unfreeze none trains the head alone."
     default: advice = "Freeze up to behind it: --unfreeze none, or last:1 to last:\(weighted - 1)."
     }
@@ -88,7 +88,7 @@ struct FineTuningPlan {
   /// A sentence on what trains.
   var summary: String {
     let tensors = specification.groups.count
-    return "\(trainedParameterCount) parameters in \(tensors) tensors train; cut at "
+    return "\(trainedParameterCount) parameters in \(tensors) tensors train; frozen up to "
       + parts.cutNames.map(\.quotedForDisplay).joined(separator: ", ")
   }
 

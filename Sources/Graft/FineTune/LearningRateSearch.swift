@@ -11,7 +11,7 @@ extension FineTuner {
   public struct LearningRateSearch: Encodable, Sendable {
     public struct Point: Encodable, Sendable {
       public var learningRate: Double
-      /// Of the step's batch.
+      /// The loss of the step's batch.
       public var loss: Double
       /// The mean of the losses around it, weighted by a normal distribution over the steps.
       public var smoothedLoss: Double

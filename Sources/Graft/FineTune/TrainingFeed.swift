@@ -62,7 +62,8 @@ final class StoredFeed: TrainingFeed {
     let view = epoch % isMade.count
     guard let reader, !isMade[view] else { return }
     try reader.read(order.sorted(), view: view, into: features, teacherLogits) { done, all in
-      progress("view \(view + 1) of \(isMade.count): \(done) of \(all) images through the trunk")
+      progress(
+        "view \(view + 1) of \(isMade.count): \(done) of \(all) images through the frozen layers")
     }
     isMade[view] = true
   }

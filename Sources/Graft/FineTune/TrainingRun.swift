@@ -259,7 +259,7 @@ struct TrainingRun {
     let result = try trainer.step(batch: rows.count, inputs: inputs, settings: settings)
     let share = isClassification ? microBatchShare(batch) : 1
     let loss = result.loss.reduce(0.0) { $0 + Double($1) } / share
-    // Of a mixed picture the class of the larger part is the right one.
+    // The class of a mixed picture's larger part is the right one.
     let partners = (fed.mixing?.share ?? 1) < 0.5 ? rows.suffix(1) + rows.dropLast() : rows
     let right = isClassification ? correct(result.logits, partners.map { data.labels[$0] }) : 0
     return (loss, right)

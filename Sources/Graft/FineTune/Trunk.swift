@@ -52,7 +52,7 @@ struct Trunk {
       let model = try LoadedModel(
         library: library, bundle: bundle.path, largestBatch: largestBatch, threads: threads)
       maker = .taps(model, values: values, steps: 0..<(last + 1))
-      description = "the trunk is steps 1 to \(last + 1) of the bundle's own library"
+      description = "the frozen layers are steps 1 to \(last + 1) of the bundle's library"
     } else {
       let folder = try TemporaryFolder()
       var options = Compiler.Options()
@@ -67,7 +67,7 @@ struct Trunk {
         ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)
       maker = .session(session, names: parts.cutNames)
       description =
-        "the trunk was compiled, since the bundle's library does not keep the freeze line"
+        "the frozen layers are compiled anew: the bundle's library does not keep their last values"
     }
   }
 

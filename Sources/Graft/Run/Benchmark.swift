@@ -122,10 +122,17 @@ public struct Benchmark {
         machine: machine, layers: perLayer ? layers : nil)
     }
 
-    /// A line for each step: milliseconds, share of the whole, rate, share of the limit, what it does.
+    /// A header, and a line for each step: milliseconds, share of the whole, rate, share of the limit, the
+    /// layers that it computes, the kernel and its algorithm.
     public func layerTable() -> String {
       let total = layers.reduce(0) { $0 + $1.milliseconds }
-      return layers.map { layer in
+      let texts = layers.map { Self.texts(of: $0.name) }
+      let width = min(40, max(5, texts.map(\.layer.count).max() ?? 0))
+      let header =
+        "     time     share" + Self.column("rate", width: 15)
+        + (machine == nil ? "" : Self.column("of the limit", width: 20))
+        + Self.column("layer", width: width) + "  kernel: algorithm"
+      let lines = zip(layers, texts).map { layer, text in
         let rate = layer.gigaflops.map { String(format: "%7.1f GFLOP/s", $0) }
         let share = layer.share.map { share in
           String(format: "%4.0f %% of ", 100 * share) + (layer.limit?.rawValue ?? "")
@@ -133,8 +140,26 @@ public struct Benchmark {
         return String(
           format: "%9.4f ms %5.1f %%", layer.milliseconds, 100 * layer.milliseconds / total)
           + Self.column(rate, width: 15) + (machine == nil ? "" : Self.column(share, width: 20))
-          + "  " + layer.name.escapedForDisplay
-      }.joined(separator: "\n")
+          + Self.column(text.layer, width: width) + "  " + text.kernel
+      }
+      return ([header] + lines).joined(separator: "\n")
+    }
+
+    /// The parts of a line of the schedule, `kernel: algorithm, details: layers`, as far as there is room for
+    /// them; JSON has the whole.
+    private static func texts(of name: String) -> (layer: String, kernel: String) {
+      let parts = name.split(separator: ": ", maxSplits: 2).map(String.init)
+      let origins = parts.count > 2 ? parts[2].split(separator: ", ") : []
+      let others = origins.count > 1 ? " + \(origins.count - 1)" : ""
+      let first = origins.first.map(String.init)?.escapedForDisplay ?? ""
+      let room = 40 - others.count
+      let layer = first.count > room ? "…" + first.suffix(room - 1) : first
+      let algorithm = parts.count > 1 ? parts[1].prefix { $0 != "," } : ""
+      return (
+        layer + others,
+        ([parts.first ?? "", String(algorithm)]
+          .filter { !$0.isEmpty }.joined(separator: ": ")).escapedForDisplay
+      )
     }
 
     private static func column(_ text: String?, width: Int) -> String {
@@ -155,7 +180,7 @@ public struct Benchmark {
     var inputs: [String: Tensor] = [:]
     var random = OrdinaryNumbers()
     for input in session.inputs {
-      inputs[input.name] = try random.tensor(input.type, batch: batch)
+      inputs[input.name] = try random.tensor(shape: input.type.shape.extents(batch: batch))
     }
     let call = try session.prepare(inputs)
     let clock = ContinuousClock()

@@ -127,11 +127,14 @@ public struct Evaluator {
   public func writeConfusion(to path: String) throws {
     let file = try FileReplacement(at: path)
     switch URL(filePath: path).pathExtension.lowercased() {
-    case "png": try file.write(confusion.picture(classes: labels).encodedPNG())
+    case "svg":
+      try file.write(
+        Array(confusion.drawing(classes: labels, hasAxes: true).svg(isFile: true).utf8))
+    case "png": try file.write(confusion.drawing(classes: labels, hasAxes: true).png())
     case "csv": try file.write(Array(confusion.csv(classes: labels).utf8))
     default:
       throw GraftError(
-        .invalidArgument, "the confusion matrix is written as .png or .csv",
+        .invalidArgument, "the confusion matrix is written as .svg, .png or .csv",
         at: SourceLocation(file: path))
     }
   }

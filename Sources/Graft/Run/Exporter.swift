@@ -16,15 +16,21 @@ public enum Exporter {
   ) throws -> (nodes: Int, opset: Int, bytes: Int) {
     let destination = try FileReplacement(at: path, keeping: [bundle.path])
     var graph = try bundle.loadGraph()
-    if isFused { graph = try Compiler().lower(graph, to: .optimized).graph }
+    if isFused {
+      graph = try at(SourceLocation(file: bundle.path)) {
+        try Compiler().lower(graph, to: .optimized).graph
+      }
+    }
     let options = ONNXExportOptions(
       importedOpset: bundle.manifest.provenance.opset, producerVersion: GraftVersion.current)
     var bytes = 0
     try destination.write { temporary in
       let file = try OutputFile(temporary)
-      try ONNXExporter.write(graph, options: options) {
-        bytes += $0.count
-        try file.write($0)
+      try at(SourceLocation(file: bundle.path)) {
+        try ONNXExporter.write(graph, options: options) {
+          bytes += $0.count
+          try file.write($0)
+        }
       }
       try file.close()
     }

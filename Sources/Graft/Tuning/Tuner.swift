@@ -178,14 +178,14 @@ private struct StepTimes {
     }
   }
 
-  /// Of the whole network, in milliseconds.
+  /// The whole network's, in milliseconds.
   var total: Double { steps.reduce(0, +) / 1e6 }
 }
 
 /// A network that was built to be measured.
 private final class TrialBuild {
   let folder: TemporaryFolder
-  /// Of each step, where it is a convolution.
+  /// Each step's, where it is a convolution.
   let sites: [ConvolutionSite?]
   private let names: [String]
   private let call: PreparedCall
@@ -202,9 +202,10 @@ private final class TrialBuild {
     try file.close()
     let loaded = try LoadedModel(
       library: ModelLibrary(path: library), bundle: folder.path, largestBatch: 1, threads: threads)
+    let inputs = try loaded.description.inputs.map { try $0.type.shape.extents(batch: 1) }
     var random = OrdinaryNumbers()
-    let inputs = try loaded.description.inputs.map { try random.tensor($0.type, batch: 1) }
-    call = try PreparedCall(loaded, inputs: inputs, batch: 1, keepingValues: false)
+    call = try PreparedCall(
+      loaded, inputs: inputs.map { try random.tensor(shape: $0) }, batch: 1, keepingValues: false)
     _ = call.stepNanoseconds()
   }
 

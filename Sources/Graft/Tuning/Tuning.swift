@@ -43,7 +43,7 @@ public struct TuningReport: Sendable {
   public var effort: Tuning
   public var threads: Int
   public var sites: [Site]
-  /// Of these, how many are not as the cost model would have them.
+  /// How many of these are not as the cost model would have them.
   public var changed: Int
   /// The median time of the network with the cost model's schedules and with the chosen ones, in
   /// milliseconds; nil where nothing was measured.

@@ -23,7 +23,7 @@ struct DumpCommand: ParsableCommand {
   @Argument(help: "An .onnx file or a bundle.", completion: .file())
   var file: String
 
-  @Option(help: "The moment: \(Compiler.Stage.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(help: "The stage: \(Compiler.Stage.allCases.map(\.rawValue).joined(separator: ", ")).")
   var stage: Compiler.Stage = .optimized
 
   @Option(help: "The graph right after this pass instead (graft compile --explain lists them).")
@@ -63,7 +63,9 @@ struct DumpCommand: ParsableCommand {
     let compiler = Compiler(options)
     let model = try compiler.load(file)
     Console.warn(model.warnings)
-    let moment = try compiler.lower(model.graph, to: stage, afterPass: after)
+    let moment = try at(SourceLocation(file: file)) {
+      try compiler.lower(model.graph, to: stage, afterPass: after)
+    }
     if summary {
       return try Console.result(try GraphSummary(moment.graph).text())
     }

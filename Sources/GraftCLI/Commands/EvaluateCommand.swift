@@ -21,7 +21,7 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "Images that go through at once.")
   var batchSize = 64
 
-  @Option(help: "Write the confusion matrix as a .png or .csv file.", completion: .file())
+  @Option(help: "Write the confusion matrix as a .svg, .png or .csv file.", completion: .file())
   var confusion: String?
 
   @Option(help: "Write a line for each image as a .csv file.", completion: .file())
@@ -71,8 +71,10 @@ struct EvaluateCommand: ParsableCommand {
           + "   " + share(row.precision) + " " + share(row.recall))
     }
     lines.append(
-      "\(report.images) images: top-1 \((100 * report.top1).formatted(digits: 2)) %, top-5 "
-        + "\((100 * report.top5).formatted(digits: 2)) %, loss "
+      "\(report.images) images: top-1 \((100 * report.top1).formatted(digits: 2)) %"
+        // Among five classes or fewer the right one always is.
+        + (report.classes.count > 5
+          ? ", top-5 \((100 * report.top5).formatted(digits: 2)) %" : "") + ", loss "
         + (report.loss.map { $0.formatted(digits: 4) } ?? "–")
         + ", \(report.imagesPerSecond.formatted(digits: 0)) images/s")
     return lines.joined(separator: "\n")

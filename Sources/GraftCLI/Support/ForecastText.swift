@@ -29,22 +29,22 @@ extension Forecast {
     lines.append(
       "freeze line \(freezeLine.map(\.quotedForDisplay).joined(separator: ", "))")
     lines.append(
-      "work        \(Self.operations(work.trunk)) an image up to the freeze line, "
+      "work        \(Self.operations(work.trunk)) an image in the frozen layers, "
         + "\(Self.operations(work.step)) in a step"
         + (work.operatorsAgain == 0
           ? ""
-          : ", and \(Self.operations(work.again)) of \(work.operatorsAgain) operators that run again "
-            + "instead of being kept"))
+          : ", and \(Self.operations(work.again)) of \(work.operatorsAgain) operators that are "
+            + "recomputed"))
     lines.append(
-      "data        \(trainingItems) items to learn from, \(validationItems) held out")
+      "data        \(trainingItems) training items, \(validationItems) held out")
     lines.append(
-      "cache       \(memory.cache.asBytes) of values at the freeze line, "
+      "cache       \(memory.cache.asBytes) of frozen features, "
         + "\(memory.cacheInMemory.asBytes) of them in memory")
     lines.append(
       "memory      \(memory.peak.asBytes) at most, of which the step has "
-        + "\(memory.training.asBytes), the trunk \(memory.trunk.asBytes)")
+        + "\(memory.training.asBytes), the frozen layers \(memory.trunk.asBytes)")
     lines.append(
-      "time        \(Self.duration(seconds.preparation)) to read the data and run the trunk, "
+      "time        \(Self.duration(seconds.preparation)) to read the data and run the frozen layers, "
         + "\(Self.duration(seconds.epoch)) an epoch, \(Self.duration(seconds.total)) for all "
         + "\(epochs)")
     return lines

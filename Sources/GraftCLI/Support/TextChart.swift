@@ -1,5 +1,8 @@
 // A curve drawn with characters, for a terminal.
 
+import Foundation
+import Graft
+
 /// Values at even distances as a curve of characters.
 struct TextChart {
   var values: [Double]
@@ -13,19 +16,23 @@ struct TextChart {
       return []
     }
     let most = min(largest, max(2 * first, least))
-    let range = max(most - least, 1e-12)
+    let ticks = AxisTicks.values(from: least, to: most)
+    let (low, high) = (ticks.first ?? least, ticks.last ?? most)
+    func row(_ value: Double) -> Int {
+      let share = (min(max(value, low), high) - low) / max(high - low, 1e-12)
+      return Int(((1 - share) * Double(height - 1)).rounded())
+    }
+    let labels = Dictionary(ticks.map { (row($0), String(format: "%.4g", $0)) }) { old, _ in old }
     let columns = min(width, values.count)
     var cells = Array(repeating: Array(repeating: Character(" "), count: columns), count: height)
     func column(_ index: Int) -> Int { index * columns / values.count }
     for (index, value) in values.enumerated() {
-      let share = (min(max(value, least), most) - least) / range
-      let row = Int(((1 - share) * Double(height - 1)).rounded())
-      cells[row][column(index)] = "•"
+      cells[row(min(value, most))][column(index)] = "•"
     }
     var lines = cells.enumerated().map { row, line in
-      let label = most - range * Double(row) / Double(height - 1)
-      let text = label.formatted(digits: 3)
-      return String(repeating: " ", count: max(0, 9 - text.count)) + text + " │" + String(line)
+      let text = labels[row] ?? ""
+      return String(repeating: " ", count: max(0, 9 - text.count)) + text
+        + (labels[row] == nil ? " │" : " ┤") + String(line)
     }
     lines.append(
       String(repeating: " ", count: 11 + column(min(max(0, mark), values.count - 1))) + "▲")

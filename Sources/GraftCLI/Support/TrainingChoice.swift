@@ -5,19 +5,19 @@ import Graft
 
 /// `--head`, `--classes`, `--bn`, `--optimizer`: absent ones take the command's defaults.
 struct TrainingChoice: ParsableArguments {
-  @Option(help: "Of a training step, the head: linear, mlp:K, or keep. (default: linear)")
+  @Option(help: "The head that the training step trains: linear, mlp:K, or keep. (default: linear)")
   var head: String?
 
-  @Option(help: "Of a training step, the classes of a new head.")
+  @Option(help: "The number of classes of a new head.")
   var classes: Int?
 
   @Option(
-    help: "Of a training step, BatchNorms of what trains: frozen or train. (default: frozen)",
+    help: "BatchNorms of the layers that train: frozen or train. (default: frozen)",
     completion: .list(["frozen", "train"]))
   var bn: String?
 
   @Option(
-    help: "Of a training step: sgd, adam or adamw. (default: sgd)",
+    help: "The training step's optimizer: sgd, adam or adamw. (default: sgd)",
     completion: .list(["sgd", "adam", "adamw"]))
   var optimizer: String?
 

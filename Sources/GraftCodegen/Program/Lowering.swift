@@ -244,10 +244,6 @@ extension Lowering {
     case is Expand: try lowerExpand(node)
     case let operation as Pad: try lower(operation, node)
     case let operation as ConstantOfShape: try lower(operation, node)
-    case let operation as Cast: try lower(operation, node)
-    case let operation as any Comparison: try lower(comparison: operation, node)
-    case is LogicalNot: try lowerNot(node)
-    case is Where: try lowerWhere(node)
     case let operation where operation.isView: try lowerView(node)
     case let operation where try lowerTraining(operation, node): break
     default:

@@ -69,9 +69,9 @@ struct TensorAnswers {
     guard file.rowShape.filter({ $0 != 1 }) == output.shape.filter({ $0 != 1 }) else {
       throw GraftError(
         .invalidData,
-        "shape \(file.shape) of \(file.element.storage.numPy) is not N × the output's shape "
+        "shape \(file.shape) of \(file.element.rawValue) is not N × the output's shape "
           + "\(output.shape)", at: SourceLocation(file: file.path),
-        advice: !file.element.isFloatingPoint
+        advice: file.element.isInteger
           ? "Class indices are learned with --loss cross-entropy; mse needs values." : nil)
     }
   }
@@ -84,7 +84,7 @@ struct TensorAnswers {
     labels.reserveCapacity(file.rowCount)
     for first in stride(from: 0, to: file.rowCount, by: chunk) {
       let rows = first..<min(first + chunk, file.rowCount)
-      if !file.element.isFloatingPoint {
+      if file.element.isInteger {
         labels += try file.integers(rows: rows)
         continue
       }

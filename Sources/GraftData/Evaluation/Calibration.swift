@@ -72,6 +72,11 @@ public struct Calibration: Hashable, Sendable {
   /// The temperatures that ``fittedTemperature(logits:labels:classCount:)`` chooses from.
   public static let temperatures = 0.05...20.0
 
+  /// Whether the temperature is the least or the greatest of those, so that a better one may lie beyond.
+  public var isAtBound: Bool {
+    temperature == Self.temperatures.lowerBound || temperature == Self.temperatures.upperBound
+  }
+
   /// The temperature within ``temperatures`` at which the items' mean cross-entropy is least (section 4.2 of
   /// the paper), which is convex in 1 / T.
   /// - Throws: as ``init(logits:labels:classCount:temperature:binCount:)``.

@@ -1,4 +1,4 @@
-// Which class was taken for which, and the table of it as CSV. ConfusionMatrix+Picture draws it.
+// Which class was taken for which, and the table of it as CSV. ConfusionMatrix+Drawing draws it.
 
 import GraftDiagnostics
 
@@ -26,6 +26,11 @@ public struct ConfusionMatrix: Hashable, Sendable {
     let classes = 0..<classCount
     guard classes.contains(label), classes.contains(prediction) else { return 0 }
     return counts[label * classCount + prediction] ?? 0
+  }
+
+  /// The cells that are not zero, row by row.
+  public var cells: [(label: Int, prediction: Int, count: Int)] {
+    counts.sorted { $0.key < $1.key }.map { ($0.key / classCount, $0.key % classCount, $0.value) }
   }
 
   /// The items of each class.

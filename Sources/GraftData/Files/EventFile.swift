@@ -1,7 +1,6 @@
 // TensorBoard's event files: protobuf messages (Sources/CTensorBoard/tensorboard.proto) in TFRecord's
 // framing.
 
-import CISAL
 import CTensorBoard
 import Foundation
 import GraftDiagnostics
@@ -75,10 +74,16 @@ public final class EventFile {
   }
 
   static func checksum(_ bytes: [UInt8]) -> UInt32 {
-    // The library neither reads beyond INT_MAX bytes nor writes, its parameters only do not say so.
-    var bytes = bytes
-    return bytes.withUnsafeMutableBufferPointer {
-      ~crc32_iscsi($0.baseAddress, Int32(clamping: $0.count), ~0)
+    ~bytes.reduce(~0) { remainder, byte in
+      remainder >> 8 ^ castagnoli[Int(UInt8(truncatingIfNeeded: remainder) ^ byte)]
+    }
+  }
+
+  /// The remainders of all bytes, with the polynomial's bits in reverse. Of the libraries that are linked
+  /// none has this checksum, and a library for it alone is not worth its installation.
+  private static let castagnoli: [UInt32] = (0..<256).map { byte in
+    (0..<8).reduce(UInt32(byte)) { remainder, _ in
+      remainder >> 1 ^ (remainder & 1 == 1 ? 0x82f6_3b78 : 0)
     }
   }
 

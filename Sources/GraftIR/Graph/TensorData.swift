@@ -70,6 +70,24 @@ public struct TensorData: Sendable {
   public var byteCount: Int { range.count }
   public var elementCount: Int { range.count / dtype.byteCount }
 
+  /// The same elements under another shape; no byte is copied.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the shape has another number of elements.
+  public func reshaped(to shape: [Int]) throws -> TensorData {
+    try TensorData(dtype, shape, in: source, range: range)
+  }
+
+  /// The elements `elements`, in row-major order, as a tensor of shape `shape`; no byte is copied.
+  /// - Throws: ``GraftError`` of kind `invalidData` if they are not there, or do not fill the shape.
+  public func part(_ elements: Range<Int>, shape: [Int]) throws -> TensorData {
+    guard elements.lowerBound >= 0, elements.upperBound <= elementCount else {
+      throw GraftError(
+        .invalidData, "elements \(elements) of a tensor of \(elementCount) were asked for")
+    }
+    let start = range.lowerBound + elements.lowerBound * dtype.byteCount
+    return try TensorData(
+      dtype, shape, in: source, range: start..<(start + elements.count * dtype.byteCount))
+  }
+
   /// Calls `body` with the bytes, which may start at any alignment.
   public func withUnsafeBytes<Result>(
     _ body: (UnsafeRawBufferPointer) throws -> Result

@@ -26,6 +26,9 @@ struct ExportLowering {
     guard let x = node.operand(0) else { return nil }
     switch try Catalogue.operation(of: node) {
     case let shuffle as ChannelShuffle: return try lower(shuffle, node, x)
+    case let rounding as RoundTo:
+      let narrow = try add(Cast(to: rounding.dtype), [x], node)
+      return try add(Cast(to: graph.type(of: x).dtype), [narrow], node)
     case is Silu: return try apply(.silu, to: x, node)
     case let softmax as Softmax where softmax.flattens:
       return try flattened(Softmax(axis: softmax.axis, flattens: false), softmax.axis, node, x)

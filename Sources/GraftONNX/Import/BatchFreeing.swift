@@ -12,6 +12,14 @@ enum BatchFreeing {
     _ model: ModelToConvert, options: ONNXImportOptions
   ) throws -> (graph: Graph, warnings: [Warning]) {
     let types = try InputTypes(of: model, options: options)
+    var converted = try convert(model, types, options)
+    converted.warnings = types.warnings + converted.warnings
+    return converted
+  }
+
+  private static func convert(
+    _ model: ModelToConvert, _ types: InputTypes, _ options: ONNXImportOptions
+  ) throws -> (graph: Graph, warnings: [Warning]) {
     guard let batch = types.fixedBatch, options.freesBatch || types.mustFree else {
       return try convert(model, types.inputs, nil, options)
     }

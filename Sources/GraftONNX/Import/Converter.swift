@@ -79,7 +79,7 @@ struct Converter {
         try convert(node, place)
       } catch let error as GraftError where error.kind == .unsupported {
         // Reading goes on, so that the user learns of every such node at once.
-        unsupported.add(node, reason: error.message)
+        unsupported.add(node, error)
         for output in node.outputs where !output.isEmpty { values[output] = .failed }
       } catch var error as GraftError {
         if error.kind == .invalidGraph { error.kind = .invalidModel }
@@ -98,6 +98,7 @@ struct Converter {
       graph.outputs.append(GraphOutput(name: output.name, value: value))
     }
     graph.removeDeadCode()
+    try ConstantTrees.fold(&graph, budget: &budget)
     tellTiedParameters()
     try graph.verify()
   }
@@ -165,7 +166,8 @@ struct Converter {
     }
     let seen = ONNXNode(
       opType: node.opType, opset: model.opset, attributes: attributes, inputs: inputs,
-      outputCount: node.outputs.lastIndex { !$0.isEmpty }.map { $0 + 1 } ?? 0,
+      outputCount: node.outputs.count,
+      readOutputCount: node.outputs.lastIndex { readNames.contains($0) }.map { $0 + 1 } ?? 0,
       freedBatch: freedBatch)
     let bindings = Catalogue.bindings(onnx: node.opType)
     guard let binding = bindings.first(where: { $0.opsets.contains(model.opset) }) else {
@@ -287,7 +289,10 @@ struct Converter {
 
   private mutating func tellTiedParameters() {
     for tensor in model.graph.initializers {
-      guard let places = readers[tensor.name] else { continue }
+      // One that was folded away is shared by nothing that runs.
+      guard let places = readers[tensor.name], graph.parameter(named: tensor.name) != nil else {
+        continue
+      }
       let nodes = Set(places).sorted()
       guard nodes.count > 1 else { continue }
       let names = nodes.prefix(4).map { model.graph.nodes[$0].displayName.quotedForDisplay }

@@ -12,12 +12,16 @@ struct InputTypes {
   private(set) var fixedBatch: Int?
   /// Whether the caller asks for a free batch where the file fixes one.
   private(set) var mustFree = false
+  /// What the user should know of how shapes were read.
+  private(set) var warnings: [Warning] = []
 
   /// - Throws: ``GraftError``: `invalidModel` for extents that cannot be, `unsupported` for inputs
   ///   that are no tensors or whose shape is open, `invalidArgument` for shapes that do not fit.
   init(of model: ModelToConvert, options: ONNXImportOptions) throws {
     // Files of IR 3 list the initializers too; later ones those whose default may be overridden.
-    let wanted = model.graph.inputs.filter { !model.parameters.contains($0.name) }
+    var hasDefault = NameTable<Bool>()
+    for tensor in model.graph.initializers { hasDefault[tensor.name] = true }
+    let wanted = model.graph.inputs.filter { !hasDefault.contains($0.name) }
     for name in options.inputShapes.keys.sorted() where !wanted.contains(where: { $0.name == name })
     {
       let names = wanted.map(\.name.quotedForDisplay).joined(separator: ", ")
@@ -26,10 +30,15 @@ struct InputTypes {
     }
     var batches: Set<Int?> = []
     var isFixedByCaller = false
+    var open = OpenAxes(graph: model.graph)
     for input in wanted {
       let chosen = options.inputShapes[input.name]
-      let (type, batch) = try at(SourceLocation(node: input.name, operatorName: "input")) {
-        try Self.type(of: input, chosen: chosen)
+      let read = try at(SourceLocation(node: input.name, operatorName: "input")) {
+        try readType(of: input, chosen: chosen)
+      }
+      guard let (type, batch) = read else {
+        open.add(input)
+        continue
       }
       inputs.append((input.name, type))
       batches.insert(batch)
@@ -37,6 +46,7 @@ struct InputTypes {
         if chosen.dependsOnBatch { mustFree = true } else { isFixedByCaller = true }
       }
     }
+    try open.throwIfAny()
     if batches.count == 1, let only = batches.first, mustFree || !isFixedByCaller {
       fixedBatch = only
     }
@@ -51,47 +61,46 @@ struct InputTypes {
     }
   }
 
-  /// The type of one input, and the batch that the file fixes for it.
-  private static func type(
+  /// The type of one input, and the batch that the file fixes for it; nil where an axis stays open.
+  private mutating func readType(
     of input: FileValueInfo, chosen: TensorShape?
-  ) throws -> (TensorType, Int?) {
+  ) throws -> (TensorType, Int?)? {
     guard let number = input.elementType else {
-      throw GraftError(.unsupported, "it is no tensor")
+      throw GraftError(.unsupported, "it is \(input.kind), Graft takes tensors")
     }
     guard let dtype = ElementTypes.dtype(number) else {
       throw GraftError(
         .unsupported, "its elements are \(ElementTypes.name(number)), which Graft does not handle")
     }
-    let shape = try self.shape(of: input, chosen: chosen)
+    guard let shape = try self.shape(of: input, chosen: chosen) else { return nil }
     do {
       _ = try shape.extents(batch: 1)
     } catch let error as GraftError {
       throw GraftError(.invalidModel, error.message)
     }
     var batch: Int?
-    if let extents = input.shape, extents.count >= 2, case .constant(let extent) = extents[0] {
+    if let extents = input.shape, extents.count >= 2, case .constant(let extent) = extents[0],
+      !extents[0].isOpen
+    {
       batch = extent
     }
     return (TensorType(dtype, shape), batch)
   }
 
-  private static func shape(of input: FileValueInfo, chosen: TensorShape?) throws -> TensorShape {
-    let example = "\(input.name)=Nx3x224x224"
-    guard let extents = input.shape else {
-      if let chosen { return chosen }
-      throw GraftError(
-        .unsupported, "the file does not say its shape",
-        advice: "Give it, as in --input-shape \(example.escapedForDisplay)")
-    }
+  /// Nil where an axis stays open that is not the batch.
+  private mutating func shape(
+    of input: FileValueInfo, chosen: TensorShape?
+  ) throws -> TensorShape? {
+    guard let extents = input.shape else { return chosen }
     if let chosen, chosen.rank != extents.count {
       throw GraftError(
         .invalidArgument, "the shape \(chosen) was given, the file says rank \(extents.count)")
     }
     var dimensions: [Dimension] = []
+    var isOpen = false
     for (axis, extent) in extents.enumerated() {
       let wish = chosen?.dimensions[axis]
-      switch extent {
-      case .constant(let value):
+      if case .constant(let value) = extent, !extent.isOpen {
         guard value > 0 else {
           throw GraftError(
             .invalidModel, "axis \(axis) has the extent \(value), expected a positive one")
@@ -103,22 +112,17 @@ struct InputTypes {
               + "fixes axis \(axis) to \(value)")
         }
         dimensions.append(wish ?? Dimension(value))
-      case .named, .unknown:
-        if let wish {
-          dimensions.append(wish)
-        } else if axis == 0 {
-          dimensions.append(.batch)
-        } else {
-          var name = ""
-          if case .named(let text) = extent { name = " (\(text.quotedForDisplay))" }
-          throw GraftError(
-            .unsupported,
-            "the file leaves axis \(axis)\(name) open; only the first may be, the "
-              + "batch",
-            advice: "Fix it, as in --input-shape \(example.escapedForDisplay)")
-        }
+        continue
       }
+      if case .constant(let value) = extent {
+        warnings.append(
+          Warning(
+            "axis \(axis) has the extent \(value) in the file, which is read as a free one",
+            at: SourceLocation(node: input.name, operatorName: "input")))
+      }
+      if wish == nil, axis > 0 { isOpen = true }
+      dimensions.append(wish ?? .batch)
     }
-    return TensorShape(dimensions)
+    return isOpen ? nil : TensorShape(dimensions)
   }
 }

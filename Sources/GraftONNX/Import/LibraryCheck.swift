@@ -1,31 +1,59 @@
 // libonnx's own checker, on the model without its weights, where the library knows the model's
-// version of ONNX. It runs after our own check of names and order, whose messages say more.
+// version of ONNX. It runs after everything else, whose messages say more. What it says
+// of a node that is read is an error, since the node may mean something else than it seems to. All else
+// that matters is known better here, so that is a warning.
 
 import COnnxChecker
-import Foundation
 import GraftDiagnostics
 
 enum LibraryCheck {
-  /// - Throws: ``GraftError`` of kind `invalidModel` with what the checker says.
-  static func check(_ opened: OpenModel, modelPath: String) throws {
+  /// - Parameter isRead: for each node of the file's graph whether an output depends on it.
+  /// - Returns: what the checker says of the model as a whole.
+  /// - Throws: ``GraftError`` of kind `invalidModel` with what the checker says of a node.
+  static func check(_ opened: OpenModel, isRead: [Bool]) throws -> [Warning] {
     let opset = opened.model.opsets[""] ?? 0
-    guard opset <= COnnxChecker_newest_opset(),
-      opened.model.irVersion <= COnnxChecker_newest_ir_version()
-    else { return }
-    let folder = (modelPath as NSString).deletingLastPathComponent
+    guard opset <= COnnxChecker_newest_opset() else { return [] }
+    let flags = isRead.map { UInt8($0 ? 1 : 0) }
+    var place: Int64 = -1
+    let refusal = answer(about: opened) { bytes, message in
+      COnnxChecker_check_nodes(
+        bytes.baseAddress, UInt64(bytes.count), flags, UInt64(flags.count), &place,
+        message.baseAddress, UInt64(message.count))
+    }
+    if let refusal {
+      var location = SourceLocation()
+      let nodes = opened.model.graph.nodes
+      if place >= 0, place < nodes.count {
+        let node = nodes[Int(place)]
+        location = SourceLocation(node: node.displayName, operatorName: node.qualifiedType)
+      }
+      throw GraftError(
+        .invalidModel, "ONNX's checker refuses the model: \(refusal)", at: location)
+    }
+    guard opened.model.irVersion <= COnnxChecker_newest_ir_version() else { return [] }
+    let complaint = answer(about: opened) { bytes, message in
+      COnnxChecker_check_model(
+        bytes.baseAddress, UInt64(bytes.count), message.baseAddress, UInt64(message.count))
+    }
+    guard let complaint else { return [] }
+    return [
+      Warning("ONNX's checker would refuse the file, but what it needs is there: \(complaint)")
+    ]
+  }
+
+  /// What the checker has against the model; nil for nothing.
+  private static func answer(
+    about opened: OpenModel,
+    _ check: (UnsafeBufferPointer<UInt8>, UnsafeMutableBufferPointer<CChar>) -> Int32
+  ) -> String? {
     var message = [CChar](repeating: 0, count: 4096)
     let status = opened.skeleton.bytes.withUnsafeBufferPointer { bytes in
-      message.withUnsafeMutableBufferPointer { message in
-        COnnxChecker_check_model(
-          bytes.baseAddress, UInt64(bytes.count), folder.isEmpty ? "." : folder,
-          message.baseAddress, UInt64(message.count))
-      }
+      message.withUnsafeMutableBufferPointer { check(bytes, $0) }
     }
-    guard status != Int32(COnnxChecker_accepted) else { return }
+    guard status != Int32(COnnxChecker_accepted) else { return nil }
     let text = String(
       decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let words = text.split(whereSeparator: \.isWhitespace).map { String($0).escapedForDisplay }
-    throw GraftError(
-      .invalidModel, "ONNX's checker refuses the model: \(words.joined(separator: " "))")
+    return text.split(whereSeparator: \.isWhitespace).map { String($0).escapedForDisplay }
+      .joined(separator: " ")
   }
 }

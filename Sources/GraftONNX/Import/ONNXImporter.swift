@@ -1,5 +1,6 @@
 // From an ONNX file to a verified graph: the phases in their order, and what the caller may choose.
-// read → check → inline → check tensors → list what is unsupported → ONNX's checker → convert.
+// read → leave out what nothing reads → inline → check and sort → check tensors → list what is
+// unsupported → convert → ONNX's checker.
 
 import Foundation
 import GraftDiagnostics
@@ -57,29 +58,38 @@ public enum ONNXImporter {
     let opened = try OpenModel(reading: file)
     var model = opened.model
     try StructureCheck.check(versionsOf: model)
+    let isRead = model.graph.readNodes()
+    model.graph.removeUnreadNodes()
     try FunctionInliner.inline(in: &model)
+    model.graph.removeUnreadNodes()
     var check = StructureCheck(model.graph)
     try check.run()
+    try model.graph.sortNodes()
     var loader = TensorLoader(file: file, path: path)
     let parameters = try NameTable(initializersOf: model.graph, loader: &loader)
     try SupportCheck.check(model)
-    try LibraryCheck.check(opened, modelPath: path)
 
     let converted = try BatchFreeing.convert(
       ModelToConvert(
         graph: model.graph, opset: model.opsets[""] ?? 0, parameters: parameters, loader: loader),
       options: options)
     try SupportCheck.checkNothingLeft(ofShapeArithmetic: converted.graph)
+    let complaints = try LibraryCheck.check(opened, isRead: isRead)
     return ImportedModel(
-      graph: converted.graph, warnings: check.warnings + converted.warnings,
+      graph: converted.graph, warnings: check.warnings + complaints + converted.warnings,
       opset: model.opsets[""] ?? 0, irVersion: model.irVersion, producer: model.producer)
   }
 }
 
 extension NameTable<TensorData> {
-  /// The data of every initializer, in place.
+  /// The data of every initializer that something reads, in place.
   fileprivate init(initializersOf graph: FileGraph, loader: inout TensorLoader) throws {
     self.init()
-    for tensor in graph.initializers { self[tensor.name] = try loader.data(of: tensor) }
+    var isRead = NameTable<Bool>()
+    for node in graph.nodes { for input in node.inputs { isRead[input] = true } }
+    for output in graph.outputs { isRead[output.name] = true }
+    for tensor in graph.initializers where isRead.contains(tensor.name) {
+      self[tensor.name] = try loader.data(of: tensor)
+    }
   }
 }

@@ -1,11 +1,11 @@
-// ONNX's rules about names and order, told in the user's terms before libonnx's checker has its say:
-// it stops at the first breach, and calls a cycle, a missing initializer and a wrong order alike.
+// ONNX's rules about names, told in the user's terms before libonnx's checker has its say: it stops at
+// the first breach, and calls a cycle, a missing initializer and a wrong order alike.
 
 import GraftDiagnostics
 import GraftOps
 
 /// Checks one graph. Constraints: names of inputs, initializers and results are unique; whatever a
-/// node reads is defined, and defined before it; every output is defined.
+/// node reads is defined; every output is defined.
 struct StructureCheck {
   private let graph: FileGraph
   private(set) var warnings: [Warning] = []
@@ -22,6 +22,13 @@ struct StructureCheck {
       throw GraftError(.invalidModel, "the model does not say which version of ONNX's IR it has")
     }
     guard let opset = model.opsets[""] else {
+      guard model.opsets.isEmpty else {
+        let domains = model.opsets.keys.sorted().map(\.quotedForDisplay).joined(separator: ", ")
+        throw GraftError(
+          .unsupported,
+          "the model has only operators of \(domains); Graft compiles those of ONNX's own domain",
+          advice: "docs/operators.md lists what Graft compiles.")
+      }
       throw GraftError(.invalidModel, "the model imports no version of ONNX's own operator set")
     }
     let supported = ONNXBinding.supportedOpsets
@@ -38,7 +45,7 @@ struct StructureCheck {
   mutating func run() throws {
     try collectGiven()
     try collectResults()
-    try checkOrder()
+    try checkInputs()
     guard !graph.outputs.isEmpty else {
       throw GraftError(.invalidModel, "the graph has no output")
     }
@@ -108,54 +115,17 @@ struct StructureCheck {
     }
   }
 
-  private func checkOrder() throws {
-    for (place, node) in graph.nodes.enumerated() {
+  private func checkInputs() throws {
+    for node in graph.nodes {
       for input in node.inputs where !input.isEmpty && !given.contains(input) {
-        guard let producer = producers[input] else {
+        guard producers.contains(input) else {
           throw GraftError(
             .invalidModel,
             "its input \(input.quotedForDisplay) is missing: no input, initializer "
               + "or node has this name", at: location(node))
         }
-        guard producer >= place else { continue }
-        if let cycle = cycle(from: place) {
-          let names = cycle.map { graph.nodes[$0].displayName.quotedForDisplay }
-          throw GraftError(
-            .invalidModel, "the graph has a cycle: " + names.joined(separator: " → "),
-            at: location(node))
-        }
-        throw GraftError(
-          .invalidModel,
-          "it reads \(input.quotedForDisplay) before node "
-            + "\(graph.nodes[producer].displayName.quotedForDisplay) makes it",
-          at: location(node), advice: "ONNX wants nodes in an order in which they can run.")
       }
     }
-  }
-
-  /// A path that follows inputs from the node back to itself, in the order of execution; shortened
-  /// where it is long. Without recursion, since the path may be as long as the graph.
-  private func cycle(from start: Int) -> [Int]? {
-    var cameFrom: [Int: Int] = [:]
-    var open = [start]
-    while let node = open.popLast() {
-      for input in graph.nodes[node].inputs {
-        guard let producer = producers[input], cameFrom[producer] == nil else { continue }
-        cameFrom[producer] = node
-        guard producer != start else {
-          // cameFrom points from a producer to its reader, so this walks in execution order.
-          var path = [start]
-          var next = node
-          while next != start, path.count < 12 {
-            path.append(next)
-            next = cameFrom[next] ?? start
-          }
-          return path + [start]
-        }
-        open.append(producer)
-      }
-    }
-    return nil
   }
 
   private func location(_ node: FileNode) -> SourceLocation {

@@ -6,26 +6,68 @@ import GraftOps
 
 /// Nodes that cannot be compiled, collected to be told together.
 struct UnsupportedNodes {
-  private var lines: [String] = []
+  /// More nodes than this are summed up by operator first.
+  private static let mostLines = 10
 
-  var isEmpty: Bool { lines.isEmpty }
-
-  mutating func add(_ node: FileNode, reason: String) {
-    add(node.displayName, operatorName: node.qualifiedType, reason: reason)
+  private struct Entry {
+    var name: String
+    var operatorName: String
+    var reason: String
   }
 
-  mutating func add(_ name: String, operatorName: String, reason: String) {
-    lines.append(
-      "node \(name.quotedForDisplay) (\(operatorName.escapedForDisplay)): \(reason)")
+  private var entries: [Entry] = []
+  private var advice: [String] = []
+
+  var isEmpty: Bool { entries.isEmpty }
+
+  mutating func add(_ node: FileNode, _ error: GraftError) {
+    add(node, reason: error.message, advice: error.advice)
+  }
+
+  mutating func add(_ node: FileNode, reason: String, advice: String? = nil) {
+    add(node.displayName, operatorName: node.qualifiedType, reason: reason, advice: advice)
+  }
+
+  mutating func add(
+    _ name: String, operatorName: String, reason: String, advice words: String? = nil
+  ) {
+    entries.append(
+      Entry(name: name, operatorName: operatorName, reason: reason.withoutConstraintLabel))
+    if let words, !advice.contains(words) { advice.append(words) }
   }
 
   /// - Throws: ``GraftError`` of kind `unsupported` that lists them, if there is any.
   func throwIfAny() throws {
-    guard !lines.isEmpty else { return }
-    let count = lines.count == 1 ? "1 node" : "\(lines.count) nodes"
+    guard !entries.isEmpty else { return }
+    let count = entries.count == 1 ? "1 node" : "\(entries.count) nodes"
+    var lines = entries.prefix(Self.mostLines).map { entry in
+      "node \(entry.name.quotedForDisplay) (\(entry.operatorName.escapedForDisplay)): "
+        + entry.reason
+    }
+    if entries.count > Self.mostLines {
+      lines = operatorLines + ["the first of them:"] + lines
+      lines.append("… and \(entries.count - Self.mostLines) more")
+    }
     throw GraftError(
       .unsupported, "\(count) cannot be compiled:\n    " + lines.joined(separator: "\n    "),
-      advice: "docs/operators.md lists what Graft compiles.")
+      advice: (advice + ["docs/operators.md lists what Graft compiles."]).joined(separator: "\n  "))
+  }
+
+  /// A line for each operator and reason, the most frequent first.
+  private var operatorLines: [String] {
+    var counts: [String: Int] = [:]
+    var order: [String] = []
+    for entry in entries {
+      let line = "\(entry.operatorName.escapedForDisplay): \(entry.reason)"
+      if counts.updateValue((counts[line] ?? 0) + 1, forKey: line) == nil { order.append(line) }
+    }
+    let sorted = order.enumerated().sorted { left, right in
+      let (a, b) = (counts[left.element] ?? 0, counts[right.element] ?? 0)
+      return a != b ? a > b : left.offset < right.offset
+    }
+    let most = sorted.prefix(Self.mostLines).map { "\(counts[$0.element] ?? 0) × \($0.element)" }
+    let rest = sorted.count - most.count
+    return most + (rest > 0 ? ["… and \(rest) other kinds"] : [])
   }
 }
 
@@ -40,9 +82,8 @@ enum SupportCheck {
     try unsupported.throwIfAny()
   }
 
-  /// Operators of shape arithmetic have no kernels: one that depends on an input or the batch cannot
-  /// run.
-  /// Those of weights alone stay, for the passes to fold.
+  /// Some operators have no kernels: one that depends on an input or the batch cannot run. Those of
+  /// weights alone were computed before.
   /// - Throws: ``GraftError`` of kind `unsupported` with every such node.
   static func checkNothingLeft(ofShapeArithmetic graph: Graph) throws {
     var unsupported = UnsupportedNodes()
@@ -64,7 +105,9 @@ enum SupportCheck {
       else { continue }
       unsupported.add(
         node.origins.first ?? "", operatorName: type.onnx.first?.opType ?? type.opcode.rawValue,
-        reason: "it is not known while compiling; Graft has this operator for shapes alone")
+        reason: "it is not known while compiling; Graft has this operator for shapes and weights "
+          + "alone",
+        advice: operation.compileTimeAdvice)
     }
     try unsupported.throwIfAny()
   }

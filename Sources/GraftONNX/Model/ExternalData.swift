@@ -1,5 +1,6 @@
 // Tensors that lie in files of their own. A model must not be able to read what is outside its own
-// folder: no absolute path, no "..", no symbolic link that leaves it.
+// folder: no absolute path, no "..", no symbolic link that leaves it. A model that is itself a symbolic
+// link has two folders, as in caches of downloads, where model and data are links into one store.
 
 import Foundation
 import GraftDiagnostics
@@ -7,13 +8,18 @@ import GraftIR
 
 /// The external-data files of one model, each mapped once.
 struct ExternalData {
-  /// As the user named it.
-  private let folder: String
+  /// As the user named it, then the one that the model itself lies in where its name is a link.
+  private let folders: [String]
   private var open: [String: MappedFile] = [:]
 
   init(modelPath: String) {
     let folder = (modelPath as NSString).deletingLastPathComponent
-    self.folder = folder.isEmpty ? "." : folder
+    var folders = [folder.isEmpty ? "." : folder]
+    if let target = Self.realPath(modelPath) {
+      let real = (target as NSString).deletingLastPathComponent
+      if real != Self.realPath(folders[0]) { folders.append(real) }
+    }
+    self.folders = folders
   }
 
   /// The place of a tensor.
@@ -62,21 +68,25 @@ struct ExternalData {
     func refusal(_ reason: String) -> GraftError {
       GraftError(
         .invalidModel, "its external data is in \(name), which \(reason)",
-        advice: "Data is read only from the model's own folder.")
+        advice: "Data is read only from the model's own folder, and from the one that the model "
+          + "is a link to.")
     }
     guard !location.hasPrefix("/") else { throw refusal("is an absolute path") }
     guard !location.split(separator: "/", omittingEmptySubsequences: false).contains("..") else {
       throw refusal("contains \"..\"")
     }
-    let path = (folder as NSString).appendingPathComponent(location)
-    guard let realFolder = Self.realPath(folder), let realFile = Self.realPath(path) else {
+    let paths = folders.map { ($0 as NSString).appendingPathComponent(location) }
+    guard let realFile = paths.lazy.compactMap(Self.realPath).first else {
       throw GraftError(
         .inputOutput,
         "its external data file \(name) cannot be opened: "
           + String(cString: strerror(errno)))
     }
-    let prefix = realFolder.hasSuffix("/") ? realFolder : realFolder + "/"
-    guard realFile.utf8.starts(with: prefix.utf8) else {
+    let isInside = folders.compactMap(Self.realPath).contains { folder in
+      let prefix = folder.hasSuffix("/") ? folder : folder + "/"
+      return realFile.utf8.starts(with: prefix.utf8)
+    }
+    guard isInside else {
       throw refusal("is a symbolic link that leads outside the model's folder")
     }
     // The resolved path has no link left; one put there since is not followed.

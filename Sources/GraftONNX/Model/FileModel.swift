@@ -87,11 +87,19 @@ struct FileValueInfo {
     case constant(Int)
     case named(String)
     case unknown
+
+    /// Whether it may be any number: older exporters write 0 or -1 for that.
+    var isOpen: Bool {
+      if case .constant(let value) = self { return value == 0 || value == -1 }
+      return true
+    }
   }
 
   var name: String
   /// ONNX's number of the element type; nil for what is no tensor.
   var elementType: Int?
+  /// What it is where it is no tensor.
+  var kind = "a value without a type"
   /// Outermost first; nil where the file does not say the rank.
   var shape: [Extent]?
 }

@@ -176,8 +176,17 @@ extension FileAttribute.Value {
 extension FileValueInfo {
   fileprivate init(_ message: Onnx__ValueInfoProto) {
     self.init(name: text(message.name), elementType: nil, shape: nil)
-    guard let type = message.type?.pointee,
-      type.value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE, let tensor = type.tensor_type?.pointee
+    guard let type = message.type?.pointee else { return }
+    switch type.value_case {
+    case ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE: kind = "a tensor"
+    case ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE: kind = "a sequence"
+    case ONNX__TYPE_PROTO__VALUE_MAP_TYPE: kind = "a map"
+    case ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE: kind = "an optional value"
+    case ONNX__TYPE_PROTO__VALUE_SPARSE_TENSOR_TYPE: kind = "a sparse tensor"
+    default: break
+    }
+    guard type.value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE,
+      let tensor = type.tensor_type?.pointee
     else { return }
     elementType = Int(tensor.elem_type)
     guard let shape = tensor.shape?.pointee else { return }

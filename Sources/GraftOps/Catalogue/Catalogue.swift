@@ -11,13 +11,14 @@ public enum Catalogue {
     // Linear
     Convolution.self, Gemm.self, MatrixMultiply.self,
     // Normalisation
-    BatchNormalization.self, ScaleShift.self, LocalResponseNormalization.self, Softmax.self,
-    LogSoftmax.self,
+    BatchNormalization.self, ScaleShift.self, LocalResponseNormalization.self, Standardize.self,
+    Softmax.self, LogSoftmax.self,
     // Activations
     Relu.self, Clip.self, LeakyRelu.self, Elu.self, Sigmoid.self, HardSigmoid.self, Tanh.self,
     HardSwish.self, Silu.self,
     // Pooling and reduction
     MaxPool.self, AveragePool.self, GlobalMaxPool.self, GlobalAveragePool.self, ReduceMean.self,
+    Reduction.self,
     // Arithmetic
     Add.self, Subtract.self, Multiply.self, Divide.self, Sum.self, Minimum.self, Maximum.self,
     Negate.self, AbsoluteValue.self, Floor.self, Ceiling.self, SquareRoot.self, Reciprocal.self,

@@ -65,6 +65,11 @@ public protocol Operator: Sendable {
   static var isCompileTimeOnly: Bool { get }
   /// The same for one node, where it depends on its types.
   func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool
+  /// What would mend a network that needs a kernel for it; nil for nothing in particular.
+  var compileTimeAdvice: String? { get }
+  /// Whether each element of a result depends only on those at its place in the operands, which are
+  /// broadcast.
+  var isElementwise: Bool { get }
 
   /// Reads typed attributes from data.
   /// - Throws: ``GraftError`` of kind `invalidGraph` naming the attribute.
@@ -111,6 +116,8 @@ extension Operator {
   public func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool {
     Self.isCompileTimeOnly
   }
+  public var compileTimeAdvice: String? { nil }
+  public var isElementwise: Bool { false }
   public var attributes: Attributes { [:] }
   public func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]

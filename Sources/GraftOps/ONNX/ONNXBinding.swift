@@ -23,7 +23,10 @@ public struct ONNXNode: Sendable {
   public var attributes: [String: ONNXAttributeValue]
   /// The inputs by position, nil where one is absent.
   public var inputs: [Input?]
+  /// How many outputs the node lists, whether or not something reads them.
   public var outputCount: Int
+  /// The outputs up to the last that something reads.
+  public var readOutputCount: Int
   /// The batch that the file fixes on its first axis, while the importer tries to free it.
   public var freedBatch: Int?
 
@@ -44,13 +47,14 @@ public struct ONNXNode: Sendable {
 
   public init(
     opType: String, opset: Int, attributes: [String: ONNXAttributeValue], inputs: [Input?],
-    outputCount: Int, freedBatch: Int? = nil
+    outputCount: Int, readOutputCount: Int? = nil, freedBatch: Int? = nil
   ) {
     self.opType = opType
     self.opset = opset
     self.attributes = attributes
     self.inputs = inputs
     self.outputCount = outputCount
+    self.readOutputCount = readOutputCount ?? outputCount
     self.freedBatch = freedBatch
   }
 }
@@ -186,6 +190,17 @@ extension ONNXNode {
           + "the network runs")
     }
     return integers.elements
+  }
+
+  /// How to export a network that answers instead of one that is trained.
+  static let inferenceAdvice =
+    "If the network was exported in training mode, export it as it answers: in PyTorch call "
+    + "model.eval() before torch.onnx.export, and pass training=TrainingMode.EVAL where the "
+    + "exporter takes it."
+
+  /// The error of a node that works as it does while a network is trained.
+  func trainingMode() -> GraftError {
+    GraftError(.unsupported, "it is in training mode", advice: Self.inferenceAdvice)
   }
 
   private func wrongAttribute(_ name: String, _ expected: String) -> GraftError {

@@ -36,30 +36,82 @@ extension AxisReduction {
   func reducedType(of x: TensorType) throws -> TensorType {
     try requireReal("C1", x)
     try requireAxes("C2", axes, rank: x.rank)
-    let dimensions = x.shape.dimensions.enumerated().compactMap { axis, extent in
-      axes.contains(axis) ? (keepsAxes ? Dimension(1) : nil) : extent
-    }
-    return TensorType(x.dtype, TensorShape(dimensions))
+    return TensorType(x.dtype, reducedShape(x.shape, axes: axes, keepsAxes: keepsAxes))
   }
 
   /// Calls `body` with the elements that come to each element of the result.
   func reduce<Scalar>(
     _ x: DenseTensor<Scalar>, to extents: [Int], _ body: (ArraySlice<Scalar>) -> Scalar
   ) throws -> DenseTensor<Scalar> {
-    let ordered = x.shape.indices.filter { !axes.contains($0) } + axes
-    let strides = x.strides
-    let count = axes.map { x.shape[$0] }.reduce(1, *)
-    let elements = try strided(
-      x.elements, offset: 0, strides: ordered.map { strides[$0] },
-      extents: ordered.map { x.shape[$0] })
-    return try DenseTensor(
-      shape: extents,
-      elements: (0..<extents.reduce(1, *)).map {
-        body(elements[($0 * count)..<(($0 + 1) * count)])
-      })
+    try reducing(x, over: axes, to: extents, body)
   }
 
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
     OperatorCost(multiplyAdds: elementCount(optionalOperand(0, of: operands)))
   }
+}
+
+/// Calls `body` with the elements that come to each element of a reduction of `x` over `axes`.
+func reducing<Element>(
+  _ x: DenseTensor<Element>, over axes: [Int], to extents: [Int],
+  _ body: (ArraySlice<Element>) throws -> Element
+) throws -> DenseTensor<Element> {
+  let ordered = x.shape.indices.filter { !axes.contains($0) } + axes
+  let strides = x.strides
+  let count = axes.map { x.shape[$0] }.reduce(1, *)
+  let elements = try strided(
+    x.elements, offset: 0, strides: ordered.map { strides[$0] },
+    extents: ordered.map { x.shape[$0] })
+  return try DenseTensor(
+    shape: extents,
+    elements: try (0..<extents.reduce(1, *)).map {
+      try body(elements[($0 * count)..<(($0 + 1) * count)])
+    })
+}
+
+/// The shape of a reduction.
+func reducedShape(_ shape: TensorShape, axes: [Int], keepsAxes: Bool) -> TensorShape {
+  TensorShape(
+    shape.dimensions.enumerated().compactMap { axis, extent in
+      axes.contains(axis) ? (keepsAxes ? Dimension(1) : nil) : extent
+    })
+}
+
+extension ONNXNode {
+  /// The axes of a reduction, which older opsets have as an attribute and later ones as an input, and
+  /// whether they stay. Axes are nil where nothing is to be reduced.
+  func reduction(axesAreInputFrom first: Int) throws -> (axes: [Int]?, keepsAxes: Bool) {
+    let rank = try input(0).type.rank
+    let listed =
+      try (opset >= first ? fixedIntegers(1, named: "axes") : optionalInts("axes")) ?? []
+    let keepsAxes = try flag("keepdims", default: true)
+    if listed.isEmpty {
+      let isNothing = try opset >= first && flag("noop_with_empty_axes", default: false)
+      return (isNothing ? nil : Array(0..<rank), keepsAxes)
+    }
+    return (try countFromFront(listed, rank: rank), keepsAxes)
+  }
+
+  /// Throws where one of `axes` grows with the batch: an image's result must not depend on the others.
+  func refuseBatch(among axes: [Int]) throws {
+    let shape = try input(0).type.shape
+    for axis in axes where shape[axis].isBatch {
+      throw GraftError(.unsupported, "it reduces axis \(axis), the batch")
+    }
+  }
+}
+
+/// A reduction as ONNX writes it.
+func exportedReduction(
+  _ name: String, axes: [Int], keepsAxes: Bool, axesAreInputFrom first: Int, opset: Int
+) throws -> ExportedOperator {
+  let keeps = ONNXAttributeValue.int(keepsAxes ? 1 : 0)
+  if opset < first {
+    guard !axes.isEmpty else { return ExportedOperator("Identity", inputs: [.operand(0)]) }
+    return ExportedOperator(
+      name, attributes: [("axes", .ints(axes)), ("keepdims", keeps)], inputs: [.operand(0)])
+  }
+  return ExportedOperator(
+    name, attributes: [("keepdims", keeps), ("noop_with_empty_axes", .int(1))],
+    inputs: [.operand(0), .constant(try .vector(axes))])
 }

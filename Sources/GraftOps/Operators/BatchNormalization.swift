@@ -85,17 +85,21 @@ public struct BatchNormalization: RealOperator, ONNXExportable {
 
   public static let onnx = [
     ONNXBinding("BatchNormalization") { node in
-      guard try !node.flag("training_mode", default: false), node.outputCount <= 1 else {
-        throw GraftError(
-          .unsupported, "training mode",
-          advice: "Export the network in inference mode (model.eval() in PyTorch).")
-      }
+      let epsilon = try node.float("epsilon", default: Double(Float(1e-5)))
       guard try node.flag("spatial", default: true) else {
         throw GraftError(.unsupported, "spatial=0, statistics for every element")
       }
-      return ImportedOperator(
-        BatchNormalization(epsilon: try node.float("epsilon", default: Double(Float(1e-5)))),
-        operands: [0, 1, 2, 3, 4])
+      // Before opset 14 a node that lists more outputs than y normalises by the batch's own statistics.
+      let isTraining =
+        try node.opset >= 14
+        ? node.flag("training_mode", default: false) : node.outputCount > 1
+      guard node.readOutputCount <= 1 else { throw node.trainingMode() }
+      if isTraining {
+        // Of weights, or refused: nothing else may depend on the other images of a batch.
+        return ImportedOperator(
+          Standardize(epsilon: epsilon, overBatch: true), operands: [0, 1, 2])
+      }
+      return ImportedOperator(BatchNormalization(epsilon: epsilon), operands: [0, 1, 2, 3, 4])
     }
   ]
 

@@ -16,6 +16,7 @@ public protocol BroadcastingPair: ONNXExportable {
 }
 
 extension BroadcastingPair {
+  public var isElementwise: Bool { true }
   public static var operands: [OperandRule] { [.required("a"), .required("b")] }
 
   /// The broadcast shape with the operands' own element type.

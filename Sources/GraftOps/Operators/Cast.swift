@@ -9,6 +9,16 @@ public struct Cast: ONNXExportable {
   public static let opcode: Opcode = "cast"
   public static let summary = "another element type"
   public static let operands: [OperandRule] = [.required("x")]
+  public static let isCompileTimeOnly = true
+
+  /// Casts between float32 and the narrower types become rounding: see ``RoundTo``.
+  public func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool {
+    let types = operands.map { $0?.dtype } + [dtype]
+    return !types.allSatisfy { $0 == .float32 || $0?.isNarrow == true }
+  }
+
+  public var isElementwise: Bool { true }
+
   public var dtype: DataType
 
   public init(to dtype: DataType) { self.dtype = dtype }
@@ -83,7 +93,9 @@ public struct Cast: ONNXExportable {
     ONNXBinding("Cast") { node in
       let code = try node.int("to", default: 0)
       guard let dtype = DataType(onnx: code) else {
-        throw GraftError(.unsupported, "a cast to ONNX's element type \(code)")
+        throw GraftError(
+          .unsupported,
+          "a cast to \(DataType.onnxName(code)), an element type that Graft does not handle")
       }
       guard try node.input(0).type.dtype != dtype else {
         return ImportedOperator(Identity(), operands: [0])

@@ -42,9 +42,7 @@ public struct Dropout: PassThrough, ONNXExportable {
       if case let training? = try node.constantScalar(2, named: "training_mode"),
         training.whole != 0
       {
-        throw GraftError(
-          .unsupported, "training mode",
-          advice: "Export the network in inference mode (model.eval() in PyTorch).")
+        throw node.trainingMode()
       }
       let ratio = try node.constantScalar(1, named: "ratio")?.real ?? 0.5
       return ImportedOperator(Dropout(ratio: ratio), operands: [0])

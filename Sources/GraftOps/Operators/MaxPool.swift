@@ -43,8 +43,9 @@ public struct MaxPool: Pooling {
 
   public static let onnx = [
     ONNXBinding("MaxPool") { node in
-      guard node.outputCount <= 1 else {
-        throw GraftError(.unsupported, "the second output, the indices of the maxima")
+      guard node.readOutputCount <= 1 else {
+        throw GraftError(
+          .unsupported, "its second output, the indices of the maxima, which something reads")
       }
       return ImportedOperator(
         MaxPool(

@@ -49,39 +49,17 @@ public struct ReduceMean: AxisReduction, ONNXExportable {
   }
 
   public static let onnx = [
-    ONNXBinding("ReduceMean", opsets: 7...17) { node in
-      try read(node, axes: try node.optionalInts("axes"))
-    },
-    ONNXBinding("ReduceMean", opsets: 18...21) { node in
-      try read(node, axes: try node.fixedIntegers(1, named: "axes"))
-    },
+    ONNXBinding("ReduceMean") { node in
+      let (axes, keepsAxes) = try node.reduction(axesAreInputFrom: 18)
+      return ImportedOperator(ReduceMean(axes: axes ?? [], keepsAxes: keepsAxes), operands: [0])
+    }
   ]
-
-  private static func read(_ node: ONNXNode, axes: [Int]?) throws -> ImportedOperator {
-    let rank = try node.input(0).type.rank
-    let listed = axes ?? []
-    let isIdentity =
-      try node.opset >= 18 && listed.isEmpty && node.flag("noop_with_empty_axes", default: false)
-    let reduced =
-      listed.isEmpty && !isIdentity ? Array(0..<rank) : try countFromFront(listed, rank: rank)
-    return ImportedOperator(
-      ReduceMean(axes: reduced, keepsAxes: try node.flag("keepdims", default: true)),
-      operands: [0])
-  }
 
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
-    let keepsAxes = ONNXAttributeValue.int(keepsAxes ? 1 : 0)
-    if opset < 18 {
-      guard !axes.isEmpty else { return ExportedOperator("Identity", inputs: [.operand(0)]) }
-      return ExportedOperator(
-        "ReduceMean", attributes: [("axes", .ints(axes)), ("keepdims", keepsAxes)],
-        inputs: [.operand(0)])
-    }
-    return ExportedOperator(
-      "ReduceMean", attributes: [("keepdims", keepsAxes), ("noop_with_empty_axes", .int(1))],
-      inputs: [.operand(0), .constant(try .vector(axes))])
+    try exportedReduction(
+      "ReduceMean", axes: axes, keepsAxes: keepsAxes, axesAreInputFrom: 18, opset: opset)
   }
 }
 

@@ -70,6 +70,7 @@ extension UnaryElementwise {
     .blocked
   }
 
+  public var isElementwise: Bool { true }
   public var overwritableOperands: [Int] { [0] }
 
   public func exported(

@@ -17,6 +17,7 @@ public protocol VariadicElementwise: ONNXExportable {
 }
 
 extension VariadicElementwise {
+  public var isElementwise: Bool { true }
   public static var operands: [OperandRule] { [.variadic("x")] }
   public init(attributes: Attributes) throws { self.init() }
 

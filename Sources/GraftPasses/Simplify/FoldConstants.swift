@@ -4,8 +4,8 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A node all of whose operands are constants becomes a parameter, evaluated by the operator's reference
-/// function in float64 and rounded once.
+/// The results of a node all of whose operands are constants become parameters, evaluated by the operator's
+/// reference function in float64 and rounded once.
 ///
 /// ```
 /// %1 "w" = parameter : f32[8,4]
@@ -15,15 +15,15 @@ import GraftOps
 /// ```
 /// %1 "w.folded" = parameter {derivation="folded transpose \"transpose\""} : f32[4,8]
 /// ```
-/// It leaves results that are outputs, and results much larger than their operands, which would make a
-/// small model a large one.
+/// It leaves results that are outputs, and results of many more elements than their operands, which would
+/// make a small model a large one.
 public struct FoldConstants: Pass {
   public static let name = "fold-constants"
   public static let summary = "what depends on parameters alone, computed while compiling"
   public static let modes: Set<PassMode> = [.inference, .training]
 
-  /// Results up to this size may be larger than all operands together.
-  static let alwaysAllowedBytes = 1 << 16
+  /// Results of up to as many elements may have more than all operands together.
+  static let alwaysAllowedElements = 1 << 14
 
   public init() {}
 
@@ -31,50 +31,45 @@ public struct FoldConstants: Pass {
     for id in graph.nodeIDs {
       let node = graph[id]
       let operands = node.presentOperands
-      guard !operands.isEmpty, node.results.count == 1,
-        operands.allSatisfy({ context.isConstant($0, in: graph) })
-      else { continue }
-      let result = node.results[0]
-      let type = graph.type(of: result)
-      if let reason = obstacle(result, type, operands, graph) {
+      guard !operands.isEmpty, operands.allSatisfy({ context.isConstant($0, in: graph) }) else {
+        continue
+      }
+      if let reason = obstacle(node, graph) {
         context.left(graph.title(node), because: reason)
         continue
       }
-      let operation = try Catalogue.operation(of: node)
-      let extents = try type.shape.extents(batch: 1)
-      let values = try node.operands.map { operand in
-        try operand.flatMap { graph[$0].parameter?.data }.map {
-          try HostTensor($0, precision: .double)
-        }
-      }
-      let evaluated = try at(
-        SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)
-      ) { try operation.evaluate(values, extents: [extents]) }
-      let name = graph[result].name ?? "\(graph.name(operands[0])).folded"
-      guard let elements = evaluated.first?.doubles, elements.count == extents.reduce(1, *),
-        let folded = try graph.addDerived(
-          name, elements, shape: extents,
-          derivation: "folded \(node.opcode) \(graph.title(node))")
-      else {
-        context.left(graph.title(node), because: "its result is not finite")
-        continue
-      }
+      let results = try ConstantEvaluator.evaluate(node, in: graph)
       context.did("computed \(graph.title(node))")
-      graph.replaceUses(of: result, with: folded)
+      let title = graph.title(node)
+      for (value, data) in zip(node.results, results) where !graph.readers(of: value).isEmpty {
+        let name = graph[value].name ?? "\(graph.name(operands[0])).folded"
+        graph[value].name = nil
+        let folded = graph.addParameter(
+          graph.unusedName(name), graph.type(of: value),
+          Parameter(derivation: "folded \(node.opcode) \(title)", data: data))
+        graph.replaceUses(of: value, with: folded)
+      }
       graph.remove(id)
     }
   }
 
-  private func obstacle(
-    _ result: ValueID, _ type: TensorType, _ operands: [ValueID], _ graph: Graph
-  ) -> String? {
-    if graph.isOutput(result) { return "its result is an output of the network" }
-    guard type.dtype == .float32, !type.shape.dependsOnBatch else {
-      return "its result is \(type), only constant float32 tensors are computed"
+  private func obstacle(_ node: Node, _ graph: Graph) -> String? {
+    if node.results.contains(where: graph.isOutput) {
+      return "its result is an output of the network"
     }
-    let bytes = type.storedByteCount?.coefficient ?? Int.max
-    let given = operands.reduce(0) { $0 + (graph.type(of: $1).storedByteCount?.coefficient ?? 0) }
-    return bytes > max(given, Self.alwaysAllowedBytes)
-      ? "its result would be \(bytes) bytes, made of \(given)" : nil
+    let given = node.presentOperands.reduce(0) { $0 + (elements(of: $1, graph) ?? 0) }
+    for result in node.results {
+      guard let count = elements(of: result, graph), graph.type(of: result).layout.isPlain else {
+        return "its result is \(graph.type(of: result)), which depends on the batch"
+      }
+      if count > max(given, Self.alwaysAllowedElements) {
+        return "its result would have \(count) elements, made of \(given)"
+      }
+    }
+    return nil
+  }
+
+  private func elements(of value: ValueID, _ graph: Graph) -> Int? {
+    graph.type(of: value).shape.elementCount?.constant
   }
 }

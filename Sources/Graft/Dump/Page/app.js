@@ -80,6 +80,7 @@ function start() {
   drawHeader(model);
   drawLegend(model, (family) => go({ search: families[family].label }));
   redraw();
+  graph.begin();
   apply(readFragment(), { animated: false });
 
   addEventListener("hashchange", () => {

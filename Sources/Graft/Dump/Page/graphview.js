@@ -8,6 +8,8 @@ const fonts = {
 
 /** Below this zoom the small print is left out and the operators are written large. */
 const farZoom = 0.55;
+/** Text is at least nine pixels high from here on. */
+const readableZoom = 0.75;
 
 class GraphView {
   /** @param actions { select(box), selectValue(value), moved() } */
@@ -159,6 +161,16 @@ class GraphView {
     this.svg.classList.toggle("searching", boxes !== null);
     const set = new Set(boxes ?? []);
     for (const [box, element] of this.elements) element.classList.toggle("found", set.has(box));
+  }
+
+  /** The first view: all of the drawing or, where that would be too small to read, its beginning. */
+  begin() {
+    const first = this.model.boxes[0];
+    const place = first && this.layout.places.get(first);
+    const zoom = readableZoom;
+    if (!place || this.viewport.zoom >= zoom) return;
+    const below = (this.viewport.window.height / 2 - 28) / zoom;
+    this.viewport.center(place.x + first.width / 2, place.y + below, zoom, false);
   }
 
   /** Brings a box into view: always to the middle where asked, else only if it is not in sight. */

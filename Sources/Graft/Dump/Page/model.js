@@ -7,7 +7,7 @@ const families = {
   convolution: { label: "Convolution", opcodes: ["convolution"] },
   matrix: { label: "Matrix product", opcodes: ["gemm", "matmul"] },
   normalisation: {
-    label: "Normalisation", opcodes: ["batch_normalization", "scale_shift", "lrn"],
+    label: "Normalization", opcodes: ["batch_normalization", "scale_shift", "lrn"],
   },
   activation: {
     label: "Activation",

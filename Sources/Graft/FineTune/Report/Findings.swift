@@ -14,7 +14,7 @@ struct Findings {
     var name: String
     var label: Int
     var predicted: Int
-    /// Of the class it was taken for, and of its own.
+    /// The probability of the class it was taken for, and of its own.
     var confidence: Double
     var ownProbability: Double
   }

@@ -58,7 +58,7 @@ struct MistakePictures {
           $0.name == name && $0.type == type
         })
       else { continue }
-      // Of the maps that the library can hand out the last one is as fine as any.
+      // The last map that the library can hand out is as fine as any.
       guard let activation = try? ClassActivation(network, at: map),
         let cost = try? activation.multiplyAdds(), cost <= Self.largestCost
       else { break }

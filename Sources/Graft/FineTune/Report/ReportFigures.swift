@@ -1,94 +1,52 @@
-// The figures of a classifier's report beside its curves: the confusion matrix and reliability diagrams.
+// Reliability diagrams of a classifier's report.
 
 import Foundation
 import GraftData
-import GraftDiagnostics
 
 enum ReportFigures {
   /// More classes make no legible matrix; then the pairs that are confused most are listed alone.
   static let largestMatrix = 30
 
-  /// Who is taken for whom: own classes down, the classes they were taken for across. A cell is as dark as
-  /// its share of the class.
-  static func confusion(_ matrix: ConfusionMatrix, _ labels: [String]) -> String {
-    let count = matrix.classCount
-    let cell = count <= 12 ? 34.0 : 26.0
-    let names = labels.map { $0.escapedForDisplay }
-    let longest = Double(min(18, names.map(\.count).max() ?? 1))
-    let (left, top) = (longest * 7.2 + 14, longest * 5.6 + 18)
-    let size = (left + cell * Double(count) + 40, top + cell * Double(count) + 6)
-    var parts = [
-      "<svg class=\"matrix\" width=\"\(Int(size.0))\" height=\"\(Int(size.1))\" "
-        + "viewBox=\"0 0 \(Int(size.0)) \(Int(size.1))\" role=\"img\" aria-label=\"Confusion matrix\">"
-    ]
-    let supports = matrix.supports
-    for row in 0..<count {
-      let y = top + cell * Double(row)
-      parts.append(
-        SVG.text(left - 8, y + cell / 2 + 4, shortened(names[row]), "tick end"))
-      let (x, base) = (left + cell * (Double(row) + 0.5) + 4, top - 8)
-      parts.append(
-        "<text class=\"tick\" transform=\"translate(\(SVG.number(x)) \(SVG.number(base))) "
-          + "rotate(-50)\">\(shortened(names[row]).escapedForHTML)</text>")
-      for column in 0..<count {
-        let items = matrix[label: row, prediction: column]
-        let share = Double(items) / Double(max(1, supports[row]))
-        let x = left + cell * Double(column)
-        parts.append(
-          SVG.box(
-            x + 0.5, y + 0.5, cell - 1, cell - 1, row == column ? "right" : "wrong",
-            // Single mistakes among many items are what one looks for: the root lifts them.
-            opacity: items == 0 ? 0.04 : 0.15 + 0.8 * share.squareRoot(),
-            title: "\(names[row]) taken for \(names[column]): \(items) of \(supports[row])"))
-        if items > 0 {
-          parts.append(
-            SVG.text(
-              x + cell / 2, y + cell / 2 + 4, "\(items)",
-              share.squareRoot() > 0.6 ? "cell dark" : "cell"))
-        }
-      }
-    }
-    return parts.joined(separator: "\n") + "\n</svg>"
-  }
-
-  private static func shortened(_ name: String) -> String {
-    name.count <= 18 ? name : name.prefix(17) + "…"
-  }
-
-  /// Accuracy over confidence, a bar a bin, with what lacks or is too much to the diagonal.
-  static func reliability(_ calibration: Calibration, title: String) -> String {
-    let (size, left, top) = (240.0, 44.0, 10.0)
+  /// Accuracy over confidence, a bar a bin, with its distance to the diagonal; below how many items each
+  /// bin has.
+  static func reliability(_ calibration: Calibration, title: String) -> Drawing {
+    let (size, left, top) = (244.0, 70.0, 10.0)
+    // Rows: the diagram, its axis, a column of digits above the bars of the counts.
+    let (countsTop, countsHeight) = (top + size + 52, 34.0)
+    var drawing = Drawing(width: 340, height: Int(countsTop) + 104, title: title, isScalable: true)
     func x(_ share: Double) -> Double { left + share * size }
     func y(_ share: Double) -> Double { top + (1 - share) * size }
-    var parts = [
-      "<svg class=\"chart\" viewBox=\"0 0 310 286\" role=\"img\" "
-        + "aria-label=\"\(title.escapedForHTML)\">"
-    ]
-    for tick in stride(from: 0.0, through: 1.0, by: 0.25) {
-      parts.append(SVG.line(left, y(tick), left + size, y(tick), "grid"))
-      parts.append(SVG.text(left - 6, y(tick) + 4, percent(tick), "tick end"))
-      parts.append(SVG.text(x(tick), top + size + 16, percent(tick), "tick middle"))
+    for tick in stride(from: 0.0, through: 1.0, by: 0.2) {
+      drawing.line(left, y(tick), left + size, y(tick), .grid)
+      drawing.text(left - 6, y(tick) + 4, percent(tick), .tick, .end)
+      drawing.text(x(tick), top + size + 18, percent(tick), .tick, .middle)
     }
-    let width = 1 / Double(calibration.bins.count)
+    drawing.text(14, top + size / 2, "accuracy", .tick, .middle, rotation: -90)
+    drawing.text(left + size / 2, top + size + 36, "confidence", .tick, .middle)
+    let width = size / Double(calibration.bins.count)
+    let most = Double(max(1, calibration.bins.map(\.count).max() ?? 1))
+    let base = countsTop + countsHeight + 40
     for (index, bin) in calibration.bins.enumerated() where bin.count > 0 {
       let tip =
-        "\(bin.count) items, confidence \(decimal(100 * bin.confidence, 1)) %, "
-        + "right \(decimal(100 * bin.accuracy, 1)) %"
-      let from = x(Double(index) * width) + 0.8
+        "\(bin.count) \(bin.count == 1 ? "item" : "items"), confidence "
+        + "\(decimal(100 * bin.confidence, 1)) %, accuracy \(decimal(100 * bin.accuracy, 1)) %"
+      let from = left + Double(index) * width + 0.8
       let (low, high) = (
         min(bin.accuracy, bin.confidence), max(bin.accuracy, bin.confidence)
       )
-      parts.append(
-        SVG.box(
-          from, y(bin.accuracy), width * size - 1.6, bin.accuracy * size, "bar", opacity: 0.85,
-          title: tip))
-      parts.append(
-        SVG.box(
-          from, y(high), width * size - 1.6, (high - low) * size, "gap", opacity: 0.35, title: tip))
+      drawing.box(from, y(low), width - 1.6, low * size, .right, opacity: 0.85, title: tip)
+      drawing.box(
+        from, y(high), width - 1.6, (high - low) * size, .wrong, opacity: 0.4, title: tip)
+      drawing.box(from, y(bin.accuracy), width - 1.6, 2.5, .right, title: tip)
+      let height = max(1, countsHeight * Double(bin.count) / most)
+      drawing.box(from, base - height, width - 1.6, height, .tick, opacity: 0.6, title: tip)
+      drawing.text(
+        from + width / 2 + 4, base - height - 4, "\(bin.count)", .tick, .start, rotation: -90)
     }
-    parts.append(SVG.line(x(0), y(0), x(1), y(1), "diagonal"))
-    parts.append(SVG.text(left + size / 2, top + size + 34, "confidence", "tick middle"))
-    return parts.joined(separator: "\n") + "\n</svg>"
+    drawing.line(left, base, left + size, base, .grid)
+    drawing.text(left + size / 2, base + 18, "items with this confidence", .tick, .middle)
+    drawing.line(x(0), y(0), x(1), y(1), .diagonal)
+    return drawing
   }
 
   static func percent(_ share: Double) -> String { "\(Int((100 * share).rounded())) %" }

@@ -25,6 +25,8 @@ struct RunReport {
   var mistakes: [Mistake]
   /// The feature map of the heat maps.
   var featureMap: String?
+  /// What was said of the data: files that were left out, classes with too few items.
+  var leftOut: [String] = []
   /// Name and value, in order.
   var settings: [(name: String, value: String)]
   var command: String
@@ -38,10 +40,10 @@ struct RunReport {
         "policy":
           "default-src 'none'; img-src data:; style-src \(PageTemplate.digest(Self.style)); "
           + "base-uri 'none'; form-action 'none'",
-        "style": Self.style, "output": output.escapedForDisplay.escapedForHTML,
-        "summary": summary, "curves": curves, "findings": findingsSection,
-        "settings": table(settings.map { [$0.name, $0.value] }),
-        "command": command.escapedForHTML, "tool": GraftVersion.tool.escapedForHTML,
+        "style": Self.style, "output": output.escapedForDisplay.escapedForMarkup,
+        "summary": summary, "curves": curves, "findings": try findingsSection(),
+        "left_out": leftOutSection, "settings": table(settings.map { [$0.name, $0.value] }),
+        "command": command.escapedForMarkup, "tool": GraftVersion.tool.escapedForMarkup,
       ])
   }
 
@@ -74,6 +76,7 @@ struct RunReport {
           percent(findings.calibration.expectedError),
           "calibration error; \(percent(findings.scaled.expectedError)) at temperature "
             + ReportFigures.decimal(findings.scaled.temperature, 2)
+            + (findings.scaled.isAtBound ? ", the bound of the fit" : "")
         ))
     } else if let epoch = epochs.first(where: { $0.epoch == kept }) {
       tiles.append(
@@ -84,7 +87,7 @@ struct RunReport {
     }
     tiles.append(("\(kept)", "epoch kept, of \(epochs.count)"))
     return tiles.map {
-      "<div class=\"tile\"><b>\($0.0.escapedForHTML)</b><span>\($0.1.escapedForHTML)</span></div>"
+      "<div class=\"tile\"><b>\($0.0.escapedForMarkup)</b><span>\($0.1.escapedForMarkup)</span></div>"
     }.joined(separator: "\n")
   }
 
@@ -93,46 +96,59 @@ struct RunReport {
       _ training: KeyPath<FineTuner.Epoch, Double?>, _ validation: KeyPath<FineTuner.Epoch, Double?>
     ) -> [LineChart.Series] {
       [
-        .init(name: "training", style: "training", values: epochs.map { $0[keyPath: training] }),
+        .init(name: "training", style: .training, values: epochs.map { $0[keyPath: training] }),
         .init(
-          name: "validation", style: "validation", values: epochs.map { $0[keyPath: validation] }),
-      ].filter { $0.values.contains { $0 != nil } }
+          name: "validation", style: .validation, values: epochs.map { $0[keyPath: validation] }),
+      ].filter { !$0.points.isEmpty }
     }
+    let across = LineChart.Horizontal.epochs(epochs.count)
+    let marked = (x: Double(kept), text: "kept")
     var charts = [
       LineChart(
-        title: "Loss", series: series(\.optionalLoss, \.validationLoss),
-        format: { String(format: "%.4g", $0) }, marked: kept)
+        title: "Loss", series: series(\.optionalLoss, \.validationLoss), horizontal: across,
+        format: { String(format: "%.4g", $0) }, marked: marked)
     ]
     if epochs.contains(where: { $0.accuracy != nil }) {
       charts.append(
         LineChart(
           title: "Accuracy", series: series(\.accuracy, \.validationAccuracy),
-          format: { String(format: "%.4g %%", 100 * $0) }, marked: kept, limits: 0...1))
+          horizontal: across, format: { String(format: "%.4g %%", 100 * $0) }, marked: marked,
+          limits: 0...1))
     }
     charts.append(
       LineChart(
         title: "Learning rate at the end of the epoch",
-        series: [.init(name: "rate", style: "training", values: epochs.map(\.learningRate))],
-        format: { String(format: "%.2g", $0) }))
+        series: [.init(name: "rate", style: .training, values: epochs.map(\.learningRate))],
+        horizontal: across, format: { String(format: "%.2g", $0) }))
     return charts.map { chart in
       let legend =
         chart.series.count < 2
         ? ""
-        : chart.series.map { "<span class=\"key \($0.style)\">\($0.name)</span>" }.joined()
-      return "<figure><figcaption>\(chart.title.escapedForHTML) \(legend)</figcaption>"
-        + chart.svg() + "</figure>"
+        : chart.series.map { key($0.style, $0.name) }.joined()
+      return "<figure><figcaption>\(chart.title.escapedForMarkup) \(legend)</figcaption>"
+        + chart.drawing().svg(isFile: false) + "</figure>"
     }.joined(separator: "\n")
   }
 
-  private var findingsSection: String {
+  private func key(_ style: Drawing.Style, _ text: String) -> String {
+    "<span class=\"key \(style.rawValue)\">\(text)</span>"
+  }
+
+  private var leftOutSection: String {
+    guard !leftOut.isEmpty else { return "" }
+    let items = leftOut.map { "<li>\($0.escapedForMarkup)</li>" }.joined(separator: "\n")
+    return "<h2>What was said of the data</h2>\n<ul>\n\(items)\n</ul>"
+  }
+
+  private func findingsSection() throws -> String {
     guard let findings else { return "" }
     return [
-      "<h2>Who is taken for whom</h2>", confusion(findings), mistakesSection(findings),
+      "<h2>Who is taken for whom</h2>", try confusion(findings), mistakesSection(findings),
       reliability(findings),
     ].joined(separator: "\n")
   }
 
-  private func confusion(_ findings: Findings) -> String {
+  private func confusion(_ findings: Findings) throws -> String {
     let matrix = findings.metrics.confusion
     var pairs: [(count: Int, label: Int, predicted: Int)] = []
     for (label, support) in matrix.supports.enumerated() where support > 0 {
@@ -151,7 +167,9 @@ struct RunReport {
     let figure =
       matrix.classCount <= ReportFigures.largestMatrix
       ? "<figure class=\"wide\"><figcaption>Own class down, taken for across"
-        + "</figcaption>\(ReportFigures.confusion(matrix, (0..<matrix.classCount).map(name)))</figure>"
+        + "</figcaption>"
+        + (try matrix.drawing(classes: (0..<matrix.classCount).map(name), hasAxes: false)
+          .svg(isFile: false)) + "</figure>"
       : ""
     let confused =
       list.isEmpty
@@ -168,12 +186,12 @@ struct RunReport {
       featureMap.map {
         "Beside each picture, bright is where the network saw the class that it chose: "
           + "Grad-CAM (Selvaraju et al. 2017) of the feature map "
-          + "<code>\($0.escapedForDisplay.escapedForHTML)</code>."
+          + "<code>\($0.escapedForDisplay.escapedForMarkup)</code>."
       } ?? ""
     let figures = mistakes.map { mistake in
       var images = ""
       if let pictures = mistake.pictures {
-        let alternative = mistake.file.escapedForDisplay.escapedForHTML
+        let alternative = mistake.file.escapedForDisplay.escapedForMarkup
         let picture = "<img alt=\"\(alternative)\" src=\"\(dataAddress(pictures.picture))\">"
         images = "<div class=\"pictures\">\(picture)"
         if let heat = pictures.heat {
@@ -183,10 +201,10 @@ struct RunReport {
         }
         images += "</div>"
       }
-      return "<figure>\(images)<figcaption><b>\(name(mistake.label).escapedForHTML)</b>"
+      return "<figure>\(images)<figcaption><b>\(name(mistake.label).escapedForMarkup)</b>"
         + " (\(percent(mistake.ownProbability))) taken for "
-        + "<b>\(name(mistake.predicted).escapedForHTML)</b> (\(percent(mistake.confidence)))"
-        + "<br><span class=\"file\">\(mistake.file.escapedForDisplay.escapedForHTML)</span>"
+        + "<b>\(name(mistake.predicted).escapedForMarkup)</b> (\(percent(mistake.confidence)))"
+        + "<br><span class=\"file\">\(mistake.file.escapedForDisplay.escapedForMarkup)</span>"
         + "</figcaption></figure>"
     }
     return "<h2>The worst mistakes</h2>\n<p>By the loss of each item. \(explanation)</p>\n"
@@ -208,20 +226,26 @@ struct RunReport {
       let caption =
         "\(title): expected calibration error \(percent(calibration.expectedError)), loss "
         + ReportFigures.decimal(calibration.loss, 4)
+        + (calibration.isAtBound
+          ? ". The fit stopped at its bound: the least loss lies at a temperature beyond it" : "")
       return "<figure class=\"square\"><figcaption>\(caption)</figcaption>"
-        + ReportFigures.reliability(calibration, title: title) + "</figure>"
+        + ReportFigures.reliability(calibration, title: title).svg(isFile: false) + "</figure>"
     }
-    return "<h2>Can its confidence be trusted?</h2>\n<p>Bars are how often the network was right "
-      + "where it was so sure; on the diagonal the two are equal, and the error is the mean "
-      + "distance from it over 15 bins (Guo et al. 2017). The temperature has the least loss on "
+    let legend =
+      key(.right, "accuracy") + key(.wrong, "distance to the mean confidence")
+      + key(.diagonal, "accuracy equals confidence")
+    return "<h2>Can its confidence be trusted?</h2>\n<p>Items are sorted by the probability of "
+      + "the class that was chosen into \(findings.calibration.bins.count) bins. A bar is the share "
+      + "of its items that were right; the calibration error is the mean distance to the confidence "
+      + "(Guo et al. 2017). The temperature has the least loss on "
       + "these same \(findings.calibration.count) items, so that new items will fare a little "
       + "worse. It does not change which class is chosen.</p>\n"
-      + "<div class=\"row\">\(parts.joined(separator: "\n"))</div>"
+      + "<p>\(legend)</p>\n<div class=\"row\">\(parts.joined(separator: "\n"))</div>"
   }
 
   private func table(_ rows: [[String]], header: [String]? = nil) -> String {
     func cells(_ row: [String], _ tag: String) -> String {
-      "<tr>" + row.map { "<\(tag)>\($0.escapedForHTML)</\(tag)>" }.joined() + "</tr>"
+      "<tr>" + row.map { "<\(tag)>\($0.escapedForMarkup)</\(tag)>" }.joined() + "</tr>"
     }
     let head = header.map { "<thead>\(cells($0, "th"))</thead>" } ?? ""
     return "<table>\(head)<tbody>" + rows.map { cells($0, "td") }.joined(separator: "\n")

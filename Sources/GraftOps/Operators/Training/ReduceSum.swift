@@ -1,5 +1,6 @@
 // The sum over axes, of which one may be the batch: what the gradient of broadcasting comes to, and of a
-// bias.
+// bias. ONNX ReduceSum, opsets 1, 11, 13 (axes as an input), of real numbers; that of integers is Reduction.
+// https://onnx.ai/onnx/operators/onnx__ReduceSum.html
 
 import GraftDiagnostics
 import GraftIR
@@ -8,7 +9,7 @@ import RealModule
 /// y = the sum of x over ``axes``, which stay with extent 1 where ``keepsAxes``.
 ///
 /// Constraints C1 and C2 of ``AxisReduction``.
-public struct ReduceSum: AxisReduction {
+public struct ReduceSum: AxisReduction, ONNXExportable {
   public static let opcode: Opcode = "reduce_sum"
   public static let summary = "sum over axes"
   public static let keepsAxesByDefault = false
@@ -37,5 +38,35 @@ public struct ReduceSum: AxisReduction {
   /// Blocked where an image is summed over batch and space, to one number for each channel.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axes == [0, 2, 3] && optionalOperand(0, of: operands)?.rank == 4 ? .reducing : .plain
+  }
+
+  public static let onnx = [
+    ONNXBinding("ReduceSum") { node in
+      let (axes, keepsAxes) = try node.reduction(axesAreInputFrom: 13)
+      guard try node.input(0).type.dtype.isFloatingPoint else {
+        return ImportedOperator(
+          Reduction(.sum, axes: axes ?? [], keepsAxes: keepsAxes), operands: [0])
+      }
+      try node.refuseBatch(among: axes ?? [])
+      return ImportedOperator(ReduceSum(axes: axes ?? [], keepsAxes: keepsAxes), operands: [0])
+    }
+  ]
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    try exportedReduction(
+      "ReduceSum", axes: axes, keepsAxes: keepsAxes, axesAreInputFrom: 13, opset: opset)
+  }
+}
+
+extension ReduceSum: DifferentiableOperator {
+  /// dx = dy, repeated along the axes that were reduced.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let shape = builder.shape(of: try builder.operand(0))
+    let kept = reducedShape(shape, axes: axes, keepsAxes: true)
+    let dy = try builder.reshaped(try builder.incoming(), to: kept)
+    try builder.setGradient(
+      of: 0, kept == shape ? dy : try builder.apply(Expand(shape: shape), [dy]))
   }
 }

@@ -1,0 +1,76 @@
+// Computes while importing what depends on constants alone and needs an operator that no kernel computes,
+// such as the norm in a weight normalisation. Other computed weights stay nodes, which passes fold: there
+// the file's own weights can still be trained.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+enum ConstantTrees {
+  /// A single node with more multiplications would take minutes.
+  private static let largestCost = 1 << 36
+
+  /// Replaces the nodes by parameters, together with all that they are computed from and all constants
+  /// that are computed from them.
+  /// - Throws: ``GraftError`` of kind `unsupported` where that would take too much memory or time.
+  static func fold(_ graph: inout Graph, budget: inout FoldingBudget) throws {
+    for node in try nodes(of: graph) {
+      try at(graph.location(of: node)) { try evaluate(node, &graph, &budget) }
+    }
+  }
+
+  /// The nodes to evaluate, in the order of execution.
+  private static func nodes(of graph: Graph) throws -> [Node] {
+    var known = Set(graph.parameters)
+    var constants: [Node] = []
+    // What cannot stay a node, and what is computed from that.
+    var tainted = Set<ValueID>()
+    for node in graph.nodes {
+      let types = graph.resultTypes(of: node)
+      guard node.presentOperands.allSatisfy(known.contains),
+        types.allSatisfy({ !$0.shape.dependsOnBatch })
+      else { continue }
+      known.formUnion(node.results)
+      constants.append(node)
+      let isCompileTimeOnly = try Catalogue.operation(of: node).isCompileTimeOnly(
+        operands: graph.operandTypes(of: node), results: types)
+      if isCompileTimeOnly || node.presentOperands.contains(where: tainted.contains) {
+        tainted.formUnion(node.results)
+      }
+    }
+    for node in constants.reversed() where node.results.contains(where: tainted.contains) {
+      tainted.formUnion(node.presentOperands)
+    }
+    return constants.filter { $0.results.contains(where: tainted.contains) }
+  }
+
+  private static func evaluate(
+    _ original: Node, _ graph: inout Graph, _ budget: inout FoldingBudget
+  ) throws {
+    // Read anew: its operands have become parameters.
+    let node = graph[original.id]
+    let operation = try Catalogue.operation(of: node)
+    let types = graph.resultTypes(of: node)
+    let cost = operation.cost(operands: graph.operandTypes(of: node), results: types)
+    guard cost.multiplyAdds <= Self.largestCost else {
+      throw GraftError(.unsupported, "computing it while importing would take too long")
+    }
+    for type in types { try budget.take(type.shape.elementCount?.constant ?? 0, of: type.dtype) }
+    let results = try ConstantEvaluator.evaluate(node, in: graph)
+    for ((value, type), data) in zip(zip(node.results, types), results) {
+      let title = (node.origins.first ?? "").quotedForDisplay
+      let name = graph[value].name ?? "\(node.origins.first ?? node.opcode.rawValue).folded"
+      graph[value].name = nil
+      let folded = graph.addParameter(
+        graph.unusedName(name), type,
+        Parameter(derivation: "folded \(node.opcode) \(title)", data: data))
+      graph.replaceUses(of: value, with: folded)
+    }
+    graph.remove(node.id)
+    // What was read for the last time gives its memory back.
+    for operand in Set(node.presentOperands)
+    where graph.readers(of: operand).isEmpty && !graph.isOutput(operand) {
+      graph.removeParameter(operand)
+    }
+  }
+}

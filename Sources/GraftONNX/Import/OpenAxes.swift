@@ -1,0 +1,79 @@
+// Axes of inputs that the file leaves open and that are not the batch: one error for all of them, with
+// the --input-shape that would fix each, made of what the file says.
+
+import GraftDiagnostics
+
+struct OpenAxes {
+  private let graph: FileGraph
+  private var inputs: [FileValueInfo] = []
+
+  init(graph: FileGraph) { self.graph = graph }
+
+  mutating func add(_ input: FileValueInfo) { inputs.append(input) }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` that names every open axis, if there is any.
+  func throwIfAny() throws {
+    guard let first = inputs.first else { return }
+    let others = inputs.dropFirst().map {
+      "; input \($0.name.quotedForDisplay): \(complaint(about: $0))"
+    }
+    let hints = inputs.map { "--input-shape \(hint(for: $0).escapedForDisplay)" }
+    throw GraftError(
+      .unsupported, complaint(about: first) + others.joined(),
+      at: SourceLocation(node: first.name, operatorName: "input"),
+      advice: "Fix what is open, as in " + hints.joined(separator: " "))
+  }
+
+  private func complaint(about input: FileValueInfo) -> String {
+    guard let extents = input.shape else { return "the file does not say its shape" }
+    var axes: [String] = []
+    for (axis, extent) in extents.enumerated() where axis > 0 && extent.isOpen {
+      switch extent {
+      case .named(let name): axes.append("axis \(axis) (\(name.quotedForDisplay))")
+      case .constant(let value): axes.append("axis \(axis) (\(value))")
+      case .unknown: axes.append("axis \(axis)")
+      }
+    }
+    var words = "the file leaves \(axes.first ?? "an axis") open"
+    if axes.count > 1 { words += ", and " + axes.dropFirst().joined(separator: ", ") }
+    return words + "; only the first axis may be open, the batch"
+  }
+
+  /// `x=Nx3x224x224` with what the file fixes; what it leaves open is a guess.
+  private func hint(for input: FileValueInfo) -> String {
+    let channels = channelsOfFirstConvolution(reading: input.name)
+    guard let extents = input.shape else {
+      return "\(input.name)=Nx\(channels ?? 3)x224x224"
+    }
+    func fixed(_ axis: Int) -> Int? {
+      guard extents.indices.contains(axis), case .constant(let value) = extents[axis],
+        !extents[axis].isOpen
+      else { return nil }
+      return value
+    }
+    let isImage = extents.count == 4
+    let channelsLast = isImage && fixed(1) == nil && (1...4).contains(fixed(3) ?? 0)
+    let spatial = channelsLast ? [1, 2] : [2, 3]
+    let side = isImage ? spatial.compactMap(fixed).first ?? 224 : 128
+    let parts = extents.indices.map { axis -> String in
+      if let value = fixed(axis) { return "\(value)" }
+      if axis == 0 { return "N" }
+      return isImage && axis == 1 && !channelsLast ? "\(channels ?? 3)" : "\(side)"
+    }
+    return "\(input.name)=\(parts.joined(separator: "x"))"
+  }
+
+  /// What the weights of the first convolution that reads an input say of its channels.
+  private func channelsOfFirstConvolution(reading name: String) -> Int? {
+    guard
+      let node = graph.nodes.first(where: { $0.opType == "Conv" && $0.inputs.first == name }),
+      node.inputs.count > 1,
+      let weights = graph.initializers.first(where: { $0.name == node.inputs[1] }),
+      weights.extents.count >= 2
+    else { return nil }
+    var groups = 1
+    if case .int(let value)? = node.attribute("group")?.value { groups = value }
+    let (channels, overflow) = weights.extents[1].multipliedReportingOverflow(by: groups)
+    return overflow || channels < 1 ? nil : channels
+  }
+}

@@ -1,0 +1,178 @@
+// The reductions that networks use on weights and shapes, and that no kernel computes: ONNX ReduceL1,
+// ReduceL2, ReduceLogSum, ReduceLogSumExp, ReduceMax, ReduceMin, ReduceProd and ReduceSumSquare, opsets 1,
+// 11, 12, 13, 18 (axes as an input), and ReduceSum of integers;
+// https://onnx.ai/onnx/operators/onnx__ReduceL2.html
+
+import GraftDiagnostics
+import GraftIR
+import RealModule
+
+/// y = ``function`` of x over ``axes``, which stay with extent 1 where ``keepsAxes``; without axes that of each
+/// element by itself.
+///
+/// - C1: x is real, or of integers and the function is sum, prod, max or min.
+/// - C2: axes are different axes of x, ascending.
+/// - C3: each axis has a constant extent that is not 0.
+public struct Reduction: Operator, ONNXExportable {
+  public enum Function: String, Sendable, CaseIterable {
+    /// Σ |x|
+    case l1
+    /// √ Σ x²
+    case l2
+    /// log Σ x
+    case logSum = "log_sum"
+    /// log Σ exp(x)
+    case logSumExp = "log_sum_exp"
+    case max
+    case min
+    case prod
+    case sum
+    /// Σ x²
+    case sumSquare = "sum_square"
+
+    var onnxName: String {
+      switch self {
+      case .l1: "ReduceL1"
+      case .l2: "ReduceL2"
+      case .logSum: "ReduceLogSum"
+      case .logSumExp: "ReduceLogSumExp"
+      case .max: "ReduceMax"
+      case .min: "ReduceMin"
+      case .prod: "ReduceProd"
+      case .sum: "ReduceSum"
+      case .sumSquare: "ReduceSumSquare"
+      }
+    }
+
+    /// The first opset in which axes are an input.
+    var axesAreInputFrom: Int { self == .sum ? 13 : 18 }
+  }
+
+  public static let opcode: Opcode = "reduce"
+  public static let summary = "norm, product, extreme or logarithm of a sum over axes"
+  public static let operands: [OperandRule] = [.required("x")]
+  public static let isCompileTimeOnly = true
+
+  public var function: Function
+  /// Counted from the front, ascending.
+  public var axes: [Int]
+  public var keepsAxes: Bool
+
+  public init(_ function: Function, axes: [Int], keepsAxes: Bool = true) {
+    self.function = function
+    self.axes = axes
+    self.keepsAxes = keepsAxes
+  }
+
+  public init(attributes: Attributes) throws {
+    let name = try attributes.string("function")
+    guard let function = Function(rawValue: name) else {
+      throw GraftError(.invalidGraph, "there is no reduction \(name.quotedForDisplay)")
+    }
+    self.init(
+      function, axes: try attributes.ints("axes"),
+      keepsAxes: try attributes.bool("keeps_axes", default: true))
+  }
+
+  public var attributes: Attributes {
+    var attributes: Attributes = ["function": .string(function.rawValue), "axes": .ints(axes)]
+    if !keepsAxes { attributes["keeps_axes"] = .bool(false) }
+    return attributes
+  }
+
+  public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
+    let x = try operand(0, of: operands)
+    let takesIntegers = [.sum, .prod, .max, .min].contains(function)
+    if !(takesIntegers && x.dtype.isInteger) { try requireReal("C1", x) }
+    try requireAxes("C2", axes, rank: x.rank)
+    for axis in axes {
+      try require(
+        "C3", !x.shape[axis].isBatch && x.shape[axis] != 0,
+        "axis \(axis) of \(x) must be constant and not empty")
+    }
+    return [TensorType(x.dtype, reducedShape(x.shape, axes: axes, keepsAxes: keepsAxes))]
+  }
+
+  public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
+    switch operands.first ?? nil {
+    case .float32(let x):
+      // Sums of many squares lose digits in single precision.
+      let reduced = try reducing(x.map(Double.init), over: axes, to: extents[0], apply)
+      return [.float32(reduced.map { Float($0) })]
+    case .float64(let x): return [.float64(try reducing(x, over: axes, to: extents[0], apply))]
+    case .integer(let x): return [.integer(try reduceIntegers(x, to: extents[0]))]
+    case nil: throw GraftError(.invalidGraph, "operand 0 is missing")
+    }
+  }
+
+  private func apply(_ x: ArraySlice<Double>) -> Double {
+    switch function {
+    case .l1: return x.reduce(0) { $0 + $1.magnitude }
+    case .l2: return x.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    case .logSum: return Double.log(x.reduce(0, +))
+    case .logSumExp:
+      let largest = x.reduce(-.infinity, Swift.max)
+      guard largest.isFinite else { return largest }
+      return largest + Double.log(x.reduce(0) { $0 + Double.exp($1 - largest) })
+    case .max: return x.reduce(-.infinity) { $1 > $0 || $1.isNaN ? $1 : $0 }
+    case .min: return x.reduce(.infinity) { $1 < $0 || $1.isNaN ? $1 : $0 }
+    case .prod: return x.reduce(1, *)
+    case .sum: return x.reduce(0, +)
+    case .sumSquare: return x.reduce(0) { $0 + $1 * $1 }
+    }
+  }
+
+  /// Also on multiples of the batch: the number of a tensor's elements is a product of extents.
+  private func reduceIntegers(
+    _ x: DenseTensor<Dimension>, to extents: [Int]
+  ) throws -> DenseTensor<Dimension> {
+    let combine: (Dimension, Dimension) throws -> Dimension
+    switch function {
+    case .sum: combine = Add.applyToShapes
+    case .prod: combine = Multiply.applyToShapes
+    case .max: combine = { try requireShapeValue(Maximum.apply($0, $1), Self.opcode, $0, $1) }
+    case .min: combine = { try requireShapeValue(Minimum.apply($0, $1), Self.opcode, $0, $1) }
+    default: throw GraftError(.invalidGraph, "\(function.rawValue) of integers [C1]")
+    }
+    return try reducing(x, over: axes, to: extents) { elements in
+      guard let first = elements.first else {
+        throw GraftError(.invalidGraph, "a reduction of nothing [C3]")
+      }
+      return try elements.dropFirst().reduce(first, combine)
+    }
+  }
+
+  public func foldShapes(
+    types: [TensorType?], values: [DenseTensor<Dimension>?]
+  ) throws -> [DenseTensor<Dimension>]? {
+    guard let x = values.first ?? nil, let extents = try foldableExtents(types)?.first else {
+      return nil
+    }
+    return [try reduceIntegers(x, to: extents)]
+  }
+
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(multiplyAdds: elementCount(optionalOperand(0, of: operands)))
+  }
+
+  public static let onnx = Function.allCases.filter { $0 != .sum }.map { function in
+    ONNXBinding(function.onnxName) { node in
+      let (axes, keepsAxes) = try node.reduction(axesAreInputFrom: function.axesAreInputFrom)
+      try node.refuseBatch(among: axes ?? [])
+      return ImportedOperator(
+        Reduction(function, axes: axes ?? [], keepsAxes: keepsAxes), operands: [0])
+    }
+  }
+
+  public func exported(
+    operands: [TensorType?], results: [TensorType], opset: Int
+  ) throws -> ExportedOperator {
+    guard opset >= function.axesAreInputFrom || !axes.isEmpty else {
+      throw GraftError(
+        .unsupported, "\(function.onnxName) over no axis has no form in opset \(opset)")
+    }
+    return try exportedReduction(
+      function.onnxName, axes: axes, keepsAxes: keepsAxes,
+      axesAreInputFrom: function.axesAreInputFrom, opset: opset)
+  }
+}
