@@ -12,7 +12,7 @@ import Testing
   @Test(arguments: [1, 2, 3, 5]) func partsDoNotTouch(images: Int) throws {
     var harness = KernelHarness(seed: 51)
     try ConvolutionKernelTests.addNarrow(outputs: [24, 40], to: &harness)
-    harness.parts = BatchParts(images: images, steps: try harness.generate().steps.count)
+    harness.parts = BatchParts(images: images, nodes: harness.graph.nodes.count)
     try harness.checkBatchPositions(batch: 5)
   }
 
@@ -20,10 +20,10 @@ import Testing
   /// behind it, a view, and an output.
   @Test(arguments: [1, 2]) func laterStepsTakeTheBatchWhole(images: Int) throws {
     var harness = try BundleTests.network(seed: 52)
-    let count = try harness.generate().steps.count
+    let count = harness.graph.nodes.count
     try #require(count > 5)
-    for steps in 1...count {
-      harness.parts = BatchParts(images: images, steps: steps)
+    for nodes in 1...count {
+      harness.parts = BatchParts(images: images, nodes: nodes)
       try harness.checkBatchPositions(batch: 5)
     }
   }
@@ -42,29 +42,29 @@ import Testing
     return graph
   }
 
-  /// Rows of images, all nodes left out: what is chosen depends on the steps' work.
-  private func choice(_ arena: Int, _ steps: [(activations: Int, weights: Int)]) -> BatchParts? {
+  /// Rows of images, all nodes left out: what is chosen depends on their work.
+  private func choice(_ arena: Int, _ nodes: [(activations: Int, weights: Int)]) -> BatchParts? {
     BatchParts.choose(
       for: graph([[.batch, 3]], [[.batch, 2]]), arenaBytesPerImage: arena,
-      steps: steps.enumerated().map { index, bytes in
+      nodes: nodes.map { bytes in
         var work = StepWork()
         (work.activationBytes, work.weightBytes) = bytes
-        return (NodeID(index), work)
+        return work
       })
   }
 
   @Test func weightsEndTheParts() {
     let (many, few) = ((activations: 2, weights: 6), (activations: 2, weights: 5))
     let large = 16 << 20
-    #expect(choice(large, [few, few]) == BatchParts(images: 1, steps: 2))
-    #expect(choice(large, [few, many, many]) == BatchParts(images: 1, steps: 1))
-    #expect(choice(large, [few, many, (2, 7), few]) == BatchParts(images: 1, steps: 1))
-    #expect(choice(large, [few, (2, 7), few, few]) == BatchParts(images: 1, steps: 4))
+    #expect(choice(large, [few, few]) == BatchParts(images: 1, nodes: 2))
+    #expect(choice(large, [few, many, many]) == BatchParts(images: 1, nodes: 1))
+    #expect(choice(large, [few, many, (2, 7), few]) == BatchParts(images: 1, nodes: 1))
+    #expect(choice(large, [few, (2, 7), few, few]) == BatchParts(images: 1, nodes: 4))
     #expect(choice(large, [many, many]) == nil)
     #expect(choice(large, []) == nil)
     // Every part reads the weights once: two images share them.
-    #expect(choice(large / 2, [few, (2, 11)]) == BatchParts(images: 2, steps: 2))
-    #expect(choice(large / 2, [few, (2, 13)]) == BatchParts(images: 2, steps: 1))
+    #expect(choice(large / 2, [few, (2, 11)]) == BatchParts(images: 2, nodes: 2))
+    #expect(choice(large / 2, [few, (2, 13)]) == BatchParts(images: 2, nodes: 1))
   }
 
   @Test func asManyAsACacheHolds() {

@@ -7,19 +7,20 @@ import GraftOps
 import Testing
 
 @testable import GraftCodegen
+@testable import GraftIR
 
 @Suite struct ChoosingTests {
   @Test func tilesCoverEveryPixelOnce() {
     for target in [Target.generic, .x8664v3, .x8664v4, .aarch64] {
       for pixels in 1...200 {
         for most in 1...12 {
-          let (parts, narrow, wide) = ConvolutionSchedule.balanced(pixels, most: most)
+          let (parts, narrow, wide) = RegisterTile.balanced(pixels, most: most)
           #expect(parts * narrow + wide == pixels)
           #expect(narrow + (wide > 0 ? 1 : 0) <= most && narrow >= 1 && wide < parts)
         }
       }
       for blocks in 1...40 {
-        let (tileBlocks, pixels) = ConvolutionSchedule.tile(outputBlocks: blocks, target: target)
+        let (tileBlocks, pixels) = RegisterTile.choose(outputBlocks: blocks, target: target)
         let product = target.hasFusedMultiplyAdd ? 0 : 1
         #expect(tileBlocks <= blocks)
         #expect(tileBlocks * pixels + tileBlocks + 1 + product <= target.registers)
@@ -34,13 +35,7 @@ import Testing
       let shape = ConvolutionShape(
         channels: channels, height: 8, width: 8, outputs: outputs, resultHeight: 8, resultWidth: 8,
         window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: groups)
-      guard
-        case .direct(let direct) = ConvolutionSchedule.choose(
-          shape, isPlanar: false, target: .x8664v3)
-      else {
-        Issue.record("a grouped convolution is direct")
-        continue
-      }
+      let direct = DirectSchedule(shape, isPlanar: false, target: .x8664v3)
       let windows = try #require(direct.windows)
       #expect(windows.isUniform || direct.chunk == direct.inputBlocks)
       for output in 0..<outputs {
@@ -56,15 +51,11 @@ import Testing
 
   /// Tiles of two blocks would multiply groups of 4 and of 8 channels by as many zeros and more.
   @Test func narrowGroupsTakeNarrowTiles() {
-    func tileBlocks(_ perGroup: Int) -> Int? {
+    func tileBlocks(_ perGroup: Int) -> Int {
       let shape = ConvolutionShape(
         channels: 32 * perGroup, height: 14, width: 14, outputs: 32 * perGroup, resultHeight: 14,
         resultWidth: 14, window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: 32)
-      guard
-        case .direct(let direct) = ConvolutionSchedule.choose(
-          shape, isPlanar: false, target: .x8664v3)
-      else { return nil }
-      return direct.tileBlocks
+      return DirectSchedule(shape, isPlanar: false, target: .x8664v3).tileBlocks
     }
     #expect([4, 8, 16, 32].map(tileBlocks) == [1, 1, 2, 2])
   }
@@ -74,31 +65,21 @@ import Testing
     let shape = ConvolutionShape(
       channels: 240, height: 28, width: 28, outputs: 60, resultHeight: 28, resultWidth: 28,
       window: Window(kernel: [1, 1]), groups: 3)
-    guard
-      case .direct(let direct) = ConvolutionSchedule.choose(
-        shape, isPlanar: false, target: .x8664v3)
-    else {
-      Issue.record("a grouped convolution is direct")
-      return
-    }
+    let direct = DirectSchedule(shape, isPlanar: false, target: .x8664v3)
     #expect(direct.windows?.counts == [10, 10, 20, 10, 10, 10, 10, 10])
     #expect(direct.windows?.first == [0, 0, 0, 10, 10, 20, 20, 20])
   }
 
   @Test func smallImagesSplitOutputsAndLargeOnesPixels() {
-    func splitsTiles(_ size: Int, _ channels: Int) -> Bool? {
+    func splitsTiles(_ size: Int, _ channels: Int) -> Bool {
       let shape = ConvolutionShape(
         channels: channels, height: size, width: size, outputs: channels, resultHeight: size,
         resultWidth: size, window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: 1)
-      guard
-        case .direct(let direct) = ConvolutionSchedule.choose(
-          shape, isPlanar: false, preferred: .direct, target: .x8664v3)
-      else { return nil }
-      return direct.splitsTiles
+      return DirectSchedule(shape, isPlanar: false, target: .x8664v3).splitsTiles
     }
-    #expect(splitsTiles(56, 64) == true)
-    #expect(splitsTiles(14, 256) == false)
-    #expect(splitsTiles(8, 64) == true)
+    #expect(splitsTiles(56, 64))
+    #expect(!splitsTiles(14, 256))
+    #expect(splitsTiles(8, 64))
   }
 
   /// Winograd's algorithm for gradients of 3x3 weights with stride 1 that read blocks of channels, over tiles
@@ -106,22 +87,29 @@ import Testing
   @Test func winogradTakesGradientsOfWeights() throws {
     func schedule(
       _ channels: Int, _ size: Int, stride: Int = 1, isPlanar: Bool = false, target: Target
-    ) -> WeightGradientSchedule {
+    ) throws -> any WeightGradientKernel {
       let window = Window(kernel: [3, 3], strides: [stride, stride], pads: [1, 1, 1, 1])
       let result = (size - 1) / stride + 1
-      return WeightGradientSchedule.choose(
-        ConvolutionShape(
+      func image(_ side: Int, block: Int, border: Int) throws -> ImageGeometry {
+        var type = TensorType(
+          .float32, TensorShape([.batch, Dimension(channels), Dimension(side), Dimension(side)]))
+        type.layout = Layout(channelBlock: block, borderHeight: border, borderWidth: border)
+        return try ImageGeometry(type)
+      }
+      return try WeightGradientNode(
+        shape: ConvolutionShape(
           channels: channels, height: size, width: size, outputs: channels, resultHeight: result,
           resultWidth: result, window: window, groups: 1),
-        xRow: (size + 2) * target.lanes, isPlanar: isPlanar, isPlain: false, images: 32,
-        target: target)
+        x: image(size, block: isPlanar ? 1 : target.lanes, border: 1),
+        dy: image(result, block: target.lanes, border: 0), images: 32, target: target,
+        values: (ValueID(0), ValueID(1), ValueID(2))
+      ).schedule()
     }
     for target in [Target.generic, .x8664v3, .x8664v4, .aarch64] {
       for (channels, size) in [(64, 56), (128, 28), (200, 14), (512, 7)] {
-        guard case .winograd(let winograd) = schedule(channels, size, target: target) else {
-          Issue.record("\(channels) channels of \(size)x\(size) on \(target.name)")
-          continue
-        }
+        let kernel = try schedule(channels, size, target: target) as? WinogradWeightGradient
+        let winograd = try #require(
+          kernel?.schedule, "\(channels) channels of \(size)x\(size) on \(target.name)")
         let lanes = target.lanes
         #expect(winograd.transform == .four)
         #expect(lanes.isMultiple(of: winograd.tileOutputs))
@@ -133,12 +121,8 @@ import Testing
           winograd.side * winograd.setInputs * winograd.setOutputs * lanes * lanes
         #expect((results + winograd.scratchFloats(lanes: lanes)) * 4 <= target.cacheBytes)
       }
-      guard case .blocked = schedule(64, 56, stride: 2, target: target),
-        case .blocked = schedule(3, 56, isPlanar: true, target: target)
-      else {
-        Issue.record("Winograd's algorithm for strides or planes on \(target.name)")
-        continue
-      }
+      #expect(try schedule(64, 56, stride: 2, target: target) is BlockedWeightGradient)
+      #expect(try schedule(3, 56, isPlanar: true, target: target) is BlockedWeightGradient)
     }
   }
 

@@ -2,12 +2,13 @@
 // in double precision.
 
 import Foundation
-import GraftCodegen
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 import GraftRuntime
 import Testing
+
+@testable import GraftCodegen
 
 /// Foundation has a Dimension of its own.
 typealias Dimension = GraftIR.Dimension
@@ -153,6 +154,21 @@ struct KernelHarness {
     try model.packed.write { packed.append(contentsOf: $0) }
     try packed.write(to: URL(fileURLWithPath: folder + "/packed.bin"))
     return folder
+  }
+
+  /// What is worth measuring of its convolutions.
+  func candidates() throws -> [ConvolutionSite: [ConvolutionVariant]] {
+    var generator = CodeGenerator(target: target)
+    generator.convolutions = convolutions
+    return try generator.candidates(graph: graph)
+  }
+
+  /// The schedule that is chosen for each node, in order.
+  func schedules(typicalBatch: Int = 1) throws -> [any KernelSchedule] {
+    let selection = try KernelSelection(
+      SelectionContext(
+        graph: graph, target: target, typicalBatch: typicalBatch, preferences: convolutions))
+    return try graph.nodes.map { try selection.choice(for: $0).schedule }
   }
 
   /// The graph as C in one file of kernels.

@@ -33,21 +33,21 @@ import Testing
     return harness
   }
 
-  /// Every contender that any convolution has, one for each convolution at a time.
+  /// Every candidate that any convolution has, one for each convolution at a time.
   @Test(arguments: [Target.native, .generic]) func allAgree(target: Target) throws {
-    let contenders = try harness(target).generate().contenders
-    #expect(contenders.count == Self.cases.count)
-    let most = contenders.values.map(\.count).max() ?? 0
+    let candidates = try harness(target).candidates()
+    #expect(candidates.count == Self.cases.count)
+    let most = candidates.values.map(\.count).max() ?? 0
     #expect(most > 8)
     for round in 1..<most where round < 6 || round.isMultiple(of: 4) {
-      let chosen = contenders.compactMapValues { round < $0.count ? $0[round] : nil }
+      let chosen = candidates.compactMapValues { round < $0.count ? $0[round] : nil }
       var harness = try harness(target, chosen)
       try harness.check(batches: [2], tolerance: 4e-6)
     }
   }
 
-  @Test func contendersDiffer() throws {
-    for (site, variants) in try harness(.x8664v3).generate().contenders {
+  @Test func candidatesDiffer() throws {
+    for (site, variants) in try harness(.x8664v3).candidates() {
       #expect(Set(variants).count == variants.count)
       if site.description.contains("planar") || site.description.contains("kernel 1x1") {
         #expect(variants.allSatisfy { $0.algorithm == .direct }, "\(site)")
@@ -56,24 +56,24 @@ import Testing
     var compact = try harness(.x8664v3)
     compact.convolutions.algorithm = .direct
     #expect(
-      try compact.generate().contenders.values.joined().allSatisfy { $0.algorithm == .direct })
+      try compact.candidates().values.joined().allSatisfy { $0.algorithm == .direct })
   }
 
   /// A variant may come from a file: what cannot be is as the cost model has it.
   @Test func impossibleVariants() throws {
     let untuned = try harness(.native).generate()
-    let contenders = untuned.contenders
+    let candidates = try harness(.native).candidates()
     for tile in [-1, 0, 1, 1_000_000, .max, .min] {
       for algorithm in ConvolutionAlgorithm.allCases {
         let asked = ConvolutionVariant(
           algorithm, split: .outputs, tileBlocks: tile, blocking: .double)
-        let model = try harness(.native, contenders.mapValues { _ in asked }).generate()
+        let model = try harness(.native, candidates.mapValues { _ in asked }).generate()
         #expect(model.steps.count == untuned.steps.count)
         #expect(model.scratchBytesPerThread < 8 << 20)
       }
     }
     var odd = try harness(
-      .native, contenders.mapValues { _ in ConvolutionVariant(.winograd4, tileBlocks: 77) })
+      .native, candidates.mapValues { _ in ConvolutionVariant(.winograd4, tileBlocks: 77) })
     try odd.check(batches: [1], tolerance: 4e-6)
   }
 }

@@ -134,29 +134,31 @@ import Testing
     try ComputedWeightTests.compare(&harness)
   }
 
-  @Test func chosenWhereItSaves() {
+  @Test func chosenWhereItSaves() throws {
     func choice(
-      _ channels: Int, _ size: Int, _ target: Target = .x8664v3, batch: Int = 1
-    ) -> ConvolutionAlgorithm {
-      let shape = ConvolutionShape(
-        channels: channels, height: size, width: size, outputs: channels, resultHeight: size,
-        resultWidth: size, window: Window(kernel: [3, 3], pads: [1, 1, 1, 1]), groups: 1)
-      return ConvolutionCost.best(shape, images: .batch, typicalBatch: batch, target: target)
+      _ channels: Int, _ size: Int, _ target: Target = .x8664v3, stride: Int = 1, batch: Int = 1
+    ) throws -> ConvolutionAlgorithm {
+      var harness = KernelHarness(seed: 35, target: target)
+      try ConvolutionKernelTests.add(
+        .init(
+          channels: channels, height: size, width: size, outputs: channels, kernel: [3, 3],
+          strides: [stride, stride], pads: [1, 1, 1, 1]), to: &harness)
+      let kernels = try harness.schedules(typicalBatch: batch).compactMap {
+        $0 as? any ConvolutionKernel
+      }
+      return try #require(kernels.first).algorithm
     }
     // The 3x3 of ResNets and of VGG.
     for (channels, size) in [(64, 56), (128, 28), (256, 14), (64, 224), (128, 112), (512, 28)] {
-      #expect(choice(channels, size) == .winograd4)
+      #expect(try choice(channels, size) == .winograd4)
     }
     // Few tiles do not pay for four times the weights, but those of a batch do.
-    #expect(choice(512, 7) == .winograd2)
-    #expect(choice(512, 7, batch: 16) == .winograd4)
-    #expect(choice(512, 7, .x8664v4) == .winograd2)
+    #expect(try choice(512, 7) == .winograd2)
+    #expect(try choice(512, 7, batch: 16) == .winograd4)
+    #expect(try choice(512, 7, .x8664v4) == .winograd2)
     // Two output pixels of sixteen, beside transforms.
-    #expect(choice(8, 2) == .direct)
-    let strided = ConvolutionShape(
-      channels: 64, height: 56, width: 56, outputs: 64, resultHeight: 28, resultWidth: 28,
-      window: Window(kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1]), groups: 1)
-    #expect(ConvolutionCost.best(strided, images: .batch, target: .x8664v3) == .direct)
+    #expect(try choice(8, 2) == .direct)
+    #expect(try choice(64, 56, stride: 2) == .direct)
   }
 
   /// Products and transforms fill the second-level cache by half, unless weights are what does not fit.

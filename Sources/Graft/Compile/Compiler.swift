@@ -101,10 +101,8 @@ public struct Compiler: Sendable {
     }
     moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
     if stage == .memory {
-      let plan = try MemoryPlan(planning: moment.graph)
-      moment.plan = plan
-      moment.scratchBytesPerThread = try? generator.scratchBytesPerThread(
-        graph: moment.graph, plan: plan)
+      moment.plan = try MemoryPlan(planning: moment.graph)
+      moment.scratchBytesPerThread = try? generator.scratchBytesPerThread(graph: moment.graph)
     }
     return moment
   }

@@ -32,10 +32,9 @@ struct Tuner {
   /// Chooses for the convolutions of `graph`, a scheduled graph with its memory plan.
   /// - Throws: ``GraftError`` where no build can be made or run.
   func tune(_ graph: Graph, plan: MemoryPlan) throws -> Outcome {
-    let untuned = try generator.generate(graph: graph, plan: plan)
-    let contenders = untuned.contenders.filter { $0.value.count > 1 }
+    let candidates = try generator.candidates(graph: graph).filter { $0.value.count > 1 }
       .mapValues {
-        Array($0.prefix(effort.mostContenders == .max ? .max : effort.mostContenders + 1))
+        Array($0.prefix(effort.mostCandidates == .max ? .max : effort.mostCandidates + 1))
       }
     var cache = TuningCache(
       .init(
@@ -43,19 +42,19 @@ struct Tuner {
         target: generator.target.name, threads: threads,
         isCompact: generator.convolutions.algorithm != nil))
     var known: [ConvolutionSite: ConvolutionVariant] = [:]
-    for site in contenders.keys { known[site] = cache.variant(at: site, effort: effort) }
-    let unknown = contenders.filter { known[$0.key] == nil }
+    for site in candidates.keys { known[site] = cache.variant(at: site, effort: effort) }
+    let unknown = candidates.filter { known[$0.key] == nil }
 
     var trials = Trials(tuner: self, graph: graph, plan: plan, known: known)
     let found = unknown.isEmpty ? Found() : try trials.measure(unknown)
     cache.add(unknown.mapValues { $0[0] }.merging(found.variants) { $1 }, effort: effort)
 
     let variants = known.merging(found.variants) { $1 }
-    let changed = variants.filter { $0.value != contenders[$0.key]?.first }
+    let changed = variants.filter { $0.value != candidates[$0.key]?.first }
     let report = TuningReport(
       effort: effort, threads: threads,
-      sites: contenders.keys.sorted { $0.description < $1.description }.compactMap { site in
-        (variants[site] ?? contenders[site]?.first).map {
+      sites: candidates.keys.sorted { $0.description < $1.description }.compactMap { site in
+        (variants[site] ?? candidates[site]?.first).map {
           TuningReport.Site(
             site: site, chosen: $0, ratio: found.ratios[site], isFromCache: known[site] != nil)
         }
@@ -79,19 +78,19 @@ struct Tuner {
     let plan: MemoryPlan
     let known: [ConvolutionSite: ConvolutionVariant]
 
-    /// Round by round every convolution takes its next contender; those that were faster than the cost model's
+    /// Round by round every convolution takes its next candidate; those that were faster than the cost model's
     /// choice are then measured once more, all together.
     mutating func measure(
-      _ contenders: [ConvolutionSite: [ConvolutionVariant]]
+      _ candidates: [ConvolutionSite: [ConvolutionVariant]]
     ) throws -> Found {
-      let rounds = (contenders.values.map(\.count).max() ?? 1) - 1
+      let rounds = (candidates.values.map(\.count).max() ?? 1) - 1
       tuner.progress("tuning: building the cost model's choice")
       let base = try build([:], after: nil)
       let previous = try base.asPrevious()
       var best: [ConvolutionSite: (variant: ConvolutionVariant, ratio: Double)] = [:]
       for round in 1...max(1, rounds) {
         tuner.progress("tuning: schedules \(round) of \(rounds)")
-        let chosen = contenders.compactMapValues { round < $0.count ? $0[round] : nil }
+        let chosen = candidates.compactMapValues { round < $0.count ? $0[round] : nil }
         let ratios = try compare(base, build(chosen, after: previous)).ratios
         for (site, variant) in chosen {
           guard let ratio = ratios[site], ratio < best[site]?.ratio ?? (1 - Tuner.leastGain)

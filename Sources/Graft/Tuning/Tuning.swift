@@ -13,7 +13,7 @@ public enum Tuning: String, CaseIterable, Codable, Sendable {
   case full
 
   /// Schedules of each convolution that are measured beside the cost model's.
-  var mostContenders: Int {
+  var mostCandidates: Int {
     switch self {
     case .off: 0
     case .quick: 4

@@ -8,12 +8,12 @@ import GraftIR
 public struct BatchParts: Hashable, Sendable {
   /// Images of a part.
   public var images: Int
-  /// The steps, the first of the program, that a part goes through before the next one.
-  public var steps: Int
+  /// The nodes, the first of the graph, that a part goes through before the next one.
+  public var nodes: Int
 
-  public init(images: Int, steps: Int) {
+  public init(images: Int, nodes: Int) {
     self.images = images
-    self.steps = steps
+    self.nodes = nodes
   }
 
   /// Activations of so many bytes had better stay together. ResNet-20's images of 0.2 MB were fastest 2 to 6
@@ -29,21 +29,19 @@ public struct BatchParts: Hashable, Sendable {
   private static let weightsPerActivation = 3.0
 
   /// The parts that cost least; nil where whole batches do.
-  /// - Parameter steps: their nodes and their work for one image.
+  /// - Parameter nodes: the work of each for one image.
   static func choose(
-    for graph: Graph, arenaBytesPerImage: Int, steps: [(node: NodeID?, work: StepWork)]
+    for graph: Graph, arenaBytesPerImage: Int, nodes: [StepWork]
   ) -> BatchParts? {
     guard graph.isImageByImage, arenaBytesPerImage > 0 else { return nil }
     let images = max(arenaBytesPerImage <= pairBytes ? 2 : 1, activationBytes / arenaBytesPerImage)
     var (saved, most, count) = (0.0, 0.0, 0)
-    for (index, step) in steps.enumerated() {
-      saved += weightsPerActivation * Double(step.work.activationBytes)
-      saved -= Double(step.work.weightBytes) / Double(images)
-      // What a node leaves for its own later steps is workspace, of which there is one.
-      let isLastOfNode = index + 1 == steps.count || steps[index + 1].node != step.node
-      if saved > most, isLastOfNode { (most, count) = (saved, index + 1) }
+    for (index, work) in nodes.enumerated() {
+      saved += weightsPerActivation * Double(work.activationBytes)
+      saved -= Double(work.weightBytes) / Double(images)
+      if saved > most { (most, count) = (saved, index + 1) }
     }
-    return count == 0 ? nil : BatchParts(images: images, steps: count)
+    return count == 0 ? nil : BatchParts(images: images, nodes: count)
   }
 }
 

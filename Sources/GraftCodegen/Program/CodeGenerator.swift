@@ -56,9 +56,6 @@ public struct GeneratedModel {
   public var scratchBytesPerThread: Int
   /// The cost model's time of the convolutions, over that of the algorithms it would choose itself.
   public var estimatedSlowdown = 1.0
-  /// How each convolution could be computed, to the same results but for rounding: the cost model's choice
-  /// first, then what looks most promising.
-  public var contenders: [ConvolutionSite: [ConvolutionVariant]] = [:]
   /// Bytes of activations that do not grow with the batch: the plan's, and the workspace behind them.
   public var arenaBytesFixed = 0
   /// The file name of the shared library that the sources become.
@@ -121,17 +118,18 @@ public struct CodeGenerator: Sendable {
   public func generate(
     graph: Graph, plan: MemoryPlan, reusing previous: PreviousBuild? = nil
   ) throws -> GeneratedModel {
+    let selection = try KernelSelection(
+      SelectionContext(graph: graph, target: target, preferences: convolutions))
+    let parts =
+      try parts
+      ?? BatchParts.choose(
+        for: graph, arenaBytesPerImage: plan.arenaBytesPerBatch,
+        nodes: graph.nodes.map { try selection.work(of: $0, in: graph) })
+    var places = ValuePlaces(graph: graph, plan: plan)
+    if let parts { places.keepValues(acrossNode: parts.nodes) }
     var lowering = Lowering(
-      graph: graph, plan: plan, target: target, convolutions: convolutions)
+      graph: graph, plan: plan, target: target, selection: selection, places: places)
     try lowering.run()
-    let parts = try parts ?? chooseParts(of: lowering, plan: plan)
-    if let parts, parts.steps < lowering.steps.count {
-      var places = lowering.places
-      places.keepValues(acrossNode: lowering.steps[parts.steps].node)
-      lowering = Lowering(
-        graph: graph, plan: plan, target: target, convolutions: convolutions, places: places)
-      try lowering.run()
-    }
     let buildID = Fingerprint.of([(graph, lowering.steps)], target: target)
     lowering.weights.buildID = buildID
     let steps = try Self.descriptions(of: lowering)
@@ -156,27 +154,17 @@ public struct CodeGenerator: Sendable {
       target: target, sources: sources, packed: lowering.weights, buildID: buildID,
       steps: steps,
       tapNames: model.taps.map(\.name), tapValues: model.taps.map(\.value),
-      scratchBytesPerThread: lowering.scratchBytesPerThread,
-      estimatedSlowdown: lowering.convolutionCost.slowdown,
-      contenders: lowering.sites.mapValues {
-        $0.contenders(algorithm: convolutions.algorithm, target: target)
-      },
+      scratchBytesPerThread: selection.scratchBytesPerThread,
+      estimatedSlowdown: selection.slowdown,
       arenaBytesFixed: lowering.arenaBytesFixed)
   }
 
-  private func chooseParts(of lowering: Lowering, plan: MemoryPlan) throws -> BatchParts? {
-    try BatchParts.choose(
-      for: lowering.graph, arenaBytesPerImage: plan.arenaBytesPerBatch,
-      steps: zip(lowering.steps, lowering.work()).map { ($0.node, $1) })
-  }
-
   /// Bytes that each thread of a session has for itself while kernels run, beside the arena.
-  /// - Throws: as ``generate(graph:plan:reusing:)``.
-  public func scratchBytesPerThread(graph: Graph, plan: MemoryPlan) throws -> Int {
-    var lowering = Lowering(
-      graph: graph, plan: plan, target: target, convolutions: convolutions)
-    try lowering.run()
-    return lowering.scratchBytesPerThread
+  /// - Throws: ``GraftError`` naming a node that no kernel can compute.
+  public func scratchBytesPerThread(graph: Graph) throws -> Int {
+    try KernelSelection(
+      SelectionContext(graph: graph, target: target, preferences: convolutions)
+    ).scratchBytesPerThread
   }
 
   static func descriptions(of lowering: Lowering) throws -> [StepDescription] {

@@ -1,5 +1,5 @@
-// From the nodes of a scheduled graph to calls of kernels. Each family of operators has its lowering in a
-// file of Kernels/; this one holds what they share and the list of which operator goes where.
+// From the nodes of a scheduled graph, for each of which a kernel was chosen, to calls of kernels. Each family
+// of kernels emits its own; this file holds what they share.
 
 import GraftDiagnostics
 import GraftIR
@@ -26,9 +26,7 @@ struct Lowering {
   let target: Target
   let places: ValuePlaces
   let library: KernelLibrary
-  let convolutions: ConvolutionChoices
-  /// The batch that algorithms are chosen for, where any may come.
-  let typicalBatch: Int
+  let selection: KernelSelection
   var weights: PackedWeights
   private(set) var steps: [Step] = []
   private var currentNode: NodeID?
@@ -37,27 +35,20 @@ struct Lowering {
   private var workspaceUsed = 0
   /// The largest workspace that a node needs.
   private(set) var workspaceBytes = 0
-  /// The most that each thread needs for itself while a step runs.
-  private(set) var scratchBytesPerThread = 0
-  /// The estimated time of the convolutions over blocks of channels.
-  var convolutionCost = ConvolutionCost.Total()
-  /// The convolutions that there are.
-  var sites: [ConvolutionSite: SiteShape] = [:]
 
   /// - Parameters:
+  ///   - selection: what computes each node.
   ///   - library: where kernels go; programs of one library share it.
   ///   - weights: where constants go, likewise.
   ///   - states: the number of each parameter that is state, by name.
   ///   - places: of the values, where the plan and the states do not say all.
   init(
-    graph: Graph, plan: MemoryPlan, target: Target, library: KernelLibrary = KernelLibrary(),
-    weights: PackedWeights = PackedWeights(), states: [String: Int] = [:],
-    convolutions: ConvolutionChoices = ConvolutionChoices(), typicalBatch: Int = 1,
-    places: ValuePlaces? = nil
+    graph: Graph, plan: MemoryPlan, target: Target, selection: KernelSelection,
+    library: KernelLibrary = KernelLibrary(), weights: PackedWeights = PackedWeights(),
+    states: [String: Int] = [:], places: ValuePlaces? = nil
   ) {
     self.graph = graph
-    self.convolutions = convolutions
-    self.typicalBatch = typicalBatch
+    self.selection = selection
     self.target = target
     self.library = library
     self.weights = weights
@@ -80,13 +71,6 @@ struct Lowering {
     return place.expression
   }
 
-  /// The address of `floats` floats that each thread has for itself, whatever a step before left there.
-  mutating func scratch(floats: Int) -> String {
-    let bytes = (floats * MemoryLayout<Float>.size + 63) / 64 * 64
-    scratchBytesPerThread = max(scratchBytesPerThread, bytes)
-    return "scratch"
-  }
-
   /// The first step of the optimizer's update; the number of steps where there is none.
   private(set) var updateFirstStep = 0
 
@@ -103,11 +87,9 @@ struct Lowering {
       }
       currentNode = node.id
       workspaceUsed = 0
-      try at(
-        SourceLocation(
-          node: node.origins.first ?? node.results.first.flatMap { graph[$0].name },
-          operatorName: node.opcode.rawValue, irLine: graph.line(of: node))
-      ) { try lower(node) }
+      try at(graph.location(of: node)) {
+        try selection.choice(for: node).schedule.emit(node, into: &self)
+      }
     }
     if order.updateBegin == nil {
       try copyOutputs()
@@ -139,29 +121,11 @@ struct Lowering {
 
   /// The operand at `index`.
   /// - Throws: ``GraftError`` where it is absent.
-  func operand(_ index: Int, of node: Node) throws -> ValueID {
-    guard let value = node.operand(index) else {
-      throw GraftError(.invalidGraph, "\(node.opcode) lacks operand \(index)")
-    }
-    return value
-  }
+  func operand(_ index: Int, of node: Node) throws -> ValueID { try node.requiredOperand(index) }
 
-  func result(of node: Node) throws -> ValueID {
-    guard let value = node.results.first else {
-      throw GraftError(.invalidGraph, "\(node.opcode) has no result")
-    }
-    return value
-  }
+  func result(of node: Node) throws -> ValueID { try node.requiredResult() }
 
-  /// Requires float32, the one type that kernels compute in so far. Parameters may have any
-  /// floating-point type: they become float32 when they are packed.
-  func requireFloat(_ values: [ValueID]) throws {
-    for value in values {
-      let dtype = type(value).dtype
-      if graph[value].parameter != nil ? dtype.isFloatingPoint : dtype == .float32 { continue }
-      throw GraftError(.unsupported, "kernels compute in float32, found \(type(value))")
-    }
-  }
+  func requireFloat(_ values: [ValueID]) throws { try graph.requireFloat(values) }
 
   /// Where a value stands; a parameter is packed as it is.
   func location(of value: ValueID) throws -> Place { try places.place(of: value) }
@@ -214,75 +178,33 @@ struct Lowering {
   }
 }
 
-extension Lowering {
-  /// Which lowering does the work of `node`.
-  mutating func lower(_ node: Node) throws {
-    switch try Catalogue.operation(of: node) {
-    case let operation as Convolution: try lower(operation, node)
-    case let operation as Gemm: try lower(operation, node)
-    case let operation as MatrixMultiply: try lower(operation, node)
-    case let operation as MaxPool: try lower(operation, node)
-    case let operation as AveragePool: try lower(operation, node)
-    case is GlobalAveragePool: try lowerGlobalPool(node, isAverage: true)
-    case is GlobalMaxPool: try lowerGlobalPool(node, isAverage: false)
-    case let operation as any BinaryElementwise: try lower(binary: operation, node)
-    case let operation as any UnaryElementwise: try lower(unary: operation, node)
-    case let operation as ScaleShift: try lower(operation, node)
-    case let operation as BatchNormalization: try lower(operation, node)
-    case let operation as LogSoftmax: try lower(softmax: operation, node, isLogarithm: true)
-    case let operation as Softmax: try lower(softmax: operation, node, isLogarithm: false)
-    case let operation as ConvertLayout: try lower(operation, node)
-    case let operation as ChannelShuffle: try lower(operation, node)
-    case let operation as any VariadicElementwise: try lower(variadic: operation, node)
-    case let operation as LocalResponseNormalization: try lower(operation, node)
-    case let operation as ReduceMean: try lower(operation, node)
-    case let operation as Concatenate: try lower(operation, node)
-    case let operation as Split: try lower(operation, node)
-    case let operation as Slice: try lower(operation, node)
-    case let operation as Gather: try lower(operation, node)
-    case let operation as Transpose: try lower(operation, node)
-    case is Expand: try lowerExpand(node)
-    case let operation as Pad: try lower(operation, node)
-    case let operation as ConstantOfShape: try lower(operation, node)
-    case let operation where operation.isView: try lowerView(node)
-    case let operation where try lowerTraining(operation, node): break
-    default:
-      throw GraftError(
-        .unsupported, "there is no kernel for \(node.opcode)",
-        advice: "Passes replace or fold such operators; this one is left.")
+extension Node {
+  /// The operand at `index`.
+  /// - Throws: ``GraftError`` where it is absent.
+  func requiredOperand(_ index: Int) throws -> ValueID {
+    guard let value = operand(index) else {
+      throw GraftError(.invalidGraph, "\(opcode) lacks operand \(index)")
     }
+    return value
+  }
+
+  /// The first result.
+  func requiredResult() throws -> ValueID {
+    guard let value = results.first else {
+      throw GraftError(.invalidGraph, "\(opcode) has no result")
+    }
+    return value
   }
 }
 
-extension Lowering {
-  /// Lowers the operators that only training graphs have.
-  /// - Returns: whether `operation` is one of them.
-  private mutating func lowerTraining(_ operation: any Operator, _ node: Node) throws -> Bool {
-    switch operation {
-    case let operation as ConvolutionWeightGradient: try lower(operation, node)
-    case let operation as TransposeWeights: try lower(operation, node)
-    case let operation as InsertZeros: try lower(operation, node)
-    case let operation as ActivationGradient: try lower(operation, node)
-    case let operation as MaxPoolGradient: try lower(operation, node)
-    case let operation as AveragePoolGradient: try lower(operation, node)
-    case let operation as ReduceSum: try lower(operation, node)
-    case is BatchStatistics: try lowerBatchStatistics(node)
-    case let operation as BatchNormalizationParameterGradient: try lower(operation, node)
-    case let operation as BatchNormalizationInputGradient: try lower(operation, node)
-    case is BatchOuterProduct: try lowerBatchOuterProduct(node)
-    case is CrossEntropy: try lowerCrossEntropy(node, isGradient: false)
-    case is CrossEntropyGradient: try lowerCrossEntropy(node, isGradient: true)
-    case is SquaredError: try lowerSquaredError(node, isGradient: false)
-    case is SquaredErrorGradient: try lowerSquaredError(node, isGradient: true)
-    case let operation as RandomDropout: try lower(operation, node)
-    case is Accumulate: try lowerAccumulate(node)
-    case is SquareSum: try lowerSquareSum(node)
-    case is ClipFactor: try lowerClipFactor(node)
-    case let operation as MovingAverage: try lower(operation, node)
-    case let operation as SGDUpdate: try lower(operation, node)
-    case let operation as AdamUpdate: try lower(operation, node)
-    default: return false
+extension Graph {
+  /// Requires float32, the one type that kernels compute in so far. Parameters may have any
+  /// floating-point type: they become float32 when they are packed.
+  func requireFloat(_ values: [ValueID]) throws {
+    for value in values {
+      let dtype = type(of: value).dtype
+      if self[value].parameter != nil ? dtype.isFloatingPoint : dtype == .float32 { continue }
+      throw GraftError(.unsupported, "kernels compute in float32, found \(type(of: value))")
     }
-    return true
   }
 }

@@ -171,6 +171,12 @@ struct ModelWriter {
     }.joined(separator: "\n")
   }
 
+  /// The steps of the nodes that take a batch in parts.
+  private var stepsInParts: Int {
+    let nodes = Set(graph.nodes.prefix(parts?.nodes ?? 0).map(\.id))
+    return 1 + (lowering.steps.lastIndex { $0.node.map(nodes.contains) ?? false } ?? -1)
+  }
+
   private func stepTables() -> String {
     let rows = lowering.steps.enumerated().map { index, step in
       "    {\(functionName(index)), \(step.units.perBatch), \(step.units.fixed)},"
@@ -302,7 +308,7 @@ struct ModelWriter {
           .packed_bytes = \(packedBytes),
           .arena_bytes_per_image = \(plan.arenaBytesPerBatch),
           .arena_bytes_fixed = \(lowering.arenaBytesFixed),
-          .scratch_bytes_per_thread = \(lowering.scratchBytesPerThread),
+          .scratch_bytes_per_thread = \(lowering.selection.scratchBytesPerThread),
           .has_batch = \(graph.hasFreeBatch ? 1 : 0),
       };
 
@@ -313,7 +319,7 @@ struct ModelWriter {
           .steps_many = steps,
           .places = places,
           .images_at_once = \(parts?.images ?? 0),
-          .steps_in_parts = \(parts?.steps ?? 0),
+          .steps_in_parts = \(stepsInParts),
       \(stateFields())};
 
       """

@@ -41,11 +41,17 @@ extension Lowering {
       guard let id = steps[index].node,
         index + 1 == steps.count || steps[index + 1].node != id
       else { return StepWork() }
-      return try work(of: graph[id], steps[index].shape)
+      return try selection.work(of: graph[id], in: graph)
     }
   }
+}
 
-  private func work(of node: Node, _ shape: WorkShape) throws -> StepWork {
+extension KernelSelection {
+  /// The work of a node for one image.
+  func work(of node: Node, in graph: Graph) throws -> StepWork {
+    let schedule = try choice(for: node).schedule
+    guard schedule.hasWork else { return StepWork() }
+    let shape = schedule.workShape
     var work = StepWork()
     work.multiplyAdds = try Catalogue.operation(of: node).cost(
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)

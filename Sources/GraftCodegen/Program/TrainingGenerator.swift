@@ -38,14 +38,15 @@ public struct TrainingGenerator: Sendable {
     var weights = PackedWeights()
     weights.identity = { Self.identity(of: $0, in: step) }
     var training = Lowering(
-      graph: step, plan: stepPlan, target: target, library: library, weights: weights,
-      states: numbers, typicalBatch: Self.typicalBatch)
+      graph: step, plan: stepPlan, target: target, selection: try selection(for: step),
+      library: library, weights: weights, states: numbers)
     try training.run()
     weights = training.weights
     weights.identity = { Self.identity(of: $0, in: evaluation) }
     var evaluating = Lowering(
-      graph: evaluation, plan: evaluationPlan, target: target, library: library,
-      weights: weights, states: numbers, typicalBatch: Self.typicalBatch)
+      graph: evaluation, plan: evaluationPlan, target: target,
+      selection: try selection(for: evaluation), library: library, weights: weights,
+      states: numbers)
     try evaluating.run()
     weights = evaluating.weights
     let constantBytes = weights.payloadBytes
@@ -91,9 +92,14 @@ public struct TrainingGenerator: Sendable {
       steps: try CodeGenerator.descriptions(of: training), tapNames: stepModel.taps.map(\.name),
       tapValues: stepModel.taps.map(\.value),
       scratchBytesPerThread: max(
-        training.scratchBytesPerThread, evaluating.scratchBytesPerThread),
+        training.selection.scratchBytesPerThread, evaluating.selection.scratchBytesPerThread),
       arenaBytesFixed: max(training.arenaBytesFixed, evaluating.arenaBytesFixed),
       libraryName: "libtrain.so", states: table.states.map(\.state))
+  }
+
+  private func selection(for graph: Graph) throws -> KernelSelection {
+    try KernelSelection(
+      SelectionContext(graph: graph, target: target, typicalBatch: Self.typicalBatch))
   }
 
   /// What tells constants apart whatever graph they are in: the two graphs share what is equal.

@@ -82,11 +82,10 @@ struct ValuePlaces {
     return root
   }
 
-  /// Marks what is left by nodes in front of `first` for it and those behind it, or for copies of outputs
-  /// where it is nil.
-  mutating func keepValues(acrossNode first: NodeID?) {
+  /// Marks what the first `cut` nodes leave for those behind them, or for copies of outputs.
+  mutating func keepValues(acrossNode cut: Int) {
     let nodes = graph.nodes
-    let cut = nodes.firstIndex { $0.id == first } ?? nodes.count
+    let cut = max(0, min(cut, nodes.count))
     let read = nodes[cut...].flatMap(\.presentOperands) + callerOutputs.map(\.value)
     kept = Set(nodes[..<cut].flatMap(\.results).map(root)).intersection(read.map(root))
   }

@@ -1,9 +1,11 @@
-// Which algorithm a convolution takes, by an estimate of what each costs on a target.
+// An estimate of what each algorithm for a convolution costs on a target.
 
 import GraftIR
 import GraftOps
 
-/// Which algorithm a convolution over blocks of channels takes.
+/// Which algorithm a convolution over blocks of channels takes. Both transforms keep the rounding error within a
+/// small multiple of a plain sum's (F(2) 0.6, F(4) 2.2 times, measured against float64); larger ones, which do
+/// not, are no candidates.
 public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseIterable {
   case direct
   /// F(2×2, 3×3).
@@ -20,8 +22,7 @@ public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseItera
   }
 }
 
-/// The time of a 3x3 convolution, estimated in vector multiply-adds, of which a core does as many in a second
-/// whatever the target: so arithmetic, transforms and memory compare by numbers that hold everywhere.
+/// The time of a convolution, estimated in vector multiply-adds (``KernelSchedule/cost``).
 enum ConvolutionCost {
   /// Bytes of weights that arrive from beyond the second-level cache in the time of one multiply-add.
   private static let streamedBytes = 3.0
@@ -30,7 +31,7 @@ enum ConvolutionCost {
   private static let outputTransform = 5.0
   /// Winograd's algorithm must save this share of the time before weights of up to four times the size are
   /// worth it.
-  private static let leastGain = 0.1
+  static let leastGain = 0.1
 
   /// Of one image: the kernel streams weights for each.
   static func direct(_ shape: ConvolutionShape, target: Target) -> Double {
@@ -62,64 +63,5 @@ enum ConvolutionCost {
   /// Arithmetic, or the weights' way to it if that takes longer: they are prefetched.
   private static func stream(_ products: Double, _ bytes: Double, _ target: Target) -> Double {
     bytes > Double(target.cacheBytes) ? max(products, bytes / streamedBytes) : products
-  }
-
-  /// The algorithm with the least estimated time among those that can do the work.
-  ///
-  /// Both transforms keep the rounding error within a small multiple of a plain sum's (F(2) 0.6, F(4) 2.2
-  /// times, measured against float64); larger ones are no contenders, since they do not.
-  ///
-  /// - Parameters:
-  ///   - images: those of the batch, where it is known.
-  ///   - typicalBatch: those that the choice is best for, where it is not.
-  static func best(
-    _ shape: ConvolutionShape, images: Dimension, typicalBatch: Int = 1, target: Target
-  ) -> ConvolutionAlgorithm {
-    guard WinogradSchedule.fits(shape) else { return .direct }
-    let number = count(images, typicalBatch)
-    var best = (algorithm: ConvolutionAlgorithm.direct, cost: direct(shape, target: target))
-    best.cost *= 1 - leastGain
-    for algorithm in ConvolutionAlgorithm.allCases {
-      guard let transform = algorithm.transform else { continue }
-      let schedule = WinogradSchedule(
-        shape, transform: transform, images: images, target: target)
-      let cost = winograd(schedule, images: number, target: target)
-      if cost < best.cost { best = (algorithm, cost) }
-    }
-    return best.algorithm
-  }
-
-  private static func count(_ images: Dimension, _ typicalBatch: Int) -> Int {
-    max(1, images.isBatch ? typicalBatch : images.coefficient)
-  }
-
-  /// What the convolutions of a network cost together.
-  struct Total {
-    private var chosen = 0.0
-    private var fastest = 0.0
-
-    /// How many times as long they take as with the algorithms of ``best(_:images:typicalBatch:target:)``.
-    var slowdown: Double { fastest > 0 ? chosen / fastest : 1 }
-
-    /// Adds a convolution of `images` images that is done by `schedule`.
-    mutating func add(
-      _ schedule: ConvolutionSchedule, _ shape: ConvolutionShape, images: Dimension,
-      typicalBatch: Int, target: Target
-    ) {
-      let number = count(images, typicalBatch)
-      let direct = direct(shape, target: target)
-      func cost(_ winograd: WinogradSchedule) -> Double {
-        ConvolutionCost.winograd(winograd, images: number, target: target)
-      }
-      switch schedule {
-      case .winograd(let winograd): chosen += cost(winograd)
-      case .direct, .depthwise, .plain: chosen += direct
-      }
-      let best = best(shape, images: images, typicalBatch: typicalBatch, target: target)
-      fastest +=
-        best.transform.map {
-          cost(WinogradSchedule(shape, transform: $0, images: images, target: target))
-        } ?? direct
-    }
   }
 }

@@ -1,5 +1,5 @@
 // How a 3x3 convolution is computed by Winograd's algorithm: which transform, how many tiles at a time, the
-// register tile of its products, and how it is split over threads. And what it costs beside the direct one.
+// register tile of its products, and how it is split over threads.
 
 import GraftIR
 import GraftOps
@@ -70,7 +70,7 @@ struct WinogradSchedule: Hashable {
     tileColumns = (shape.resultWidth + transform.step - 1) / transform.step
     inputBlocks = (shape.channels + lanes - 1) / lanes
     outputBlocks = (shape.outputs + lanes - 1) / lanes
-    (groupBlocks, groupTiles) = ConvolutionSchedule.tile(
+    (groupBlocks, groupTiles) = RegisterTile.choose(
       outputBlocks: outputBlocks, preferred: variant?.tileBlocks, target: target)
     let groups = (outputBlocks + groupBlocks - 1) / groupBlocks
     let points = transform.side * transform.side
@@ -92,7 +92,7 @@ struct WinogradSchedule: Hashable {
     blockTiles = max(1, (most + groupTiles - 1) / groupTiles) * groupTiles
 
     // As in the direct kernel: 128 terms in a register, for the sake of rounding.
-    let (chunks, _, _) = ConvolutionSchedule.balanced(inputBlocks, most: max(1, 128 / lanes))
+    let (chunks, _, _) = RegisterTile.balanced(inputBlocks, most: max(1, 128 / lanes))
     chunk = (inputBlocks + chunks - 1) / chunks
     streamsWeights = weightBytes > target.cacheBytes / 2
   }

@@ -1,5 +1,5 @@
-// How the gradient of a convolution's weights is computed: register tile, strips of pixels, and the units
-// that own the results. A pure function of shape and target, as for the convolution itself.
+// How the gradient of weights is summed in register tiles of outputs × weights over strips of pixels. A function of
+// shape and target alone, as for the convolution itself.
 
 import GraftIR
 import GraftOps
@@ -40,89 +40,8 @@ struct BlockedWeightGradientSchedule: Hashable {
   var units: Int { convolutionGroups * groups * sets * rowSets }
 }
 
-/// One vector of outputs, each lane with a channel of its own: depthwise convolutions, and groups that
-/// are no whole blocks.
-struct LanesWeightGradientSchedule: Hashable {
-  var blocks: Int
-  /// Channels that each output reads.
-  var groupChannels: Int
-  /// Rows of the kernel of one unit.
-  var setRows: Int
-  var rowSets: Int
-
-  var units: Int { blocks * groupChannels * rowSets }
-}
-
-enum WeightGradientSchedule: Hashable {
-  case blocked(BlockedWeightGradientSchedule)
-  case winograd(WinogradGradientSchedule)
-  case lanes(LanesWeightGradientSchedule)
-  case plain
-
-  /// - Parameters:
-  ///   - xRow: floats from one row of x to the next.
-  ///   - isPlanar: whether x has channel block 1.
-  ///   - isPlain: whether the result's gradient has.
-  ///   - images: those of the batch, or what is typical.
-  ///   - preferred: the algorithm where several can do the work.
-  static func choose(
-    _ shape: ConvolutionShape, xRow: Int, isPlanar: Bool, isPlain: Bool, images: Int,
-    preferred: ConvolutionAlgorithm? = nil, target: Target
-  ) -> WeightGradientSchedule {
-    if isPlain { return .plain }
-    if !isPlanar, WinogradSchedule.fits(shape),
-      let winograd = winograd(shape, images: images, preferred: preferred, target: target)
-    {
-      return .winograd(winograd)
-    }
-    let lanes = target.lanes
-    let isWhole =
-      shape.groups == 1
-      || (shape.outputsPerGroup.isMultiple(of: lanes)
-        && (isPlanar || shape.channelsPerGroup.isMultiple(of: lanes)))
-    return isWhole
-      ? .blocked(blocked(shape, xRow: xRow, isPlanar: isPlanar, target: target))
-      : .lanes(lanesSchedule(shape, target: target))
-  }
-
-  private static func lanesSchedule(
-    _ shape: ConvolutionShape, target: Target
-  ) -> LanesWeightGradientSchedule {
-    let (height, width) = (shape.window.kernel[0], shape.window.kernel[1])
-    let most = max(1, target.registers - 4)
-    let rows = (1...height).last { height.isMultiple(of: $0) && $0 * width <= most } ?? 1
-    return LanesWeightGradientSchedule(
-      blocks: (shape.outputs + target.lanes - 1) / target.lanes,
-      groupChannels: shape.channelsPerGroup, setRows: rows, rowSets: height / rows)
-  }
-
-  /// Winograd's algorithm with the transform that is preferred; without one with that which takes the least
-  /// time, if it saves at least a tenth.
-  private static func winograd(
-    _ shape: ConvolutionShape, images: Int, preferred: ConvolutionAlgorithm?, target: Target
-  ) -> WinogradGradientSchedule? {
-    let inputBlocks = (shape.channels + target.lanes - 1) / target.lanes
-    let tile = tile(
-      groupBlocks: inputBlocks, inputBlock: target.lanes, kernelWidth: 1, target: target)
-    let contenders = (preferred.map { [$0] } ?? ConvolutionAlgorithm.allCases)
-      .compactMap(\.transform).map {
-        WinogradGradientSchedule(
-          shape, transform: $0, tileBlocks: tile.blocks, tileOutputs: tile.channels,
-          images: images, target: target)
-      }
-    func cost(_ schedule: WinogradGradientSchedule) -> Double {
-      schedule.cost(images: images, lanes: target.lanes)
-    }
-    let direct = ConvolutionCost.direct(shape, target: target) * Double(images)
-    guard let best = contenders.min(by: { cost($0) < cost($1) }),
-      preferred != nil || cost(best) < 0.9 * direct
-    else { return nil }
-    return best
-  }
-
-  // MARK: Blocked
-
-  private struct Tile {
+extension BlockedWeightGradientSchedule {
+  struct Tile {
     var blocks: Int
     var channels: Int
     var columns: Int
@@ -132,7 +51,7 @@ enum WeightGradientSchedule: Hashable {
 
   /// The register tile with the fewest cycles for all weights: a pixel takes two products a cycle, two
   /// loads a cycle, and four cycles between two sums into one register, whichever is longest.
-  private static func tile(
+  static func tile(
     groupBlocks: Int, inputBlock: Int, kernelWidth: Int, target: Target
   ) -> Tile {
     // Besides sums and gradients: one broadcast, and a product where they are not fused.
@@ -143,7 +62,7 @@ enum WeightGradientSchedule: Hashable {
       for channels in [1, 2, 4, 8, 16] where inputBlock.isMultiple(of: channels) {
         let most = (target.registers - spare - blocks) / blocks / channels
         guard most >= 1, channels == 1 || most >= kernelWidth else { continue }
-        let (parts, narrow, wide) = ConvolutionSchedule.balanced(kernelWidth, most: most)
+        let (parts, narrow, wide) = RegisterTile.balanced(kernelWidth, most: most)
         let tile = Tile(
           blocks: blocks, channels: channels, columns: wide > 0 ? narrow + 1 : narrow,
           parts: parts, wideParts: wide > 0 ? wide : parts)
@@ -167,14 +86,15 @@ enum WeightGradientSchedule: Hashable {
       + Double(tile.parts - tile.wideParts) * ofPart(tile.channels * (tile.columns - 1))
   }
 
-  private static func blocked(
-    _ shape: ConvolutionShape, xRow: Int, isPlanar: Bool, target: Target
-  ) -> BlockedWeightGradientSchedule {
+  /// - Parameters:
+  ///   - xRow: floats from one row of x to the next.
+  ///   - isPlanar: whether x has channel block 1.
+  init(_ shape: ConvolutionShape, xRow: Int, isPlanar: Bool, target: Target) {
     let lanes = target.lanes
     let inputBlock = isPlanar ? 1 : lanes
     let (height, width) = (shape.window.kernel[0], shape.window.kernel[1])
     let groupBlocks = (shape.outputsPerGroup + lanes - 1) / lanes
-    let tile = tile(
+    let tile = Self.tile(
       groupBlocks: groupBlocks, inputBlock: inputBlock, kernelWidth: width, target: target)
 
     // A strip of both images should stay in the first-level cache.
@@ -183,7 +103,7 @@ enum WeightGradientSchedule: Hashable {
     let rowBytes = (tile.blocks * shape.resultWidth * lanes + stride * xRow) * 4
     let overlap = max(0, shape.window.reach(0) - stride) * xRow * 4
     let fit = max(1, (budget - min(budget, overlap)) / rowBytes)
-    let (strips, narrow, wide) = ConvolutionSchedule.balanced(
+    let (strips, narrow, wide) = RegisterTile.balanced(
       shape.resultHeight, most: min(fit, shape.resultHeight))
     let imageBytes = shape.resultHeight * rowBytes + overlap
     let wanted = (256 + shape.resultPixels - 1) / shape.resultPixels
@@ -195,7 +115,7 @@ enum WeightGradientSchedule: Hashable {
     let blockBytes =
       height * (inputBlock / tile.channels) * tile.parts * tile.blocks * tile.channels
       * tile.columns * lanes * 4
-    let (_, narrowSet, wideSet) = ConvolutionSchedule.balanced(
+    let (_, narrowSet, wideSet) = RegisterTile.balanced(
       inputBlocks,
       most: max(1, min((16 << 10) / blockBytes, (16 + height * width - 1) / (height * width))))
     var setBlocks = wideSet > 0 ? narrowSet + 1 : narrowSet
@@ -206,7 +126,7 @@ enum WeightGradientSchedule: Hashable {
     // One row of the kernel for each unit where there are few units, or one unit's sums get large. Of an
     // image's few channels all rows together take less time than reading a large gradient for each.
     let splitsRows = groups * sets < (isPlanar ? 4 : 8) || blockBytes > 64 << 10
-    return BlockedWeightGradientSchedule(
+    self.init(
       inputBlock: inputBlock, convolutionGroups: shape.groups, groupBlocks: groupBlocks,
       tileBlocks: tile.blocks, tileChannels: tile.channels, tileColumns: tile.columns,
       parts: tile.parts, wideParts: tile.wideParts, setBlocks: setBlocks, sets: sets,

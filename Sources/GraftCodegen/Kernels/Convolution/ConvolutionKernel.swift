@@ -1,0 +1,105 @@
+// What the families of convolutions share: how a schedule becomes a step, and the values that all their
+// templates ask for.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// A schedule of a convolution.
+protocol ConvolutionKernel: KernelSchedule {
+  var convolution: ConvolutionNode { get }
+  /// All that was decided: equal for variants that come to the same.
+  var identity: AnyHashable { get }
+  /// What measurements call it.
+  var algorithm: ConvolutionAlgorithm { get }
+  /// The C function's name.
+  var kernelName: String { get }
+  var template: Template { get }
+  /// What `template` asks for beside ``commonValues``.
+  var templateValues: [String: String] { get }
+  var weightOrder: WeightOrder { get }
+  /// Independent units of work of a batch.
+  var units: WorkUnits { get }
+  /// Arguments behind the result.
+  var lastArguments: [String] { get }
+}
+
+extension ConvolutionKernel {
+  var lastArguments: [String] { [] }
+  var algorithm: ConvolutionAlgorithm { .direct }
+  var shape: ConvolutionShape { convolution.shape }
+  var lanes: Int { convolution.lanes }
+  var site: ConvolutionSite? { convolution.site }
+
+  func emit(_ node: Node, into program: inout Lowering) throws {
+    let y = convolution.y
+    let kernel = try program.library.add(
+      kernelName, algorithm: summary,
+      render: { name in
+        try template.render(
+          commonValues.merging(templateValues) { $1 }.merging(["name": name]) { $1 })
+      })
+    let packed = try program.packed(convolution.weight, weightOrder)
+    // Whole vectors, and for plain images whole sets.
+    let bias = try program.channelVector(
+      convolution.bias, count: shape.outputs,
+      padded: convolution.isPlain ? shape.outputs + 3 : y.blocks * lanes)
+    var arguments = [try program.address(convolution.input), packed, bias]
+    if let addend = convolution.addend { arguments.append(try program.address(addend)) }
+    arguments.append(try program.address(convolution.output))
+    program.emit(
+      kernel, arguments + lastArguments, units: units, shape: workShape, site: site)
+  }
+
+  // MARK: Names
+
+  /// Kernel and strides, as in `3x3_s2x2`.
+  var windowName: String {
+    let strides = shape.window.strides
+    return "\(shape.window.kernel[0])x\(shape.window.kernel[1])"
+      + (strides == [1, 1] ? "" : "_s" + strides.map(String.init).joined(separator: "x"))
+  }
+
+  var groupsName: String { shape.groups > 1 ? "_g\(shape.groups)" : "" }
+  var sizeName: String { "_\(shape.height)x\(shape.width)" }
+
+  /// What is fused.
+  var suffix: String {
+    (convolution.residual == nil ? "" : "_residual") + convolution.activation.nameSuffix
+  }
+
+  private var banner: String {
+    let window = shape.window
+    let text = """
+      Convolution [\(shape.channels), \(shape.height), \(shape.width)] -> \
+      [\(shape.outputs), \(shape.resultHeight), \(shape.resultWidth)], kernel \(window.kernel), \
+      strides \(window.strides), pads \(window.pads), dilations \(window.dilations), \
+      groups \(shape.groups)\(convolution.residual == nil ? "" : ", adds a residual"), activation \
+      \(convolution.activation), float32 throughout.
+      """
+    return CText.wrapped(text) + "\n * " + CText.wrapped(summary) + "."
+  }
+
+  /// What the templates share.
+  private var commonValues: [String: String] {
+    let window = shape.window
+    let (x, y) = (convolution.x, convolution.y)
+    let originRow = (x.borderHeight - window.pads[0]) * x.row
+    let originColumn = (x.borderWidth - window.pads[1]) * x.block
+    return [
+      "banner": banner,
+      "height": "\(y.height)", "width": "\(y.width)", "output_blocks": "\(y.blocks)",
+      "kernel_height": "\(window.kernel[0])", "kernel_width": "\(window.kernel[1])",
+      "x_image": "\(x.image)", "x_plane": "\(x.plane)",
+      "x_origin": "\(originRow + originColumn)",
+      "x_row_step": "\(window.strides[0] * x.row)",
+      "x_column_step": "\(window.strides[1] * x.block)",
+      "x_kernel_row": "\(window.dilations[0] * x.row)",
+      "x_kernel_column": "\(window.dilations[1] * x.block)",
+      "y_plane": "\(y.plane)", "y_row": "\(y.row)", "y_origin": "\(y.origin)",
+      "y_border_height": "\(y.borderHeight)", "y_border_width": "\(y.borderWidth)",
+      "activation": convolution.activation.expression("value"),
+      "residual_parameter": convolution.residual == nil ? "" : "const float *residual,",
+    ]
+  }
+}

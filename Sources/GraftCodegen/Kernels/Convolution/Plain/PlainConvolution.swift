@@ -1,0 +1,127 @@
+// Convolutions of plain images.
+
+import GraftIR
+import GraftOps
+
+/// Convolution of plain images to plain images: vectors of one row's pixels, for a few outputs at once.
+/// It serves what is too small to be brought into blocks.
+struct PlainSchedule: Hashable {
+  /// Outputs that share what is loaded; the last set of a group may have fewer.
+  var outputsPerSet: Int
+  var setsPerGroup: Int
+  var sets: Int
+  var rows: Int
+
+  var unitsPerImage: Int { sets * rows }
+}
+
+extension PlainSchedule {
+  init(_ shape: ConvolutionShape) {
+    let outputs = min(4, shape.outputsPerGroup)
+    let sets = (shape.outputsPerGroup + outputs - 1) / outputs
+    self.init(
+      outputsPerSet: outputs, setsPerGroup: sets, sets: sets * shape.groups,
+      rows: shape.resultHeight)
+  }
+}
+
+extension KernelFamily {
+  static let plainConvolution = KernelFamily(
+    name: "plain",
+    rules: [
+      .serving(Convolution.self) { operation, node, context in
+        let convolution = try ConvolutionNode(operation, node, context)
+        guard convolution.isPlain else { return [] }
+        let schedule = PlainSchedule(convolution.shape)
+        return [PlainConvolution(convolution: convolution, schedule: schedule)]
+      }
+    ])
+}
+
+struct PlainConvolution: ConvolutionKernel {
+  let convolution: ConvolutionNode
+  let schedule: PlainSchedule
+
+  /// Products of one element of the result.
+  private var steps: Int {
+    shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
+  }
+
+  var summary: String {
+    "plain, \(lanes) pixels of a row x \(schedule.outputsPerSet) outputs, threads split rows"
+  }
+
+  var cost: Double { ConvolutionCost.direct(shape, target: convolution.target) }
+
+  var units: WorkUnits { WorkUnits(schedule.unitsPerImage, times: convolution.y.images) }
+
+  var kernelName: String {
+    "conv_f32_\(windowName)\(groupsName)_plain_\(shape.channels)to\(shape.outputs)\(sizeName)"
+      + suffix
+  }
+
+  var identity: AnyHashable { schedule }
+
+  var template: Template { Templates.convolutionPlain }
+
+  /// Floats of the weights of one set of outputs.
+  private var setWeights: Int { steps * schedule.outputsPerSet }
+
+  var templateValues: [String: String] {
+    let (window, x) = (shape.window, convolution.x)
+    return [
+      "stride_height": "\(window.strides[0])", "stride_width": "\(window.strides[1])",
+      "dilation_height": "\(window.dilations[0])", "dilation_width": "\(window.dilations[1])",
+      "pad_top": "\(window.pads[0])", "pad_left": "\(window.pads[1])",
+      "x_height": "\(x.height)", "x_width": "\(x.width)", "x_row": "\(x.row)",
+      "x_origin": "\(x.origin)", "group_channels": "\(shape.channelsPerGroup)",
+      "group_outputs": "\(shape.outputsPerGroup)",
+      "outputs_per_set": "\(schedule.outputsPerSet)", "sets_per_group": "\(schedule.setsPerGroup)",
+      "sets": "\(schedule.sets)", "set_weights": "\(setWeights)",
+      "add_residual": convolution.residual == nil
+        ? ""
+        : "value += lanes == LANES ? load(residual + place) : load_part(residual + place, lanes);",
+    ]
+  }
+
+  var weightOrder: WeightOrder {
+    let (shape, schedule, steps) = (shape, schedule, steps)
+    return WeightOrder(
+      form: "plain sets of \(schedule.outputsPerSet) in \(shape.groups) groups",
+      floatCount: schedule.sets * schedule.outputsPerSet * steps,
+      fill: { Self.pack($0, into: $1, shape: shape, schedule: schedule) },
+      kernelName: "pack_plain_f32_\(steps)to\(shape.outputsPerGroup)_g\(shape.groups)",
+      algorithm: "weights into sets of \(schedule.outputsPerSet) outputs, threads split sets",
+      units: schedule.sets, template: Templates.packPlain,
+      values: [
+        "banner": "Packs \(steps) weights of each of \(shape.outputs) outputs into sets of "
+          + "\(schedule.outputsPerSet).",
+        "group_outputs": "\(shape.outputsPerGroup)", "steps": "\(steps)",
+        "outputs_per_set": "\(schedule.outputsPerSet)",
+        "sets_per_group": "\(schedule.setsPerGroup)",
+      ])
+  }
+
+  /// [outputs, channels / groups, kernel height, kernel width] →
+  /// [set of outputs][channel of the group][kernel height][kernel width][output of the set].
+  private static func pack(
+    _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, shape: ConvolutionShape,
+    schedule: PlainSchedule
+  ) {
+    let steps = shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
+    for output in 0..<shape.outputs {
+      let (group, local) = output.quotientAndRemainder(dividingBy: shape.outputsPerGroup)
+      let set = group * schedule.setsPerGroup + local / schedule.outputsPerSet
+      let start = set * steps * schedule.outputsPerSet + local % schedule.outputsPerSet
+      for step in 0..<steps {
+        packed[start + step * schedule.outputsPerSet] = weights[output * steps + step]
+      }
+    }
+  }
+}
+
+extension Templates {
+  static let convolutionPlain = Template(
+    "convolution_plain.c", PackageResources.convolution_plain_c_in)
+  static let packPlain = Template("pack_plain.c", PackageResources.pack_plain_c_in)
+}

@@ -1,0 +1,109 @@
+// 3x3 convolutions with stride 1 by Winograd's algorithm (Lavin and Gray, 2015, "Fast Algorithms for Convolutional
+// Neural Networks").
+
+import GraftIR
+import GraftOps
+
+extension KernelFamily {
+  static let winogradConvolution = KernelFamily(
+    name: "winograd",
+    rules: [
+      .serving(Convolution.self) { operation, node, context in
+        let convolution = try ConvolutionNode(operation, node, context)
+        guard convolution.takesWinograd else { return [] }
+        let variant = context.preferences.variant(at: convolution.site)
+        let algorithms = variant.map { [$0.algorithm] } ?? ConvolutionAlgorithm.allCases
+        return algorithms.compactMap(\.transform).map { transform in
+          WinogradConvolution(
+            convolution: convolution,
+            schedule: WinogradSchedule(
+              convolution.shape, transform: transform, variant, images: convolution.y.images,
+              target: context.target),
+            images: context.count(convolution.y.images))
+        }
+      }
+    ])
+}
+
+extension ConvolutionNode {
+  /// Whether Winograd's algorithm can do the work.
+  var takesWinograd: Bool { isBlocked && !isPlanar && WinogradSchedule.fits(shape) }
+}
+
+struct WinogradConvolution: ConvolutionKernel {
+  let convolution: ConvolutionNode
+  let schedule: WinogradSchedule
+  /// Those of a batch, or what is typical.
+  let images: Int
+
+  var algorithm: ConvolutionAlgorithm { schedule.transform == .two ? .winograd2 : .winograd4 }
+
+  var summary: String { schedule.description(lanes: lanes) }
+
+  var cost: Double {
+    ConvolutionCost.winograd(schedule, images: images, target: convolution.target)
+  }
+
+  var reluctance: Double { 1 / (1 - ConvolutionCost.leastGain) }
+
+  var scratchBytes: Int {
+    (schedule.scratchFloats(lanes: lanes) * MemoryLayout<Float>.size + 63) / 64 * 64
+  }
+
+  var workShape: WorkShape { schedule.workShape(shape) }
+
+  var units: WorkUnits {
+    schedule.splitsTiles
+      ? WorkUnits(schedule.tiles, times: convolution.y.images) : WorkUnits(fixed: schedule.sets)
+  }
+
+  var lastArguments: [String] { [convolution.y.images.expression, "scratch"] }
+
+  var kernelName: String {
+    "conv_f32_\(windowName)_winograd\(schedule.transform.step)_\(shape.channels)to\(shape.outputs)"
+      + "\(sizeName)_\(schedule.groupBlocks)x\(schedule.groupTiles)\(suffix)"
+  }
+
+  var identity: AnyHashable { schedule }
+
+  var template: Template { Templates.convolutionWinograd }
+
+  var templateValues: [String: String] {
+    let x = convolution.x
+    let transform = schedule.transform
+    let window = shape.window
+    var values = [
+      "input_statements": transform.inputStatements(from: "d", to: "t"),
+      "output_statements": transform.outputStatements(from: "p", to: "t"),
+      "side": "\(transform.side)", "step": "\(transform.step)",
+      "tile_columns": "\(schedule.tileColumns)", "tiles": "\(schedule.tiles)",
+      "input_blocks": "\(schedule.inputBlocks)", "chunk": "\(schedule.chunk)",
+      // From the first pixel that a window reads to the end of the border.
+      "x_rows": "\(x.height + x.borderHeight + window.pads[0])",
+      "x_columns": "\(x.width + x.borderWidth + window.pads[1])",
+      "group_blocks": "\(schedule.groupBlocks)", "group_tiles": "\(schedule.groupTiles)",
+      "set_blocks": "\(schedule.setBlocks)", "sets": "\(schedule.sets)",
+      "block_tiles": "\(schedule.blockTiles)", "split_tiles": schedule.splitsTiles ? "1" : "0",
+      "streams_weights": schedule.streamsWeights ? "1" : "0",
+      "point_gap": "\(WinogradSchedule.pointGap)",
+      "added_parameter": "", "add_residual": "", "residual_argument": "", "residual_pass": "",
+      "residual_tile": "",
+    ]
+    if let residual = convolution.residual {
+      values["added_parameter"] = "const float *added,"
+      values["add_residual"] = "value += load(added + i * \(residual.row) + j * LANES);"
+      values["residual_argument"] = "added, "
+      values["residual_pass"] = "residual, "
+      values["residual_tile"] =
+        "const float *added = residual + block * \(residual.plane) + \(residual.origin)\n"
+        + "    + row * \(residual.row) + column * LANES;"
+    }
+    return values
+  }
+}
+
+extension Templates {
+  static let convolutionWinograd = Template(
+    "convolution_winograd.c", PackageResources.convolution_winograd_c_in)
+  static let packWinograd = Template("pack_winograd.c", PackageResources.pack_winograd_c_in)
+}

@@ -1,0 +1,29 @@
+// Functions of the elements of one or more values, with broadcasting.
+
+import GraftIR
+import GraftOps
+
+extension KernelFamily {
+  static let elementwise = KernelFamily(
+    name: "elementwise",
+    rules: [
+      .emitting((any BinaryElementwise).self) { operation, node, program in
+        try program.lower(binary: operation, node)
+      },
+      .emitting((any UnaryElementwise).self) { operation, node, program in
+        try program.lower(unary: operation, node)
+      },
+      .emitting((any VariadicElementwise).self) { operation, node, program in
+        try program.lower(variadic: operation, node)
+      },
+      .emitting(ScaleShift.self) { operation, node, program in
+        try program.lower(operation, node)
+      },
+      .emitting(ActivationGradient.self) { operation, node, program in
+        try program.lower(operation, node)
+      },
+      .emitting(RandomDropout.self) { operation, node, program in
+        try program.lower(operation, node)
+      },
+    ])
+}

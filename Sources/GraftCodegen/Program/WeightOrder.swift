@@ -1,0 +1,97 @@
+// Weights where a kernel wants them: constants in packed.bin, in the kernel's order ahead of time; those
+// that training changes, or that a node computes, packed into the workspace before each use, by C that
+// writes the very same bytes. (A matrix product packs a panel at a time, as it goes.)
+
+import GraftDiagnostics
+import GraftIR
+
+/// The order in which a kernel reads its weights.
+struct WeightOrder {
+  /// What tells it apart from other orders of the same parameter.
+  var form: String
+  var floatCount: Int
+  /// Fills zeroed memory of `floatCount` floats from row-major weights, while compiling.
+  var fill: ([Float], UnsafeMutableBufferPointer<Float>) -> Void
+  /// The C that does the same at run time.
+  var kernelName: String
+  var algorithm: String
+  var units: Int
+  var template: Template
+  var values: [String: String]
+}
+
+extension Lowering {
+  /// The address of `weight` in `order`.
+  mutating func packed(_ weight: ValueID, _ order: WeightOrder) throws -> String {
+    guard isConstant(weight) else { return try packedBeforeUse(weight, order) }
+    let source = try data(of: weight)
+    let fill = order.fill
+    return packedConstant([weight], form: order.form, floatCount: order.floatCount) {
+      fill(source.floats(), $0)
+    }
+  }
+
+  mutating func packedConstant(
+    _ values: [ValueID], form: String, floatCount: Int,
+    fill: @escaping (UnsafeMutableBufferPointer<Float>) throws -> Void
+  ) -> String {
+    Place.weights(weights.add(values, form: form, floatCount: floatCount, fill: fill)).expression
+  }
+
+  /// The address of weights that are packed into the workspace before each use.
+  private mutating func packedBeforeUse(
+    _ weight: ValueID, _ order: WeightOrder
+  ) throws -> String {
+    try requireFloat([weight])
+    let kernel = try library.add(order.kernelName, algorithm: order.algorithm) { name in
+      try order.template.render(order.values.merging(["name": name]) { $1 })
+    }
+    let packed = workspace(floats: order.floatCount)
+    try emit(kernel, [address(weight), packed], units: WorkUnits(fixed: order.units))
+    return packed
+  }
+
+  /// One float a channel that is no constant: read in place where the zeros behind a state buffer
+  /// are enough, else copied into the workspace with zeros behind it.
+  mutating func computedVector(
+    _ value: ValueID, count: Int, padded: Int, scale: Float
+  ) throws -> String {
+    try requireFloat([value])
+    guard type(value).layout.isPlain, type(value).shape.elementCount == Dimension(count) else {
+      throw GraftError(.inconsistency, "expected \(count) elements, found \(type(value))")
+    }
+    let source = try address(value)
+    let lineFloats = 16
+    let stored = (count + lineFloats - 1) / lineFloats * lineFloats
+    if scale == 1 && padded <= (places.isState(value) ? stored : count) { return source }
+    let kernel = try library.add(
+      "copy_vector_f32_\(count)_to_\(padded)", algorithm: "one run with zeros behind it"
+    ) { name in
+      try Templates.copyVector.render([
+        "banner": "Copies \(count) elements times \(CText.float(Double(scale))), then zeros up to "
+          + "\(padded).",
+        "name": name, "count": "\(count)", "padded": "\(padded)",
+        "scale": CText.float(Double(scale)),
+      ])
+    }
+    let copied = workspace(floats: padded)
+    emit(kernel, [source, copied], units: WorkUnits(fixed: 1))
+    return copied
+  }
+}
+
+/// Copies of small constants.
+enum WeightPacking {
+  /// A plain copy; what lies past it stays zero.
+  static func vector(
+    _ values: [Float], into packed: UnsafeMutableBufferPointer<Float>, scale: Float = 1
+  ) {
+    for (index, value) in values.enumerated() where index < packed.count {
+      packed[index] = value * scale
+    }
+  }
+}
+
+extension Templates {
+  static let copyVector = Template("copy_vector.c", PackageResources.copy_vector_c_in)
+}

@@ -1,0 +1,23 @@
+// The families of kernels that there are. A new one is a folder of Kernels/ and a line here.
+
+import GraftIR
+import GraftOps
+
+enum KernelRegistry {
+  static let families: [KernelFamily] = [
+    .directConvolution, .winogradConvolution, .depthwiseConvolution, .plainConvolution,
+    .weightGradient, .matrixProduct, .pooling, .elementwise, .movement, .normalization, .reduction,
+    .loss, .update,
+  ]
+
+  /// Every schedule that some family offers for `node`.
+  static func candidates(
+    for node: Node, _ context: SelectionContext
+  ) throws -> [(family: String, schedule: any KernelSchedule)] {
+    let operation = try Catalogue.operation(of: node)
+    return try families.flatMap { family in
+      try family.rules.flatMap { try $0.schedules(operation, node, context) ?? [] }
+        .map { (family.name, $0) }
+    }
+  }
+}
