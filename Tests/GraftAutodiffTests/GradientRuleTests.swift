@@ -43,6 +43,8 @@ let gradientCases: [GradientCase] = [
     [[2, 3, 7, 9], [2, 3, 3, 2], [2]]),
   GradientCase(
     Convolution(strides: [2, 2], pads: [1, 1, 1, 1], groups: 2), [[1, 4, 6, 5], [6, 2, 3, 3]]),
+  GradientCase(Convolution(pads: [3, 0, 1, 4]), [[2, 3, 4, 4], [2, 3, 2, 2]]),
+  GradientCase(Convolution(strides: [2, 2], pads: [2, 3, 3, 2]), [[1, 2, 5, 4], [3, 2, 1, 2]]),
   GradientCase(Convolution(groups: 4), [[2, 4, 4, 4], [4, 1, 2, 2]]),
   GradientCase(Convolution(strides: [2, 2]), [[2, 3, 5, 6], [4, 3, 1, 1]]),
   GradientCase(
@@ -67,6 +69,9 @@ let gradientCases: [GradientCase] = [
   GradientCase(Relu(), [image]), GradientCase(Clip(low: -1, high: 1.5), [image]),
   GradientCase(LeakyRelu(alpha: 0.1), [image]), GradientCase(Elu(alpha: 1), [image]),
   GradientCase(Elu(alpha: 0.5), [image]), GradientCase(Sigmoid(), [image]),
+  GradientCase(Elu(alpha: -0.7), [image]), GradientCase(Elu(alpha: 0), [image]),
+  GradientCase(LeakyRelu(alpha: -0.3), [image]), GradientCase(LeakyRelu(alpha: 0), [image]),
+  GradientCase(HardSigmoid(alpha: -0.25, beta: 0.5), [image], range: -4...4),
   GradientCase(HardSigmoid(alpha: 0.25, beta: 0.5), [image], range: -4...4),
   GradientCase(Tanh(), [image]), GradientCase(HardSwish(), [image], range: -5...5),
   GradientCase(Silu(), [image], range: -5...5),
@@ -99,6 +104,11 @@ let gradientCases: [GradientCase] = [
   GradientCase(Slice(axes: [2, 3], starts: [1, 0], extents: [2, 3], steps: [3, 2]), [image]),
   GradientCase(Slice(axes: [3], starts: [0], extents: [3], steps: [2]), [image]),
   GradientCase(Pad(pads: [0, 1, 2, 0, 0, 0, 1, 3]), [image]),
+  GradientCase(Pad(pads: [0, 0, 2, 1, 0, 0, 3, 4], mode: .reflect), [image]),
+  GradientCase(Pad(pads: [0, 1, 2, 7, 0, 0, 3, 0], mode: .edge), [image]),
+  GradientCase(Pad(pads: [0, 0, -1, 2, 0, -1, 1, -2]), [image]),
+  GradientCase(Slice(axes: [1], starts: [1], extents: [2], steps: [2]), [image]),
+  GradientCase(Slice(axes: [1], starts: [3], extents: [2], steps: [-2]), [[2, 4, 3]]),
   GradientCase(Expand(shape: [2, 3, 4]), [[3, 1]]), GradientCase(Cast(to: .float64), [[3, 4]]),
   GradientCase(
     LocalResponseNormalization(size: 3, alpha: 0.5, beta: 0.75, bias: 1), [image]),
@@ -118,6 +128,32 @@ let gradientCases: [GradientCase] = [
 
 @Suite("Gradient rules")
 struct GradientRuleTests {
+  @Test(
+    "parts of a split that nothing reads have zeros", arguments: [[0], [1], [2], [0, 2], [1, 2]])
+  func partsOfSplit(_ read: [Int]) throws {
+    let sizes = [1, 3, 2]
+    var graph = Graph(name: "split")
+    let x = graph.addInput("x", TensorType(.float32, [2, 6]))
+    let parts = try graph.append(Split(axis: 1, sizes: sizes), [x])
+    let seeds = read.map { part in
+      let seed = graph.addInput("seed\(part)", graph.type(of: parts[part]))
+      return (value: parts[part], gradient: seed)
+    }
+    let gradients = try graph.appendGradients(of: seeds, withRespectTo: [x])
+    graph.outputs = [GraphOutput(name: "dx", value: try #require(gradients[x]))]
+    var inputs = ["x": HostTensor.float64(DenseTensor(shape: [2, 6], repeating: 0))]
+    for part in read {
+      inputs["seed\(part)"] = .float64(
+        DenseTensor(shape: [2, sizes[part]], repeating: Double(part + 1)))
+    }
+    var evaluator = ReferenceEvaluator(graph, precision: .double)
+    let found = try #require(try evaluator.run(inputs)["dx"]?.doubles)
+    let row = sizes.indices.flatMap { part in
+      Array(repeating: read.contains(part) ? Double(part + 1) : 0, count: sizes[part])
+    }
+    #expect(found == row + row)
+  }
+
   @Test("agree with central differences to 1e-4", arguments: gradientCases)
   func rule(_ item: GradientCase) throws {
     var random = SeededNumbers(seed: 7)

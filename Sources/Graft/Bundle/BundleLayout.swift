@@ -5,7 +5,7 @@
 public enum BundleLayout {
   /// A reader refuses another major version; a minor one only adds.
   public static let formatMajor = 1
-  public static let formatMinor = 5
+  public static let formatMinor = 6
 
   public static let manifest = "manifest.json"
   /// The manifest's own SHA-256 in hexadecimal, since the manifest cannot hold it.

@@ -2,6 +2,7 @@
 // is DirectoryReplacement's work.
 
 import Foundation
+import GraftAutodiff
 import GraftCodegen
 import GraftData
 import GraftDiagnostics
@@ -73,6 +74,9 @@ struct BundleWriter {
       files[name] = Manifest.File(bytes: digest.bytes, sha256: digest.sha256)
     }
     let graph = model.graph
+    let activations = try Self.activations(of: graph)
+    let classOutput = try graph.classOutput(labels: model.labels?.count)
+    let hasSeveral = graph.outputs.count > 1
     let manifest = Manifest(
       format: Manifest.FormatVersion(
         major: BundleLayout.formatMajor, minor: BundleLayout.formatMinor),
@@ -84,7 +88,10 @@ struct BundleWriter {
         Manifest.Tensor(name: $0.name, type: graph.type(of: $0.value))
       },
       preprocessing: model.preprocessing, labels: model.labels,
-      outputActivation: Self.outputActivation(of: graph),
+      outputActivation: activations.indices.contains(classOutput)
+        ? activations[classOutput] : .none,
+      classOutput: hasSeveral ? classOutput : nil,
+      outputActivations: hasSeveral ? activations : nil,
       target: Manifest.Target(
         name: generated.target.name, features: generated.target.requiredFeatures,
         lanes: generated.target.lanes),
@@ -118,19 +125,16 @@ struct BundleWriter {
     }
   }
 
-  /// Follows the first output up through operators that only reshape.
-  private static func outputActivation(of graph: Graph) -> Manifest.OutputActivation {
-    guard var value = graph.outputs.first?.value else { return .none }
-    while let node = graph.producer(of: value) {
-      switch node.opcode.rawValue {
-      case "softmax": return .softmax
-      case "log_softmax": return .logSoftmax
-      case "identity", "reshape", "flatten", "squeeze", "unsqueeze", "dropout":
-        guard let operand = node.operand(0) else { return .none }
-        value = operand
-      default: return .none
+  /// What each output ends in.
+  private static func activations(of graph: Graph) throws -> [Manifest.OutputActivation] {
+    try graph.outputs.map { output in
+      switch try Ending(of: output.value, in: graph).activation {
+      case .none: .none
+      case .softmax: .softmax
+      case .logSoftmax: .logSoftmax
+      case .sigmoid: .sigmoid
+      case .other: .other
       }
     }
-    return .none
   }
 }

@@ -140,7 +140,12 @@ public struct Manifest: Codable, Sendable, Equatable {
   public enum OutputActivation: String, Codable, Sendable {
     case softmax
     case logSoftmax = "log_softmax"
+    /// A probability for each value: of one of two classes where there is one value, else of each class by itself.
+    case sigmoid
+    /// The values are logits.
     case none
+    /// The values are the network's own numbers, and neither logits nor probabilities.
+    case other
   }
 
   public var format: FormatVersion
@@ -156,8 +161,11 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var preprocessing: Preprocessing?
   /// One for each class, in the order of the output.
   public var labels: [String]?
-  /// What the first output ends in: `softmax`, `log_softmax` or `none`.
+  /// What the output with the classes ends in.
   public var outputActivation: OutputActivation
+  /// Of several outputs the one with the classes, by its index, and what each ends in; absent where there is one.
+  public var classOutput: Int?
+  public var outputActivations: [OutputActivation]?
   public var target: Target
   /// Whether the batch is free; a network whose file fixes it runs at batch 1 only.
   public var hasFreeBatch: Bool
@@ -184,6 +192,8 @@ public struct Manifest: Codable, Sendable, Equatable {
   enum CodingKeys: String, CodingKey {
     case format, tool, compiler, name, inputs, outputs, preprocessing, labels, target
     case outputActivation = "output_activation"
+    case classOutput = "class_output"
+    case outputActivations = "output_activations"
     case hasFreeBatch = "has_free_batch"
     case arenaBytesPerImage = "arena_bytes_per_image"
     case scratchBytesPerThread = "scratch_bytes_per_thread"

@@ -2,6 +2,7 @@
 // of its own; this file is their order.
 
 import Foundation
+import GraftAutodiff
 import GraftCodegen
 import GraftData
 import GraftDiagnostics
@@ -263,9 +264,13 @@ public struct Compiler: Sendable {
       model.preprocessing = try Preprocessing.chosen(choice, for: model.graph)
     }
     if let labels = options.labels { model.labels = labels }
-    guard let labels = model.labels, let output = model.graph.outputs.first else { return }
+    guard let labels = model.labels, !model.graph.outputs.isEmpty else { return }
+    let output = model.graph.outputs[try model.graph.classOutput(labels: labels.count)]
     let shape = model.graph.type(of: output.value).shape
-    guard shape.rank >= 2, let classes = shape[1].constant, classes == labels.count else {
+    let ending = try Ending(of: output.value, in: model.graph)
+    // A map with a row of classes for each pixel has them along its channels.
+    let channels = shape.rank >= 2 ? shape[1].constant : nil
+    guard labels.count == ending.classes || labels.count == channels, shape.rank >= 2 else {
       throw GraftError(
         .invalidArgument,
         "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has the "

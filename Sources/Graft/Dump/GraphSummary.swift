@@ -1,6 +1,7 @@
 // A graph as a table for people: scope, operator, shape, parameters, multiply-adds. From it one picks a
 // freeze line.
 
+import GraftAutodiff
 import GraftDiagnostics
 import GraftIR
 import GraftOps
@@ -22,7 +23,17 @@ public struct GraphSummary: Sendable {
   public var multiplyAdds: Int { rows.reduce(0) { $0 + $1.multiplyAdds } }
 
   public init(_ graph: Graph) throws {
-    var counted = Set<ValueID>()
+    // Of a training step, what the optimizer keeps of weights, and statistics, are no parameters of their own.
+    let isTraining = graph.parameters.contains { graph[$0].parameter?.isTrained == true }
+    let kept = [
+      TrainingGraph.StateGroup.optimizer, TrainingGraph.StateGroup.accumulator,
+      TrainingGraph.StateGroup.statistics,
+    ]
+    var counted = Set(
+      graph.parameters.filter { id in
+        guard isTraining, let parameter = graph[id].parameter else { return false }
+        return !parameter.isTrained || kept.contains(parameter.group ?? "")
+      })
     rows = try graph.nodes.map { node in
       let weights = node.presentOperands.filter { graph[$0].parameter != nil }
       let fresh = weights.filter { counted.insert($0).inserted }

@@ -66,7 +66,9 @@ public struct TrainingMoment: Sendable {
     var model = try SourceModel(reading: path, inputShapes: inputShapes)
     var choice = try options ?? Self.choice(of: path) ?? TrainableOptions(unfreeze: .none)
     if choice.head != .keep, choice.classes == nil {
-      choice.classes = try model.labels?.count ?? Head(of: model.graph).classes
+      let graph = try model.graph.keepingOutput(nil, labels: model.labels?.count)
+      let ending = try graph.outputs.first.map { try Ending(of: $0.value, in: graph) }
+      choice.classes = model.labels?.count ?? ending?.classes
     }
     let network = try TrainableNetwork(replacingHeadOf: &model, choice, labels: nil)
     let lowered = try TrainingCompiler(target: target).lower(

@@ -29,7 +29,8 @@ extension FineTuner {
   }
 
   private func answers(of network: PictureNetwork) -> AnswerKind {
-    options.loss == .meanSquaredError ? .values(network.output) : .classes
+    if options.loss == .meanSquaredError { return .values(network.output) }
+    return network.activation == .sigmoid ? .labels : .classes
   }
 
   /// The data of a rehearsal: a few items. What classes there are the whole says.
@@ -43,9 +44,8 @@ extension FineTuner {
   func classes(
     of dataset: any Dataset, _ network: PictureNetwork
   ) throws -> (count: Int, warnings: [Warning]) {
-    if options.head == .keep || options.loss == .meanSquaredError {
-      return (network.classCount, [])
-    }
+    if options.loss == .meanSquaredError { return (network.outputWidth, []) }
+    if options.head == .keep { return (network.classCount, []) }
     let location = SourceLocation(file: options.data)
     let count = dataset.classCount
     let present = Set((0..<dataset.count).compactMap { dataset.label(of: $0) })
@@ -56,6 +56,8 @@ extension FineTuner {
           ? "Give pictures of at least two classes, each in a folder of its own."
           : "Give items of at least two classes.")
     }
+    // Rows of 0 and 1 may leave any class without an item.
+    if dataset.label(of: 0) == nil { return (count, []) }
     guard !dataset.classes.isEmpty else {
       return (count, try gaps(in: present, of: count, at: location))
     }
@@ -106,7 +108,7 @@ extension FineTuner {
             + "last epoch is kept", at: location)
       ]
     }
-    guard options.loss == .crossEntropy else { return [] }
+    guard !data.labels.isEmpty else { return [] }
     let known = Set((0..<dataset.count).compactMap { dataset.label(of: $0) })
     let learned = Set(items.map { data.labels[$0] })
     let judged = Set(validation.items.map { validation.data.labels[$0] })

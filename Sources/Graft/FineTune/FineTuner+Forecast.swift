@@ -18,6 +18,12 @@ public struct Forecast: Codable, Sendable {
     public var group: String
   }
 
+  /// A tensor that does not train because it is no weight.
+  public struct Literal: Codable, Sendable {
+    public var name: String
+    public var reason: String
+  }
+
   /// Floating-point operations of one image; a multiplication with its addition is two.
   public struct Work: Codable, Sendable {
     /// Up to the freeze line.
@@ -63,6 +69,8 @@ public struct Forecast: Codable, Sendable {
   }
 
   public var trained: [Parameter]
+  /// Constants of the network in what trains, which do not, each with the reason.
+  public var literals: [Literal]
   public var trainedParameters: Int
   public var frozenParameters: Int
   /// The names of the values at the freeze line.
@@ -75,7 +83,7 @@ public struct Forecast: Codable, Sendable {
   public var seconds: Time
 
   enum CodingKeys: String, CodingKey {
-    case trained, epochs, memory, seconds
+    case trained, literals, epochs, memory, seconds
     case trainedParameters = "trained_parameters"
     case frozenParameters = "frozen_parameters"
     case freezeLine = "freeze_line"
@@ -97,7 +105,7 @@ extension FineTuner {
     // Before anything else takes memory that a run would not.
     let rehearsed = options.memoryLimit == nil ? MemoryRoom() : .least
     let rehearsal = try rehearse(in: rehearsed, observe: observe)
-    let network = try PictureNetwork(bundle)
+    let network = try PictureNetwork(bundle, output: options.output)
     let plan = try plan(of: network)
     let size = try size(of: network, plan)
     let measured = rehearsal.measured
@@ -124,7 +132,11 @@ extension FineTuner {
     let manifest = bundle.manifest
     let batch = network.batchSize(items)
     return Forecast(
-      trained: trained, trainedParameters: plan.trainedParameterCount,
+      trained: trained,
+      literals: plan.parts.tailLiterals.map {
+        Forecast.Literal(name: $0.name, reason: $0.reason.rawValue)
+      },
+      trainedParameters: plan.trainedParameterCount,
       frozenParameters: try GraphSummary(plan.parts.network).parameters
         - plan.trainedParameterCount,
       freezeLine: plan.parts.cutNames, trainingItems: size.items, validationItems: size.held,

@@ -120,7 +120,7 @@ extension FineTuner {
     guard let limit = options.memoryLimit else { return }
     try observe(.note("a rehearsal tells what can be kept within \(limit.asBytes)"))
     let rehearsal = try rehearse(in: .least, observe: observe)
-    let network = try PictureNetwork(bundle)
+    let network = try PictureNetwork(bundle, output: options.output)
     let plan = try plan(of: network)
     let size = try size(of: network, plan)
     let batch = min(options.batchSize, size.count)
@@ -143,7 +143,7 @@ extension FineTuner {
 
   func plan(of network: PictureNetwork) throws -> FineTuningPlan {
     try FineTuningPlan(
-      bundle.loadGraph(), classes: classes(of: open(options.data, network).dataset, network).count,
+      loadNetwork(), classes: classes(of: open(options.data, network).dataset, network).count,
       options: options)
   }
 

@@ -1,8 +1,10 @@
 // What a run needs before its first step: the data, the network taken apart, the compiled step, the
 // values at the freeze line or what makes them.
 
+import GraftAutodiff
 import GraftData
 import GraftDiagnostics
+import GraftIR
 import GraftRuntime
 
 extension FineTuner {
@@ -37,13 +39,16 @@ extension FineTuner {
   /// Opens the data, compiles the training step, and takes through the trunk what goes through it
   /// once.
   mutating func prepare(observe: (Event) throws -> Void) throws -> Preparation {
-    let network = try PictureNetwork(bundle)
-    let graph = try bundle.loadGraph()
+    let network = try PictureNetwork(bundle, output: options.output)
+    warnings += network.warnings
+    let graph = try loadNetwork()
     let (whole, found) = try open(options.data, network)
     warnings += found
     let classes = try classes(of: whole, network)
     warnings += classes.warnings
-    let plan = try FineTuningPlan(graph, classes: classes.count, options: options)
+    let plan = try at(SourceLocation(file: path)) {
+      try FineTuningPlan(graph, classes: classes.count, options: options)
+    }
     warnings += plan.warnings
     let dataset = sampled(whole)
     let batchSize = min(options.batchSize, dataset.count)
@@ -72,7 +77,8 @@ extension FineTuner {
     let reader = FeatureReader(
       network: network, trunk: trunk, batchSize: network.batchSize(batchSize),
       threads: options.threads,
-      regressionWidth: options.loss == .meanSquaredError ? plan.outputWidth : nil,
+      regressionWidth: plan.task == .classes ? nil : plan.outputWidth,
+      areClasses: plan.task == .labels,
       largestInMemory: room.largestCache)
     func read(
       _ dataset: any Dataset, _ places: [Int]? = nil, _ warnings: inout [Warning]
@@ -197,5 +203,13 @@ extension FineTuner {
       items: reader.data.count.multipliedReportingOverflow(by: count).partialValue,
       widths: reader.trunk.widths)
     return "\(count) views of each image, \(bytes.asBytes) of frozen features"
+  }
+
+  /// The bundle's graph with the output that is trained alone.
+  func loadNetwork() throws -> Graph {
+    try at(SourceLocation(file: path)) {
+      try bundle.loadGraph().keepingOutput(
+        options.output, labels: bundle.manifest.labels?.count)
+    }
   }
 }

@@ -69,13 +69,14 @@ extension FineTuner {
         leftOut: warnings.map(\.sentence), settings: settings(ready),
         command: options.command(bundle: path, output: output)),
       images: ready.validationSet, places: mistakes.map { judged.places[$0.item] },
-      inputs: try PictureNetwork(bundle).inputs, preprocessing: bundle.manifest.preprocessing,
+      inputs: try PictureNetwork(bundle, output: options.output).inputs,
+      preprocessing: bundle.manifest.preprocessing,
       classCount: ready.plan.outputWidth, threads: options.threads)
   }
 
   /// Nil for a regression, and where neither held out items nor kept features are there.
   private func findings(_ ready: Preparation) throws -> Findings? {
-    guard options.loss == .crossEntropy else { return nil }
+    guard ready.plan.task == .classes else { return nil }
     if let validation = ready.validation {
       return try Findings(
         ready.trainer, on: validation.data, validation.items, isHeldOut: true,
@@ -107,7 +108,7 @@ extension FineTuner {
       (
         "batch", "\(options.batchSize)" + (options.accumulate > 1 ? " × \(options.accumulate)" : "")
       ),
-      ("loss", loss), ("seed", "\(options.seed)"),
+      ("loss", loss(ready.plan)), ("seed", "\(options.seed)"),
     ]
   }
 
@@ -130,8 +131,8 @@ extension FineTuner {
       + (options.earlyStop.map { ", fewer after \($0) without a better one" } ?? "")
   }
 
-  private var loss: String {
-    var parts = [options.loss.rawValue]
+  private func loss(_ plan: FineTuningPlan) -> String {
+    var parts = [plan.specification.loss.rawValue]
     if options.labelSmoothing > 0 { parts.append("label smoothing \(options.labelSmoothing)") }
     if options.classWeights != .none { parts.append("class weights \(options.classWeights)") }
     if let teacher = options.teacher {

@@ -153,7 +153,7 @@ public struct FineTuner {
           weightsSHA256: bundle.manifest.files[BundleLayout.weights]?.sha256 ?? "",
           unfreeze: "\(options.unfreeze)", head: "\(options.head)",
           bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
-          loss: options.loss.rawValue, seed: options.seed, epoch: trained.report.kept)),
+          loss: trained.loss.rawValue, seed: options.seed, epoch: trained.report.kept)),
       to: output, keeping: [path], reusing: bundle
     ) { folder in
       try observe(.doing("writing the report"))
@@ -171,6 +171,7 @@ public struct FineTuner {
   /// What is left of a run when its trainer and its data are gone.
   private struct Trained {
     var network: Graph
+    var loss: Loss
     var classes: [String]
     var checkpoint: Checkpoint
     var records: RunRecords
@@ -202,7 +203,8 @@ public struct FineTuner {
     measurements.pictureBytes = ready.views?.meanPictureBytes ?? 0
     try run.restoreBest()
     return Trained(
-      network: try plan.network(trainedBy: ready.trainer), classes: ready.classes,
+      network: try plan.network(trainedBy: ready.trainer), loss: plan.specification.loss,
+      classes: ready.classes,
       checkpoint: checkpoint, records: records,
       draft: try draftReport(on: run, ready, to: output),
       report: Report(

@@ -23,6 +23,7 @@ extension FineTuner.Options {
     }
     add("--val", validationData)
     add("--val-split", validationSplit, unless: defaults.validationSplit)
+    add("--output", self.output)
     add("--head", head, unless: defaults.head)
     add("--unfreeze", unfreeze, unless: defaults.unfreeze)
     add("--bn", normalization, unless: defaults.normalization) { $0.rawValue }

@@ -50,6 +50,8 @@ extension FineTuner {
     public var validationData: String?
     /// The share of the data that is held out; 0 holds nothing out.
     public var validationSplit = 0.2
+    /// Of several outputs the one with the classes; nil takes the one that looks most like it.
+    public var output: String?
     public var head = HeadReplacement.linear
     public var unfreeze = Unfreezing.none
     public var normalization = TrainingSpecification.Normalization.frozen
@@ -138,7 +140,8 @@ extension FineTuner {
         "label smoothing must be in 0..<1, found \(labelSmoothing)"
       )
       try require(
-        loss == .crossEntropy || (labelSmoothing == 0 && classWeights == .none && teacher == nil),
+        loss != .meanSquaredError
+          || (labelSmoothing == 0 && classWeights == .none && teacher == nil),
         "label smoothing, class weights and a teacher belong to cross-entropy")
       if let clipNorm {
         try require(clipNorm > 0, "the norm to clip to must be greater than 0, found \(clipNorm)")
@@ -150,7 +153,7 @@ extension FineTuner {
         try require(
           alpha > 0 && alpha <= 1000,
           "\(name) must be greater than 0 and at most 1000, found \(alpha)")
-        try require(loss == .crossEntropy, "\(name) mixes classes, it belongs to cross-entropy")
+        try require(loss != .meanSquaredError, "\(name) mixes classes, it belongs to cross-entropy")
         try require(
           cacheViews == nil,
           "\(name) mixes pictures before the frozen layers, anew in every batch: there is nothing to keep with "

@@ -20,12 +20,32 @@ struct FineTuningPlan {
   let groupRates: [Double]
   let warnings: [Warning]
 
+  /// What a network is trained for.
+  enum Task {
+    /// One class an item.
+    case classes
+    /// Any number of classes an item, each with a probability of its own.
+    case labels
+    case regression
+  }
+  let task: Task
+
+  /// - Parameters:
+  ///   - graph: with the output that is trained alone.
+  ///   - classes: of the data, or the values of a regression.
   init(_ graph: Graph, classes: Int, options: FineTuner.Options) throws {
     let head = try Head(of: graph)
+    let isRegression = options.loss == .meanSquaredError
+    let old = try Self.ending(of: graph)
     let replaced = try graph.replacingHead(
-      head, by: options.head, classes: classes, seed: options.seed)
-    parts = try NetworkParts(replaced, unfreezing: options.unfreeze)
-    outputWidth = classes
+      head, by: options.head, classes: !isRegression && old.isBinary && classes == 2 ? 1 : classes,
+      seed: options.seed)
+    let ending = try Self.ending(of: replaced)
+    parts = try NetworkParts(
+      replaced, unfreezing: options.unfreeze, answer: isRegression ? .output : .logits)
+    task = isRegression ? .regression : ending.isMultiLabel ? .labels : .classes
+    outputWidth = isRegression ? ending.units : ending.classes
+    try Self.check(ending, task, options)
     let newHead = try Head(of: replaced)
     let tail = parts.tail
     let statistics = Self.statistics(of: tail)
@@ -34,7 +54,7 @@ struct FineTuningPlan {
       trained, of: tail, head: newHead.node, in: replaced, options)
     groupRates = groups.rates
     specification = TrainingSpecification(
-      loss: options.loss,
+      loss: task == .labels ? .binaryCrossEntropy : options.loss,
       optimizer: options.optimizer == .sgd
         ? .sgd(hasMomentum: options.momentum > 0, isNesterov: options.isNesterov)
         : .adam(isDecoupled: options.optimizer == .adamw),
@@ -45,11 +65,58 @@ struct FineTuningPlan {
     try Self.requireGradients(of: parameters, in: tail)
     training = try TrainingGraph(tail: tail, specification)
     let hasNormalizations = tail.nodes.contains { $0.opcode == BatchNormalization.opcode }
-    warnings =
-      options.normalization == .train && !hasNormalizations
-      ? [Warning("no BatchNorm lies in what trains: there are no statistics to learn")] : []
+    var warnings: [Warning] = []
+    if options.normalization == .train && !hasNormalizations {
+      warnings.append(
+        Warning("no BatchNorm lies in what trains: there are no statistics to learn"))
+    }
+    if case .other(let opcode) = ending.activation, !isRegression {
+      warnings.append(
+        Warning(
+          "the network ends in \(opcode), which makes no probabilities: training takes its outputs for "
+            + "logits, predict shows them as they are"))
+    }
+    if old.isBinary, ending.isMultiLabel {
+      warnings.append(
+        Warning(
+          "the network ended in the probability of one class: now each of the \(ending.units) classes has one "
+            + "of its own"))
+    }
+    self.warnings = warnings
     trainedParameterCount = parameters.reduce(0) {
       $0 + (tail.type(of: $1).shape.elementCount?.constant ?? 0)
+    }
+  }
+
+  private static func ending(of graph: Graph) throws -> Ending {
+    guard let output = graph.outputs.first else {
+      throw GraftError(.unsupported, "the network has no output")
+    }
+    return try Ending(of: output.value, in: graph)
+  }
+
+  /// Refuses choices that make no sense for what the network ends in.
+  private static func check(_ ending: Ending, _ task: Task, _ options: FineTuner.Options) throws {
+    guard options.loss != .binaryCrossEntropy || ending.activation == .sigmoid else {
+      throw GraftError(
+        .invalidArgument,
+        "binary cross-entropy is for networks that end in a sigmoid, and this one does not",
+        advice: "Train it with --loss cross-entropy.")
+    }
+    guard task != .classes || ending.classes >= 2 else {
+      throw GraftError(
+        .unsupported,
+        "the network's output is one number without a sigmoid: it tells no classes apart",
+        advice: "Replace its head (--head linear), or train it as a regression (--loss mse).")
+    }
+    guard
+      task != .labels
+        || options.labelSmoothing == 0 && options.classWeights == .none && options.teacher == nil
+    else {
+      throw GraftError(
+        .invalidArgument,
+        "the network has a probability for each class by itself; label smoothing, class weights and a teacher "
+          + "belong to networks that choose one class")
     }
   }
 
@@ -65,7 +132,7 @@ struct FineTuningPlan {
       "\($0.node.origins.first?.quotedForDisplay ?? $0.node.opcode.rawValue): \($0.reason)"
     }
     let behind = tail.nodes.drop { $0.id != last.node.id }.dropFirst()
-    let weighted = behind.filter { Head.hasWeights($0) }.count
+    let weighted = behind.filter { Head.hasWeights($0, in: tail) }.count
     let advice: String
     switch weighted {
     case 0: advice = "There is nothing to freeze behind it: the head itself comes before it."
@@ -88,7 +155,14 @@ struct FineTuningPlan {
   /// A sentence on what trains.
   var summary: String {
     let tensors = specification.groups.count
-    return "\(trainedParameterCount) parameters in \(tensors) tensors train; frozen up to "
+    let literals =
+      switch parts.tailLiterals.count {
+      case 0: ""
+      case 1: "; 1 constant of the network does not"
+      case let count: "; \(count) constants of the network do not"
+      }
+    return "\(trainedParameterCount) parameters in \(tensors) tensors train\(literals); "
+      + "frozen up to "
       + parts.cutNames.map(\.quotedForDisplay).joined(separator: ", ")
   }
 

@@ -37,14 +37,14 @@ struct ParameterGroups {
     }
   }
 
-  /// The parameters of the head and of its hidden layer.
+  /// The parameters of the head, of its hidden layer, and of what stands behind it.
   private static func headParameters(
     of tail: Graph, head: Node, in network: Graph
   ) -> Set<String> {
     guard let first = head.operand(1), let weight = network[first].name else { return [] }
     let base = weight.hasSuffix(".weight") ? String(weight.dropLast(7)) : weight
-    let nodes = tail.nodes.filter { node in
-      node.presentOperands.contains { operand in
+    let nodes = tail.nodes.drop { node in
+      !node.presentOperands.contains { operand in
         guard tail[operand].parameter != nil, let own = tail[operand].name else { return false }
         return own == weight || own.hasPrefix(base + ".hidden.")
       }
@@ -63,11 +63,11 @@ struct ParameterGroups {
       node.presentOperands.compactMap { tail[$0].parameter == nil ? nil : tail[$0].name }
     }
     let nodes = tail.nodes.filter { !parameters($0).contains(where: head.contains) }
-    let layers = nodes.count(where: Head.hasWeights)
+    let layers = nodes.count { Head.hasWeights($0, in: tail) }
     var depths: [String: Int] = [:]
     var passed = 0
     for node in nodes {
-      if Head.hasWeights(node) { passed += 1 }
+      if Head.hasWeights(node, in: tail) { passed += 1 }
       for name in parameters(node) where depths[name] == nil {
         depths[name] = max(1, layers - max(1, passed) + 1)
       }

@@ -74,12 +74,14 @@ struct TeacherNetwork {
   func logits(of batch: Batch) throws -> [Float] {
     let rows = try session.run(try network.tensors(batch))[network.output.name]?.elements ?? []
     // The logarithms of probabilities are logits.
-    let isSoftmax = network.bundle.manifest.outputActivation == .softmax
+    let isSoftmax = network.activation == .softmax || network.isBinary
     var logits: [Float] = []
     logits.reserveCapacity(batch.count * columns.count)
     for item in 0..<batch.count {
+      let row = rows[item * network.outputWidth..<(item + 1) * network.outputWidth]
+      let own = network.isBinary ? network.scores(row)[...] : row
       for column in columns {
-        let value = rows[item * network.classCount + column]
+        let value = own[own.startIndex + column]
         logits.append(isSoftmax ? log(value) : value)
       }
     }

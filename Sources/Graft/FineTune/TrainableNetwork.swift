@@ -35,6 +35,7 @@ struct TrainableNetwork {
   init(
     replacingHeadOf model: inout SourceModel, _ options: TrainableOptions, labels: [String]?
   ) throws {
+    model.graph = try model.graph.keepingOutput(nil, labels: (labels ?? model.labels)?.count)
     let classes = try Self.classes(of: model.graph, options, labels)
     // A run's own options, so that `graft finetune` builds the same step.
     var choices = FineTuner.Options(data: "")
@@ -46,7 +47,7 @@ struct TrainableNetwork {
     plan = try FineTuningPlan(model.graph, classes: classes, options: choices)
     _ = try Trunk.widths(at: plan.parts)
     self.options = options
-    loss = choices.loss
+    loss = plan.specification.loss
     model.graph = plan.parts.network
     model.warnings += plan.warnings
     if options.head != .keep { model.labels = nil }
@@ -55,7 +56,8 @@ struct TrainableNetwork {
   private static func classes(
     of graph: Graph, _ options: TrainableOptions, _ labels: [String]?
   ) throws -> Int {
-    let present = options.head == .keep ? try Head(of: graph).classes : nil
+    let ending = try graph.outputs.first.map { try Ending(of: $0.value, in: graph) }
+    let present = options.head == .keep ? ending?.classes : nil
     guard let classes = present ?? options.classes ?? labels?.count else {
       throw GraftError(
         .invalidArgument, "the number of classes of the new head is not known",

@@ -26,8 +26,10 @@ struct FeatureReader {
   let trunk: Trunk
   let batchSize: Int
   let threads: Int
-  /// Values an answer has where the loss is a regression's.
+  /// Values an answer has where the loss is a regression's, or each class is right or wrong by itself.
   let regressionWidth: Int?
+  /// Whether these values are classes: 0 or 1 each, and also given by an item's only class.
+  let areClasses: Bool
   /// Bytes of features beyond which they go into a file.
   let largestInMemory: Int
 
@@ -75,6 +77,11 @@ struct FeatureReader {
     for (index, target) in zip(batch.indices, batch.targets) {
       switch (target, regressionWidth) {
       case (.label(let label), nil): data.labels.append(label)
+      case (.label(let label), let width?) where areClasses && (0..<width).contains(label):
+        data.labels.append(label)
+        data.values += (0..<width).map { $0 == label ? 1 : 0 }
+      case (.values(let row), let width?) where areClasses && row.count == width:
+        data.values += row
       case (.values(let row), let width?) where row.count == width: data.values += row
       default:
         throw GraftError(
@@ -82,7 +89,8 @@ struct FeatureReader {
           "\(dataset.name(of: index).quotedForDisplay) has no answer of the kind that the loss needs",
           at: SourceLocation(file: dataset.location),
           advice:
-            "Cross-entropy needs a folder for each class or class indices in y.npy, mse values.")
+            "Cross-entropy needs a folder for each class or class indices in y.npy, mse values; a network with a "
+            + "probability for each class also takes N x classes of 0 and 1.")
       }
       data.names.append(dataset.name(of: index))
       data.places.append(index)

@@ -50,7 +50,16 @@ struct TrainingRun {
     divergence = Self.divergence(options, classCount: classCount, values: data.values)
   }
 
-  private var isClassification: Bool { options.loss == .crossEntropy }
+  private var isClassification: Bool { plan.task == .classes }
+
+  /// The share that is right: of items, or of decisions where each class is one of its own.
+  private func accuracy(_ right: Int, of items: Int) -> Double? {
+    switch plan.task {
+    case .classes: Double(right) / Double(items)
+    case .labels: Double(right) / Double(items * (data.labels.isEmpty ? classCount : 1))
+    case .regression: nil
+    }
+  }
 
   /// Batches of an epoch; a partial last one counts.
   var batchCount: Int { (items.count + options.batchSize - 1) / options.batchSize }
@@ -88,8 +97,7 @@ struct TrainingRun {
             FineTuner.Progress(
               epoch: epoch, epochs: options.epochs, done: done, count: order.count,
               loss: loss / Double(done),
-              accuracy: isClassification ? Double(right) / Double(done) : nil,
-              imagesPerSecond: rate,
+              accuracy: accuracy(right, of: done), imagesPerSecond: rate,
               secondsLeft: Double(order.count - done) / rate
                 + Double(options.epochs - epoch) * epochSeconds)))
       }
@@ -104,8 +112,8 @@ struct TrainingRun {
       try checkState(epoch: epoch, validationLoss: held?.loss)
       let finished = FineTuner.Epoch(
         epoch: epoch, loss: loss / Double(done),
-        accuracy: isClassification ? Double(right) / Double(done) : nil,
-        validationLoss: held?.loss, validationAccuracy: held?.accuracy,
+        accuracy: accuracy(right, of: done), validationLoss: held?.loss,
+        validationAccuracy: held?.accuracy,
         learningRate: options.learningRate * factor(update: epoch * updatesPerEpoch - 1),
         seconds: (clock.now - start) / .seconds(1),
         imagesPerSecond: Double(done) / max(trained, 1e-9), time: RunRecords.now)
@@ -176,7 +184,7 @@ struct TrainingRun {
   private static func divergence(
     _ options: FineTuner.Options, classCount: Int, values: [Float]
   ) -> Double {
-    guard options.loss == .crossEntropy else {
+    guard options.loss != .meanSquaredError else {
       let squares = values.reduce(0.0) { $0 + Double($1) * Double($1) }
       return 1e4 * max(squares / Double(max(1, values.count)), 1)
     }
@@ -251,18 +259,47 @@ struct TrainingRun {
       if let teacher = options.teacher, let logits = fed.teacherLogits {
         inputs.append(teacher.targets(logits, count: rows.count).map { $0 * share })
       }
+    } else if plan.task == .labels {
+      let share = Float(microBatchShare(batch)) / Float(rows.count * classCount)
+      var targets = pairs(rows).map { $0 * share }
+      fed.mixing?.mixRows(&targets, count: rows.count)
+      inputs.append(targets)
     } else {
       inputs.append(rows.flatMap { data.values[($0 * classCount)..<(($0 + 1) * classCount)] })
       inputs.append(
         Array(repeating: 1 / Float(rows.count * classCount), count: rows.count))
     }
     let result = try trainer.step(batch: rows.count, inputs: inputs, settings: settings)
-    let share = isClassification ? microBatchShare(batch) : 1
+    if epoch == 1, batch == 0 { try checkFirst(result.logits, of: rows) }
+    let share = plan.task == .regression ? 1 : microBatchShare(batch)
     let loss = result.loss.reduce(0.0) { $0 + Double($1) } / share
     // The class of a mixed picture's larger part is the right one.
     let partners = (fed.mixing?.share ?? 1) < 0.5 ? rows.suffix(1) + rows.dropLast() : rows
-    let right = isClassification ? correct(result.logits, partners.map { data.labels[$0] }) : 0
+    let right = plan.task == .regression ? 0 : correct(result.logits, Array(partners))
     return (loss, right)
+  }
+
+  /// Before the first update, what is no number is the network's doing, and no rate's.
+  private func checkFirst(_ logits: [Float], of rows: ArraySlice<Int>) throws {
+    let width = logits.count / max(1, rows.count)
+    for (position, row) in rows.enumerated() {
+      guard logits[(position * width)..<((position + 1) * width)].contains(where: { !$0.isFinite })
+      else { continue }
+      throw GraftError(
+        .invalidData,
+        "the network's output for \(data.names[row].quotedForDisplay) is no finite number, before anything "
+          + "was learnt",
+        advice:
+          "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
+          + "values in between.")
+    }
+  }
+
+  /// [rows, classes, 2]: what an item's class is not and what it is.
+  private func pairs(_ rows: ArraySlice<Int>) -> [Float] {
+    rows.flatMap { row in
+      data.values[(row * classCount)..<((row + 1) * classCount)].flatMap { [1 - $0, $0] }
+    }
   }
 
   /// The part of a micro-batch in the mean over all that make one update.
@@ -272,10 +309,19 @@ struct TrainingRun {
     return 1 / Double(min(options.accumulate, batchCount - first))
   }
 
-  private func correct(_ logits: [Float], _ labels: [Int]) -> Int {
-    labels.enumerated().count { row, label in
-      let own = logits[(row * classCount)..<((row + 1) * classCount)]
-      return Scores.best(1, of: own).first == label
+  /// Items that are right, or decisions where each class is one of its own.
+  private func correct(
+    _ logits: [Float], _ rows: [Int], of data: TrainingData? = nil
+  ) -> Int {
+    let data = data ?? self.data
+    return rows.enumerated().reduce(0) { sum, entry in
+      let (position, row) = entry
+      let own = logits[(position * classCount)..<((position + 1) * classCount)]
+      guard data.labels.isEmpty else {
+        return sum + (Scores.best(1, of: own).first == data.labels[row] ? 1 : 0)
+      }
+      let answers = data.values[(row * classCount)..<((row + 1) * classCount)]
+      return sum + zip(own, answers).count { ($0 >= 0) == ($1 >= 0.5) }
     }
   }
 
@@ -286,13 +332,22 @@ struct TrainingRun {
     var metrics =
       isClassification
       ? try ClassificationMetrics(classCount: classCount, outputKind: .logits) : nil
-    var squares = 0.0
+    var (squares, right) = (0.0, 0)
     for start in stride(from: 0, to: items.count, by: options.batchSize) {
       let rows = items[start..<min(start + options.batchSize, items.count)]
       let outputs = try trainer.evaluate(
         batch: rows.count, inputs: try data.features.gather(rows))
       if isClassification {
         try metrics?.add(outputs: outputs, labels: rows.map { data.labels[$0] })
+      } else if plan.task == .labels {
+        right += correct(outputs, Array(rows), of: data)
+        for (position, row) in rows.enumerated() {
+          for index in 0..<classCount {
+            squares += Self.binaryCrossEntropy(
+              logit: Double(outputs[position * classCount + index]),
+              target: Double(data.values[row * classCount + index]))
+          }
+        }
       } else {
         for (position, row) in rows.enumerated() {
           for index in 0..<classCount {
@@ -304,6 +359,15 @@ struct TrainingRun {
       }
     }
     if let metrics { return (metrics.loss ?? .nan, metrics.top1) }
-    return (squares / Double(max(1, items.count * classCount)), nil)
+    return (
+      squares / Double(max(1, items.count * classCount)),
+      plan.task == .labels && !items.isEmpty
+        ? Double(right) / Double(items.count * (data.labels.isEmpty ? classCount : 1)) : nil
+    )
+  }
+
+  /// log(1 + eᶻ) − t · z, which does not overflow.
+  private static func binaryCrossEntropy(logit: Double, target: Double) -> Double {
+    max(logit, 0) - logit * target + log1p(exp(-abs(logit)))
   }
 }

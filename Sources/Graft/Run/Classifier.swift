@@ -16,8 +16,10 @@ public struct Classifier {
     public var index: Int
     /// Its label, or the index where the bundle has no labels.
     public var label: String
-    /// 0 to 1.
-    public var probability: Double
+    /// 0 to 1; absent where the network gives no probabilities.
+    public var probability: Double?
+    /// The network's own number, where it gives no probabilities.
+    public var score: Double?
   }
 
   /// The answer for one picture.
@@ -32,14 +34,24 @@ public struct Classifier {
   private let network: PictureNetwork
   private let session: Session
 
+  /// Whether answers have probabilities, and not scores.
+  public var givesProbabilities: Bool { network.givesProbabilities }
+
+  /// What the user should be told of the network's output.
+  public var warnings: [Warning] { network.warnings + [network.scoreWarning].compactMap(\.self) }
+
+  /// - Parameter output: the output with the classes; nil takes the one that looks most like it.
   /// - Throws: ``GraftError`` where the bundle is damaged or is no classifier of pictures.
-  public init(_ bundle: ModelBundle, threads: Int = AvailableCores.count) throws {
-    network = try PictureNetwork(bundle)
+  public init(
+    _ bundle: ModelBundle, output: String? = nil, threads: Int = AvailableCores.count
+  ) throws {
+    network = try PictureNetwork(bundle, output: output)
     session = try Session(bundle, threads: threads)
   }
 
   /// The `top` most probable classes of each picture, in the order of `paths`.
-  /// - Throws: ``GraftError`` naming the first picture that cannot be read.
+  /// - Throws: ``GraftError`` naming the first picture that cannot be read, or for which the network's answer
+  ///   is no number.
   public func classify(_ paths: [String], top: Int = 5) throws -> [Answer] {
     var answers: [Answer] = []
     try classify(paths, top: top) { answer in
@@ -52,7 +64,7 @@ public struct Classifier {
   }
 
   /// Hands out the answer for each picture as soon as it is there, in the order of `paths`: also where a
-  /// picture cannot be read.
+  /// picture cannot be read, or the network's answer is no number.
   ///
   /// Pictures go through one at a time, so that an answer does not depend on its neighbors.
   /// - Throws: ``GraftError`` where the network cannot run, and what `body` throws.
@@ -63,32 +75,41 @@ public struct Classifier {
     while let (index, item) = try loader.nextItem() {
       var answer = Answer(file: paths[index], classes: [])
       switch item {
-      case .success(let batch): answer.classes = try classes(of: batch, top: top)
+      case .success(let batch):
+        let outputs = try session.run(try network.tensors(batch))
+        let row = outputs[network.output.name]?.elements ?? []
+        do {
+          try network.check(row[...])
+          answer.classes = classes(of: row[...], top: top)
+        } catch let error as GraftError { answer.error = error.message }
       case .failure(let error): answer.error = error.message
       }
       try body(answer)
     }
   }
 
-  private func classes(of picture: Batch, top: Int) throws -> [Candidate] {
-    let outputs = try session.run(try network.tensors(picture))
-    let row = outputs[network.output.name]?.elements ?? []
-    let probabilities = network.probabilities(row[...])
-    return Scores.best(top, of: row).map { index in
-      Candidate(
-        index: index, label: network.label(index), probability: Double(probabilities[index]))
+  private func classes(of row: ArraySlice<Float>, top: Int) -> [Candidate] {
+    let scores = network.scores(row)
+    let isProbability = network.givesProbabilities
+    return network.best(top, of: row).map { index in
+      let value = Double(scores[index])
+      return Candidate(
+        index: index, label: network.label(index), probability: isProbability ? value : nil,
+        score: isProbability ? nil : value)
     }
   }
 }
 
-/// Answers as CSV: file, rank, class, probability, error. The file appears by ``finish()``.
+/// Answers as CSV: file, rank, class, probability (or score, where the network gives no probabilities), error. The
+/// file appears by ``finish()``.
 public final class AnswerTable {
   private let table: TextFile
 
   /// - Throws: ``GraftError`` where the file cannot be written.
-  public init(at path: String) throws {
+  public init(at path: String, of classifier: Classifier) throws {
     table = try TextFile(at: path)
-    try table.append(CSV.line(["file", "rank", "class", "probability", "error"]))
+    let number = classifier.givesProbabilities ? "probability" : "score"
+    try table.append(CSV.line(["file", "rank", "class", number, "error"]))
   }
 
   /// Appends a line for each class, or one that says why there are none.
@@ -97,8 +118,9 @@ public final class AnswerTable {
       return try table.append(CSV.line([answer.file, "", "", "", error]))
     }
     for (rank, candidate) in answer.classes.enumerated() {
+      let number = candidate.probability ?? candidate.score ?? .nan
       try table.append(
-        CSV.line([answer.file, "\(rank + 1)", candidate.label, "\(candidate.probability)", ""]))
+        CSV.line([answer.file, "\(rank + 1)", candidate.label, "\(number)", ""]))
     }
   }
 

@@ -11,6 +11,7 @@ public struct Evaluator {
     public var file: String
     public var label: String
     public var predicted: String
+    /// Of what it was taken for; the network's own number where it gives no probabilities.
     public var probability: Double
   }
 
@@ -31,13 +32,20 @@ public struct Evaluator {
     public var skipped: Int
     public var top1: Double
     public var top5: Double
-    /// Mean cross-entropy; absent where every output was no finite number.
+    /// Mean cross-entropy (binary where each class has a probability of its own); absent where the network gives no
+    /// probabilities.
     public var loss: Double?
+    /// Where items have any number of classes: the share of decisions, one a class and item, that are right, and of
+    /// items with all of them right. ``top1`` and ``top5`` then say how often an item has the most probable class, or
+    /// one of five.
+    public var accuracy: Double?
+    public var exactMatch: Double?
     public var imagesPerSecond: Double
     public var classes: [ClassResult]
 
     enum CodingKeys: String, CodingKey {
-      case images, skipped, top1, top5, loss, classes
+      case images, skipped, top1, top5, loss, accuracy, classes
+      case exactMatch = "exact_match"
       case imagesPerSecond = "images_per_second"
     }
   }
@@ -48,17 +56,29 @@ public struct Evaluator {
   private let network: PictureNetwork
   private let session: Session
 
+  /// - Parameter output: the output with the classes; nil takes the one that looks most like it.
   /// - Throws: ``GraftError`` where the bundle is damaged or is no classifier.
-  public init(_ bundle: ModelBundle, threads: Int = AvailableCores.count, batchSize: Int = 64)
-    throws
-  {
-    network = try PictureNetwork(bundle)
+  public init(
+    _ bundle: ModelBundle, output: String? = nil, threads: Int = AvailableCores.count,
+    batchSize: Int = 64
+  ) throws {
+    network = try PictureNetwork(bundle, output: output)
+    warnings = network.warnings + [network.scoreWarning].compactMap(\.self)
     session = try Session(bundle, threads: threads, largestBatch: network.batchSize(batchSize))
     confusion = try ConfusionMatrix(classCount: network.classCount)
+    several = try MultiLabelMetrics(classCount: network.classCount)
     self.batchSize = network.batchSize(batchSize)
   }
 
   private let batchSize: Int
+  /// Of items with any number of classes.
+  private var several: MultiLabelMetrics
+
+  private var outputKind: ClassificationMetrics.OutputKind {
+    guard network.givesProbabilities else { return .scores }
+    if network.isMultiLabel { return .independent }
+    return network.isBinary || network.activation == .softmax ? .probabilities : .logits
+  }
 
   /// Runs the network on all of the data at `path`.
   /// - Parameter progress: called after every batch with the items done and the items there are.
@@ -69,8 +89,7 @@ public struct Evaluator {
     let (dataset, opening) = try network.open(path)
     warnings += opening
     var metrics = try ClassificationMetrics(
-      classCount: network.classCount,
-      outputKind: network.bundle.manifest.outputActivation == .softmax ? .probabilities : .logits)
+      classCount: network.classCount, outputKind: outputKind)
     let clock = ContinuousClock()
     let start = clock.now
     let loader = try network.loader(dataset, batchSize: batchSize, threads: session.threads)
@@ -83,10 +102,14 @@ public struct Evaluator {
     let seconds = (clock.now - start) / .seconds(1)
     warnings += loader.warnings
     confusion = metrics.confusion
+    let rate = Double(loader.deliveredCount) / max(seconds, 1e-9)
+    guard several.count == 0 else {
+      return severalReport(skipped: loader.brokenCount, imagesPerSecond: rate)
+    }
     return Report(
       images: metrics.count, skipped: loader.brokenCount, top1: metrics.top1 ?? 0,
       top5: metrics.topK ?? 0, loss: metrics.loss,
-      imagesPerSecond: Double(metrics.count) / max(seconds, 1e-9),
+      imagesPerSecond: rate,
       classes: metrics.classReports.map {
         ClassResult(
           label: network.label($0.index), images: $0.support, precision: $0.precision,
@@ -94,28 +117,58 @@ public struct Evaluator {
       })
   }
 
+  private func severalReport(skipped: Int, imagesPerSecond: Double) -> Report {
+    Report(
+      images: several.count, skipped: skipped, top1: several.top1 ?? 0, top5: several.top5 ?? 0,
+      loss: several.loss, accuracy: several.accuracy, exactMatch: several.exactMatch,
+      imagesPerSecond: imagesPerSecond,
+      classes: (0..<network.classCount).map { index in
+        func share(_ whole: Int) -> Double? {
+          whole == 0 ? nil : Double(several.correct[index]) / Double(whole)
+        }
+        return ClassResult(
+          label: network.label(index), images: several.supports[index],
+          precision: share(several.predictions[index]), recall: share(several.supports[index]))
+      })
+  }
+
   private mutating func add(
     _ batch: Batch, rows: [Float], of dataset: any Dataset, to metrics: inout ClassificationMetrics
   ) throws {
-    let width = network.classCount
+    let width = network.outputWidth
     guard rows.count == batch.count * width else {
       throw GraftError(.inconsistency, "\(rows.count) outputs for \(batch.count) items")
     }
     for item in 0..<batch.count {
-      guard case .label(let label) = batch.targets[item] else {
-        throw GraftError(
-          .invalidData, "\(dataset.name(of: batch.indices[item]).quotedForDisplay) has no class",
-          at: SourceLocation(file: dataset.location),
-          advice: "Evaluation needs a folder for each class, or class indices in y.npy.")
-      }
+      let name = dataset.name(of: batch.indices[item])
       let row = rows[item * width..<(item + 1) * width]
-      try metrics.add(row, label: label)
-      let best = Scores.best(1, of: row).first ?? 0
+      try at(SourceLocation(file: dataset.path(of: batch.indices[item]))) {
+        try network.check(row)
+      }
+      let scores = network.scores(row)
+      let best = network.best(1, of: row).first ?? 0
+      let own: [Int]
+      switch batch.targets[item] {
+      case .label(let label):
+        try metrics.add(network.isBinary ? scores[...] : row, label: label)
+        own = [label]
+      case .values(let values) where network.isMultiLabel && values.count == width:
+        try several.add(scores, targets: values)
+        own = values.indices.filter { values[$0] >= 0.5 }
+      default:
+        throw GraftError(
+          .invalidData, "\(name.quotedForDisplay) has no class",
+          at: SourceLocation(file: dataset.location),
+          advice: "Evaluation needs a folder for each class, or class indices in y.npy"
+            + (network.isMultiLabel ? ", or 0 and 1 for each class." : "."))
+      }
+      let taken =
+        several.count > 0 ? scores.indices.filter { scores[$0] >= 0.5 } : [best]
       predictions.append(
         Prediction(
-          file: dataset.name(of: batch.indices[item]), label: network.label(label),
-          predicted: network.label(best),
-          probability: Double(network.probabilities(row)[best])))
+          file: name, label: own.map(network.label).joined(separator: "|"),
+          predicted: taken.map(network.label).joined(separator: "|"),
+          probability: Double(scores[best])))
     }
   }
 
@@ -125,6 +178,11 @@ public struct Evaluator {
   /// Writes the confusion matrix as a picture or a table, by the ending of `path`.
   /// - Throws: ``GraftError`` of kind `invalidArgument` for another ending.
   public func writeConfusion(to path: String) throws {
+    guard several.count == 0 else {
+      throw GraftError(
+        .invalidArgument, "a confusion matrix needs one class an item, and these have several",
+        at: SourceLocation(file: path))
+    }
     let file = try FileReplacement(at: path)
     switch URL(filePath: path).pathExtension.lowercased() {
     case "svg":

@@ -9,25 +9,72 @@ import GraftIR
 struct PictureNetwork {
   let bundle: ModelBundle
   let inputs: [TensorSpecification]
+  /// The output with the classes.
   let output: TensorSpecification
-  /// The width of the first output.
-  let classCount: Int
+  /// Values that the output has for an item.
+  let outputWidth: Int
+  let activation: Manifest.OutputActivation
+  /// What is told of the output before anything runs.
+  private(set) var warnings: [Warning] = []
 
-  /// - Throws: ``GraftError`` where the first output is not one row of numbers an item.
-  init(_ bundle: ModelBundle) throws {
+  /// - Parameter name: the output with the classes; nil takes the one that looks most like it.
+  /// - Throws: ``GraftError`` where there is no such output, or it is not one row of numbers an item.
+  init(_ bundle: ModelBundle, output name: String? = nil) throws {
     self.bundle = bundle
-    inputs = try bundle.manifest.inputs.map { try Self.specification($0) }
-    guard let first = bundle.manifest.outputs.first else {
+    let manifest = bundle.manifest
+    let location = SourceLocation(file: bundle.path)
+    inputs = try manifest.inputs.map { try Self.specification($0) }
+    let names = manifest.outputs.map(\.name.quotedForDisplay).joined(separator: ", ")
+    let index =
+      name.map { wanted in manifest.outputs.firstIndex { $0.name == wanted } }
+      ?? manifest.classOutput ?? 0
+    guard let index, manifest.outputs.indices.contains(index) else {
       throw GraftError(
-        .unsupported, "the network has no output", at: SourceLocation(file: bundle.path))
+        name == nil ? .unsupported : .invalidArgument,
+        name.map { "there is no output \($0.quotedForDisplay)" } ?? "the network has no output",
+        at: location, advice: name == nil ? nil : "The outputs are: \(names).")
     }
-    output = try Self.specification(first)
-    guard let classCount = output.elementCount else {
+    let chosen = manifest.outputs[index]
+    output = try Self.specification(chosen)
+    guard let width = output.elementCount else {
       throw GraftError(
-        .invalidBundle, "the output \(first.name.quotedForDisplay) is too large: \(output.shape)",
+        .invalidBundle, "the output \(chosen.name.quotedForDisplay) is too large: \(output.shape)",
+        at: location)
+    }
+    outputWidth = width
+    let each = manifest.outputActivations ?? []
+    activation =
+      index == manifest.classOutput ?? 0
+      ? manifest.outputActivation : each.indices.contains(index) ? each[index] : .none
+    if name == nil, manifest.outputs.count > 1 {
+      warnings.append(
+        Warning(
+          "the outputs are \(names): \(chosen.name.quotedForDisplay) is taken for the classes; --output "
+            + "NAME chooses another", at: location))
+    }
+  }
+
+  /// What is told where ``givesProbabilities`` is false.
+  var scoreWarning: Warning? {
+    givesProbabilities
+      ? nil
+      : Warning(
+        "the output \(output.name.quotedForDisplay) "
+          + (outputWidth == 1
+            ? "is one number without a sigmoid" : "ends in no softmax and no sigmoid")
+          + ", so its numbers are shown as they are, and not as probabilities",
         at: SourceLocation(file: bundle.path))
-    }
-    self.classCount = classCount
+  }
+
+  /// Whether one probability tells two classes apart: the second one's.
+  var isBinary: Bool { activation == .sigmoid && outputWidth == 1 }
+  /// Whether each class has a probability of its own.
+  var isMultiLabel: Bool { activation == .sigmoid && outputWidth > 1 }
+  /// The classes that the network tells apart.
+  var classCount: Int { isBinary ? 2 : outputWidth }
+  /// Whether the output says how probable classes are.
+  var givesProbabilities: Bool {
+    activation != .other && (activation == .sigmoid || outputWidth > 1)
   }
 
   /// An input or output without its first axis, which must be the batch, or 1 where it is not free.
@@ -51,7 +98,8 @@ struct PictureNetwork {
     try openDataset(
       at: path,
       for: DatasetRequest(
-        inputs: inputs, labels: bundle.manifest.labels, classCount: classCount, part: .test))
+        inputs: inputs, answers: isMultiLabel ? .labels : .classes, labels: bundle.manifest.labels,
+        classCount: classCount, part: .test))
   }
 
   /// Starts reading `dataset` on `threads` threads, in an order and as random views where these are given.
@@ -79,13 +127,37 @@ struct PictureNetwork {
     return tensors
   }
 
-  /// Probabilities from one row of the first output: a softmax only where the network has none.
-  func probabilities(_ row: ArraySlice<Float>) -> [Float] {
-    switch bundle.manifest.outputActivation {
-    case .softmax: Array(row)
+  /// A number for each class from one row of the output: its probability, with a softmax only where the network
+  /// has none, or the network's own number where it gives no probabilities.
+  func scores(_ row: ArraySlice<Float>) -> [Float] {
+    switch activation {
+    case .sigmoid where isBinary: (row.first.map { [1 - $0, $0] }) ?? []
+    case .softmax, .sigmoid, .other: Array(row)
+    case .none where outputWidth == 1: Array(row)
     // The softmax of logarithms of probabilities is those probabilities.
     case .logSoftmax, .none: Scores.softmax(row)
     }
+  }
+
+  /// The `count` classes that fit a row best.
+  func best(_ count: Int, of row: ArraySlice<Float>) -> [Int] {
+    // Logits tell apart what rounds to the same probability.
+    Scores.best(count, of: isBinary ? scores(row)[...] : row)
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidData` where the network's answer is no number.
+  func check(_ row: ArraySlice<Float>) throws {
+    let isLogarithm = activation == .logSoftmax || activation == .none
+    guard let wrong = row.first(where: { !$0.isFinite && !(isLogarithm && $0 == -.infinity) })
+    else { return }
+    throw GraftError(
+      .invalidData,
+      "the network's output \(output.name.quotedForDisplay) holds "
+        + (wrong.isNaN ? "NaN, which is no number" : "an infinite number"),
+      at: SourceLocation(file: bundle.path),
+      advice:
+        "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
+        + "values in between.")
   }
 
   /// The class's label, or its index where the bundle has no labels.

@@ -70,8 +70,10 @@ public struct ClassActivation: Sendable {
     var copier = GraphCopier(from: network, named: network.name)
     copier.addInput(Port.features, for: value)
     for node in network.nodes[(start + 1)...] { try copier.copy(node) }
-    let logits = try copier.value(for: NetworkParts.logits(output.value, in: network))
+    let ending = try Ending(of: output.value, in: network)
+    let logitsOfNetwork = try copier.value(for: ending.logits)
     var graph = copier.target
+    let logits = try graph.appendRows(of: logitsOfNetwork, ending)
     guard let features = graph.inputs.first else {
       throw GraftError(.inconsistency, "the feature map is no input")
     }

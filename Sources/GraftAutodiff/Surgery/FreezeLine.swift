@@ -64,7 +64,9 @@ public struct FreezeLine: Sendable {
     case .none: firstNode = headIndex
     case .all: firstNode = 0
     case .last(let count):
-      let weighted = nodes.indices.filter { $0 < headIndex && Head.hasWeights(nodes[$0]) }
+      let weighted = nodes.indices.filter {
+        $0 < headIndex && Head.hasWeights(nodes[$0], in: graph)
+      }
       guard weighted.count >= count else {
         throw GraftError(
           .invalidArgument,
@@ -75,10 +77,14 @@ public struct FreezeLine: Sendable {
       firstNode = weighted[weighted.count - count]
     case .scope(let scope):
       guard let index = Scopes(graph).firstNode(in: scope) else {
-        let near = Scopes(graph).nearest(to: scope).map(\.quotedForDisplay)
+        let scopes = Scopes(graph)
+        let near = scopes.nearest(to: scope).map(\.quotedForDisplay)
+        let outermost = scopes.outermost.map(\.quotedForDisplay).joined(separator: ", ")
         throw GraftError(
           .invalidArgument, "no node or parameter lies in the scope \(scope.quotedForDisplay)",
-          advice: near.isEmpty ? nil : "Near it: \(near.joined(separator: ", ")).")
+          advice: near.isEmpty
+            ? "The last scopes are: \(outermost); graft dump --summary lists all."
+            : "Near it: \(near.joined(separator: ", ")).")
       }
       firstNode = min(index, headIndex)
     }
@@ -134,9 +140,22 @@ struct Scopes {
     let candidates = names.joined().flatMap { name in
       name.indices.map { name[...$0].joined(separator: ".") } + name.map(String.init)
     }.filter { seen.insert($0).inserted }
-    return candidates.map { ($0, Self.distance(scope, $0)) }
-      .filter { $0.1 <= max(2, scope.count / 2) }
+    let isNumber = Int(scope) != nil
+    return candidates.filter { isNumber || Int($0) == nil }
+      .map { ($0, Self.distance(scope.lowercased(), $0.lowercased())) }
+      .filter { name, distance in
+        // What shares no more than chance would is not near; what holds the name is.
+        name.lowercased().contains(scope.lowercased())
+          || Double(distance) <= Double(max(scope.count, name.count)) * 0.5
+      }
       .sorted { ($0.1, $0.0) < ($1.1, $1.0) }.prefix(5).map(\.0)
+  }
+
+  /// Up to eight scopes at the top, in the order of the network.
+  var outermost: [String] {
+    var seen = Set<Substring>()
+    return names.joined().compactMap(\.first).filter { Int($0) == nil && seen.insert($0).inserted }
+      .suffix(8).map(String.init)
   }
 
   /// The edit distance (Levenshtein 1966) of two names, of which at most 64 characters count.

@@ -7,7 +7,15 @@ import GraftOps
 
 /// A network taken apart at its freeze line.
 public struct NetworkParts: Sendable {
-  /// The whole network, its final softmax included.
+  /// What the tail gives.
+  public enum Answer: Hashable, Sendable {
+    /// Rows of logits [batch, classes], without a final activation; two for a network with a single probability.
+    case logits
+    /// The network's own output.
+    case output
+  }
+
+  /// The whole network, its final activation included.
   public let network: Graph
   /// From the network's inputs to the values at the cut. Without nodes where everything trains.
   public let trunk: Graph
@@ -16,11 +24,15 @@ public struct NetworkParts: Sendable {
   /// The values of ``network`` at the cut, in the order of the tail's inputs, and their names.
   public let cut: [ValueID]
   public let cutNames: [String]
-  /// The parameters of the tail's operators, by name, in the order in which they are read.
+  /// The parameters of the tail's operators that are weights, by name, in the order in which they are read.
   public let tailParameters: [String]
+  /// Those that are none, with the reason; see ``Literals``.
+  public let tailLiterals: [(name: String, reason: Literals.Reason)]
 
   /// - Throws: ``GraftError`` where a scope names nothing or the head cannot be found.
-  public init(_ graph: Graph, unfreezing: Unfreezing) throws {
+  public init(
+    _ graph: Graph, unfreezing: Unfreezing, answer: Answer = .logits
+  ) throws {
     let head = try Head(of: graph)
     let line = try FreezeLine(unfreezing, in: graph, head: head.node)
     let nodes = graph.nodes
@@ -42,25 +54,27 @@ public struct NetworkParts: Sendable {
     for (value, name) in zip(line.cut, names) { tail.addInput(name, for: value) }
     for node in nodes[line.firstNode...] { try tail.copy(node) }
     for output in graph.outputs {
-      let value = try tail.value(for: Self.logits(output.value, in: graph))
+      let ending = try Ending(of: output.value, in: graph)
+      var value = try tail.value(for: answer == .logits ? ending.logits : output.value)
+      if answer == .logits { value = try tail.build { try $0.appendRows(of: value, ending) } }
       tail.build { $0.outputs.append(GraphOutput(name: "logits", value: value)) }
     }
     tail.build { _ = $0.removeDeadCode() }
     self.tail = tail.target
     let made = self.tail
+    let literals = Literals(graph)
+    let reasons = Dictionary(
+      literals.reasons.compactMap { value, reason in graph[value].name.map { ($0, reason) } },
+      uniquingKeysWith: { first, _ in first })
     var seen = Set<String>()
-    tailParameters = made.nodes.flatMap(\.presentOperands).compactMap { value in
+    let read = made.nodes.flatMap(\.presentOperands).compactMap { value -> String? in
       guard made[value].parameter != nil, made.type(of: value).dtype.isFloatingPoint,
         let name = made[value].name, seen.insert(name).inserted
       else { return nil }
       return name
     }
-  }
-
-  /// The value before a final softmax, through operators that only reshape.
-  static func logits(_ output: ValueID, in graph: Graph) -> ValueID {
-    guard let node = graph.producer(of: output), let x = node.operand(0) else { return output }
-    return [Softmax.opcode, LogSoftmax.opcode].contains(node.opcode) ? x : output
+    tailParameters = read.filter { reasons[$0] == nil }
+    tailLiterals = read.compactMap { name in reasons[name].map { (name, $0) } }
   }
 
   /// A name for every value: the user's, or one that is unused.

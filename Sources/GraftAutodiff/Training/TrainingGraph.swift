@@ -186,8 +186,11 @@ public struct TrainingGraph: Sendable {
         "the output \(output.name.quotedForDisplay) is \(type); training needs float32 "
           + "with a free batch")
     }
+    if specification.loss == .binaryCrossEntropy { return try appendBinaryLoss(type) }
     let targets = step.addInput(Port.targets, type)
     switch specification.loss {
+    case .binaryCrossEntropy:
+      throw GraftError(.inconsistency, "binary cross-entropy has targets of its own")
     case .meanSquaredError:
       let weights = step.addInput(Port.weights, TensorType(.float32, TensorShape([type.shape[0]])))
       return (
@@ -225,6 +228,44 @@ public struct TrainingGraph: Sendable {
         }
       )
     }
+  }
+
+  /// Binary cross-entropy with logits is cross-entropy of the rows [0, z], one for each logit z:
+  /// softmax([0, z])[1] = sigmoid(z).
+  private mutating func appendBinaryLoss(
+    _ type: TensorType
+  ) throws -> (loss: Part, seed: Part) {
+    guard type.rank == 2, let classes = type.shape[1].constant, let output = step.outputs.first
+    else {
+      throw GraftError(.unsupported, "an output \(type); a classifier's is [batch, classes]")
+    }
+    let shape = type.shape
+    let targets = step.addInput(
+      Port.targets, TensorType(.float32, [shape[0], shape[1], 2]))
+    let pairs = TensorShape([.batch(times: classes), 2])
+    func rows(_ graph: inout Graph) throws -> (logits: ValueID, targets: ValueID) {
+      let column = TensorShape([.batch(times: classes), 1])
+      let logits = try graph.append(Reshape(shape: column), [output.value])[0]
+      return (
+        try graph.append(Pad(pads: [0, 1, 0, 0]), [logits])[0],
+        try graph.append(Reshape(shape: pairs), [targets])[0]
+      )
+    }
+    return (
+      { graph, _ in
+        let (logits, targets) = try rows(&graph)
+        let losses = try graph.append(CrossEntropy(), [logits, targets])[0]
+        let table = try graph.append(Reshape(shape: shape), [losses])[0]
+        return try graph.append(ReduceSum(axes: [1]), [table])[0]
+      },
+      { graph, _ in
+        let (logits, targets) = try rows(&graph)
+        let gradient = try graph.append(CrossEntropyGradient(), [logits, targets])[0]
+        let own = try graph.append(
+          Slice(axes: [1], starts: [1], extents: [1], steps: [1]), [gradient])[0]
+        return try graph.append(Reshape(shape: shape), [own])[0]
+      }
+    )
   }
 
   /// The logits over the temperature, element 2 of the settings.

@@ -6,6 +6,9 @@ import GraftIR
 public struct TrainingSpecification: Hashable, Sendable {
   public enum Loss: String, Hashable, Sendable, CaseIterable {
     case crossEntropy = "cross-entropy"
+    /// Of each class by itself, as any number of them may be right; the targets are [batch, classes, 2], what an
+    /// item's class is not and what it is.
+    case binaryCrossEntropy = "binary-cross-entropy"
     case meanSquaredError = "mse"
   }
 

@@ -30,6 +30,9 @@ struct EvaluateCommand: ParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
+  @Option(help: "Of several outputs the one with the classes, by its name.")
+  var output: String?
+
   @OptionGroup var threads: ThreadsOption
 
   func validate() throws {
@@ -40,7 +43,7 @@ struct EvaluateCommand: ParsableCommand {
 
   func run() throws {
     var evaluator = try Evaluator(
-      ModelBundle(opening: bundle), threads: threads.count, batchSize: batchSize)
+      ModelBundle(opening: bundle), output: output, threads: threads.count, batchSize: batchSize)
     let report = try evaluator.evaluate(data) { done, all in
       ProgressLine.show("\(done) of \(all) images")
     }
@@ -69,6 +72,11 @@ struct EvaluateCommand: ParsableCommand {
         label + String(repeating: " ", count: max(0, max(width, 5) - label.count))
           + String(repeating: " ", count: max(0, 10 - count.count)) + count
           + "   " + share(row.precision) + " " + share(row.recall))
+    }
+    if let accuracy = report.accuracy, let exact = report.exactMatch {
+      lines.append(
+        "of all decisions, one a class and image, \((100 * accuracy).formatted(digits: 2)) % are right; of "
+          + "\((100 * exact).formatted(digits: 2)) % of the images all are")
     }
     lines.append(
       "\(report.images) images: top-1 \((100 * report.top1).formatted(digits: 2)) %"

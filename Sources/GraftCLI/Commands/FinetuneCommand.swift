@@ -21,8 +21,14 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "The data to learn from.", completion: .directory)
   var data: String
 
-  @Option(name: [.short, .long], help: "The bundle to write.", completion: .directory)
+  @Option(
+    name: .customShort("o"), help: ArgumentHelp("The bundle to write.", valueName: "bundle"),
+    completion: .directory)
   var output: String?
+
+  @Option(
+    name: .customLong("output"), help: "Of several outputs the one with the classes, by its name.")
+  var classOutput: String?
 
   @Option(help: "Validation data of their own.", completion: .directory)
   var val: String?
@@ -87,7 +93,9 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "The factor of each drop.")
   var gamma = 0.1
 
-  @Option(help: "cross-entropy or mse.", completion: .list(["cross-entropy", "mse"]))
+  @Option(
+    help: "cross-entropy (binary where the network ends in a sigmoid) or mse.",
+    completion: .list(["cross-entropy", "mse"]))
   var loss = "cross-entropy"
 
   @Option(help: "The share of a target that is spread over all classes.")
@@ -170,7 +178,9 @@ struct FinetuneCommand: ParsableCommand {
 
   func validate() throws {
     guard output != nil || findLr || plan else {
-      throw ValidationError("Missing expected argument '--output <output>'")
+      throw ValidationError(
+        "Missing expected argument '-o <bundle>'"
+          + (classOutput == nil ? "" : "; --output chooses one of the network's outputs"))
     }
     func require<Choice: RawRepresentable>(
       _ option: String, _ text: String, _ type: Choice.Type
@@ -241,6 +251,7 @@ struct FinetuneCommand: ParsableCommand {
     var options = FineTuner.Options(data: data)
     options.validationData = val
     options.validationSplit = valSplit
+    options.output = classOutput
     options.head = try FineTuner.Head(head)
     options.unfreeze = try FineTuner.Unfreeze(unfreeze)
     options.normalization = .init(rawValue: bn) ?? .frozen

@@ -28,6 +28,9 @@ struct PredictCommand: ParsableCommand {
   @Option(help: "Also write a table: file, rank, class, probability, error.", completion: .file())
   var csv: String?
 
+  @Option(help: "Of several outputs the one with the classes, by its name.")
+  var output: String?
+
   @OptionGroup var threads: ThreadsOption
 
   func validate() throws {
@@ -35,8 +38,10 @@ struct PredictCommand: ParsableCommand {
   }
 
   func run() throws {
-    let classifier = try Classifier(ModelBundle(opening: bundle), threads: threads.count)
-    let table = try csv.map(AnswerTable.init(at:))
+    let classifier = try Classifier(
+      ModelBundle(opening: bundle), output: output, threads: threads.count)
+    Console.warn(classifier.warnings)
+    let table = try csv.map { try AnswerTable(at: $0, of: classifier) }
     let list = json ? try Console.JSONList(named: "predictions") : nil
     var failures: [Classifier.Answer] = []
     try classifier.classify(images, top: topK) { answer in
@@ -50,16 +55,18 @@ struct PredictCommand: ParsableCommand {
     throw GraftError(
       .invalidData, reason, at: SourceLocation(file: first.file),
       context: images.count == 1
-        ? [] : ["\(failures.count) of \(images.count) pictures could not be read; the first"])
+        ? [] : ["\(failures.count) of \(images.count) pictures have no answer; the first"])
   }
 
   private func show(_ answer: Classifier.Answer) throws {
     try Console.result(answer.file.escapedForDisplay)
     if let error = answer.error { try Console.result("          " + error) }
     for candidate in answer.classes {
-      let percent = (100 * candidate.probability).formatted(digits: 2)
-      let blank = String(repeating: " ", count: max(0, 8 - percent.count))
-      try Console.result("\(blank)\(percent) %  \(candidate.label.escapedForDisplay)")
+      let number =
+        candidate.probability.map { (100 * $0).formatted(digits: 2) + " %" }
+        ?? (candidate.score ?? 0).formatted(digits: 4)
+      let blank = String(repeating: " ", count: max(0, 10 - number.count))
+      try Console.result("\(blank)\(number)  \(candidate.label.escapedForDisplay)")
     }
   }
 }

@@ -26,6 +26,19 @@ extension Forecast {
     if shown < trained.count {
       lines.append("            … and \(trained.count - shown) more (--json lists them all)")
     }
+    if !literals.isEmpty {
+      let reasons = Dictionary(grouping: literals, by: \.reason).sorted { $0.key < $1.key }
+      lines.append(
+        "no weights  "
+          + (literals.count == 1
+            ? "1 constant of the network does not train:"
+            : "\(literals.count) constants of the network do not train:"))
+      for (reason, own) in reasons {
+        let some = own.prefix(8).map(\.name.escapedForDisplay).joined(separator: ", ")
+        let rest = own.count > 8 ? " and \(own.count - 8) more" : ""
+        lines.append("            \(reason): \(some)\(rest)")
+      }
+    }
     lines.append(
       "freeze line \(freezeLine.map(\.quotedForDisplay).joined(separator: ", "))")
     lines.append(

@@ -9,6 +9,8 @@ public enum AnswerKind: Hashable, Sendable {
   case none
   /// The index of a class for each item.
   case classes
+  /// Any number of classes for each item: 0 or 1 for each of them, or the index of the only one.
+  case labels
   /// The values of this output for each item.
   case values(TensorSpecification)
 }
@@ -52,6 +54,12 @@ struct TensorAnswers {
       throw GraftError(
         .invalidData, "shape \(file.shape) is neither N class indices nor N one-hot rows",
         at: location)
+    }
+    if case .labels = kind, file.rowElements > 1 {
+      columns = file.rowElements
+      try Self.checkShares(in: file, classCount: classCount)
+      values = file
+      return
     }
     let isOneHot = file.rowElements > 1
     columns = isOneHot ? file.rowElements : nil
@@ -123,6 +131,25 @@ struct TensorAnswers {
       }
     }
     return labels
+  }
+
+  /// Of several labels an item each is from 0, it is not, to 1, it is.
+  private static func checkShares(in file: NPYFile, classCount: Int?) throws {
+    let width = file.rowElements
+    if let classCount, width != classCount {
+      throw GraftError(
+        .invalidData, "rows of \(width) columns, but there are \(classCount) classes",
+        at: SourceLocation(file: file.path))
+    }
+    let step = max(1, chunk / width)
+    for first in stride(from: 0, to: file.rowCount, by: step) {
+      let values = try file.floats(rows: first..<min(first + step, file.rowCount))
+      guard let place = values.firstIndex(where: { !($0 >= 0 && $0 <= 1) }) else { continue }
+      throw GraftError(
+        .invalidData,
+        "row \(first + place / width) has \(values[place]) for class \(place % width), which must be from 0 to "
+          + "1", at: SourceLocation(file: file.path))
+    }
   }
 
   private func checkRange(below count: Int?, at location: SourceLocation) throws {

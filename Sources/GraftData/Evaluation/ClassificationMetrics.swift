@@ -10,6 +10,10 @@ public struct ClassificationMetrics: Sendable {
     /// Any numbers: a softmax makes probabilities of them.
     case logits
     case probabilities
+    /// A probability for each class by itself: the loss is the mean binary cross-entropy over the classes.
+    case independent
+    /// Numbers that are neither: there is no loss.
+    case scores
   }
 
   /// The figures of one class.
@@ -94,9 +98,14 @@ public struct ClassificationMetrics: Sendable {
     }
     if rank == 0 { correct += 1 }
     if rank < k { correctInK += 1 }
-    lossSum +=
-      outputKind == .logits
-      ? Scores.crossEntropy(logits: outputs, label: own) : Scores.crossEntropy(probability: own)
+    switch outputKind {
+    case .logits: lossSum += Scores.crossEntropy(logits: outputs, label: own)
+    case .probabilities: lossSum += Scores.crossEntropy(probability: own)
+    case .independent:
+      lossSum += Scores.binaryCrossEntropy(
+        probabilities: outputs, targets: outputs.indices.map { $0 == first + label ? 1 : 0 })
+    case .scores: break
+    }
     confusion.add(label: label, prediction: best - first)
   }
 
@@ -104,9 +113,10 @@ public struct ClassificationMetrics: Sendable {
   public var top1: Double? { Self.ratio(correct, count) }
   /// The share of items whose own class is among the best ``k``.
   public var topK: Double? { Self.ratio(correctInK, count) }
-  /// The mean cross-entropy in nats, over items with finite outputs.
+  /// The mean cross-entropy in nats, over items with finite outputs; nil for scores.
   public var loss: Double? {
-    count == nonFiniteCount ? nil : lossSum / Double(count - nonFiniteCount)
+    outputKind == .scores || count == nonFiniteCount
+      ? nil : lossSum / Double(count - nonFiniteCount)
   }
 
   public var classReports: [ClassReport] {

@@ -38,6 +38,18 @@ public enum Scores {
     return greatest + log(sum) - Double(score)
   }
 
+  /// The mean over the classes of −t · log p − (1 − t) · log(1 − p).
+  static func binaryCrossEntropy(
+    probabilities: some Collection<Float>, targets: some Collection<Float>
+  ) -> Double {
+    let sum = zip(probabilities, targets).reduce(0.0) { sum, pair in
+      let (probability, target) = (pair.0, Double(pair.1))
+      return sum + target * crossEntropy(probability: probability)
+        + (1 - target) * crossEntropy(probability: 1 - probability)
+    }
+    return sum / Double(max(1, probabilities.count))
+  }
+
   /// −log p, with p no smaller than single precision tells from zero.
   static func crossEntropy(probability: Float) -> Double {
     -log(Double(max(probability, .leastNormalMagnitude)))

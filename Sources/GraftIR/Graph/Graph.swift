@@ -33,29 +33,34 @@ public struct Parameter: Hashable, Sendable {
   public var group: String?
   /// What a pass made it of, in words, such as `folded batch_normalization "bn1"`; nil as imported.
   public var derivation: String?
+  /// Whether the network's code holds it, not its weights: what a Constant node gives, or what was folded
+  /// from such nodes alone. Training leaves it.
+  public var isLiteral: Bool
   /// The bytes, by reference; nil in a graph that was parsed from text and not yet bound.
   /// Two graphs that differ only here are equal.
   public var data: TensorData?
 
   public init(
     isTrained: Bool = false, group: String? = nil, derivation: String? = nil,
-    data: TensorData? = nil
+    isLiteral: Bool = false, data: TensorData? = nil
   ) {
     self.isTrained = isTrained
     self.group = group
     self.derivation = derivation
+    self.isLiteral = isLiteral
     self.data = data
   }
 
   public static func == (left: Parameter, right: Parameter) -> Bool {
     left.isTrained == right.isTrained && left.group == right.group
-      && left.derivation == right.derivation
+      && left.derivation == right.derivation && left.isLiteral == right.isLiteral
   }
 
   public func hash(into hasher: inout Hasher) {
     hasher.combine(isTrained)
     hasher.combine(group)
     hasher.combine(derivation)
+    hasher.combine(isLiteral)
   }
 }
 

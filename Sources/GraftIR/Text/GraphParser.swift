@@ -63,7 +63,8 @@ private struct GraphParser {
       let parameter = Parameter(
         isTrained: try attributes.bool("trained", default: false),
         group: attributes["group"] == nil ? nil : try attributes.string("group"),
-        derivation: attributes["derivation"] == nil ? nil : try attributes.string("derivation"))
+        derivation: attributes["derivation"] == nil ? nil : try attributes.string("derivation"),
+        isLiteral: try attributes.bool("literal", default: false))
       try define(names[0].number, graph.addParameter(name, try type(), parameter))
     default:
       try node(Opcode(rawValue: opcode), names, into: &graph)

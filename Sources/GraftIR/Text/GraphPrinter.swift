@@ -61,6 +61,7 @@ struct GraphPrinter {
     if parameter.isTrained { attributes["trained"] = .bool(true) }
     if let group = parameter.group { attributes["group"] = .string(group) }
     if let derivation = parameter.derivation { attributes["derivation"] = .string(derivation) }
+    if parameter.isLiteral { attributes["literal"] = .bool(true) }
     return "\(definition(id)) = parameter\(block(attributes)) : \(value.type)"
   }
 

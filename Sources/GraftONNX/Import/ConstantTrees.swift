@@ -56,6 +56,9 @@ enum ConstantTrees {
       throw GraftError(.unsupported, "computing it while importing would take too long")
     }
     for type in types { try budget.take(type.shape.elementCount?.constant ?? 0, of: type.dtype) }
+    let isLiteral = node.presentOperands.allSatisfy {
+      graph[$0].parameter?.isLiteral == true || !graph.type(of: $0).dtype.isFloatingPoint
+    }
     let results = try ConstantEvaluator.evaluate(node, in: graph)
     for ((value, type), data) in zip(zip(node.results, types), results) {
       let title = (node.origins.first ?? "").quotedForDisplay
@@ -63,7 +66,8 @@ enum ConstantTrees {
       graph[value].name = nil
       let folded = graph.addParameter(
         graph.unusedName(name), type,
-        Parameter(derivation: "folded \(node.opcode) \(title)", data: data))
+        Parameter(
+          derivation: "folded \(node.opcode) \(title)", isLiteral: isLiteral, data: data))
       graph.replaceUses(of: value, with: folded)
     }
     graph.remove(node.id)

@@ -39,6 +39,8 @@ struct Converter {
   private var values = NameTable<Imported>()
   private var unsupported = UnsupportedNodes()
   private var takenNames: Set<String> = []
+  /// Constants that come from Constant nodes and shape arithmetic alone.
+  private var literals = NameTable<Bool>()
   /// The nodes that read each initializer, to tell which are tied.
   private var readers = NameTable<[Int]>()
   /// Every name that some node or output reads.
@@ -99,6 +101,7 @@ struct Converter {
     }
     graph.removeDeadCode()
     try ConstantTrees.fold(&graph, budget: &budget)
+    adoptWeightsOfConstants()
     tellTiedParameters()
     try graph.verify()
   }
@@ -140,7 +143,11 @@ struct Converter {
       index.flatMap { $0 < node.inputs.count ? node.inputs[$0] : nil }
     }
     if let folded = try fold(imported.operation, operandNames, types, results) {
-      for (name, value) in zip(names, folded) where !name.isEmpty { values[name] = value }
+      let isStated = operandNames.allSatisfy { $0.map(isLiteral) ?? true }
+      for (name, value) in zip(names, folded) where !name.isEmpty {
+        values[name] = value
+        if isStated { literals[name] = true }
+      }
       return
     }
     let operands = try operandNames.map { name in
@@ -185,6 +192,7 @@ struct Converter {
     guard let output = node.outputs.first, !output.isEmpty else { return }
     if case .constant(let data, let isFolded, _) = value {
       values[output] = .constant(data, isFolded: isFolded, id: nil)
+      if isLiteral(source) { literals[output] = true }
     } else {
       values[output] = value
     }
@@ -193,6 +201,16 @@ struct Converter {
   private mutating func define(_ node: FileNode, constant: TensorData) throws {
     guard let output = node.outputs.first, !output.isEmpty else { return }
     values[output] = .constant(constant, isFolded: true, id: nil)
+    literals[output] = true
+  }
+
+  /// Whether a name is of something that the file's nodes state, not its initializers.
+  private func isLiteral(_ name: String) -> Bool {
+    switch values[name] {
+    case .constant(let data, _, _): literals.contains(name) || !data.dtype.isFloatingPoint
+    case .symbolic, nil: true
+    case .computed, .sequence, .failed: false
+    }
   }
 
   // MARK: Values
@@ -235,7 +253,8 @@ struct Converter {
       if let place, !isFolded, data.elementCount > 1 { readers[name, default: []].append(place) }
       if let known { return known }
       let id = graph.addParameter(
-        unusedName(name), TensorType(data.dtype, TensorShape(data.shape)), Parameter(data: data))
+        unusedName(name), TensorType(data.dtype, TensorShape(data.shape)),
+        Parameter(isLiteral: isFolded && isLiteral(name), data: data))
       values[name] = .constant(data, isFolded: isFolded, id: id)
       return id
     case .symbolic(let tensor, _):
@@ -285,6 +304,23 @@ struct Converter {
     _ operation: any Operator, _ types: [TensorType?], _ results: [TensorType]
   ) throws {
     try FreedBatch.check(operation, types, results)
+  }
+
+  /// Some exporters write all weights as Constant nodes: where no initializer is a weight, those are.
+  private mutating func adoptWeightsOfConstants() {
+    let weighted = graph.nodes.filter {
+      [Convolution.opcode, Gemm.opcode, MatrixMultiply.opcode].contains($0.opcode)
+    }
+    let weights = Set(weighted.flatMap(\.presentOperands)).filter { graph[$0].parameter != nil }
+    guard !weights.isEmpty, weights.allSatisfy({ graph[$0].parameter?.isLiteral == true }) else {
+      return
+    }
+    for id in graph.parameters
+    where weights.contains(id) || (graph.type(of: id).shape.elementCount?.constant ?? 0) > 1 {
+      guard var parameter = graph[id].parameter else { continue }
+      parameter.isLiteral = false
+      graph[id].definition = .parameter(parameter)
+    }
   }
 
   private mutating func tellTiedParameters() {

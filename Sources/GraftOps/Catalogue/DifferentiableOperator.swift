@@ -140,6 +140,37 @@ public struct GradientBuilder {
     self.shape(of: value) == shape ? value : try apply(Reshape(shape: shape), [value])
   }
 
+  /// The transpose of choosing elements along an axis: element i of `value` is added to element `targets[i]` of a
+  /// tensor with `extent` elements there; one without a target is left out. A product with a matrix of zeros and
+  /// ones.
+  public mutating func scattered(
+    _ value: ValueID, along axis: Int, to targets: [Int?], of extent: Int
+  ) throws -> ValueID {
+    guard !targets.isEmpty, extent > 0 else {
+      throw GraftError(.unsupported, "the gradient of an axis without elements")
+    }
+    var matrix = [Double](repeating: 0, count: targets.count * extent)
+    for (index, target) in targets.enumerated() {
+      if let target { matrix[index * extent + target] = 1 }
+    }
+    let choice = try constant(matrix, shape: [targets.count, extent], like: value)
+    let rank = shape(of: value).rank
+    var order = Array(0..<rank)
+    order.swapAt(axis, rank - 1)
+    let turn = Transpose(permutation: order)
+    let turned = axis == rank - 1 ? value : try apply(turn, [value])
+    // Rows of one matrix, whatever lies before the axis.
+    let full = shape(of: turned)
+    guard let rows = TensorShape(Array(full.dimensions.dropLast())).elementCount else {
+      throw GraftError(.unsupported, "the rows of \(full) cannot be counted")
+    }
+    let table = try reshaped(turned, to: [rows, Dimension(targets.count)])
+    let product = try apply(MatrixMultiply(), [table, choice])
+    let result = try reshaped(
+      product, to: TensorShape(full.dimensions.dropLast() + [Dimension(extent)]))
+    return axis == rank - 1 ? result : try apply(turn, [result])
+  }
+
   /// Gives the gradient of operand `index`, which must have its shape.
   public mutating func setGradient(of index: Int, _ value: ValueID) throws {
     let operand = try operand(index)

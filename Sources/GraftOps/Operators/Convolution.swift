@@ -263,13 +263,22 @@ extension Convolution: DifferentiableOperator {
       transposed.pads[axis + 2] =
         sizes[axis].0 + window.reach(axis) - 1 - spread[axis] - transposed.pads[axis]
     }
-    guard transposed.pads.allSatisfy({ $0 >= 0 }) else {
-      throw GraftError(
-        .unsupported, "the gradient of a convolution whose pads \(pads) pass its kernel")
-    }
-    let gradient =
+    var gradient =
       strides == [1, 1]
       ? dy : try builder.apply(InsertZeros(strides: strides, extents: spread), [dy])
+    if transposed.pads.contains(where: { $0 < 0 }) {
+      // What only pads made goes back to nothing.
+      let starts = (0..<2).map { max(0, -transposed.pads[$0]) }
+      let extents = (0..<2).map { spread[$0] - starts[$0] - max(0, -transposed.pads[$0 + 2]) }
+      guard extents.allSatisfy({ $0 > 0 }) else {
+        throw GraftError(
+          .unsupported,
+          "the gradient of a convolution whose pads \(pads) leave nothing of its image")
+      }
+      gradient = try builder.apply(
+        Slice(axes: [2, 3], starts: starts, extents: extents, steps: [1, 1]), [gradient])
+      transposed.pads = transposed.pads.map { max(0, $0) }
+    }
     return try builder.apply(transposed, [gradient, turned])
   }
 }

@@ -33,7 +33,11 @@ public struct Elu: UnaryElementwise {
 
 extension Elu: DifferentiableOperator {
   /// With r = [y > 0] and y = alpha · (eˣ − 1) below zero: dx = dy · (r · (1 − alpha) + min(y, 0) + alpha).
+  ///
+  /// Where alpha is negative the sign of y does not tell that of x; then
+  /// dx = dy · ([x > 0] · (1 − alpha) + alpha · exp(min(x, 0))).
   public func buildGradient(_ builder: inout GradientBuilder) throws {
+    guard alpha >= 0 else { return try buildGradientFromArgument(&builder) }
     let (dy, y) = (try builder.incoming(), builder.result())
     let zero = try builder.scalar(0, like: y)
     let below = try builder.apply(Minimum(), [y, zero])
@@ -44,5 +48,15 @@ extension Elu: DifferentiableOperator {
       gradient = try builder.apply(Add(), [gradient, try builder.scaled(above, by: 1 - alpha)])
     }
     try builder.setGradient(of: 0, gradient)
+  }
+
+  private func buildGradientFromArgument(_ builder: inout GradientBuilder) throws {
+    let (dy, x) = (try builder.incoming(), try builder.operand(0))
+    let below = try builder.apply(Minimum(), [x, try builder.scalar(0, like: x)])
+    let slope = try builder.scaled(try builder.apply(Exponential(), [below]), by: alpha)
+    let own = try builder.apply(Multiply(), [dy, slope])
+    let above = try builder.apply(ActivationGradient(activation: .relu), [dy, x])
+    try builder.setGradient(
+      of: 0, try builder.apply(Add(), [own, try builder.scaled(above, by: 1 - alpha)]))
   }
 }

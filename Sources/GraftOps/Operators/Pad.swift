@@ -193,19 +193,25 @@ public struct Pad: StructuralOperator, ONNXExportable {
 }
 
 extension Pad: DifferentiableOperator {
-  /// The part of the incoming gradient that was not padding.
+  /// The part of the incoming gradient that was not padding; where elements were repeated, the sum of theirs.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let shape = builder.shape(of: try builder.operand(0))
-    guard mode == .constant, pads.allSatisfy({ $0 >= 0 }) else {
-      throw GraftError(.unsupported, "the gradient of \(mode.rawValue) padding by \(pads)")
-    }
-    let axes = (0..<shape.rank).filter { pads[$0] > 0 || pads[$0 + shape.rank] > 0 }
+    let axes = (0..<shape.rank).filter { pads[$0] != 0 || pads[$0 + shape.rank] != 0 }
     let extents = axes.compactMap { shape[$0].constant }
     guard extents.count == axes.count else {
       throw GraftError(.unsupported, "the gradient of padding along the batch")
     }
-    let slice = Slice(
-      axes: axes, starts: axes.map { pads[$0] }, extents: extents, steps: axes.map { _ in 1 })
-    try builder.setGradient(of: 0, try builder.apply(slice, [try builder.incoming()]))
+    guard mode != .constant || pads.contains(where: { $0 < 0 }) else {
+      let slice = Slice(
+        axes: axes, starts: axes.map { pads[$0] }, extents: extents, steps: axes.map { _ in 1 })
+      return try builder.setGradient(of: 0, try builder.apply(slice, [try builder.incoming()]))
+    }
+    var gradient = try builder.incoming()
+    for (axis, extent) in zip(axes, extents) {
+      let count = extent + pads[axis] + pads[axis + shape.rank]
+      let sources = (0..<count).map { source(of: $0 - pads[axis], in: extent) }
+      gradient = try builder.scattered(gradient, along: axis, to: sources, of: extent)
+    }
+    try builder.setGradient(of: 0, gradient)
   }
 }

@@ -220,10 +220,9 @@ extension Slice: DifferentiableOperator {
       }
       let isSpatial = shape.rank == 4 && axis >= 2
       guard steps[index] == 1 || (steps[index] > 1 && isSpatial) else {
-        throw GraftError(
-          .unsupported,
-          "the gradient of a slice with steps \(steps) over axes \(axes): only height and width of an "
-            + "image may skip elements")
+        let places = (0..<extents[index]).map { starts[index] + $0 * steps[index] }
+        gradient = try builder.scattered(gradient, along: axis, to: places, of: extent)
+        continue
       }
       let reach = (extents[index] - 1) * steps[index] + 1
       if isSpatial { (strides[axis - 2], spread[axis - 2]) = (steps[index], reach) }

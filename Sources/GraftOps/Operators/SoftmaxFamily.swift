@@ -116,5 +116,5 @@ extension SoftmaxFamily {
 
 extension SoftmaxFamily {
   /// The axes that are normalised together.
-  func normalizedAxes(rank: Int) -> [Int] { flattens ? Array(axis..<rank) : [axis] }
+  public func normalizedAxes(rank: Int) -> [Int] { flattens ? Array(axis..<rank) : [axis] }
 }

@@ -111,11 +111,33 @@ public struct Split: StructuralOperator, ONNXExportable {
 }
 
 extension Split: DifferentiableOperator {
+  /// The parts' gradients side by side, with zeros for parts that nothing reads.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
-    let gradients = builder.node.results.indices.compactMap { builder.gradient(ofResult: $0) }
-    guard gradients.count == builder.node.results.count else {
-      throw GraftError(.unsupported, "the gradient of a split of which a part is not used")
+    let extent = sizes.reduce(0, +)
+    let rank = builder.shape(of: try builder.operand(0)).rank
+    var sum: ValueID?
+    var (run, start, end): ([ValueID], Int, Int) = ([], 0, 0)
+    func addRun(_ builder: inout GradientBuilder) throws {
+      guard !run.isEmpty else { return }
+      var own = run.count == 1 ? run[0] : try builder.apply(Concatenate(axis: axis), run)
+      if end - start < extent {
+        var pads = Array(repeating: 0, count: 2 * rank)
+        (pads[axis], pads[axis + rank]) = (start, extent - end)
+        own = try builder.apply(Pad(pads: pads), [own])
+      }
+      sum = try sum.map { try builder.apply(Add(), [$0, own]) } ?? own
+      run = []
     }
-    try builder.setGradient(of: 0, try builder.apply(Concatenate(axis: axis), gradients))
+    for index in builder.node.results.indices {
+      if let gradient = builder.gradient(ofResult: index) {
+        if run.isEmpty { start = end }
+        run.append(gradient)
+      } else {
+        try addRun(&builder)
+      }
+      end += sizes[index]
+      if index == builder.node.results.count - 1 { try addRun(&builder) }
+    }
+    if let sum { try builder.setGradient(of: 0, sum) }
   }
 }

@@ -189,12 +189,16 @@ function searchText(box) {
   return matcher("").fold(parts.join("\n"));
 }
 
+/** The groups of what a run keeps beside its weights. */
+const ofRun = new Set(["optimizer", "accumulator", "statistics"]);
+
 function totalsOf(boxes, parameters) {
   const sum = (list, amount) => list.reduce((total, item) => total + amount(item), 0);
   return {
     parameters: sum(parameters, (tensor) => tensor.elements),
     parameterBytes: sum(parameters, (p) => tensorBytes(p.dtype, p.elements) ?? 0),
-    trained: sum(parameters, (tensor) => (tensor.trained ? tensor.elements : 0)),
+    trained: sum(parameters, (tensor) => (
+      tensor.trained && !ofRun.has(tensor.group) ? tensor.elements : 0)),
     multiplyAdds: sum(boxes, (box) => box.multiplyAdds),
     heaviest: boxes.reduce((most, box) => Math.max(most, box.multiplyAdds), 0),
   };

@@ -1,0 +1,172 @@
+// What behind the head knows the number of classes: which axis of each value the classes lie along, and how
+// operators and parameters change for another number of them.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// The classes' axis of every value behind a head.
+struct ClassAxes {
+  private let head: Head
+  private let graph: Graph
+  /// The axis of each value that has one number, or row, for each class.
+  private(set) var axes: [ValueID: Int] = [:]
+
+  /// Follows the classes from the head to the output, as if there were another number of them.
+  /// - Throws: ``GraftError`` of kind `unsupported` naming the node that takes no other number of classes.
+  init(behind head: Head, in graph: Graph) throws {
+    self.head = head
+    self.graph = graph
+    let other = head.classes + 1
+    var types: [ValueID: TensorType] = [:]
+    func note(_ value: ValueID, _ type: TensorType, _ node: Node) throws {
+      let old = graph.type(of: value)
+      let changed =
+        old.rank == type.rank ? (0..<old.rank).filter { old.shape[$0] != type.shape[$0] } : []
+      if old == type { return }
+      guard changed.count == 1, old.shape[changed[0]] == GraftIR.Dimension(head.classes),
+        type.shape[changed[0]] == GraftIR.Dimension(other)
+      else { throw refusal(node, "\(old) would become \(type)") }
+      axes[value] = changed[0]
+      types[value] = type
+    }
+    let result = head.node.results[0]
+    var first = graph.type(of: result)
+    first.shape[head.classAxis(in: graph)] = GraftIR.Dimension(other)
+    try note(result, first, head.node)
+    for node in graph.nodes where node.presentOperands.contains(where: { axes[$0] != nil }) {
+      let made: [TensorType]
+      do {
+        let changed = try adapted(node, to: other)
+        made = try Catalogue.inferTypes(
+          changed.operation,
+          node.operands.enumerated().map { index, operand in
+            guard let operand else { return nil }
+            var type = types[operand] ?? graph.type(of: operand)
+            if let shape = changed.shapes[index] { type.shape = TensorShape(shape) }
+            return type
+          })
+      } catch let error as GraftError where error.kind != .unsupported {
+        throw refusal(node, error.message)
+      }
+      for (value, type) in zip(node.results, made) { try note(value, type, node) }
+    }
+    try checkOutput()
+  }
+
+  /// For a head that keeps its number of classes: nothing behind it changes.
+  init(fixedBehind head: Head, in graph: Graph) {
+    self.head = head
+    self.graph = graph
+  }
+
+  private func checkOutput() throws {
+    guard let output = graph.outputs.first else { return }
+    let shape = graph.type(of: output.value).shape
+    guard let axis = axes[output.value] else {
+      throw GraftError(
+        .unsupported,
+        "the output \(output.name.quotedForDisplay) \(shape) does not have one value for each of the head's "
+          + "\(head.classes) classes",
+        at: graph.location(of: head.node), advice: Self.advice)
+    }
+    guard (1..<shape.rank).allSatisfy({ $0 == axis || shape[$0] == 1 }) else {
+      throw GraftError(
+        .unsupported,
+        "the output \(output.name.quotedForDisplay) \(shape) has more than one row of classes for an item",
+        at: graph.location(of: head.node),
+        advice:
+          "Fine-tuning trains classifiers of a whole input; --head keep --loss mse trains other outputs."
+      )
+    }
+  }
+
+  private static let advice =
+    "Keep the number of classes with --head keep, or export the network without what follows its head."
+
+  private func refusal(_ node: Node, _ found: String) -> GraftError {
+    GraftError(
+      .unsupported,
+      "\(node.opcode) behind the head takes no other number of classes than \(head.classes): \(found)",
+      at: graph.location(of: node), advice: Self.advice)
+  }
+
+  /// A node for another number of classes.
+  struct Adaptation {
+    var operation: any Operator
+    /// The new shapes of the parameters that have one value for each class, by operand.
+    var shapes: [Int: [Int]] = [:]
+  }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` where the node cannot be changed.
+  func adapted(_ node: Node, to classes: Int) throws -> Adaptation {
+    var result = Adaptation(operation: try Catalogue.operation(of: node))
+    guard let position = node.operands.firstIndex(where: { $0.map { axes[$0] != nil } ?? false }),
+      let value = node.operands[position], let axis = axes[value]
+    else { return result }
+    let shape = graph.type(of: value).shape
+    switch result.operation {
+    case var reshape as Reshape:
+      guard let target = Self.axis(in: reshape.shape, for: axis, of: shape) else {
+        throw refusal(node, "it takes \(shape) to \(reshape.shape)")
+      }
+      reshape.shape[target] = GraftIR.Dimension(classes)
+      result.operation = reshape
+    case var expand as Expand:
+      let target = axis + expand.shape.rank - shape.rank
+      if expand.shape[target] == shape[axis] { expand.shape[target] = GraftIR.Dimension(classes) }
+      result.operation = expand
+    case is BatchNormalization:
+      for index in 1...4 where axis == 1 { result.shapes[index] = [classes] }
+    case is any BinaryElementwise, is any VariadicElementwise:
+      let rank = graph.type(of: node.results[0]).rank
+      for (index, operand) in node.operands.enumerated() {
+        guard let operand, graph[operand].parameter != nil,
+          var own = graph.type(of: operand).shape.constants
+        else { continue }
+        let place = axis + rank - shape.rank - (rank - own.count)
+        if own.indices.contains(place), own[place] == head.classes, !isSingle(operand) {
+          own[place] = classes
+          result.shapes[index] = own
+        }
+      }
+    default: break
+    }
+    return result
+  }
+
+  /// One number that applies to all classes, however many there are.
+  private func isSingle(_ value: ValueID) -> Bool {
+    graph.type(of: value).shape.elementCount == 1 && head.classes > 1
+  }
+
+  /// The axis of `target` with the same elements before it, and the same extent, as `axis` of `shape`.
+  private static func axis(in target: TensorShape, for axis: Int, of shape: TensorShape) -> Int? {
+    func before(_ axis: Int, _ shape: TensorShape) -> GraftIR.Dimension? {
+      TensorShape(Array(shape.dimensions[..<axis])).elementCount
+    }
+    let wanted = before(axis, shape)
+    let fitting = (0..<target.rank).filter {
+      target[$0] == shape[axis] && before($0, target) == wanted
+    }
+    return fitting.contains(axis) ? axis : fitting.first
+  }
+
+  /// What a parameter with a value for each class begins with.
+  ///
+  /// A number that all classes share is the new ones' too, where it does not train; otherwise it is what changes
+  /// nothing.
+  func initialValue(
+    of operand: Int, in node: Node, isTrained: Bool
+  ) throws -> Float {
+    guard node.opcode != BatchNormalization.opcode else { return [1: 1, 4: 1][operand] ?? 0 }
+    let elements = node.operand(operand).flatMap { graph[$0].parameter?.data?.floats() } ?? []
+    if !isTrained, let first = elements.first, elements.allSatisfy({ $0 == first }) { return first }
+    switch node.opcode {
+    case Add.opcode, Subtract.opcode, Sum.opcode: return 0
+    case Multiply.opcode: return 1
+    case Divide.opcode where operand == 1: return 1
+    default: throw refusal(node, "its operand \(operand) has a value for each class")
+    }
+  }
+}

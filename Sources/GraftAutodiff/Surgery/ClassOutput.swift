@@ -1,0 +1,79 @@
+// Which of several outputs is the one with the classes, and the network with that output alone.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+extension Graph {
+  /// The index of the output that looks most like classes: the number of values that `labels` say, an activation
+  /// that makes probabilities, a name that does not speak of features, the most weights before it; the first of
+  /// equals.
+  /// - Throws: ``GraftError`` of kind `invalidGraph` for a node that no operator reads.
+  public func classOutput(labels: Int?) throws -> Int {
+    guard outputs.count > 1 else { return 0 }
+    let ranks = try outputs.map { try classRank(of: $0, labels: labels) }
+    var best = 0
+    for index in ranks.indices where ranks[best].lexicographicallyPrecedes(ranks[index]) {
+      best = index
+    }
+    return best
+  }
+
+  private func classRank(of output: GraphOutput, labels: Int?) throws -> [Int] {
+    let type = type(of: output.value)
+    let ending = try Ending(of: output.value, in: self)
+    let rows = type.shape.dimensions.dropFirst().filter { $0 != 1 }.count
+    let isRow = type.dtype.isFloatingPoint && type.rank >= 2 && rows <= 1
+    let makesProbabilities =
+      [.softmax, .logSoftmax].contains(ending.activation) || ending.isMultiLabel || ending.isBinary
+    let name = output.name.lowercased()
+    let isOfFeatures = ["feat", "embed", "hidden", "pool", "aux"].contains(where: name.contains)
+    var isLinear = false
+    if case .none = ending.activation { isLinear = true }
+    // A head right before it, with nothing between that mixes classes or takes the mean of pixels.
+    let head = try? Head(of: keeping(output))
+    return [
+      isRow ? 1 : 0, labels != nil && ending.classes == labels ? 1 : 0, isOfFeatures ? 0 : 1,
+      makesProbabilities ? 1 : 0, head != nil && isLinear ? 1 : 0, weights(before: output.value),
+    ]
+  }
+
+  /// Operators with weights that a value depends on.
+  private func weights(before value: ValueID) -> Int {
+    var needed: Set = [value]
+    var count = 0
+    for node in nodes.reversed() where node.results.contains(where: needed.contains) {
+      needed.formUnion(node.presentOperands)
+      if Head.hasWeights(node, in: self) { count += 1 }
+    }
+    return count
+  }
+
+  private func keeping(_ output: GraphOutput) -> Graph {
+    var graph = self
+    graph.outputs = [output]
+    return graph
+  }
+
+  /// The network with the output of this name alone, and nothing that only others need.
+  /// - Parameter name: nil takes the one that ``classOutput(labels:)`` finds.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where there is none, with the names that there are.
+  public func keepingOutput(_ name: String?, labels: Int?) throws -> Graph {
+    guard let index = try outputIndex(name, labels: labels) else { return self }
+    var graph = self
+    graph.outputs = [outputs[index]]
+    graph.removeDeadCode()
+    return graph
+  }
+
+  private func outputIndex(_ name: String?, labels: Int?) throws -> Int? {
+    guard let name else { return outputs.isEmpty ? nil : try classOutput(labels: labels) }
+    guard let index = outputs.firstIndex(where: { $0.name == name }) else {
+      throw GraftError(
+        .invalidArgument, "there is no output \(name.quotedForDisplay)",
+        advice: "The outputs are: "
+          + "\(outputs.map(\.name.quotedForDisplay).joined(separator: ", ")).")
+    }
+    return index
+  }
+}

@@ -1,0 +1,155 @@
+// How a network ends: the activation that makes probabilities of logits, found through operators behind it that
+// change nothing, and the logits before it.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// The end of a network as a classifier's.
+public struct Ending: Sendable {
+  public enum Activation: Hashable, Sendable {
+    /// The output is the logits.
+    case none
+    case softmax
+    case logSoftmax
+    /// A probability for each unit: of one of two classes where there is one unit, else of each class by itself.
+    case sigmoid
+    /// Something else, by its operator: what it gives are scores, and no probabilities.
+    case other(Opcode)
+  }
+
+  public let activation: Activation
+  /// The value that the activation is applied to; the output itself for ``Activation/none`` and
+  /// ``Activation/other(_:)``.
+  public let logits: ValueID
+  /// Values of an item.
+  public let units: Int
+
+  /// Whether a single probability tells two classes apart.
+  public var isBinary: Bool { activation == .sigmoid && units == 1 }
+  /// Whether any number of classes may be right for an item.
+  public var isMultiLabel: Bool { activation == .sigmoid && units > 1 }
+  /// The classes that the output tells apart.
+  public var classes: Int { isBinary ? 2 : units }
+
+  /// - Throws: ``GraftError`` of kind `invalidGraph` for a node that no operator reads.
+  public init(of output: ValueID, in graph: Graph) throws {
+    let shape = graph.type(of: output).shape
+    units = TensorShape(Array(shape.dimensions.dropFirst())).elementCount?.constant ?? 0
+    (activation, logits) = try Self.activation(before: output, in: graph)
+  }
+
+  /// What a node between the activation and the output does to probabilities.
+  private enum Step {
+    case nothing(ValueID)
+    /// Scales or shifts by numbers of the file.
+    case changes(ValueID)
+    /// Limits to a range that holds nearly all probabilities, as Keras does.
+    case limits(ValueID)
+    case end
+  }
+
+  private static func activation(
+    before output: ValueID, in graph: Graph
+  ) throws -> (Activation, ValueID) {
+    var value = output
+    var changed: Opcode?
+    var limited: Opcode?
+    while let node = graph.producer(of: value), let x = node.operand(0) {
+      let operation = try Catalogue.operation(of: node)
+      let found: Activation?
+      switch operation {
+      case let softmax as Softmax where joinsAll(softmax.normalizedAxes, graph.type(of: x).shape):
+        found = .softmax
+      case let softmax as LogSoftmax where joinsAll(softmax.normalizedAxes, graph.type(of: x).shape):
+        found = .logSoftmax
+      case is Sigmoid: found = .sigmoid
+      default: found = nil
+      }
+      if let found {
+        if let changed { return (.other(changed), output) }
+        if let limited, found == .logSoftmax { return (.other(limited), output) }
+        return (found, x)
+      }
+      switch try step(operation, node, in: graph) {
+      case .nothing(let next): value = next
+      case .changes(let next): (value, changed) = (next, changed ?? node.opcode)
+      case .limits(let next): (value, limited) = (next, limited ?? node.opcode)
+      case .end:
+        // What adds up, averages or picks values gives logits as well as its operands are some.
+        let isLinear = linear.contains(node.opcode)
+        let hides = isLinear && makesProbabilities(before: value, in: graph)
+        let last = isLinear && !hides ? limited : node.opcode
+        return (last.map { .other($0) } ?? .none, output)
+      }
+    }
+    return (limited.map { .other($0) } ?? .none, output)
+  }
+
+  /// Whether a value is put together of probabilities: there is an activation that makes them behind the last
+  /// weights.
+  private static func makesProbabilities(before value: ValueID, in graph: Graph) -> Bool {
+    let activations = [Softmax.opcode, LogSoftmax.opcode, Sigmoid.opcode]
+    var open: Set = [value]
+    for node in graph.nodes.reversed() where node.results.contains(where: open.contains) {
+      if activations.contains(node.opcode) { return true }
+      if !Head.hasWeights(node, in: graph) { open.formUnion(node.presentOperands) }
+    }
+    return false
+  }
+
+  private static func joinsAll(_ axes: (Int) -> [Int], _ shape: TensorShape) -> Bool {
+    let own = Set(axes(shape.rank))
+    return (1..<max(1, shape.rank)).allSatisfy { own.contains($0) || shape[$0] == 1 }
+      && !own.contains(0)
+  }
+
+  private static let linear: Set<Opcode> = [
+    Convolution.opcode, Gemm.opcode, MatrixMultiply.opcode, BatchNormalization.opcode,
+    GlobalAveragePool.opcode, GlobalMaxPool.opcode, AveragePool.opcode, MaxPool.opcode,
+    ReduceMean.opcode, ReduceSum.opcode, Add.opcode, Subtract.opcode, Sum.opcode,
+    Concatenate.opcode, Slice.opcode, Split.opcode, Gather.opcode, Negate.opcode, Pad.opcode,
+  ]
+
+  private static func step(
+    _ operation: any Operator, _ node: Node, in graph: Graph
+  ) throws -> Step {
+    guard let x = node.operand(0) else { return .end }
+    switch operation {
+    case is Identity, is Reshape, is Flatten, is Squeeze, is Unsqueeze, is Transpose, is Dropout,
+      is RoundTo:
+      return .nothing(x)
+    case is Cast: return graph.type(of: x).dtype.isFloatingPoint ? .nothing(x) : .end
+    case let clip as Clip: return clip.low <= 1e-3 && clip.high >= 0.999 ? .limits(x) : .end
+    case is Add, is Subtract, is Multiply, is Divide:
+      let operands = node.presentOperands
+      guard operands.count == 2, operands.contains(where: { graph[$0].parameter != nil }),
+        let place = operands.firstIndex(where: { graph[$0].parameter == nil })
+      else { return .end }
+      let numbers = graph[operands[1 - place]].parameter?.data?.floats() ?? []
+      let neutral: Float = operation is Add || operation is Subtract ? 0 : 1
+      let isFirst = place == 0 || operation is Add || operation is Multiply
+      return isFirst && !numbers.isEmpty && numbers.allSatisfy { $0 == neutral }
+        ? .nothing(operands[place]) : .changes(operands[place])
+    case let power as Power where power.exponent == 1: return .nothing(x)
+    default: return .end
+    }
+  }
+}
+
+extension Graph {
+  /// Appends what makes a row of logits [batch, classes] of an ending's logits: of a single unit z the logits of two
+  /// classes are 0 and z, because softmax([0, z])[1] = sigmoid(z).
+  mutating func appendRows(of logits: ValueID, _ ending: Ending) throws -> ValueID {
+    var value = logits
+    let shape = type(of: value).shape
+    if shape.rank != 2, shape.rank > 0, shape[0].isBatch,
+      shape.dimensions.dropFirst().filter({ $0 != 1 }).count <= 1
+    {
+      let rows = TensorShape([shape[0], GraftIR.Dimension(ending.units)])
+      value = try append(Reshape(shape: rows), [value])[0]
+    }
+    guard ending.isBinary, type(of: value).rank == 2 else { return value }
+    return try append(Pad(pads: [0, 1, 0, 0]), [value])[0]
+  }
+}

@@ -1,0 +1,113 @@
+// Which of a graph's parameters are no weights, but numbers that the network's code holds: a GELU's √2 and
+// ½, the mean and deviation that pictures are normalised with, a BatchNorm's scale where it has none of its
+// own. PyTorch does not train them, so training here leaves them as they are.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// The parameters that do not train, each with the reason.
+public struct Literals: Sendable {
+  public enum Reason: String, Sendable, CaseIterable {
+    case constant = "stated by the network's nodes"
+    case scalar = "a single number"
+    case statistic = "subtracted or divided by"
+    case preprocessing = "applied to the input before any weights"
+    case identity = "a BatchNorm's ones and zeros"
+  }
+
+  public private(set) var reasons: [ValueID: Reason] = [:]
+
+  /// A parameter is a literal where every node that reads it uses it as one.
+  public init(_ graph: Graph) {
+    let fromInput = graph.values(dependingOn: graph.inputs)
+    var weighted = Set<ValueID>()
+    var trained = Set<ValueID>()
+    for node in graph.nodes {
+      if Self.holdsWeights(node, in: graph)
+        || node.presentOperands.contains(where: weighted.contains)
+      {
+        weighted.formUnion(node.results)
+      }
+      for index in node.operands.indices {
+        guard let value = node.operands[index], let parameter = graph[value].parameter else {
+          continue
+        }
+        let others = node.presentOperands.filter { graph[$0].parameter == nil }
+        let isEarly =
+          !others.isEmpty
+          && others.allSatisfy {
+            fromInput.contains($0) && !weighted.contains($0)
+          }
+        let reason =
+          parameter.isLiteral
+          ? .constant : Self.reason(node, index, value, isEarly: isEarly, in: graph)
+        if let reason {
+          reasons[value] = reasons[value] ?? reason
+        } else {
+          trained.insert(value)
+        }
+      }
+    }
+    for value in trained { reasons[value] = nil }
+  }
+
+  public func contains(_ value: ValueID) -> Bool { reasons[value] != nil }
+
+  /// Operators whose parameters are weights wherever they stand.
+  private static func holdsWeights(_ node: Node, in graph: Graph) -> Bool {
+    Head.hasWeights(node, in: graph)
+      || [BatchNormalization.opcode, Gather.opcode].contains(node.opcode)
+        && node.presentOperands.contains { graph[$0].parameter?.isLiteral == false }
+  }
+
+  private static func reason(
+    _ node: Node, _ index: Int, _ value: ValueID, isEarly: Bool, in graph: Graph
+  ) -> Reason? {
+    let arithmetic: [Opcode] = [
+      Add.opcode, Subtract.opcode, Multiply.opcode, Divide.opcode, Power.opcode, Maximum.opcode,
+      Minimum.opcode, Sum.opcode,
+    ]
+    if node.opcode == BatchNormalization.opcode {
+      return isIdentity(node, in: graph) && index < 3 ? .identity : nil
+    }
+    guard arithmetic.contains(node.opcode) else { return nil }
+    if graph.type(of: value).shape.elementCount == 1 {
+      let adjusts = [Add.opcode, Multiply.opcode].contains(node.opcode)
+      if adjusts, isNameOfState(graph[value].name ?? "") { return nil }
+      return node.opcode == Add.opcode && isBiasOfOneUnit(node, value, in: graph) ? nil : .scalar
+    }
+    if [Subtract.opcode, Divide.opcode, Power.opcode].contains(node.opcode) { return .statistic }
+    return isEarly ? .preprocessing : nil
+  }
+
+  /// A gain of one number, which PyTorch keeps under a dotted name of its state: `stem.gain`.
+  private static func isNameOfState(_ name: String) -> Bool {
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count >= 2, !name.lowercased().contains("constant") else { return false }
+    return parts.allSatisfy { part in
+      !part.isEmpty && part.allSatisfy { $0.isLetter || $0.isNumber || $0 == "_" }
+    } && !["mean", "std", "var"].contains(parts[parts.count - 1])
+  }
+
+  private static func isBiasOfOneUnit(_ node: Node, _ value: ValueID, in graph: Graph) -> Bool {
+    node.presentOperands.contains { operand in
+      operand != value && graph.producer(of: operand).map { Head.hasWeights($0, in: graph) } == true
+        && graph.type(of: operand).shape.dimensions.dropFirst().first == 1
+    }
+  }
+
+  /// PyTorch writes `affine=False` as ones and zeros. An affine BatchNorm that was never trained has
+  /// these too, under the names of its weights.
+  private static func isIdentity(_ node: Node, in graph: Graph) -> Bool {
+    let wanted: [(index: Int, value: Float)] = [(1, 1), (2, 0)]
+    return wanted.allSatisfy { index, wanted in
+      guard let value = node.operand(index), let parameter = graph[value].parameter else {
+        return false
+      }
+      let last = (graph[value].name ?? "").split { $0 == "." || $0 == "/" }.last ?? ""
+      return !["weight", "bias", "gamma", "beta"].contains(last)
+        && parameter.data?.floats().allSatisfy { $0 == wanted } == true
+    }
+  }
+}

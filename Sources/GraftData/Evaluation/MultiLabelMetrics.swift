@@ -1,0 +1,69 @@
+// How a network with a probability for each class by itself does on items of any number of classes, item by item.
+// A class is taken for present from a probability of a half on.
+
+import GraftDiagnostics
+
+/// How often, and how surely, a multi-label classifier was right.
+public struct MultiLabelMetrics: Sendable {
+  public let classCount: Int
+  /// Items added.
+  public private(set) var count = 0
+  /// Of each class how many items have it, were taken for having it, and both.
+  public private(set) var supports: [Int]
+  public private(set) var predictions: [Int]
+  public private(set) var correct: [Int]
+  private var rightDecisions = 0
+  private var exactItems = 0
+  private var hits = 0
+  private var hitsInFive = 0
+  private var lossSum = 0.0
+
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for no classes.
+  public init(classCount: Int) throws {
+    guard classCount > 0 else {
+      throw GraftError(.invalidArgument, "metrics of \(classCount) classes")
+    }
+    self.classCount = classCount
+    supports = Array(repeating: 0, count: classCount)
+    (predictions, correct) = (supports, supports)
+  }
+
+  /// Adds one item: a probability and a target, 0 or 1, for each class.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where the counts do not fit.
+  public mutating func add(
+    _ probabilities: some RandomAccessCollection<Float>, targets: some RandomAccessCollection<Float>
+  ) throws {
+    guard probabilities.count == classCount, targets.count == classCount else {
+      throw GraftError(
+        .invalidArgument,
+        "\(probabilities.count) outputs and \(targets.count) answers for \(classCount) classes")
+    }
+    count += 1
+    var right = 0
+    for (index, pair) in zip(probabilities, targets).enumerated() {
+      let (isTaken, isPresent) = (pair.0 >= 0.5, pair.1 >= 0.5)
+      if isPresent { supports[index] += 1 }
+      if isTaken { predictions[index] += 1 }
+      if isTaken && isPresent { correct[index] += 1 }
+      if isTaken == isPresent { right += 1 }
+    }
+    rightDecisions += right
+    if right == classCount { exactItems += 1 }
+    let present = targets.map { $0 >= 0.5 }
+    let best = Scores.best(5, of: probabilities)
+    if let first = best.first, present[first] { hits += 1 }
+    if best.contains(where: { present[$0] }) { hitsInFive += 1 }
+    lossSum += Scores.binaryCrossEntropy(probabilities: probabilities, targets: targets)
+  }
+
+  /// The share of decisions, one a class and item, that are right; nil before the first item.
+  public var accuracy: Double? { ClassificationMetrics.ratio(rightDecisions, count * classCount) }
+  /// The share of items with all decisions right.
+  public var exactMatch: Double? { ClassificationMetrics.ratio(exactItems, count) }
+  /// The share of items that have their most probable class.
+  public var top1: Double? { ClassificationMetrics.ratio(hits, count) }
+  /// The share of items that have one of their five most probable classes.
+  public var top5: Double? { ClassificationMetrics.ratio(hitsInFive, count) }
+  /// The mean binary cross-entropy in nats, over items and classes: PyTorch's BCELoss.
+  public var loss: Double? { count == 0 ? nil : lossSum / Double(count) }
+}
