@@ -28,6 +28,7 @@ struct GraftCommand: ParsableCommand {
     Interruption.removeTemporaryFiles()
     do {
       var command = try parseAsRoot()
+      try (command as? any UsesPaths)?.pathUses().check()
       try command.run()
     } catch let error as GraftError {
       fail(error.description)

@@ -4,6 +4,11 @@ import GraftData
 import GraftDiagnostics
 import GraftIR
 
+extension Compiler {
+  /// What preprocessing can be chosen by a name.
+  public static let preprocessingNames = Preprocessing.Preset.allCases.map(\.rawValue) + ["none"]
+}
+
 extension Preprocessing {
   /// `none`, a preset's name, or the path of a JSON file.
   /// - Returns: nil for `none`.

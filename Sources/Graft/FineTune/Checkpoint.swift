@@ -17,7 +17,10 @@ struct Checkpoint {
   }
 
   let folder: String
-  let run: String
+  var run = ""
+
+  /// The names of the files in the folder.
+  static let fileNames = ["state.safetensors", "best-*.safetensors", "*.partial"]
 
   private var state: String { ModelBundle.join(folder, "state.safetensors") }
   private func best(_ epoch: Int) -> String {
@@ -28,15 +31,7 @@ struct Checkpoint {
 
   /// Makes the folder.
   /// - Throws: ``GraftError`` of kind `inputOutput`.
-  func prepare() throws {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw GraftError(
-        .inputOutput, "cannot be made: \(error.localizedDescription)", at: .init(file: folder))
-    }
-  }
+  func prepare() throws { try makeFolder(folder) }
 
   /// Writes the state after an epoch. The best weights come first: a state never names a best epoch that
   /// is not there.
@@ -76,10 +71,15 @@ struct Checkpoint {
     _ = try trainer.load(from: best(epoch))
   }
 
-  /// Removes what the run left, and the folder if nothing else is in it.
+  /// Removes what a run left, and the folder if nothing else is in it.
   func remove() {
-    removeFiles { $0 == "state.safetensors" || $0.hasPrefix("best-") }
+    removeState()
     rmdir(folder)
+  }
+
+  /// Removes what a run left.
+  func removeState() {
+    removeFiles { $0 == "state.safetensors" || $0.hasPrefix("best-") }
   }
 
   private func removeFiles(where isOld: (String) -> Bool) {

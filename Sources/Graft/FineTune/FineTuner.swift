@@ -134,12 +134,46 @@ public struct FineTuner {
   public mutating func run(
     to output: String, observe: (Event) throws -> Void = { _ in }
   ) throws -> Report {
-    let clock = ContinuousClock()
-    let start = clock.now
-    _ = try DirectoryReplacement(at: output, keeping: [path])
+    let start = ContinuousClock.now
+    try options.pathUses(bundle: path, output: output).check()
+    let checkpoint = Checkpoint(folder: options.checkpointFolder(of: output))
+    try checkpoint.checkPlace(options)
+    let locks = try [output, checkpoint.folder].compactMap { try PathLock(on: $0) }
+    defer { withExtendedLifetime(locks) {} }
+    // Once more: what another run left between the first look and the lock.
+    try checkpoint.checkPlace(options)
+    let isNew = !FileManager.default.fileExists(atPath: checkpoint.folder)
+    if options.checkpoint != nil { try checkpoint.prepare() }
+    defer { if sampleSize == nil { TemporaryPaths.sayWhenInterrupted(nil) } }
+    if options.resumes { tellHowToGoOn(from: checkpoint) }
+    do {
+      return try lockedRun(to: output, checkpoint: checkpoint, since: start, observe: observe)
+    } catch var error as GraftError {
+      // Fails, and does nothing, where a state is in it.
+      if isNew { rmdir(checkpoint.folder) }
+      if checkpoint.exists, !(error.advice ?? "").contains("--resume") {
+        error.advice =
+          (error.advice.map { $0 + " " } ?? "")
+          + "What was learnt is kept: \(checkpoint.resumeCommand) goes on from it."
+      }
+      throw error
+    }
+  }
+
+  /// What is said at Ctrl-C. A rehearsal leaves nothing to go on from.
+  private func tellHowToGoOn(from checkpoint: Checkpoint) {
+    guard sampleSize == nil, checkpoint.exists else { return }
+    TemporaryPaths.sayWhenInterrupted(
+      "graft: interrupted; the state is kept, go on with: \(checkpoint.resumeCommand)")
+  }
+
+  private mutating func lockedRun(
+    to output: String, checkpoint: Checkpoint, since start: ContinuousClock.Instant,
+    observe: (Event) throws -> Void
+  ) throws -> Report {
     try chooseRoom(observe: observe)
     try observe(.doing("reading \(path.escapedForDisplay)"))
-    let trained = try train(checkpointsBeside: output, observe: observe)
+    let trained = try train(to: output, checkpoint, observe: observe)
     try observe(.doing("compiling the tuned network"))
     var compilerOptions = Compiler.Options()
     compilerOptions.target = options.target
@@ -163,7 +197,7 @@ public struct FineTuner {
     }
     if options.checkpoint == nil { trained.checkpoint.remove() }
     var report = trained.report
-    report.seconds = (clock.now - start) / .seconds(1)
+    report.seconds = (ContinuousClock.now - start) / .seconds(1)
     report.peakBytes = try ResidentMemory.peak()
     return report
   }
@@ -181,22 +215,24 @@ public struct FineTuner {
 
   /// The run itself. All that it holds in memory is given back before anything else is compiled.
   private mutating func train(
-    checkpointsBeside output: String, observe: (Event) throws -> Void
+    to output: String, _ checkpoint: Checkpoint, observe: (Event) throws -> Void
   ) throws -> Trained {
     let peakBefore = try ResidentMemory.peak()
     let ready = try prepare(observe: observe)
     let (plan, data) = (ready.plan, ready.data)
-    let checkpoint = Checkpoint(
-      folder: options.checkpoint ?? output + ".checkpoint",
-      run: runFingerprint(data: data, validation: ready.validation?.data))
-    if options.checkpoint != nil { try checkpoint.prepare() }
+    var checkpoint = checkpoint
+    checkpoint.run = runFingerprint(data: data, validation: ready.validation?.data)
+    if !options.resumes { checkpoint.removeState() }
     let records = try RunRecords(options)
     var run = try TrainingRun(
       options: ready.stepOptions(options), plan: plan, trainer: ready.trainer, data: data,
       items: ready.items,
       validation: ready.validation, classCount: plan.outputWidth, feed: ready.feed,
       checkpoint: checkpoint, records: records)
-    try run.perform(observe: observe)
+    try run.perform {
+      if case .finished = $0 { tellHowToGoOn(from: checkpoint) }
+      try observe($0)
+    }
     let peakAfter = try ResidentMemory.peak()
     measurements.trainingPeak =
       peakAfter > peakBefore ? peakAfter : try ResidentMemory.now()
@@ -219,6 +255,7 @@ public struct FineTuner {
     // Neither where it writes nor on how many threads and in how much memory it runs changes a run; nor does what it reads its
     // data from, as long as the items are the same.
     (own.checkpoint, own.resumes, own.threads, own.memoryLimit) = (nil, false, 1, nil)
+    own.overwrites = false
     (own.metrics, own.tensorboard, own.report) = (nil, nil, nil)
     // A run that diverged goes on from its last good state at another rate.
     (own.learningRate, own.headLearningRate) = (1, nil)

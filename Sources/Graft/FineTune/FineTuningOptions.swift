@@ -92,6 +92,8 @@ extension FineTuner {
     public var checkpoint: String?
     /// Go on from ``checkpoint``.
     public var resumes = false
+    /// Remove what an earlier run left in ``checkpoint`` instead of refusing to begin.
+    public var overwrites = false
     /// The file that gets a JSON line for every epoch; nil puts it into the tuned bundle when the run is
     /// done. So it is for the next two.
     public var metrics: String?

@@ -11,6 +11,13 @@ public struct DataWriter {
 
   public init(_ bundle: ModelBundle) throws { network = try PictureNetwork(bundle) }
 
+  private var tensorNames: [String] {
+    network.inputs.count == 1 ? ["x.npy"] : TensorFiles.names(of: network.inputs.map(\.name))
+  }
+
+  /// The files that are written.
+  public var fileNames: [String] { tensorNames + ["y.npy", "files.txt"] }
+
   /// Writes `x.npy` (float32, items × the input's shape; with several inputs a file for each, by its
   /// name), `y.npy` (int64 class indices) and `files.txt` (a name a line) into `folder`.
   /// - Returns: the number of items written.
@@ -20,10 +27,17 @@ public struct DataWriter {
   ) throws -> Int {
     let (dataset, opening) = try network.open(path)
     warnings += opening
-    try TensorFiles.makeFolder(folder)
-    let names =
-      network.inputs.count == 1 ? ["x.npy"] : network.inputs.map { TensorFileName.npy($0.name) }
-    let writers = try zip(names, network.inputs).map { name, input in
+    var count = 0
+    try DirectoryReplacement.fill(folder) {
+      count = try write(dataset, into: $0, threads: threads, progress: progress)
+    }
+    return count
+  }
+
+  private mutating func write(
+    _ dataset: any Dataset, into folder: String, threads: Int, progress: (Int, Int) -> Void
+  ) throws -> Int {
+    let writers = try zip(tensorNames, network.inputs).map { name, input in
       try NPYWriter(ModelBundle.join(folder, name), element: .float32, rowShape: input.shape)
     }
     var labels: [Int64] = []

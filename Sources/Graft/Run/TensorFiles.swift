@@ -18,19 +18,16 @@ public enum TensorFiles {
   /// Writes every tensor as `folder`/NAME.npy, where what a file name cannot hold is percent-encoded.
   /// - Throws: ``GraftError`` naming the file.
   public static func write(_ tensors: [String: Tensor], to folder: String) throws {
-    try makeFolder(folder)
+    try DirectoryReplacement.fill(folder) { try writeFiles(tensors, into: $0) }
+  }
+
+  private static func writeFiles(_ tensors: [String: Tensor], into folder: String) throws {
     for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
       try FileReplacement(at: ModelBundle.join(folder, TensorFileName.npy(name))).write(
         try NPYArray(tensor.elements, shape: tensor.shape).encoded())
     }
   }
 
-  static func makeFolder(_ folder: String) throws {
-    do {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw GraftError(
-        .inputOutput, "the folder cannot be made", at: SourceLocation(file: folder))
-    }
-  }
+  /// The files that ``write(_:to:)`` makes of tensors with these names.
+  public static func names(of tensors: [String]) -> [String] { tensors.map(TensorFileName.npy) }
 }

@@ -12,6 +12,11 @@ public enum Tuning: String, CaseIterable, Codable, Sendable {
   /// All that can be generated are, and for longer.
   case full
 
+  /// What tuning writes beside a bundle: the folder of its cache, nil where there is none, and the names in it.
+  public static var cache: (folder: String?, names: [String]) {
+    (TuningCache.folder(), ["tuning-*.json"])
+  }
+
   /// Schedules of each convolution that are measured beside the cost model's.
   var mostCandidates: Int {
     switch self {

@@ -48,7 +48,9 @@ struct TuningCache {
 
   /// $XDG_CACHE_HOME/graft, or ~/.cache/graft where that is not set to an absolute path (XDG Base Directory
   /// Specification 0.8).
-  private static func folder(_ environment: [String: String]) -> String? {
+  static func folder(
+    _ environment: [String: String] = ProcessInfo.processInfo.environment
+  ) -> String? {
     for (name, inside) in [("XDG_CACHE_HOME", "/graft"), ("HOME", "/.cache/graft")] {
       if let base = environment[name], base.hasPrefix("/") { return base + inside }
     }
@@ -81,9 +83,7 @@ struct TuningCache {
       sites[site.description] = Entry(variant: variant, effort: effort)
     }
     do {
-      try FileManager.default.createDirectory(
-        atPath: URL(fileURLWithPath: path).deletingLastPathComponent().path,
-        withIntermediateDirectories: true)
+      try makeFolder(URL(fileURLWithPath: path).deletingLastPathComponent().path)
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
       let data = try encoder.encode(Contents(context: context, sites: sites))

@@ -4,7 +4,7 @@ import ArgumentParser
 import Graft
 import GraftDiagnostics
 
-struct BenchCommand: ParsableCommand {
+struct BenchCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Time a bundle on this machine.")
 
@@ -37,6 +37,12 @@ struct BenchCommand: ParsableCommand {
       throw ValidationError("--seconds must be above 0 and at most 3600")
     }
     guard bundle != nil || machine else { throw ValidationError("name a bundle, or --machine") }
+  }
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    uses.read("BUNDLE", bundle)
+    return uses
   }
 
   func run() throws {

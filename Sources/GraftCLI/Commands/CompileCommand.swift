@@ -5,7 +5,7 @@ import Foundation
 import Graft
 import GraftDiagnostics
 
-struct CompileCommand: ParsableCommand {
+struct CompileCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "compile",
     abstract: "Compile a pretrained network into a bundle that runs with no Graft installed.")
@@ -48,6 +48,20 @@ struct CompileCommand: ParsableCommand {
 
   @Flag(help: "Say how long each step of the compiler took.")
   var timings = false
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    uses.read("MODEL", model)
+    if let preprocess, !Compiler.preprocessingNames.contains(preprocess) {
+      uses.read("--preprocess", preprocess)
+    }
+    uses.read("--labels", labels)
+    uses.write("-o", output, .bundle)
+    if tune != .off {
+      uses.write("of the tuning cache", Tuning.cache.folder, .cache(Tuning.cache.names))
+    }
+    return uses
+  }
 
   func run() throws {
     var options = Compiler.Options()

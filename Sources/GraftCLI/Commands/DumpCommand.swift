@@ -5,7 +5,7 @@ import Foundation
 import Graft
 import GraftDiagnostics
 
-struct DumpCommand: ParsableCommand {
+struct DumpCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "dump",
     abstract: "Show a network's graph at any stage of the compiler.",
@@ -53,6 +53,12 @@ struct DumpCommand: ParsableCommand {
       throw ValidationError(
         "--after names a pass of inference; --stage training has none to choose")
     }
+  }
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    uses.read("FILE", file)
+    return uses
   }
 
   func run() throws {

@@ -4,7 +4,7 @@ import ArgumentParser
 import Graft
 import GraftDiagnostics
 
-struct EvaluateCommand: ParsableCommand {
+struct EvaluateCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "evaluate", abstract: "Measure accuracy on labelled data.",
     discussion: """
@@ -39,6 +39,15 @@ struct EvaluateCommand: ParsableCommand {
     guard (1...65_536).contains(batchSize) else {
       throw ValidationError("--batch-size must be between 1 and 65536")
     }
+  }
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    uses.read("BUNDLE", bundle)
+    uses.read("--data", data, .data)
+    uses.write("--confusion", confusion, .file)
+    uses.write("--predictions", predictions, .file)
+    return uses
   }
 
   func run() throws {

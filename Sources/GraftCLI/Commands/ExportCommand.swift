@@ -3,7 +3,7 @@
 import ArgumentParser
 import Graft
 
-struct ExportCommand: ParsableCommand {
+struct ExportCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "export",
     abstract: "Write a bundle's graph as ONNX: unfused, with the names it was imported with.",
@@ -18,6 +18,13 @@ struct ExportCommand: ParsableCommand {
 
   @Flag(help: "Write the optimised graph instead, its weights folded.")
   var fused = false
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    uses.read("BUNDLE", bundle)
+    uses.write("-o", output, .file)
+    return uses
+  }
 
   func run() throws {
     let written = try Exporter.export(ModelBundle(opening: bundle), to: output, fused: fused)

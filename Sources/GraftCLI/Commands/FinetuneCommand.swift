@@ -5,7 +5,7 @@ import Foundation
 import Graft
 import GraftDiagnostics
 
-struct FinetuneCommand: ParsableCommand {
+struct FinetuneCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "finetune",
     abstract: "Train a new head, and as much of the tail as you unfreeze, on your own data.",
@@ -152,6 +152,9 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: "Go on from the state in this folder.", completion: .directory)
   var resume: String?
 
+  @Flag(help: "Remove the checkpoint of an earlier run that is in the way.")
+  var overwrite = false
+
   @Option(
     help: "Write a JSON line for every epoch. (default: metrics.jsonl in the bundle)",
     completion: .file())
@@ -193,6 +196,12 @@ struct FinetuneCommand: ParsableCommand {
     try require("--optimizer", optimizer, FineTuner.OptimizerName.self)
     try require("--loss", loss, FineTuner.Loss.self)
     try require("--class-weights", classWeights, FineTuner.ClassWeights.self)
+  }
+
+  func pathUses() throws -> PathUses {
+    var uses = try options().pathUses(bundle: bundle, output: findLr || plan ? nil : output)
+    if findLr { uses.write("-o", output.map { $0 + ".find-lr.svg" }, .file) }
+    return uses
   }
 
   func run() throws {
@@ -282,6 +291,7 @@ struct FinetuneCommand: ParsableCommand {
     options.memoryLimit = memoryLimit?.bytes
     options.checkpoint = resume ?? checkpoint
     options.resumes = resume != nil
+    options.overwrites = overwrite
     options.metrics = metrics
     options.tensorboard = tensorboard
     options.report = report

@@ -5,7 +5,7 @@ import Foundation
 import Graft
 import GraftDiagnostics
 
-struct PredictCommand: ParsableCommand {
+struct PredictCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "predict", abstract: "Tell what is on pictures.",
     discussion: """
@@ -35,6 +35,14 @@ struct PredictCommand: ParsableCommand {
 
   func validate() throws {
     guard topK >= 1 else { throw ValidationError("--top-k must be at least 1") }
+  }
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    uses.read("BUNDLE", bundle)
+    for image in images { uses.read("IMAGE", image) }
+    uses.write("--csv", csv, .file)
+    return uses
   }
 
   func run() throws {

@@ -4,7 +4,7 @@ import ArgumentParser
 import Graft
 import GraftDiagnostics
 
-struct PreprocessCommand: ParsableCommand {
+struct PreprocessCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "preprocess",
     abstract: "Write what a network is fed as x.npy, y.npy and files.txt.",
@@ -20,6 +20,16 @@ struct PreprocessCommand: ParsableCommand {
   var outputDir: String
 
   @OptionGroup var threads: ThreadsOption
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    uses.read("BUNDLE", bundle)
+    uses.read("--data", data, .data)
+    uses.write(
+      "--output-dir", outputDir,
+      .files(try DataWriter(ModelBundle(opening: bundle)).fileNames))
+    return uses
+  }
 
   func run() throws {
     var writer = try DataWriter(ModelBundle(opening: bundle))

@@ -5,7 +5,7 @@ import Foundation
 import Graft
 import GraftDiagnostics
 
-struct RunCommand: ParsableCommand {
+struct RunCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "run", abstract: "Run a bundle on tensors from NumPy files.",
     discussion: "Running a bundle runs its author's code.")
@@ -29,6 +29,17 @@ struct RunCommand: ParsableCommand {
   var dumpValues: String?
 
   @OptionGroup var threads: ThreadsOption
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    let manifest = try ModelBundle(opening: bundle).manifest
+    uses.read("BUNDLE", bundle)
+    for file in try assignments(for: manifest).values { uses.read("--input", file) }
+    uses.write(
+      "--output-dir", outputDir, .files(TensorFiles.names(of: manifest.outputs.map(\.name))))
+    uses.write("--dump-values", dumpValues, .files(["*.npy"]))
+    return uses
+  }
 
   func run() throws {
     let opened = try ModelBundle(opening: bundle)

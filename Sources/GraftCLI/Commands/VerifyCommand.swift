@@ -3,7 +3,7 @@
 import ArgumentParser
 import Graft
 
-struct VerifyCommand: ParsableCommand {
+struct VerifyCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "verify",
     abstract: "Check every file of a bundle, and say what is wrong.",
@@ -21,6 +21,12 @@ struct VerifyCommand: ParsableCommand {
     var bytes: Int
     var format: String
     var target: String
+  }
+
+  func pathUses() throws -> PathUses {
+    var uses = PathUses()
+    uses.read("BUNDLE", bundle)
+    return uses
   }
 
   func run() throws {

@@ -24,8 +24,11 @@ public struct DirectoryReplacement: Sendable {
     var path = path
     while path.count > 1, path.hasSuffix("/") { path.removeLast() }
     let location = SourceLocation(file: path)
-    guard !path.isEmpty, !path.utf8.contains(0) else {
-      throw GraftError(.invalidArgument, "the output has no name", at: location)
+    let last = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
+    guard !["", ".", ".."].contains(last), !path.utf8.contains(0) else {
+      throw GraftError(
+        .invalidArgument, "the output has no name of its own", at: location,
+        advice: "Give a name for the bundle, as in tuned.graft.")
     }
     self.path = path
     let folder = Self.folder(of: path)
@@ -35,25 +38,21 @@ public struct DirectoryReplacement: Sendable {
         "cannot be written: \(folder.quotedForDisplay): \(String(cString: strerror(errno)))",
         at: location)
     }
+    var uses = PathUses()
+    for input in inputs { uses.read("", input) }
+    uses.write("", path, .bundle)
+    try uses.checkConflicts()
     var status = stat()
     guard lstat(path, &status) == 0 else {
       isReplacing = false
       return
-    }
-    for input in inputs {
-      var other = stat()
-      if stat(input, &other) == 0, other.st_dev == status.st_dev, other.st_ino == status.st_ino {
-        throw GraftError(
-          .invalidArgument, "the output is the input", at: location,
-          advice: "Choose another name with -o.")
-      }
     }
     guard status.st_mode & S_IFMT == S_IFDIR,
       FileManager.default.fileExists(atPath: path + "/" + Self.marker)
     else {
       throw GraftError(
         .inputOutput, "is in the way and is not a bundle", at: location,
-        advice: "Remove it, or choose another name with -o.")
+        advice: "Choose another name for the output.")
     }
     isReplacing = true
   }
@@ -61,6 +60,16 @@ public struct DirectoryReplacement: Sendable {
   private static func folder(of path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
+  /// Puts files into a folder: all of them or none where there is no such folder yet, with its parents;
+  /// each whole or not at all where there is one.
+  public static func fill(_ folder: String, _ body: (_ folder: String) throws -> Void) throws {
+    var status = stat()
+    if lstat(folder, &status) == 0 { return try body(folder) }
+    let place = ResolvedPath(folder)
+    try makeFolder(place.parent?.path ?? "/")
+    try DirectoryReplacement(at: place.path).write(body)
   }
 
   /// Calls `body` with an empty directory, which then takes its place.
@@ -78,8 +87,16 @@ public struct DirectoryReplacement: Sendable {
       try? FileManager.default.removeItem(atPath: temporary)
       TemporaryPaths.remove(temporary)
     }
-    try body(temporary)
-    try Self.syncContents(of: temporary)
+    do {
+      try body(temporary)
+      try Self.syncContents(of: temporary)
+    } catch var error as GraftError {
+      // Errors name files as the user knows them.
+      if let file = error.location.file, file.hasPrefix(temporary) {
+        error.location.file = path + file.dropFirst(temporary.count)
+      }
+      throw error
+    }
     // Neither overwrites anything that appeared meanwhile.
     let status =
       isReplacing

@@ -14,13 +14,7 @@ public final class EventFile {
   /// - Parameter time: seconds since 1970, which are in the file's name.
   /// - Throws: ``GraftError`` of kind `inputOutput`.
   public convenience init(in folder: String, time: Double) throws {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw GraftError(
-        .inputOutput, "cannot be made: \(error.localizedDescription)", at: .init(file: folder))
-    }
+    try makeFolder(folder)
     var name = Self.name(time: time)
     // A second run within the same second.
     while FileManager.default.fileExists(atPath: folder + "/" + name) { name += ".1" }

@@ -16,49 +16,28 @@ public struct FileReplacement: Sendable {
   ///   cannot be written.
   public init(at path: String, keeping inputs: [String] = []) throws {
     let location = SourceLocation(file: path)
-    guard !path.isEmpty, !path.hasSuffix("/"), !path.utf8.contains(0) else {
-      throw GraftError(.invalidArgument, "the output has no file name", at: location)
+    let last = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
+    guard !["", ".", ".."].contains(last), !path.utf8.contains(0) else {
+      throw GraftError(
+        .invalidArgument, "the output has no file name", at: location,
+        advice: "Give the name of a file, without a slash at its end.")
     }
     // A link stays, and what it leads to is replaced.
-    self.path = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+    self.path = ResolvedPath(path).path
     let folder = Self.folder(of: self.path)
     guard access(folder, W_OK | X_OK) == 0 else {
       throw systemError(errno, "cannot be written", path)
     }
-    try Self.check(path: self.path, folder: folder, inputs: inputs, location)
+    var uses = PathUses()
+    for input in inputs { uses.read("", input) }
+    uses.write("", self.path, .file)
+    try uses.checkConflicts()
     var status = stat()
     guard lstat(self.path, &status) == 0 else { return }
     guard status.st_mode & S_IFMT == S_IFREG else {
       throw GraftError(
         .inputOutput, "is in the way and is not a regular file", at: location,
         advice: "Choose another name.")
-    }
-  }
-
-  private static func check(
-    path: String, folder: String, inputs: [String], _ location: SourceLocation
-  ) throws {
-    func identity(_ path: String) -> [UInt64]? {
-      var status = stat()
-      return stat(path, &status) == 0 ? [UInt64(status.st_dev), UInt64(status.st_ino)] : nil
-    }
-    for input in inputs {
-      guard let source = identity(input) else { continue }
-      if identity(path) == source {
-        throw GraftError(
-          .invalidArgument, "the output is the input", at: location, advice: "Choose another name.")
-      }
-      var ancestor = folder
-      while true {
-        if identity(ancestor) == source {
-          throw GraftError(
-            .invalidArgument, "the output lies inside the input \(input.quotedForDisplay)",
-            at: location, advice: "Choose another place.")
-        }
-        let above = Self.folder(of: ancestor)
-        if above == ancestor { break }
-        ancestor = above
-      }
     }
   }
 

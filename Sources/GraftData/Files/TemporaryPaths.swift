@@ -7,8 +7,12 @@ import Synchronization
 /// The temporary paths of this process.
 public enum TemporaryPaths {
   private static let paths = Mutex<Set<String>>([])
+  private static let lastWords = Mutex<String?>(nil)
   /// The write end of the pipe that the signal handler writes to.
   nonisolated(unsafe) private static var pipeWriteEnd: Int32 = -1
+
+  /// What standard error is told when the process is interrupted; nil is nothing.
+  public static func sayWhenInterrupted(_ text: String?) { lastWords.withLock { $0 = text } }
 
   static func add(_ path: String) { paths.withLock { _ = $0.insert(path) } }
 
@@ -44,6 +48,10 @@ public enum TemporaryPaths {
       while read(readEnd, &number, 1) != 1 {}
       let signalNumber = Int32(number)
       removeAll {
+        if let text = lastWords.withLock({ $0 }) {
+          let bytes = Array("\n\(text)\n".utf8)
+          _ = write(STDERR_FILENO, bytes, bytes.count)
+        }
         signal(signalNumber, SIG_DFL)
         kill(getpid(), signalNumber)
         // The signal ends the process once it is delivered.

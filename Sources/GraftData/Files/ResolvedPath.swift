@@ -1,0 +1,76 @@
+// A path without links, dots and doubled slashes, also of what does not exist yet: what two names must be
+// turned into before they are compared.
+
+import Foundation
+
+/// An absolute path without symbolic links.
+struct ResolvedPath: Sendable {
+  let path: String
+
+  private init(resolved: String) { path = resolved }
+
+  /// Follows links as far as there are any; what does not exist keeps its name.
+  init(_ path: String) {
+    var rest = path.split(separator: "/").map(String.init)
+    if !path.hasPrefix("/") {
+      rest = FileManager.default.currentDirectoryPath.split(separator: "/").map(String.init) + rest
+    }
+    rest.reverse()
+    var done: [String] = []
+    // As many as Linux follows.
+    var links = 40
+    while let component = rest.popLast() {
+      switch component {
+      case ".": continue
+      case "..": _ = done.popLast()
+      default:
+        let next = "/" + (done + [component]).joined(separator: "/")
+        guard links > 0,
+          let target = try? FileManager.default.destinationOfSymbolicLink(atPath: next)
+        else {
+          done.append(component)
+          continue
+        }
+        links -= 1
+        if target.hasPrefix("/") { done = [] }
+        rest += target.split(separator: "/").map(String.init).reversed()
+      }
+    }
+    self.path = "/" + done.joined(separator: "/")
+  }
+
+  /// The last component.
+  var name: String { path.split(separator: "/").last.map(String.init) ?? "" }
+
+  /// The folder that it is in; nil for the root.
+  var parent: ResolvedPath? {
+    guard path != "/", let slash = path.lastIndex(of: "/") else { return nil }
+    return ResolvedPath(resolved: slash == path.startIndex ? "/" : String(path[..<slash]))
+  }
+
+  var exists: Bool { identity != nil }
+
+  /// Device and inode: hard links, bind mounts and file systems that ignore case give one file several
+  /// names.
+  private var identity: [UInt64]? {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    return [UInt64(status.st_dev), UInt64(status.st_ino)]
+  }
+
+  func isSame(as other: ResolvedPath) -> Bool {
+    if path == other.path { return true }
+    guard let own = identity else { return false }
+    return own == other.identity
+  }
+
+  /// Whether `other` is somewhere below.
+  func holds(_ other: ResolvedPath) -> Bool {
+    var above = other.parent
+    while let folder = above {
+      if isSame(as: folder) { return true }
+      above = folder.parent
+    }
+    return false
+  }
+}
