@@ -27,6 +27,7 @@ struct GraftCommand: ParsableCommand {
     signal(SIGPIPE, SIG_IGN)
     Interruption.removeTemporaryFiles()
     do {
+      try checkCommandName(CommandLine.arguments.dropFirst().first)
       var command = try parseAsRoot()
       try (command as? any UsesPaths)?.pathUses().check()
       try command.run()
@@ -37,6 +38,24 @@ struct GraftCommand: ParsableCommand {
     } catch {
       exit(withError: error)
     }
+  }
+
+  /// ArgumentParser names the nearest option, but takes a misspelled command for an argument too many.
+  private static func checkCommandName(_ name: String?) throws {
+    var names = ["help"]
+    for command in configuration.subcommands {
+      if let name = command.configuration.commandName { names.append(name) }
+    }
+    guard let name, !name.hasPrefix("-"), !names.contains(name) else { return }
+    var (nearest, distance) = ("", Int.max)
+    for candidate in names where name.editDistance(to: candidate) < distance {
+      (nearest, distance) = (candidate, name.editDistance(to: candidate))
+    }
+    let isNear = distance <= max(2, nearest.count / 2 - 1)
+    throw ValidationError(
+      "There is no command '\(name.escapedForDisplay)'"
+        + (isNear
+          ? "; did you mean '\(nearest)'?" : "; there are \(names.joined(separator: ", "))."))
   }
 
   /// Work that failed: one message on standard error, status 1.

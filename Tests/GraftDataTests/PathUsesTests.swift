@@ -12,7 +12,8 @@ import Testing
   private func withFiles(_ body: (String) throws -> Void) throws {
     try withTemporaryFolder { folder in
       for name in [
-        "net.graft/manifest.json", "photo.jpg", "classes/cat/1.jpg", "tensors/x.npy", "empty/readme",
+        "net.graft/manifest.json", "photo.jpg", "classes/cat/1.jpg", "tensors/x.npy",
+        "empty/readme",
       ] { try write([1], to: name, in: folder) }
       try FileManager.default.createSymbolicLink(
         atPath: folder + "/link", withDestinationPath: "net.graft")
@@ -40,7 +41,8 @@ import Testing
         ("absent/../empty/.././photo.jpg", .file, "is the input IMAGE"),
         ("net.graft/manifest.json", .file, "lies inside the input BUNDLE"),
         ("link/new.csv", .file, "lies inside the input BUNDLE"),
-        ("net.graft", .bundle, "is the input BUNDLE"), ("net.graft/", .bundle, "is the input BUNDLE"),
+        ("net.graft", .bundle, "is the input BUNDLE"),
+        ("net.graft/", .bundle, "is the input BUNDLE"),
         ("net.graft/x.graft", .bundle, "lies inside the input BUNDLE"),
         ("net.graft/sub/deep", .files(["*"]), "lies inside the input BUNDLE"),
         ("net.graft", .files(["*"]), "is a bundle"), ("link/", .files(["*"]), "is a bundle"),
@@ -94,10 +96,12 @@ import Testing
         (("a", .file), ("dangling", .file), nil),
         (("new.csv", .file), ("dangling", .file), "is the output first too"),
         (("new", .bundle), ("new/", .files(["s"])), "is the output first too"),
-        (("new", .bundle), ("new/log", .file), "lies inside the output first"),
+        (("new", .bundle), ("new/log", .files(["s"])), "lies inside the output first"),
         (("new/log/x", .files(["s"])), ("new", .bundle), "is in the way of the output first"),
         (("s", .files(["a", "best-*"])), ("s", .files(["b"])), nil),
-        (("s", .files(["a", "best-*"])), ("s", .files(["*.b", "best-1"])), "is the folder of first"),
+        (
+          ("s", .files(["a", "best-*"])), ("s", .files(["*.b", "best-1"])), "is the folder of first"
+        ),
         (("empty", .files(["a"])), ("empty/a", .file), "is a file of the output first"),
         (("empty", .files(["a"])), ("empty/b", .file), nil),
         (("s", .file), ("s/b", .files(["x"])), "lies inside the output first"),

@@ -28,6 +28,14 @@ extension FineTuner.Options {
     return uses
   }
 
+  /// The command that goes on from the state of a run with these options.
+  func resumeCommand(bundle: String, output: String) -> String {
+    var own = self
+    own.checkpoint = nil
+    return own.command(bundle: bundle, output: output) + " --resume "
+      + checkpointFolder(of: output).quotedForShell
+  }
+
   /// Where the state of a run to `output` is kept.
   func checkpointFolder(of output: String) -> String {
     if let checkpoint { return checkpoint }
@@ -50,10 +58,9 @@ extension Checkpoint {
     } else if exists, !options.overwrites {
       throw GraftError(
         .invalidArgument, "the checkpoint of an earlier run is here", at: location,
-        advice: "\(resumeCommand) goes on from it; --overwrite removes it and starts anew.")
+        advice:
+          "Give --resume \(folder.quotedForShell) with the options of that run to go on from it, or "
+          + "--overwrite to remove it and start anew.")
     }
   }
-
-  /// The command that goes on from here.
-  var resumeCommand: String { "graft finetune --resume \(folder.quotedForShell)" }
 }

@@ -145,7 +145,7 @@ public struct FineTuner {
     let isNew = !FileManager.default.fileExists(atPath: checkpoint.folder)
     if options.checkpoint != nil { try checkpoint.prepare() }
     defer { if sampleSize == nil { TemporaryPaths.sayWhenInterrupted(nil) } }
-    if options.resumes { tellHowToGoOn(from: checkpoint) }
+    if options.resumes { tellHowToGoOn(from: checkpoint, to: output) }
     do {
       return try lockedRun(to: output, checkpoint: checkpoint, since: start, observe: observe)
     } catch var error as GraftError {
@@ -154,17 +154,19 @@ public struct FineTuner {
       if checkpoint.exists, !(error.advice ?? "").contains("--resume") {
         error.advice =
           (error.advice.map { $0 + " " } ?? "")
-          + "What was learnt is kept: \(checkpoint.resumeCommand) goes on from it."
+          + "What was learned is kept; go on with: "
+          + options.resumeCommand(bundle: path, output: output)
       }
       throw error
     }
   }
 
   /// What is said at Ctrl-C. A rehearsal leaves nothing to go on from.
-  private func tellHowToGoOn(from checkpoint: Checkpoint) {
+  private func tellHowToGoOn(from checkpoint: Checkpoint, to output: String) {
     guard sampleSize == nil, checkpoint.exists else { return }
     TemporaryPaths.sayWhenInterrupted(
-      "graft: interrupted; the state is kept, go on with: \(checkpoint.resumeCommand)")
+      "graft: interrupted; the state is kept, go on with:\n  "
+        + options.resumeCommand(bundle: path, output: output))
   }
 
   private mutating func lockedRun(
@@ -230,7 +232,7 @@ public struct FineTuner {
       validation: ready.validation, classCount: plan.outputWidth, feed: ready.feed,
       checkpoint: checkpoint, records: records)
     try run.perform {
-      if case .finished = $0 { tellHowToGoOn(from: checkpoint) }
+      if case .finished = $0 { tellHowToGoOn(from: checkpoint, to: output) }
       try observe($0)
     }
     let peakAfter = try ResidentMemory.peak()

@@ -29,8 +29,8 @@ struct DumpCommand: ParsableCommand, UsesPaths {
   @Option(help: "The graph right after this pass instead (graft compile --explain lists them).")
   var after: String?
 
-  @Option(help: "How to print it.")
-  var format: Format = .text
+  @Option(help: "How to print it. (default: text)")
+  var format: Format?
 
   @Flag(help: "A table of scope, operator, shape, parameters and multiply-adds.")
   var summary = false
@@ -48,6 +48,9 @@ struct DumpCommand: ParsableCommand, UsesPaths {
   func validate() throws {
     if stage != .training, let other = unfreeze.map({ _ in "--unfreeze" }) ?? choice.given {
       throw ValidationError("\(other) belongs to --stage training")
+    }
+    if summary, format != nil {
+      throw ValidationError("--summary is a table, and --format does nothing beside it")
     }
     if stage == .training, after != nil {
       throw ValidationError(
@@ -76,7 +79,7 @@ struct DumpCommand: ParsableCommand, UsesPaths {
       return try Console.result(try GraphSummary(moment.graph).text())
     }
     let name = after ?? stage.rawValue
-    switch format {
+    switch format ?? .text {
     case .text: try Console.raw(moment.text)
     case .json:
       try Console.result(
@@ -96,7 +99,7 @@ struct DumpCommand: ParsableCommand, UsesPaths {
       of: file, isChosen ? choice.options(unfreezing: unfreeze ?? "none") : nil,
       target: target.target(), inputShapes: shapes.parsed())
     if summary { return try Console.result(try GraphSummary(moment.graph).text()) }
-    switch format {
+    switch format ?? .text {
     case .text: try Console.raw(moment.text)
     case .json: try Console.result(try GraphDocument(moment).json())
     case .dot: try Console.raw(GraphDiagram.dot(moment.graph, of: moment))

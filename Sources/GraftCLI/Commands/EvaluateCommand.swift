@@ -45,8 +45,12 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     var uses = PathUses()
     uses.read("BUNDLE", bundle)
     uses.read("--data", data, .data)
-    uses.write("--confusion", confusion, .file)
-    uses.write("--predictions", predictions, .file)
+    if confusion?.lowercased().hasSuffix(".png") == true {
+      uses.write("--confusion", confusion, .file)
+    } else {
+      try uses.writeText("--confusion", confusion)
+    }
+    try uses.writeText("--predictions", predictions)
     return uses
   }
 

@@ -185,11 +185,13 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
         "Missing expected argument '-o <bundle>'"
           + (classOutput == nil ? "" : "; --output chooses one of the network's outputs"))
     }
-    func require<Choice: RawRepresentable>(
+    try refuseIdleOptions()
+    func require<Choice: RawRepresentable & CaseIterable>(
       _ option: String, _ text: String, _ type: Choice.Type
     ) throws where Choice.RawValue == String {
       guard type.init(rawValue: text) != nil else {
-        throw ValidationError("\(option) takes no '\(text)'; see --help")
+        let words = type.allCases.map(\.rawValue).joined(separator: ", ")
+        throw ValidationError("\(option) takes no '\(text)'; it is one of \(words)")
       }
     }
     try require("--bn", bn, FineTuner.Normalization.self)
@@ -198,14 +200,44 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
     try require("--class-weights", classWeights, FineTuner.ClassWeights.self)
   }
 
+  /// An option that changes nothing beside the others is a mistake worth telling.
+  private func refuseIdleOptions() throws {
+    let idle: [(isGiven: Bool, option: String, reason: String?)] = [
+      (valSplit != 0.2, "--val-split", val == nil ? nil : "--val has the validation data"),
+      (
+        earlyStop != nil, "--early-stop",
+        val == nil && valSplit == 0 ? "with --val-split 0 there is no validation result" : nil
+      ),
+      (momentum != 0.9, "--momentum", optimizer == "sgd" ? nil : "it belongs to --optimizer sgd"),
+      (gamma != 0.1, "--gamma", schedule == "step" ? nil : "it belongs to --schedule step"),
+      (stepSize != 10, "--step-size", schedule == "step" ? nil : "it belongs to --schedule step"),
+      (temperature != 4, "--temperature", teacher == nil ? "there is no --teacher" : nil),
+      (alpha != 0.7, "--alpha", teacher == nil ? "there is no --teacher" : nil),
+      (plan, "--plan", findLr ? "--find-lr neither trains nor writes a bundle" : nil),
+      (overwrite, "--overwrite", resume == nil ? nil : "--resume goes on from the checkpoint"),
+      (checkpoint != nil, "--checkpoint", resume == nil ? nil : "--resume names the folder"),
+    ]
+    for (isGiven, option, reason) in idle where isGiven {
+      if let reason { throw ValidationError("\(option) would do nothing: \(reason)") }
+    }
+  }
+
+  /// Runs `body`; what is wrong with an option by itself, whatever the files, is wrong usage.
+  private func checkingUsage<Result>(_ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch let error as GraftError
+      where error.kind == .invalidArgument && error.location.file == nil
+    { throw ValidationError(error.description) }
+  }
+
   func pathUses() throws -> PathUses {
-    var uses = try options().pathUses(bundle: bundle, output: findLr || plan ? nil : output)
+    var uses = try checkingUsage(options).pathUses(
+      bundle: bundle, output: findLr || plan ? nil : output)
     if findLr { uses.write("-o", output.map { $0 + ".find-lr.svg" }, .file) }
     return uses
   }
 
   func run() throws {
-    var tuner = try FineTuner(bundle, options())
+    var tuner = try checkingUsage { try FineTuner(bundle, options()) }
     if findLr { return try findLearningRate(&tuner) }
     if plan { return try showPlan(&tuner) }
     guard let output else { return }

@@ -41,7 +41,7 @@ struct PredictCommand: ParsableCommand, UsesPaths {
     var uses = PathUses()
     uses.read("BUNDLE", bundle)
     for image in images { uses.read("IMAGE", image) }
-    uses.write("--csv", csv, .file)
+    try uses.writeText("--csv", csv)
     return uses
   }
 

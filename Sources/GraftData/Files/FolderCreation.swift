@@ -17,5 +17,7 @@ public func makeFolder(_ path: String) throws {
   }
   var status = stat()
   guard stat(path, &status) == 0 else { throw systemError(errno, "cannot be made", path) }
-  guard status.st_mode & S_IFMT == S_IFDIR else { throw systemError(ENOTDIR, "cannot be made", path) }
+  guard status.st_mode & S_IFMT == S_IFDIR else {
+    throw systemError(ENOTDIR, "cannot be made", path)
+  }
 }
