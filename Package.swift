@@ -51,13 +51,14 @@ let package = Package(
   targets: [
     .executableTarget(
       name: "GraftCLI",
-      dependencies: ["Graft", "GraftDiagnostics", parser, logging],
+      dependencies: ["Graft", "GraftDiagnostics", "CExhaustion", parser, logging],
       swiftSettings: strict),
     .target(
       name: "Graft",
       dependencies: [
         "GraftONNX", "GraftPasses", "GraftPlanning", "GraftAutodiff", "GraftCodegen",
-        "GraftRuntime", "GraftData", "GraftOps", "GraftIR", "GraftDiagnostics", crypto, logging,
+        "GraftRuntime", "GraftData", "GraftOps", "GraftIR", "GraftSystem", "GraftDiagnostics",
+        "CProcess", crypto, logging,
       ],
       resources: [.embedInCode("Dump/Page"), .embedInCode("FineTune/ReportPage")],
       swiftSettings: strict),
@@ -67,22 +68,28 @@ let package = Package(
     room("GraftPlanning", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
     room("GraftAutodiff", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
     .target(
-      name: "GraftCodegen", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"],
+      name: "GraftCodegen",
+      dependencies: [
+        "GraftOps", "GraftIR", "GraftSystem", "GraftDiagnostics", "CGraftABI", "CProcess",
+      ],
       resources: templateFolders.map { .embedInCode("\($0)/Templates") }, swiftSettings: strict),
     room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
     room(
       "GraftData",
       [
-        "GraftOps", "GraftIR", "GraftDiagnostics", "CImageCodecs", "CFileSystem", "CTensorBoard",
-        "CCairo",
+        "GraftOps", "GraftIR", "GraftSystem", "GraftDiagnostics", "CImageCodecs", "CFileSystem",
+        "CProcess", "CTensorBoard", "CCairo",
       ]),
 
     room("GraftOps", ["GraftIR", "GraftDiagnostics", numerics]),
-    room("GraftIR", ["GraftDiagnostics", collections]),
+    room("GraftIR", ["GraftDiagnostics", "CProcess", collections]),
+    room("GraftSystem"),
     room("GraftDiagnostics"),
 
     .target(name: "CGraftABI", exclude: ["runtime"]),
     .target(name: "CFileSystem"),
+    .target(name: "CProcess"),
+    .target(name: "CExhaustion", dependencies: ["CProcess"]),
     .target(
       name: "COnnxProto", dependencies: ["CProtobufC"]),
     .target(
@@ -106,7 +113,7 @@ let package = Package(
       name: "GraftTesting", dependencies: ["GraftOps", "GraftIR", "GraftDiagnostics"],
       path: "Tests/GraftTesting", swiftSettings: strict),
     tests("GraftDiagnostics"),
-    tests("GraftIR"),
+    tests("GraftIR", ["GraftDiagnostics", "CProcess"]),
     tests("GraftOps", exclude: ["Fixtures"]),
     tests("GraftONNX"),
     tests("GraftPasses", exclude: ["Golden"]),
@@ -128,7 +135,7 @@ let package = Package(
       ],
       exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(
-      name: "ErrorTests", dependencies: ["GraftCLI", "GraftTesting"], swiftSettings: strict),
+      name: "ErrorTests", dependencies: ["GraftCLI", "GraftTesting", crypto], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
 )

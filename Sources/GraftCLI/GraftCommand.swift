@@ -2,6 +2,7 @@
 // messages and exit statuses.
 
 import ArgumentParser
+import CExhaustion
 import Foundation
 import Graft
 import GraftDiagnostics
@@ -23,20 +24,30 @@ struct GraftCommand: ParsableCommand {
     ])
 
   static func main() {
-    // A reader that closes its end of a pipe is no reason to end in a signal.
-    signal(SIGPIPE, SIG_IGN)
-    Interruption.removeTemporaryFiles()
+    ProcessGuard.install()
+    CExhaustion_endWithMessage()
+    ProcessGuard.withEnoughStack(runAndExit)
+  }
+
+  private static func runAndExit() {
     do {
-      try checkCommandName(CommandLine.arguments.dropFirst().first)
-      var command = try parseAsRoot()
-      try (command as? any UsesPaths)?.pathUses().check()
-      try command.run()
+      do {
+        try checkCommandName(CommandLine.arguments.dropFirst().first)
+        var command = try parseAsRoot()
+        try (command as? any UsesPaths)?.pathUses().check()
+        try command.run()
+      } catch {
+        // What was read as zeros may be what the error is about.
+        try ProcessGuard.checkMappedFiles()
+        throw error
+      }
+      try ProcessGuard.checkMappedFiles()
     } catch let error as GraftError {
       fail(error.description)
     } catch let error as CocoaError {
       fail(error.localizedDescription.escapedForDisplay)
     } catch {
-      exit(withError: error)
+      end(with: error)
     }
   }
 
@@ -60,7 +71,23 @@ struct GraftCommand: ParsableCommand {
 
   /// Work that failed: one message on standard error, status 1.
   private static func fail(_ message: String) -> Never {
-    FileHandle.standardError.write(Data("graft: \(message)\n".utf8))
+    Console.note("graft: \(message)")
     Foundation.exit(1)
+  }
+
+  /// Help, which is a result, or wrong usage.
+  private static func end(with error: any Error) -> Never {
+    let status = exitCode(for: error)
+    let text = fullMessage(for: error)
+    guard status == .success else {
+      if !text.isEmpty { Console.note(text) }
+      Foundation.exit(status.rawValue)
+    }
+    do {
+      if !text.isEmpty { try Console.result(text) }
+    } catch {
+      fail("\(error)")
+    }
+    Foundation.exit(0)
   }
 }

@@ -9,9 +9,11 @@ final class DynamicLibrary {
   private let path: String
 
   /// - Parameter path: absolute, or relative to the working directory; never searched for.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` in the loader's words.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` where its headers are damaged, or in the loader's
+  ///   words.
   init(path: String) throws {
     let full = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+    _ = try LibraryFile(checking: full)
     guard let handle = dlopen(full, RTLD_NOW | RTLD_LOCAL) else {
       let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
       throw GraftError(

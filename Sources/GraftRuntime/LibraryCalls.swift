@@ -46,8 +46,14 @@ func withMessage(
     case GRAFT_BAD_STATE: .invalidData
     default: .invalidArgument
     }
-  throw GraftError(
-    kind, text,
-    advice: status == GRAFT_UNSUPPORTED_CPU
-      ? "Compile the model again on this machine, or with --target generic." : nil)
+  let advice: String? =
+    switch status {
+    case GRAFT_UNSUPPORTED_CPU:
+      "Compile the model again on this machine, or with --target generic."
+    case GRAFT_THREAD_ERROR: "Give --threads 1, or raise the limit on processes (ulimit -u)."
+    case GRAFT_OUT_OF_MEMORY:
+      "Free some memory, raise the limit on it (ulimit -v), or take a smaller batch."
+    default: nil
+    }
+  throw GraftError(kind, text, advice: advice)
 }

@@ -112,7 +112,7 @@ struct BundleWriter {
           multiplyAdds: $0.multiplyAdds, performedMultiplyAdds: $0.performedMultiplyAdds,
           activationBytes: $0.activationBytes, weightBytes: $0.weightBytes)
       },
-      provenance: model.provenance, training: trainingEntry,
+      provenance: model.provenance, build: generated.buildID.hexadecimal, training: trainingEntry,
       fineTuning: model.fineTuning, files: files)
     let data = try manifest.encoded()
     for (name, contents) in [

@@ -2,10 +2,10 @@
 // bundle.
 
 import Crypto
-import Dispatch
 import Foundation
 import GraftData
 import GraftDiagnostics
+import GraftSystem
 import Synchronization
 
 /// SHA-256 in hexadecimal.
@@ -41,7 +41,7 @@ enum Digest {
 /// Runs `body` for every index at once and rethrows the error of the lowest index that failed.
 func concurrently(_ count: Int, _ body: @Sendable (Int) throws -> Void) throws {
   let failures = Mutex<[Int: any Error]>([:])
-  DispatchQueue.concurrentPerform(iterations: count) { index in
+  WorkerThreads.perform(count, threads: AvailableCores.count) { index in
     do { try body(index) } catch { failures.withLock { $0[index] = error } }
   }
   let failed = failures.withLock { $0 }

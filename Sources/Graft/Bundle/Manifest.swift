@@ -182,6 +182,9 @@ public struct Manifest: Codable, Sendable, Equatable {
   /// What each of them does; absent from bundles of before format 1.4.
   public var work: [Work]?
   public var provenance: Provenance
+  /// What tells the compilation apart that made the library and its packed weights, in hexadecimal: both hold
+  /// it too. Absent from bundles of before format 1.6.
+  public var build: String?
   /// Absent where the bundle does not train.
   public var training: Training?
   /// Absent where the bundle was not fine-tuned.
@@ -198,7 +201,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     case arenaBytesPerImage = "arena_bytes_per_image"
     case scratchBytesPerThread = "scratch_bytes_per_thread"
     case isCompact = "compact"
-    case tuned, schedule, work, provenance, training, files
+    case tuned, schedule, work, provenance, build, training, files
     case fineTuning = "fine_tuning"
   }
 

@@ -32,22 +32,29 @@ public struct ModelBundle: Sendable {
         at: SourceLocation(file: path),
         advice: "A bundle is made by: graft compile MODEL.onnx -o NAME.graft.")
     }
-    let file = try MappedFile(manifestPath, following: false)
-    guard file.count <= BundleLayout.largestManifest else {
-      throw GraftError(
-        .invalidBundle, "is \(file.count) bytes, which no manifest is",
-        at: SourceLocation(file: manifestPath))
-    }
-    let data = file.withUnsafeBytes { Data($0) }
+    let data = try Self.contents(of: manifestPath, limit: BundleLayout.largestManifest)
     manifest = try at(SourceLocation(file: manifestPath)) { try Manifest.decode(data) }
     try Self.checkManifestDigest(of: data, in: path)
   }
 
+  /// A whole file of the bundle, which is no link.
+  private static func contents(of path: String, limit: Int = .max) throws -> Data {
+    let file = try MappedFile(path, following: false)
+    guard file.count <= limit else {
+      throw GraftError(
+        .invalidBundle, "is \(file.count) bytes, which such a file never is",
+        at: SourceLocation(file: path))
+    }
+    let data = file.withUnsafeBytes { Data($0) }
+    try MappedFile.checkNoneWasCut()
+    return data
+  }
+
   private static func checkManifestDigest(of data: Data, in path: String) throws {
     let digestPath = join(path, BundleLayout.manifestDigest)
-    let file = try MappedFile(digestPath, following: false)
-    let stated = file.withUnsafeBytes { String(decoding: $0.prefix(64), as: UTF8.self) }
-    guard file.count <= 65, stated == Digest.sha256(data) else {
+    let file = try contents(of: digestPath, limit: 65)
+    let stated = String(decoding: file.prefix(64), as: UTF8.self)
+    guard stated == Digest.sha256(data) else {
       throw GraftError(
         .invalidBundle,
         "the manifest is damaged: its SHA-256 is \(Digest.sha256(data)), "
@@ -100,9 +107,9 @@ public struct ModelBundle: Sendable {
     return try parseGraph()
   }
 
-  private func parseGraph() throws -> Graph {
-    let file = try MappedFile(path(of: BundleLayout.graph), following: false)
-    guard let text = file.withUnsafeBytes({ String(validating: $0, as: UTF8.self) }) else {
+  func parseGraph() throws -> Graph {
+    let bytes = try Self.contents(of: path(of: BundleLayout.graph))
+    guard let text = String(validating: bytes, as: UTF8.self) else {
       throw GraftError(
         .invalidBundle, "is not UTF-8 text", at: SourceLocation(file: path(of: BundleLayout.graph)))
     }
@@ -134,40 +141,6 @@ public struct ModelBundle: Sendable {
       }
       parameter.data = data
       graph[id].definition = .parameter(parameter)
-    }
-  }
-
-  /// Checks every digest, the list of files, the graph, its weights and the shapes in the manifest.
-  /// - Throws: ``GraftError`` naming the file and what is wrong with it.
-  public func verify() throws {
-    try checkDigests(of: manifest.files.keys.sorted())
-    let present = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
-    let known = Set(manifest.files.keys).union([BundleLayout.manifest, BundleLayout.manifestDigest])
-    for name in present where !known.contains(name) {
-      throw GraftError(
-        .invalidBundle, "is in the bundle, but not listed in the manifest",
-        at: SourceLocation(file: self.path(of: name)))
-    }
-    for name in [
-      BundleLayout.graph, BundleLayout.weights, BundleLayout.packed, BundleLayout.library,
-    ]
-    where manifest.files[name] == nil {
-      throw GraftError(.invalidBundle, "is missing", at: SourceLocation(file: self.path(of: name)))
-    }
-    let graph = try parseGraph()
-    let inputs = graph.inputs.map {
-      Manifest.Tensor(name: graph[$0].name ?? "", type: graph[$0].type)
-    }
-    let outputs = graph.outputs.map {
-      Manifest.Tensor(name: $0.name, type: graph.type(of: $0.value))
-    }
-    guard inputs == manifest.inputs, outputs == manifest.outputs else {
-      throw GraftError(
-        .invalidBundle, "the manifest's inputs and outputs are not those of the graph",
-        at: SourceLocation(file: self.path(of: BundleLayout.manifest)))
-    }
-    try at(SourceLocation(file: self.path(of: BundleLayout.manifest))) {
-      try manifest.checkTraining(against: graph)
     }
   }
 }

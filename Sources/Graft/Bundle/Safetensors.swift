@@ -111,6 +111,7 @@ enum Safetensors {
       throw damaged("its header is no JSON that describes tensors")
     }
     var tensors: [String: TensorData] = [:]
+    var ranges: [(range: Range<Int>, name: String)] = []
     for (name, entry) in header {
       guard let type = types[entry.dtype], entry.dataOffsets.count == 2,
         let low = entry.dataOffsets.first, let high = entry.dataOffsets.last, low >= 0, low <= high,
@@ -119,10 +120,31 @@ enum Safetensors {
       do {
         tensors[name] = try TensorData(
           type, entry.shape, in: file, range: (start + low)..<(start + high))
+        ranges.append((low..<high, name))
       } catch let error as GraftError {
         throw damaged("tensor \(name.quotedForDisplay): \(error.message)")
       }
     }
+    if let problem = gap(between: ranges, in: file.count - start) { throw damaged(problem) }
     return tensors
+  }
+
+  /// The format leaves no byte to nobody, and none to two.
+  private static func gap(
+    between ranges: [(range: Range<Int>, name: String)], in bytes: Int
+  ) -> String? {
+    var end = 0
+    let ordered = ranges.sorted {
+      ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
+    }
+    for (range, name) in ordered {
+      if range.lowerBound < end { return "tensor \(name.quotedForDisplay) overlaps another" }
+      if range.lowerBound > end {
+        return "\(range.lowerBound - end) bytes before tensor "
+          + "\(name.quotedForDisplay) belong to none"
+      }
+      end = range.upperBound
+    }
+    return end == bytes ? nil : "\(bytes - end) bytes after its last tensor belong to none"
   }
 }

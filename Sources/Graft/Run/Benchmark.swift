@@ -14,6 +14,8 @@ public struct Benchmark {
   private let work: [Manifest.Work]?
   /// The target that the bundle was compiled for.
   public let targetName: String
+  /// The images of every call, where the network's file fixes them.
+  public let fixedBatch: Int?
 
   /// Loads the bundle at `path` and times that: from its manifest to a session that is ready to run,
   /// with the digests checked of all that it reads.
@@ -24,6 +26,10 @@ public struct Benchmark {
     let clock = ContinuousClock()
     let start = clock.now
     let bundle = try ModelBundle(opening: path)
+    let manifest = bundle.manifest
+    fixedBatch =
+      manifest.hasFreeBatch ? nil : manifest.inputs.first?.shape.first?.dimension.constant ?? 1
+    let largestBatch = fixedBatch == nil ? largestBatch : 1
     session = try Session(bundle, threads: threads, largestBatch: largestBatch)
     loadMilliseconds = (clock.now - start) / .milliseconds(1)
     schedule = bundle.manifest.schedule
@@ -172,11 +178,20 @@ public struct Benchmark {
   /// - Parameters:
   ///   - machine: limits to hold the steps against.
   ///   - progress: called now and then with the seconds that have passed.
-  /// - Throws: ``GraftError`` where a call fails.
+  /// - Parameter images: in a call; by default 1, or as many as the network fixes.
+  /// - Throws: ``GraftError`` where a call fails, or the network fixes another number of images.
   public func run(
-    batch: Int, seconds: Double, machine: MachineLimits? = nil,
+    batch images: Int? = nil, seconds: Double, machine: MachineLimits? = nil,
     progress: (Double) -> Void = { _ in }
   ) throws -> Report {
+    if let fixedBatch, let images, images != fixedBatch {
+      throw GraftError(
+        .invalidArgument,
+        "the network fixes its batch at \(fixedBatch), and \(images) was asked for",
+        advice: "Leave out --batch, or compile a model whose batch is free.")
+    }
+    // To a library whose batch is fixed, a call is a batch of one.
+    let batch = fixedBatch == nil ? images ?? 1 : 1
     var inputs: [String: Tensor] = [:]
     var random = OrdinaryNumbers()
     for input in session.inputs {
@@ -208,7 +223,7 @@ public struct Benchmark {
     }
     return Report(
       loadMilliseconds: loadMilliseconds, medianMilliseconds: median(times),
-      minimumMilliseconds: times.min() ?? 0, runs: times.count, batch: batch,
+      minimumMilliseconds: times.min() ?? 0, runs: times.count, batch: fixedBatch ?? batch,
       threads: session.threads, peakArenaBytes: session.arenaBytes(batch: batch), layers: layers,
       machine: machine)
   }

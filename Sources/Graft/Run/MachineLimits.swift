@@ -5,6 +5,7 @@ import GraftCodegen
 import GraftData
 import GraftDiagnostics
 import GraftRuntime
+import GraftSystem
 
 /// The limits of a machine for a target and a number of threads.
 public struct MachineLimits: Encodable, Sendable {
@@ -61,7 +62,7 @@ public struct MachineLimits: Encodable, Sendable {
     return (0..<7).map { _ in
       let done = Results(count: threads)
       let time = clock.measure {
-        DispatchQueue.concurrentPerform(iterations: threads) { done.set($0, work($0)) }
+        WorkerThreads.perform(threads, threads: threads) { done.set($0, work($0)) }
       }
       return Double(done.total) / (time / .seconds(1))
     }.max() ?? 0

@@ -11,8 +11,8 @@ struct BenchCommand: ParsableCommand, UsesPaths {
   @Argument(help: "The bundle; not needed with --machine.", completion: .directory)
   var bundle: String?
 
-  @Option(help: "Images in a call.")
-  var batch = 1
+  @Option(help: "Images in a call. (default: 1, or as many as the bundle fixes)")
+  var batch: Int?
 
   @Option(help: "How long to measure, in seconds, after a warm-up.")
   var seconds = 5.0
@@ -30,7 +30,7 @@ struct BenchCommand: ParsableCommand, UsesPaths {
   @OptionGroup var threads: ThreadsOption
 
   func validate() throws {
-    guard (1...65_536).contains(batch) else {
+    guard (1...65_536).contains(batch ?? 1) else {
       throw ValidationError("--batch must be between 1 and 65536")
     }
     guard seconds > 0, seconds <= 3600 else {
@@ -50,7 +50,7 @@ struct BenchCommand: ParsableCommand, UsesPaths {
       let limits = try measureMachine(for: .native)
       return try json ? Console.json(limits) : Console.result(limits.summary)
     }
-    let benchmark = try Benchmark(loading: bundle, threads: threads.count, largestBatch: batch)
+    let benchmark = try Benchmark(loading: bundle, threads: threads.count, largestBatch: batch ?? 1)
     let limits = try machineLimits(for: benchmark)
     let report = try benchmark.run(batch: batch, seconds: seconds, machine: limits) {
       ProgressLine.show("measuring: \($0.formatted(digits: 1)) s")
@@ -63,7 +63,7 @@ struct BenchCommand: ParsableCommand, UsesPaths {
       "\(bundle): loaded in \(report.loadMilliseconds.formatted(digits: 1)) ms, median "
         + "\(report.medianMilliseconds.formatted(digits: 3)) ms, min "
         + "\(report.minimumMilliseconds.formatted(digits: 3)) ms, \(report.runs) runs at batch "
-        + "\(batch), \(threads.count) \(threads.count == 1 ? "thread" : "threads"), arena "
+        + "\(report.batch), \(threads.count) \(threads.count == 1 ? "thread" : "threads"), arena "
         + report.peakArenaBytes.asBytes)
   }
 

@@ -8,7 +8,10 @@ import GraftDiagnostics
 struct CompileCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "compile",
-    abstract: "Compile a pretrained network into a bundle that runs with no Graft installed.")
+    abstract: "Compile a pretrained network into a bundle that runs with no Graft installed.",
+    discussion: """
+      The C compiler is the clang on PATH, or the one whose path GRAFT_CLANG holds; version 14 or later.
+      """)
 
   @Argument(
     help: "An .onnx file, or a bundle to compile again from its graph.", completion: .file())

@@ -6,7 +6,7 @@ import Graft
 struct VerifyCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "verify",
-    abstract: "Check every file of a bundle, and say what is wrong.",
+    abstract: "Check every file of a bundle, and that they belong together; say what is wrong.",
     discussion: "Digests show damage, not who made the bundle. Its code is not loaded.")
 
   @Argument(help: "The bundle.", completion: .directory)

@@ -9,15 +9,22 @@ import GraftDiagnostics
 enum Console {
   /// Writes a result, with a line break, to standard output.
   /// - Throws: ``GraftError`` where standard output cannot take it (a full disk, a closed pipe).
-  static func result(_ text: String) throws { try write(text + "\n", to: .standardOutput) }
+  static func result(_ text: String) throws { try raw(text + "\n") }
 
   /// Writes a result as it is, without a line break.
-  static func raw(_ text: String) throws { try write(text, to: .standardOutput) }
+  static func raw(_ text: String) throws {
+    try ProcessGuard.checkMappedFiles()
+    let code = write(text, to: STDOUT_FILENO)
+    guard code == 0 else {
+      throw GraftError(
+        .inputOutput, "standard output cannot be written: \(String(cString: strerror(code)))")
+    }
+  }
 
   /// Tells the person something, on standard error.
   static func note(_ text: String) {
     ProgressLine.clear()
-    try? write(text + "\n", to: .standardError)
+    tell(text + "\n")
   }
 
   static func warn(_ warnings: [Warning]) {
@@ -29,9 +36,20 @@ enum Console {
     }
   }
 
-  private static func write(_ text: String, to handle: FileHandle) throws {
-    do { try handle.write(contentsOf: Data(text.utf8)) } catch {
-      throw GraftError(.inputOutput, "standard output cannot be written")
+  /// Where standard error cannot be written there is nobody to tell, and the work goes on.
+  fileprivate static func tell(_ text: String) { _ = write(text, to: STDERR_FILENO) }
+
+  /// - Returns: 0, or the number of the error.
+  private static func write(_ text: String, to descriptor: Int32) -> Int32 {
+    var text = text
+    return text.withUTF8 { bytes in
+      var done = 0
+      while done < bytes.count {
+        let count = Foundation.write(
+          descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
+        if count > 0 { done += count } else if errno != EINTR { return errno }
+      }
+      return 0
     }
   }
 
@@ -79,13 +97,13 @@ enum ProgressLine {
     var window = winsize()
     let isKnown = ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &window) == 0 && window.ws_col > 1
     let text = isKnown ? String(text.prefix(Int(window.ws_col) - 1)) : text
-    FileHandle.standardError.write(Data("\r\u{1b}[2K\(text)".utf8))
+    Console.tell("\r\u{1b}[2K\(text)")
     isShown = true
   }
 
   static func clear() {
     guard isShown else { return }
-    FileHandle.standardError.write(Data("\r\u{1b}[2K".utf8))
+    Console.tell("\r\u{1b}[2K")
     isShown = false
   }
 }

@@ -1,5 +1,6 @@
 // Runs a program and collects what it says, without a shell. Only here are programs started.
 
+import CProcess
 import Foundation
 import GraftDiagnostics
 
@@ -10,6 +11,12 @@ public enum Subprocess {
     public var status: Int32
     public var output: String
     public var errors: String
+
+    /// How it ended, in words: "failed with status 1".
+    var ending: String {
+      status > 128 && status <= 128 + 64
+        ? "was ended by signal \(status - 128)" : "failed with status \(status)"
+    }
   }
 
   /// The absolute path of the program `name`: the first on PATH that may be executed.
@@ -25,63 +32,87 @@ public enum Subprocess {
     (environment["PATH"] ?? "").split(separator: ":").map(String.init)
   }
 
+  /// More than any program that is started here needs.
+  public static let mostSeconds = 1800.0
+
   /// Runs `program` to its end.
   /// - Parameters:
   ///   - program: an absolute path.
   ///   - input: what it reads from standard input; nothing by default.
   ///   - folder: its working directory.
-  /// - Throws: ``GraftError`` of kind `toolchain` where it cannot be started.
+  ///   - seconds: after which it is killed.
+  /// - Throws: ``GraftError`` of kind `toolchain` where it cannot be started, or was killed.
   public static func run(
-    _ program: String, _ arguments: [String], input: String? = nil, in folder: String? = nil
+    _ program: String, _ arguments: [String], input: String? = nil, in folder: String? = nil,
+    seconds: Double = mostSeconds
   ) throws -> Result {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: program)
-    process.arguments = arguments
-    if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
-    process.standardInput = try input.map { try file(holding: $0) } ?? FileHandle.nullDevice
-    let (output, errors) = (Pipe(), Pipe())
-    process.standardOutput = output
-    process.standardError = errors
-    do { try process.run() } catch {
+    var outcome = CProcess_outcome()
+    let code = withArguments([program] + arguments) { arguments in
+      guard let input else {
+        return CProcess_run(program, arguments, nil, 0, folder, seconds, &outcome)
+      }
+      let bytes = Array(input.utf8)
+      return CProcess_run(program, arguments, bytes, bytes.count, folder, seconds, &outcome)
+    }
+    guard code == 0 else {
+      throw GraftError(
+        .toolchain, "cannot start \(program.quotedForDisplay): \(String(cString: strerror(code)))",
+        advice: Self.advice(for: code))
+    }
+    defer {
+      close(outcome.output)
+      close(outcome.errors)
+    }
+    let errors = try contents(of: outcome.errors, from: program)
+    guard outcome.is_out_of_time == 0 else {
       throw GraftError(
         .toolchain,
-        "cannot start \(program.quotedForDisplay): \(error.localizedDescription)")
+        "\(program.quotedForDisplay) did not end within \(Int(seconds.rounded(.up))) s and was killed",
+        context: errors.isEmpty ? [] : ["it said: \(errors.prefix(1000))"])
     }
-    // Standard error is drained on another thread: a full pipe would stop the program.
-    let collected = Collected()
-    let done = DispatchGroup()
-    DispatchQueue.global().async(group: done) {
-      collected.data = errors.fileHandleForReading.readDataToEndOfFile()
-    }
-    let text = output.fileHandleForReading.readDataToEndOfFile()
-    done.wait()
-    process.waitUntilExit()
-    let status =
-      process.terminationReason == .exit
-      ? process.terminationStatus
-      : 128 + process.terminationStatus
+    let signal = outcome.wait_status & 0x7f
     return Result(
-      status: status, output: String(decoding: text, as: UTF8.self),
-      errors: String(decoding: collected.data, as: UTF8.self))
+      status: signal == 0 ? outcome.wait_status >> 8 & 0xff : 128 + signal,
+      output: try contents(of: outcome.output, from: program), errors: errors)
   }
 
-  /// A file without a name that holds `text`. Unlike a pipe it may be left unread: writing to a pipe
-  /// that nobody reads any more ends the writer with SIGPIPE.
-  private static func file(holding text: String) throws -> FileHandle {
-    let url = FileManager.default.temporaryDirectory.appending(path: "graft-\(UUID().uuidString)")
-    do {
-      defer { try? FileManager.default.removeItem(at: url) }
-      try Data(text.utf8).write(to: url)
-      return try FileHandle(forReadingFrom: url)
-    } catch {
-      throw GraftError(
-        .inputOutput, "cannot be written: \(error.localizedDescription)",
-        at: SourceLocation(file: url.path))
+  private static func advice(for code: Int32) -> String? {
+    switch code {
+    case EAGAIN: "Raise the limit on processes (ulimit -u)."
+    case EMFILE, ENFILE: "Raise the limit on open files (ulimit -n)."
+    case ENOMEM: "Free some memory, or raise the limit on it (ulimit -v)."
+    default: nil
     }
   }
 
-  /// Written by one thread before `done` is left, read by another after it was waited for.
-  private final class Collected: @unchecked Sendable {
-    var data = Data()
+  /// Calls `body` with the arguments as C has them.
+  private static func withArguments<Result>(
+    _ arguments: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
+  ) -> Result {
+    let copies = arguments.map { strdup($0) }
+    defer { copies.forEach { free($0) } }
+    return (copies + [nil]).withUnsafeBufferPointer { pointers in
+      guard let start = pointers.baseAddress else {
+        return withUnsafePointer(to: nil) { body($0) }
+      }
+      return body(start)
+    }
+  }
+
+  /// All of a file that another process has written.
+  private static func contents(of file: Int32, from program: String) throws -> String {
+    var bytes: [UInt8] = []
+    var piece = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = pread(file, &piece, piece.count, off_t(bytes.count))
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else {
+        throw GraftError(
+          .toolchain,
+          "cannot read what \(program.quotedForDisplay) wrote: \(String(cString: strerror(errno)))")
+      }
+      guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+      bytes += piece[..<count]
+    }
   }
 }

@@ -2,6 +2,7 @@
 
 import Foundation
 import GraftDiagnostics
+import GraftSystem
 import Synchronization
 
 /// The C compiler that Graft calls.
@@ -17,21 +18,41 @@ public struct Toolchain: Sendable {
     environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> Toolchain {
     let clang = try locate(environment)
-    let result = try Subprocess.run(clang, ["--version"])
+    let result = try Subprocess.run(clang, ["--version"], seconds: 30)
     guard result.status == 0, let line = result.output.split(separator: "\n").first else {
       throw GraftError(
-        .toolchain, "\(clang.quotedForDisplay) --version failed: \(result.errors)",
-        advice: "Install clang 16 or later, or set GRAFT_CLANG to one.")
+        .toolchain,
+        "\(clang.quotedForDisplay) --version \(result.ending): \(result.errors.prefix(1000))",
+        advice: installation)
+    }
+    guard let match = result.output.firstMatch(of: /clang version ([0-9]+)/),
+      let version = Int(match.output.1)
+    else {
+      throw GraftError(
+        .toolchain, "\(clang.quotedForDisplay) is no clang: it calls itself \(line)",
+        advice: installation)
+    }
+    guard version >= oldestVersion else {
+      throw GraftError(
+        .toolchain, "\(clang.quotedForDisplay) is clang \(version)", advice: installation)
     }
     return Toolchain(clang: clang, version: String(line))
   }
+
+  /// Older ones lack functions on vectors that the kernels use (`__builtin_elementwise_max`).
+  static let oldestVersion = 14
+
+  private static let installation =
+    "Install clang \(oldestVersion) or later (on Debian 12, apt-get install clang), or set GRAFT_CLANG "
+    + "to the path of one."
 
   private static func locate(_ environment: [String: String]) throws -> String {
     let files = FileManager.default
     if let chosen = environment["GRAFT_CLANG"], !chosen.isEmpty {
       guard files.isExecutableFile(atPath: chosen) else {
         throw GraftError(
-          .toolchain, "GRAFT_CLANG is \(chosen.quotedForDisplay), which is no program")
+          .toolchain, "GRAFT_CLANG is \(chosen.quotedForDisplay), which is no program",
+          advice: installation)
       }
       return chosen
     }
@@ -41,9 +62,7 @@ public struct Toolchain: Sendable {
       let candidate = swift.deletingLastPathComponent().appendingPathComponent("clang").path
       if files.isExecutableFile(atPath: candidate) { return candidate }
     }
-    throw GraftError(
-      .toolchain, "no clang on PATH",
-      advice: "Install clang 16 or later (apt install clang), or set GRAFT_CLANG to one.")
+    throw GraftError(.toolchain, "no clang on PATH", advice: installation)
   }
 
   /// Flags of every compilation. Warnings are no errors here, though tests make them so: another
@@ -69,13 +88,7 @@ public struct Toolchain: Sendable {
     jobs: Int = ProcessInfo.processInfo.activeProcessorCount, extraFlags: [String] = []
   ) throws -> String {
     for source in model.sources {
-      let path = folder + "/" + source.name
-      do {
-        try Data(source.text.utf8).write(to: URL(fileURLWithPath: path))
-      } catch {
-        throw GraftError(
-          .inputOutput, "cannot write \(path.quotedForDisplay): \(error.localizedDescription)")
-      }
+      try write(source.text, to: folder + "/" + source.name)
     }
     // The longest files first, so that none of them starts last.
     let compiled = model.sources.filter { $0.role == .kernel || $0.role == .baseline }
@@ -106,6 +119,18 @@ public struct Toolchain: Sendable {
     return folder + "/" + model.libraryName
   }
 
+  private func write(_ text: String, to path: String) throws {
+    do { try Data(text.utf8).write(to: URL(fileURLWithPath: path)) } catch {
+      // Foundation's own words leave out the reason.
+      let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+      let reason =
+        cause.map { String(cString: strerror(Int32(truncatingIfNeeded: $0.code))) }
+        ?? error.localizedDescription
+      throw GraftError(
+        .inputOutput, "cannot be written: \(reason)", at: SourceLocation(file: path))
+    }
+  }
+
   private func copy(_ old: String, to new: String) throws {
     do { try FileManager.default.copyItem(atPath: old, toPath: new) } catch {
       throw GraftError(
@@ -119,33 +144,38 @@ public struct Toolchain: Sendable {
   }
 
   private func run(_ arguments: [String], in folder: String) throws {
+    let output = arguments.firstIndex(of: "-o").map { arguments[$0 + 1] } ?? ""
+    let path = folder + "/" + output
+    // What an earlier run left must not be taken for what this one makes.
+    unlink(path)
     let result = try Subprocess.run(clang, arguments, in: folder)
-    guard result.status == 0 else {
+    func failure(_ what: String) -> GraftError {
       let words = result.errors.split(separator: "\n").prefix(12).joined(separator: "\n")
-      var advice = "It was called as: clang \(arguments.joined(separator: " "))"
+      var advice = "It was called as: \(clang) \(arguments.joined(separator: " "))"
       if !Target.architectureFlags(in: arguments).isEmpty {
         advice = Target.foreignAdvice + "\n  " + advice
       }
-      throw GraftError(
-        .toolchain,
-        "clang failed with status \(result.status) on \(arguments.last ?? ""):\n\(words)",
-        advice: advice)
+      return GraftError(
+        .toolchain, "clang \(what)\(words.isEmpty ? "" : ":\n\(words)")", advice: advice)
     }
+    guard result.status == 0 else { throw failure("\(result.ending) on \(output)") }
+    guard Self.isELF(path) else { throw failure("says that all went well, but wrote no \(output)") }
+  }
+
+  /// Whether there is a file that begins as objects and libraries do.
+  private static func isELF(_ path: String) -> Bool {
+    guard let file = fopen(path, "re") else { return false }
+    defer { fclose(file) }
+    var magic = [UInt8](repeating: 0, count: 4)
+    return fread(&magic, 1, 4, file) == 4 && magic == [0x7f, 0x45, 0x4c, 0x46]
   }
 
   private func runAll(_ commands: [[String]], in folder: String, jobs: Int) throws {
-    let next = Mutex(0)
     let failure = Mutex<(any Error)?>(nil)
-    DispatchQueue.concurrentPerform(iterations: min(jobs, commands.count)) { _ in
-      while true {
-        let index = next.withLock { next in
-          defer { next += 1 }
-          return next
-        }
-        guard index < commands.count, failure.withLock({ $0 == nil }) else { return }
-        do { try run(commands[index], in: folder) } catch {
-          failure.withLock { if $0 == nil { $0 = error } }
-        }
+    WorkerThreads.perform(commands.count, threads: jobs) { index in
+      guard failure.withLock({ $0 == nil }) else { return }
+      do { try run(commands[index], in: folder) } catch {
+        failure.withLock { if $0 == nil { $0 = error } }
       }
     }
     if let error = failure.withLock({ $0 }) { throw error }

@@ -4,6 +4,7 @@
 
 import Foundation
 import GraftDiagnostics
+import GraftSystem
 
 /// What a network is fed at once.
 public struct Batch: Sendable {
@@ -54,7 +55,8 @@ public final class BatchLoader {
   ///   - order: The places in the data set, in the order wanted; all by default.
   ///   - view: The number of the random view that pictures are fed in; nil feeds what the
   ///     preprocessing makes of them.
-  /// - Throws: ``GraftError`` where pictures cannot be made into what the network takes.
+  /// - Throws: ``GraftError`` where pictures cannot be made into what the network takes, of kind `machine`
+  ///   where no thread can be started.
   public init(
     _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
     batchSize: Int, threads: Int, order: [Int]? = nil,
@@ -68,8 +70,14 @@ public final class BatchLoader {
     inputSizes = items.sizes
     let threads = max(1, min(threads, self.order.count, 256))
     pipeline = Pipeline(order: self.order, capacity: self.batchSize + 2 * threads, items: items)
-    for _ in 0..<threads {
-      Thread.detachNewThread { [pipeline] in pipeline.work() }
+    let started = (0..<threads).prefix { _ in
+      WorkerThreads.start { [pipeline] in pipeline.work() }
+    }
+    guard !started.isEmpty else {
+      throw GraftError(
+        .machine, "no thread can be started that reads the data",
+        at: SourceLocation(file: dataset.location),
+        advice: "Raise the limit on processes (ulimit -u) or on memory (ulimit -v).")
     }
   }
 

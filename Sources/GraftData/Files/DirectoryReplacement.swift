@@ -4,6 +4,7 @@
 import CFileSystem
 import Foundation
 import GraftDiagnostics
+import GraftIR
 
 /// Replaces a bundle, or makes a new one, in one step.
 public struct DirectoryReplacement: Sendable {
@@ -89,6 +90,7 @@ public struct DirectoryReplacement: Sendable {
     }
     do {
       try body(temporary)
+      try MappedFile.checkNoneWasCut()
       try Self.syncContents(of: temporary)
     } catch var error as GraftError {
       // Errors name files as the user knows them.

@@ -2,6 +2,7 @@
 
 import Foundation
 import GraftDiagnostics
+import GraftIR
 
 /// Writes or replaces one regular file in one step.
 public struct FileReplacement: Sendable {
@@ -95,6 +96,7 @@ final class PendingFile {
 
   /// Puts the file, which must be on the disk by now, in its place.
   func commit() throws {
+    try MappedFile.checkNoneWasCut()
     guard rename(temporary, path) == 0 else {
       throw systemError(errno, "cannot be put in place", path)
     }

@@ -1,15 +1,20 @@
 // A file's bytes by mapping: weights are looked at in place, and pages that nobody reads cost
 // nothing.
 
+import CProcess
 import Foundation
 import GraftDiagnostics
+import Synchronization
 
 /// A regular file, mapped read-only for as long as the object lives.
 ///
-/// The file must not be shortened meanwhile: reading past its new end would end the process.
+/// Where the file is shortened meanwhile, what is missing reads as zeros in a process that asked for it
+/// (`CProcess_surviveCutFiles`); in another, reading it ends the process. So whoever is about to give away
+/// what was made of mapped files calls ``checkNoneWasCut()`` first.
 public final class MappedFile: ByteSource, @unchecked Sendable {
   // Unchecked, since a pointer is not Sendable: nothing ever writes through it.
   private let base: UnsafeRawBufferPointer
+  private let watched: Watched?
   public var count: Int { base.count }
 
   /// Maps `path`.
@@ -36,14 +41,28 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
     }
     guard let size = Int(exactly: status.st_size), size > 0 else {
       base = UnsafeRawBufferPointer(start: nil, count: 0)
+      watched = nil
       return
     }
     guard let start = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED
     else { throw failure(Self.reason("cannot be mapped", errno)) }
     base = UnsafeRawBufferPointer(start: start, count: size)
+    let watched = Watched(
+      path: path, size: size, device: UInt64(status.st_dev), inode: UInt64(status.st_ino),
+      mapping: CProcess_watchMapping(start, size))
+    self.watched = watched
+    Self.files.withLock { $0.open[ObjectIdentifier(watched)] = watched }
   }
 
   deinit {
+    if let watched {
+      let wasCut = watched.wasCut
+      Self.files.withLock { files in
+        files.open[ObjectIdentifier(watched)] = nil
+        if wasCut { files.cut = files.cut ?? watched.path }
+      }
+      CProcess_unwatchMapping(watched.mapping)
+    }
     if let start = base.baseAddress {
       munmap(UnsafeMutableRawPointer(mutating: start), base.count)
     }
@@ -60,5 +79,49 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
 
   private static func reason(_ what: String, _ code: Int32) -> String {
     "\(what): \(String(cString: strerror(code)))"
+  }
+
+  // MARK: Files that are cut short
+
+  /// A file that is mapped: what tells whether it still has all its bytes.
+  private final class Watched: Sendable {
+    let path: String
+    let size: Int
+    let device: UInt64
+    let inode: UInt64
+    let mapping: Int32
+
+    init(path: String, size: Int, device: UInt64, inode: UInt64, mapping: Int32) {
+      self.path = path
+      self.size = size
+      self.device = device
+      self.inode = inode
+      self.mapping = mapping
+    }
+
+    /// The rest of a last page that is still there reads as zeros without anybody noticing, so that
+    /// the size is looked at too. Another file in its place does not matter: the mapped one is whole.
+    var wasCut: Bool {
+      if CProcess_isCut(mapping) != 0 { return true }
+      var status = stat()
+      return stat(path, &status) == 0 && UInt64(status.st_dev) == device
+        && UInt64(status.st_ino) == inode && status.st_size < size
+    }
+  }
+
+  /// The files that are mapped, and the first that was found cut short when its mapping went.
+  private static let files = Mutex<(open: [ObjectIdentifier: Watched], cut: String?)>(([:], nil))
+
+  /// - Throws: ``GraftError`` of kind `inputOutput` that names a file which was cut short while it was
+  ///   mapped by this process: what was read of it since may be zeros.
+  public static func checkNoneWasCut() throws {
+    let path = files.withLock { files in
+      files.cut ?? files.open.values.filter(\.wasCut).map(\.path).min()
+    }
+    guard let path else { return }
+    throw GraftError(
+      .inputOutput, "was cut short, or cannot be read any more, while it was being read",
+      at: SourceLocation(file: path),
+      advice: "Run the command again when nothing else writes the file.")
   }
 }

@@ -1,0 +1,82 @@
+// The manifest held against the graph, and against what this version of Graft knows of processors.
+
+import GraftCodegen
+import GraftDiagnostics
+import GraftIR
+
+extension Manifest {
+  private func damaged(_ message: String) -> GraftError {
+    GraftError(.invalidBundle, message, advice: "Compile the model again.")
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidBundle` where inputs, outputs, labels, preprocessing or the lists
+  ///   of steps are not those of this network.
+  func check(against graph: Graph) throws {
+    let inputs = graph.inputs.map { Tensor(name: graph[$0].name ?? "", type: graph[$0].type) }
+    let outputs = graph.outputs.map { Tensor(name: $0.name, type: graph.type(of: $0.value)) }
+    guard inputs == self.inputs, outputs == self.outputs else {
+      throw damaged("the manifest's inputs and outputs are not those of the graph")
+    }
+    guard hasFreeBatch == graph.hasFreeBatch else {
+      throw damaged("the manifest and the graph do not agree on whether the batch is free")
+    }
+    guard work.map({ $0.count == schedule.count }) ?? true else {
+      throw damaged("the manifest describes \(work?.count ?? 0) of \(schedule.count) steps")
+    }
+    guard arenaBytesPerImage >= 0, (scratchBytesPerThread ?? 0) >= 0 else {
+      throw damaged("the manifest has a negative number of bytes")
+    }
+    try checkLabels(graph)
+    try checkPreprocessing(graph)
+  }
+
+  /// A label for each class of one of the outputs.
+  private func checkLabels(_ graph: Graph) throws {
+    guard let labels else { return }
+    let widths = graph.outputs.compactMap { output -> Int? in
+      let dimensions = graph.type(of: output.value).shape.dimensions
+      return dimensions.count > 1
+        ? dimensions.dropFirst().reduce(1) { product, dimension in
+          product.flatMap { known in dimension.constant.map { known * $0 } }
+        } : dimensions.first?.constant
+    }
+    // One output of one unit tells two classes apart.
+    guard
+      widths.contains(where: { $0 == labels.count || $0 == 1 && labels.count == 2 })
+        || widths.count < graph.outputs.count
+    else {
+      throw damaged(
+        "the manifest has \(labels.count) labels, and the output has "
+          + "\(widths.map(String.init).joined(separator: ", ")) classes")
+    }
+  }
+
+  private func checkPreprocessing(_ graph: Graph) throws {
+    guard let preprocessing else { return }
+    guard graph.inputs.count == 1, let input = graph.inputs.first,
+      let shape = TensorShape(Array(graph[input].type.shape.dimensions.dropFirst())).constants
+    else { throw damaged("the manifest has a preprocessing, and the network takes no picture") }
+    do { try preprocessing.check(inputShape: shape) } catch let error as GraftError {
+      throw damaged(error.message)
+    }
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidBundle` for a target that there is none of, or whose vectors or
+  ///   features are others.
+  func checkTarget() throws {
+    guard target.name != "native", let known = try? CompilationTarget(named: target.name) else {
+      throw damaged("the manifest has the unknown target \(target.name.quotedForDisplay)")
+    }
+    let features = Set(known.requiredFeatures)
+    if let other = target.features.first(where: { !features.contains($0) }) {
+      throw damaged(
+        "the manifest demands the feature \(other.quotedForDisplay), which the target "
+          + "\(target.name) does not have")
+    }
+    guard Set(target.features) == features, target.lanes == known.lanes else {
+      throw damaged(
+        "the manifest's features or vectors are not those of the target \(target.name): "
+          + "\(known.requiredFeatures.joined(separator: " ")), \(known.lanes) lanes")
+    }
+  }
+}

@@ -1,0 +1,115 @@
+// What `graft verify` asks of a bundle beyond its digests: that its parts belong together. Digests can be made
+// to fit whatever stands in a folder; so each part is held against the others. No code is loaded.
+
+import Foundation
+import GraftData
+import GraftDiagnostics
+import GraftIR
+import GraftRuntime
+
+extension ModelBundle {
+  /// Checks every digest and the list of files, and then each part against the others: the manifest, the
+  /// graph, its weights, the packed weights, the libraries' headers and the target.
+  /// - Throws: ``GraftError`` naming the file and what is wrong with it.
+  public func verify() throws {
+    try checkDigests(of: manifest.files.keys.sorted())
+    try checkListing()
+    let graph = try parseGraph()
+    try at(SourceLocation(file: path(of: BundleLayout.weights))) {
+      try Self.checkWeights(of: graph)
+    }
+    try at(SourceLocation(file: path(of: BundleLayout.manifest))) {
+      try manifest.check(against: graph)
+      try manifest.checkTarget()
+      try manifest.checkTraining(against: graph)
+    }
+    try checkLibraries()
+  }
+
+  private func checkListing() throws {
+    let present = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+    let known = Set(manifest.files.keys).union([BundleLayout.manifest, BundleLayout.manifestDigest])
+    for name in present where !known.contains(name) {
+      throw GraftError(
+        .invalidBundle, "is in the bundle, but not listed in the manifest",
+        at: SourceLocation(file: self.path(of: name)))
+    }
+    for name in [
+      BundleLayout.graph, BundleLayout.weights, BundleLayout.packed, BundleLayout.library,
+    ]
+    where manifest.files[name] == nil {
+      throw GraftError(.invalidBundle, "is missing", at: SourceLocation(file: self.path(of: name)))
+    }
+  }
+
+  private static func checkWeights(of graph: Graph) throws {
+    for id in graph.parameters {
+      guard let data = graph[id].parameter?.data, let index = data.firstNaN else { continue }
+      throw GraftError(
+        .invalidBundle,
+        "element \(index) of tensor \((graph[id].name ?? "").quotedForDisplay) is not a number (NaN)"
+      )
+    }
+  }
+
+  /// The libraries are for the target, and each has the packed weights that were made with it.
+  private func checkLibraries() throws {
+    let library = try checkLibrary(BundleLayout.library, with: BundleLayout.packed)
+    guard manifest.build == nil || manifest.build == library.hexadecimal else {
+      throw GraftError(
+        .invalidBundle, "is the library of another bundle",
+        at: SourceLocation(file: path(of: BundleLayout.library)), advice: "Compile the model again."
+      )
+    }
+    if manifest.training != nil {
+      _ = try checkLibrary(BundleLayout.trainingLibrary, with: BundleLayout.trainingWeights)
+    }
+  }
+
+  private func checkLibrary(_ name: String, with packed: String) throws -> [UInt8] {
+    let library = try LibraryFile(checking: path(of: name))
+    let machines: Set<UInt16> =
+      switch manifest.target.name {
+      case "aarch64": [LibraryFile.machineAArch64]
+      case "generic": [LibraryFile.machineAArch64, LibraryFile.machineX8664]
+      default: [LibraryFile.machineX8664]
+      }
+    guard machines.contains(library.machine) else {
+      throw GraftError(
+        .invalidBundle,
+        "is for another processor than the target \(manifest.target.name.quotedForDisplay)",
+        at: SourceLocation(file: path(of: name)))
+    }
+    return try PackedFile(checking: path(of: packed), against: library).buildID
+  }
+}
+
+extension [UInt8] {
+  /// Two digits a byte.
+  var hexadecimal: String {
+    map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+}
+
+extension TensorData {
+  /// The place of the first element that is not a number.
+  fileprivate var firstNaN: Int? {
+    func first<Bits: FixedWidthInteger & BitwiseCopyable>(_ infinity: Bits) -> Int? {
+      withUnsafeBytes { bytes in
+        let width = MemoryLayout<Bits>.size
+        let magnitude = Bits.max
+        // Whatever is larger than infinity without its sign is none.
+        return (0..<(bytes.count / width)).first {
+          bytes.loadUnaligned(fromByteOffset: $0 * width, as: Bits.self) & magnitude > infinity
+        }
+      }
+    }
+    return switch dtype {
+    case .float64: first(Int64(bitPattern: Double.infinity.bitPattern))
+    case .float32: first(Int32(bitPattern: Float.infinity.bitPattern))
+    case .float16: first(Int16(0x7c00))
+    case .bfloat16: first(Int16(0x7f80))
+    default: nil
+    }
+  }
+}

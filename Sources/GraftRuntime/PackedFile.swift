@@ -1,0 +1,41 @@
+// packed.bin as a file, held against the library that reads it, without loading that.
+
+import GraftDiagnostics
+import GraftIR
+
+/// The header of a file of packed weights.
+public struct PackedFile {
+  /// What the library and its weights share: both were made by one compilation.
+  public let buildID: [UInt8]
+
+  private static let magic = Array("GRAFTPK\n".utf8)
+  private static let headerBytes = 64
+
+  /// - Parameter library: the library of the same bundle. Its description holds the build's id, and after it
+  ///   the number of bytes that it expects (`graft_description` in graft.h).
+  /// - Throws: ``GraftError`` of kind `invalidBundle` where the file is no packed weights, or those of
+  ///   another library.
+  public init(checking path: String, against library: LibraryFile) throws {
+    let file = try MappedFile(path, following: false)
+    func damaged(_ message: String) -> GraftError {
+      GraftError(
+        .invalidBundle, message, at: SourceLocation(file: path), advice: "Compile the model again.")
+    }
+    guard file.count >= Self.headerBytes else {
+      throw damaged("has \(file.count) bytes, its header alone has \(Self.headerBytes)")
+    }
+    let header = file.withUnsafeBytes { Array($0.prefix(Self.headerBytes)) }
+    guard header.starts(with: Self.magic) else {
+      throw damaged("does not begin as packed weights do")
+    }
+    buildID = Array(header[16..<48])
+    guard library.contains(buildID) else {
+      throw damaged("belongs to another build than \(library.path.quotedForDisplay)")
+    }
+    let bytes = withUnsafeBytes(of: UInt64(file.count).littleEndian) { Array($0) }
+    guard library.contains(buildID + bytes) else {
+      throw damaged(
+        "has \(file.count) bytes, which is not what \(library.path.quotedForDisplay) expects")
+    }
+  }
+}

@@ -1,0 +1,75 @@
+// Threads that may be refused: a limit on processes or on memory leaves fewer of them, and the work is then
+// done by those that there are. (Dispatch and Foundation wait for ever, or trap.)
+
+import Glibc
+import Synchronization
+
+/// Threads of this process for work of its own.
+public enum WorkerThreads {
+  /// Runs `body` for every index below `count`, in any order, and returns when all are done.
+  /// - Parameter threads: how many work at once at most. The caller's is one of them, and the only one where
+  ///   no other can be started.
+  public static func perform(_ count: Int, threads: Int, _ body: @Sendable (Int) -> Void) {
+    guard count > 0 else { return }
+    withoutActuallyEscaping(body) { body in
+      let indices = Indices(count)
+      let work: @Sendable () -> Void = {
+        while let index = indices.next() { body(index) }
+      }
+      var others: [pthread_t] = []
+      while others.count < min(count, threads) - 1, let thread = create(work) {
+        others.append(thread)
+      }
+      work()
+      for thread in others { pthread_join(thread, nil) }
+    }
+  }
+
+  /// Starts a thread that runs `body` and then ends by itself.
+  /// - Returns: whether there is one.
+  public static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
+    guard let thread = create(body) else { return false }
+    pthread_detach(thread)
+    return true
+  }
+
+  /// The limit on the main thread's stack may be small, and is the default of other threads.
+  private static let stackBytes = 4 << 20
+
+  private static func create(_ body: @escaping @Sendable () -> Void) -> pthread_t? {
+    var attributes = pthread_attr_t()
+    guard pthread_attr_init(&attributes) == 0 else { return nil }
+    defer { pthread_attr_destroy(&attributes) }
+    guard pthread_attr_setstacksize(&attributes, stackBytes) == 0 else { return nil }
+    let boxed = Unmanaged.passRetained(Body(body))
+    var thread = pthread_t()
+    let status = pthread_create(
+      &thread, &attributes,
+      { argument in
+        guard let argument else { return nil }
+        Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+        return nil
+      }, boxed.toOpaque())
+    guard status == 0 else {
+      boxed.release()
+      return nil
+    }
+    return thread
+  }
+
+  private final class Body: Sendable {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+  }
+
+  /// Hands out every index once.
+  private final class Indices: Sendable {
+    private let count: Int
+    private let begun = Atomic(0)
+    init(_ count: Int) { self.count = count }
+    func next() -> Int? {
+      let index = begun.add(1, ordering: .relaxed).oldValue
+      return index < count ? index : nil
+    }
+  }
+}
