@@ -123,6 +123,10 @@ extension DataType {
     case GRAFT_INT32: self = .int32
     case GRAFT_INT64: self = .int64
     case GRAFT_BOOL: self = .bool
+    case GRAFT_INT16: self = .int16
+    case GRAFT_UINT16: self = .uint16
+    case GRAFT_UINT32: self = .uint32
+    case GRAFT_UINT64: self = .uint64
     default:
       throw GraftError(.invalidBundle, "the library knows an element type \(raw.rawValue)")
     }

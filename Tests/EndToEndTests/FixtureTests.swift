@@ -100,12 +100,15 @@ import Testing
 
   private func evaluate(_ graph: Graph, _ inputs: [String: Tensor]) throws -> [String: Tensor] {
     var evaluator = ReferenceEvaluator(graph)
-    return try evaluator.run(inputs.mapValues { .float32($0) }).mapValues { value in
+    let given = try inputs.mapValues { tensor in
+      HostTensor.float32(try DenseTensor(shape: tensor.shape, elements: tensor.elements))
+    }
+    return try evaluator.run(given).mapValues { value in
       guard case .float32(let tensor) = value else {
         Issue.record("an output is not float32")
-        return Tensor(scalar: .nan)
+        return try Tensor(shape: [1], elements: [Float.nan])
       }
-      return tensor
+      return try Tensor(shape: tensor.shape, elements: tensor.elements)
     }
   }
 }

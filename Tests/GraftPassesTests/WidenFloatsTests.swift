@@ -53,9 +53,21 @@ import Testing
       .replacing("input : f32[N,4]", with: "input : f32[3,4]"))
   }
 
-  @Test func leavesWhatCallersPass() throws {
+  @Test func castsWhatCallersPass() throws {
     try checkPass(
-      WidenFloats(), "widen-floats-output", fires: false,
+      WidenFloats(), "widen-floats-input",
+      text(
+        """
+        %2 = gemm(%0, %1) : f16[N,3] from "fc"
+        %3 = relu(%2) : f16[N,3] from "relu"
+        %4 = cast(%0) {dtype=type i32} : i32[N,4] from "whole"
+        output "y" = %3
+        output "x" = %0
+        output "whole" = %4
+        """
+      ).replacing("input : f32", with: "input : f16"))
+    try checkPass(
+      WidenFloats(), "widen-floats-output",
       text(
         """
         %2 = cast(%0) {dtype=type f16} : f16[N,4] from "narrow"

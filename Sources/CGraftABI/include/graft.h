@@ -4,8 +4,8 @@
  * Everything else in it is hidden, so any number of bundles live side by side in one process.
  * The table grows only at its end; check abi_version and table_bytes before use.
  *
- * Tensors cross this interface in plain row-major order, in the model's own axis order, float32
- * unless the tensor says otherwise. Sizes are in elements unless a name says bytes.
+ * Tensors cross this interface in plain row-major order, in the model's own axis order, of the
+ * element type that the tensor says. Sizes are in elements unless a name says bytes.
  */
 #ifndef GRAFT_H
 #define GRAFT_H
@@ -43,7 +43,11 @@ typedef enum graft_dtype {
   GRAFT_UINT8 = 6,
   GRAFT_INT32 = 7,
   GRAFT_INT64 = 8,
-  GRAFT_BOOL = 9
+  GRAFT_BOOL = 9, /* a byte, 0 or 1 */
+  GRAFT_INT16 = 10,
+  GRAFT_UINT16 = 11,
+  GRAFT_UINT32 = 12,
+  GRAFT_UINT64 = 13
 } graft_dtype;
 
 /* An extent is scale * N + base, N being the batch of the call. Ordinary extents have scale 0. */

@@ -144,13 +144,17 @@ void graft_engine_leave(graft_engine *engine) { atomic_flag_clear(&engine->busy)
 static size_t element_bytes(graft_dtype dtype) {
   switch (dtype) {
     case GRAFT_INT64:
+    case GRAFT_UINT64:
     case GRAFT_FLOAT64: return 8;
     case GRAFT_FLOAT16:
+    case GRAFT_INT16:
+    case GRAFT_UINT16:
     case GRAFT_BFLOAT16: return 2;
     case GRAFT_INT8:
     case GRAFT_UINT8:
     case GRAFT_BOOL: return 1;
     case GRAFT_FLOAT32:
+    case GRAFT_UINT32:
     case GRAFT_INT32: return 4;
   }
   return 4;

@@ -195,7 +195,7 @@ public struct Benchmark {
     var inputs: [String: Tensor] = [:]
     var random = OrdinaryNumbers()
     for input in session.inputs {
-      inputs[input.name] = try random.tensor(shape: input.type.shape.extents(batch: batch))
+      inputs[input.name] = try random.tensor(input.type, batch: batch)
     }
     let call = try session.prepare(inputs)
     let clock = ContinuousClock()

@@ -1,6 +1,6 @@
 // Inputs for measurements: their values matter only in being ordinary numbers.
 
-import GraftOps
+import GraftIR
 
 /// Pseudo-random numbers from -1 to 1, the same each time: xorshift64 (Marsaglia 2003).
 struct OrdinaryNumbers {
@@ -13,7 +13,15 @@ struct OrdinaryNumbers {
     return Float(state >> 40) / Float(1 << 23) - 1
   }
 
-  mutating func tensor(shape: [Int]) throws -> Tensor {
-    try Tensor(shape: shape, elements: (0..<shape.reduce(1, *)).map { _ in next() })
+  /// Zeros where the elements are integers: as indices they are always legal.
+  mutating func tensor(_ type: TensorType, batch: Int) throws -> Tensor {
+    let shape = try type.shape.extents(batch: batch)
+    let count = shape.reduce(1, *)
+    guard type.dtype.isFloatingPoint else {
+      return try Tensor(
+        type.dtype, shape: shape, bytes: Array(repeating: 0, count: count * type.dtype.byteCount))
+    }
+    return try Tensor(shape: shape, elements: (0..<count).map { _ in next() })
+      .converted(to: type.dtype)
   }
 }

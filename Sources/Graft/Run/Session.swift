@@ -3,11 +3,7 @@
 
 import GraftDiagnostics
 import GraftIR
-import GraftOps
 import GraftRuntime
-
-/// A float32 tensor: shape outermost axis first, elements in row-major order.
-public typealias Tensor = DenseTensor<Float>
 
 /// Runs a compiled bundle.
 ///
@@ -131,7 +127,7 @@ public final class Session: Sendable {
         throw GraftError(.invalidArgument, "input \(port.name.quotedForDisplay) was not given")
       }
       try Self.check(tensor, against: port, batch: &batch)
-      return tensor
+      return try Self.converted(tensor, for: port)
     }
     try model.reserve(batch: batch ?? 1)
     return try PreparedCall(
@@ -154,6 +150,14 @@ public final class Session: Sendable {
     }
     guard try shape.extents(batch: batch ?? 1) == tensor.shape else { throw mismatch() }
   }
+
+  private static func converted(_ tensor: Tensor, for port: Port) throws -> Tensor {
+    do { return try tensor.converted(to: port.type.dtype) } catch let error as GraftError {
+      throw GraftError(
+        .invalidArgument, "input \(port.name.quotedForDisplay): \(error.message)",
+        advice: error.advice)
+    }
+  }
 }
 
 /// A call with its inputs in place, that can be run again and again. Not for two threads at once.
@@ -161,8 +165,8 @@ public final class PreparedCall {
   private let model: LoadedModel
   private let batch: Int
   private let inputs: [Tensor]
-  private var outputBuffers: [FloatBuffer]
-  private var valueBuffers: [FloatBuffer]
+  private var outputBuffers: [TensorBuffer]
+  private var valueBuffers: [TensorBuffer]
 
   init(
     _ model: LoadedModel, inputs: [Tensor], batch: Int, keepingValues: Bool
@@ -170,9 +174,9 @@ public final class PreparedCall {
     self.model = model
     self.batch = batch
     self.inputs = inputs
-    outputBuffers = try model.description.outputs.map { try FloatBuffer($0, batch: batch) }
+    outputBuffers = try model.description.outputs.map { try TensorBuffer($0, batch: batch) }
     valueBuffers =
-      keepingValues ? try model.description.values.map { try FloatBuffer($0, batch: batch) } : []
+      keepingValues ? try model.description.values.map { try TensorBuffer($0, batch: batch) } : []
   }
 
   /// Runs the network once.
@@ -190,7 +194,7 @@ public final class PreparedCall {
     _ collected: [UnsafeRawBufferPointer] = [], _ body: ([UnsafeRawBufferPointer]) throws -> Void
   ) throws {
     guard collected.count < inputs.count else { return try body(collected) }
-    try inputs[collected.count].elements.withUnsafeBytes {
+    try inputs[collected.count].bytes.withUnsafeBytes {
       try withInputs(collected + [$0], body)
     }
   }
@@ -204,36 +208,27 @@ public final class PreparedCall {
   /// Nanoseconds of each step of the last run; the first call switches the clock on.
   public func stepNanoseconds() -> [UInt64] { model.stepTimes() }
 
-  private static func tensors(_ buffers: [FloatBuffer]) -> [String: Tensor] {
+  private static func tensors(_ buffers: [TensorBuffer]) -> [String: Tensor] {
     Dictionary(buffers.map { ($0.name, $0.tensor) }, uniquingKeysWith: { first, _ in first })
   }
 }
 
 /// Memory that a library writes a tensor into.
-private final class FloatBuffer {
+private final class TensorBuffer {
   let name: String
+  private let dtype: DataType
   private let shape: [Int]
-  private let floats: UnsafeMutableBufferPointer<Float>
+  let bytes: UnsafeMutableRawBufferPointer
 
   init(_ description: TensorDescription, batch: Int) throws {
-    guard description.type.dtype == .float32 else {
-      throw GraftError(
-        .unsupported,
-        "\(description.name.quotedForDisplay) is \(description.type), only float32 is handled")
-    }
     name = description.name
+    dtype = description.type.dtype
     shape = try description.type.shape.extents(batch: batch)
-    floats = .allocate(capacity: shape.reduce(1, *))
-    floats.initialize(repeating: 0)
+    bytes = .allocate(byteCount: shape.reduce(dtype.byteCount, *), alignment: 64)
+    bytes.initializeMemory(as: UInt8.self, repeating: 0)
   }
 
-  deinit { floats.deallocate() }
+  deinit { bytes.deallocate() }
 
-  var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(floats) }
-
-  var tensor: Tensor {
-    var tensor = Tensor(shape: shape, repeating: 0)
-    tensor.elements = Array(floats)
-    return tensor
-  }
+  var tensor: Tensor { Tensor(unchecked: dtype, shape, Array(bytes)) }
 }

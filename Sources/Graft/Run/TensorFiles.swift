@@ -11,7 +11,7 @@ public enum TensorFiles {
   public static func read(_ paths: [String: String]) throws -> [String: Tensor] {
     try paths.mapValues { path in
       let array = try NPYArray(contentsOf: path)
-      return try Tensor(shape: array.shape, elements: array.floats())
+      return try Tensor(array.element, shape: array.shape, bytes: array.bytes)
     }
   }
 
@@ -24,7 +24,7 @@ public enum TensorFiles {
   private static func writeFiles(_ tensors: [String: Tensor], into folder: String) throws {
     for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
       try FileReplacement(at: ModelBundle.join(folder, TensorFileName.npy(name))).write(
-        try NPYArray(tensor.elements, shape: tensor.shape).encoded())
+        try NPYArray(element: tensor.dtype, shape: tensor.shape, bytes: tensor.bytes).encoded())
     }
   }
 

@@ -32,22 +32,34 @@ public struct TensorRunner {
       guard keepingValues else { return (try session.run(inputs), [:]) }
       return try session.runKeepingValues(inputs)
     case .reference:
-      let graph = try bundle.loadGraph()
-      var evaluator = ReferenceEvaluator(graph)
-      var values: [String: Tensor] = [:]
-      let outputs = try evaluator.run(inputs.mapValues { .float32($0) }) { id, tensor in
-        if keepingValues, case .float32(let tensor) = tensor, let name = graph[id].name {
-          values[name] = tensor
-        }
-      }
-      return (
-        try outputs.mapValues { value in
-          guard case .float32(let tensor) = value else {
-            throw GraftError(.unsupported, "an output is not float32")
-          }
-          return tensor
-        }, values
-      )
+      return try Self.evaluate(try bundle.loadGraph(), inputs, keepingValues: keepingValues)
     }
+  }
+
+  /// In float64 where a network has values of that type, else in float32.
+  private static func evaluate(
+    _ graph: Graph, _ inputs: [String: Tensor], keepingValues: Bool
+  ) throws -> (outputs: [String: Tensor], values: [String: Tensor]) {
+    let isDouble = graph.allValues.contains { graph.type(of: $0).dtype == .float64 }
+    let precision = isDouble ? HostTensor.Precision.double : .single
+    var given: [String: HostTensor] = [:]
+    let types = graph.inputs.map { (graph[$0].name ?? "", graph.type(of: $0).dtype) }
+    for (name, tensor) in inputs {
+      let dtype = types.first { $0.0 == name }?.1 ?? tensor.dtype
+      given[name] = try tensor.converted(to: dtype).host(precision)
+    }
+    var evaluator = ReferenceEvaluator(graph, precision: precision)
+    var values: [String: Tensor] = [:]
+    let outputs = try evaluator.run(given) { id, tensor in
+      guard keepingValues, let name = graph[id].name else { return }
+      values[name] = try Tensor(tensor, as: graph.type(of: id).dtype)
+    }
+    var results: [String: Tensor] = [:]
+    for output in graph.outputs {
+      results[output.name] = try outputs[output.name].map {
+        try Tensor($0, as: graph.type(of: output.value).dtype)
+      }
+    }
+    return (results, values)
   }
 }

@@ -201,10 +201,9 @@ private final class TrialBuild {
     try file.close()
     let loaded = try LoadedModel(
       library: ModelLibrary(path: library), bundle: folder.path, largestBatch: 1, threads: threads)
-    let inputs = try loaded.description.inputs.map { try $0.type.shape.extents(batch: 1) }
     var random = OrdinaryNumbers()
-    call = try PreparedCall(
-      loaded, inputs: inputs.map { try random.tensor(shape: $0) }, batch: 1, keepingValues: false)
+    let inputs = try loaded.description.inputs.map { try random.tensor($0.type, batch: 1) }
+    call = try PreparedCall(loaded, inputs: inputs, batch: 1, keepingValues: false)
     _ = call.stepNanoseconds()
   }
 

@@ -237,7 +237,7 @@ struct ModelWriter {
     let extents = type.shape.dimensions.map {
       $0.isBatch ? "{\($0.coefficient), 0}" : "{0, \($0.coefficient)}"
     }
-    return "{\(CText.literal(name)), \(type.dtype.constantName), \(type.rank), "
+    return "{\(CText.literal(name)), \(type.dtype.storage.constant), \(type.rank), "
       + "{\(extents.isEmpty ? "{0, 0}" : extents.joined(separator: ", "))}, \(step)}"
   }
 
@@ -338,24 +338,6 @@ extension ModelWriter {
           .constant_bytes = \(state.constantBytes),
 
       """
-  }
-}
-
-extension DataType {
-  /// The constant of graft.h.
-  fileprivate var constantName: String {
-    switch self {
-    case .float64: "GRAFT_FLOAT64"
-    case .float32: "GRAFT_FLOAT32"
-    case .float16: "GRAFT_FLOAT16"
-    case .bfloat16: "GRAFT_BFLOAT16"
-    case .int64, .uint64: "GRAFT_INT64"
-    case .int32, .uint32: "GRAFT_INT32"
-    case .int16, .uint16: "GRAFT_FLOAT16"
-    case .int8: "GRAFT_INT8"
-    case .uint8: "GRAFT_UINT8"
-    case .bool: "GRAFT_BOOL"
-    }
   }
 }
 

@@ -1,6 +1,9 @@
 // Text that comes from outside (names of nodes, tensors, models) on its way into C source. This is the
 // only way: everything that C could take for its own leaves here as an octal escape.
 
+import GraftIR
+import GraftOps
+
 /// Builds pieces of C text.
 enum CText {
   /// `text` with every byte that is not plainly harmless as `\ooo`: safe inside a string literal,
@@ -54,6 +57,23 @@ enum CText {
     if single.isNaN { return "__builtin_nanf(\"\")" }
     if single.isInfinite { return single < 0 ? "-__builtin_inff()" : "__builtin_inff()" }
     return "\(single)f"
+  }
+
+  /// The bits that hold a number as an element of `dtype`.
+  static func element(_ value: ScalarConstant, _ dtype: DataType) throws -> String {
+    if dtype == .float32 { return float(value.real) }
+    let data =
+      switch value {
+      case .integer(let whole): try TensorData(packing: [whole], as: dtype, shape: [])
+      case .real(let real): try TensorData(packing: [real], as: dtype, shape: [])
+      }
+    if dtype == .float64 {
+      let real = value.real
+      if real.isNaN || real.isInfinite { return "(double)" + float(real) }
+      return "\(real)"
+    }
+    let bits = data.withUnsafeBytes { $0.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) } }
+    return "(\(dtype.storage.cType))\(bits)ull"
   }
 
   /// The elements between braces, broken into lines.

@@ -77,9 +77,9 @@ struct TensorAnswers {
     guard file.rowShape.filter({ $0 != 1 }) == output.shape.filter({ $0 != 1 }) else {
       throw GraftError(
         .invalidData,
-        "shape \(file.shape) of \(file.element.rawValue) is not N × the output's shape "
+        "shape \(file.shape) of \(file.element.storage.numPy) is not N × the output's shape "
           + "\(output.shape)", at: SourceLocation(file: file.path),
-        advice: file.element.isInteger
+        advice: !file.element.isFloatingPoint
           ? "Class indices are learned with --loss cross-entropy; mse needs values." : nil)
     }
   }
@@ -92,7 +92,7 @@ struct TensorAnswers {
     labels.reserveCapacity(file.rowCount)
     for first in stride(from: 0, to: file.rowCount, by: chunk) {
       let rows = first..<min(first + chunk, file.rowCount)
-      if file.element.isInteger {
+      if !file.element.isFloatingPoint {
         labels += try file.integers(rows: rows)
         continue
       }

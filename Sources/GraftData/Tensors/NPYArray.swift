@@ -1,6 +1,7 @@
 // A whole array in memory: decoding, encoding, and its elements as numbers of one type.
 
 import GraftDiagnostics
+import GraftIR
 
 /// An array as a .npy file holds it.
 public struct NPYArray: Hashable, Sendable {
@@ -73,7 +74,7 @@ extension NPYHeader {
     guard found == byteCount else {
       throw GraftError(
         .invalidData,
-        "\(found) bytes of elements, but shape \(shape) of \(element.rawValue) needs \(byteCount)",
+        "\(found) bytes of elements, but shape \(shape) of \(element.storage.numPy) needs \(byteCount)",
         advice: found < byteCount ? "The file is truncated." : nil)
     }
   }
@@ -94,6 +95,8 @@ extension NPYElement {
     case .uint16: return convert(bytes, from: UInt16.self) { Float($0) }
     case .uint32: return convert(bytes, from: UInt32.self) { Float($0) }
     case .uint64: return convert(bytes, from: UInt64.self) { Float($0) }
+    case .bfloat16:
+      return convert(bytes, from: UInt16.self) { Float(bitPattern: UInt32($0) << 16) }
     case .bool: return convert(bytes, from: UInt8.self) { $0 == 0 ? 0 : 1 }
     }
   }
@@ -110,9 +113,9 @@ extension NPYElement {
     // What does not fit is no index of anything.
     case .uint64: return convert(bytes, from: UInt64.self) { Int(clamping: $0) }
     case .bool: return convert(bytes, from: UInt8.self) { $0 == 0 ? 0 : 1 }
-    case .float16, .float32, .float64:
+    case .float16, .bfloat16, .float32, .float64:
       throw GraftError(
-        .invalidData, "the elements are \(rawValue); integers are needed",
+        .invalidData, "the elements are \(storage.numPy); integers are needed",
         advice: "Save y.astype('int64').")
     }
   }

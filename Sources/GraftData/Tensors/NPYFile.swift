@@ -2,6 +2,7 @@
 // appended without knowing their number beforehand.
 
 import GraftDiagnostics
+import GraftIR
 
 /// A .npy file that is open for reading. Rows are the entries of the first axis; any number of
 /// threads may read. Reads go by position and not through a memory map (see ``InputFile``).
@@ -75,7 +76,7 @@ public final class NPYWriter {
   /// - Throws: ``GraftError`` naming the file where it cannot be written.
   public init(_ path: String, element: NPYElement, rowShape: [Int]) throws {
     guard element == .float32 || element == .int64 else {
-      throw GraftError(.inconsistency, "rows of \(element.rawValue) are not written")
+      throw GraftError(.inconsistency, "rows of \(element.storage.numPy) are not written")
     }
     self.element = element
     self.rowShape = rowShape
@@ -102,7 +103,8 @@ public final class NPYWriter {
   private func append<Value>(_ values: [Value], as kind: NPYElement) throws {
     guard kind == element, rowElements > 0, values.count.isMultiple(of: rowElements) else {
       throw GraftError(
-        .inconsistency, "\(values.count) values of \(kind.rawValue) are no rows of \(rowShape)")
+        .inconsistency, "\(values.count) values of \(kind.storage.numPy) are no rows of \(rowShape)"
+      )
     }
     try pending.namingErrors { try values.withUnsafeBytes { try file.write($0) } }
     rowCount += values.count / rowElements

@@ -2,47 +2,24 @@
 // There is no kept-up Swift package for it. Little-endian, C order; the rest is refused by name.
 
 import GraftDiagnostics
+import GraftIR
 
-/// The element types that are read and written.
-public enum NPYElement: String, Hashable, Sendable, CaseIterable {
-  case float16 = "<f2"
-  case float32 = "<f4"
-  case float64 = "<f8"
-  case int8 = "|i1"
-  case int16 = "<i2"
-  case int32 = "<i4"
-  case int64 = "<i8"
-  case uint8 = "|u1"
-  case uint16 = "<u2"
-  case uint32 = "<u4"
-  case uint64 = "<u8"
-  case bool = "|b1"
+/// The element types that are read and written; bfloat16, which NumPy itself lacks, as ml_dtypes writes it.
+public typealias NPYElement = DataType
 
+extension NPYElement {
   /// Bytes an element.
-  public var size: Int {
-    switch self {
-    case .int8, .uint8, .bool: return 1
-    case .float16, .int16, .uint16: return 2
-    case .float32, .int32, .uint32: return 4
-    case .float64, .int64, .uint64: return 8
-    }
-  }
-
-  public var isInteger: Bool {
-    switch self {
-    case .float16, .float32, .float64: return false
-    case .int8, .int16, .int32, .int64, .uint8, .uint16, .uint32, .uint64, .bool: return true
-    }
-  }
+  public var size: Int { byteCount }
 
   fileprivate init(description: String) throws {
     // NumPy writes `|` for single bytes, others write `<`.
     let single = description.hasPrefix("<") && description.hasSuffix("1")
-    if let element = NPYElement(rawValue: single ? "|" + description.dropFirst() : description) {
+    let own = single ? "|" + description.dropFirst() : description
+    if let element = NPYElement.allCases.first(where: { $0.storage.numPy == own }) {
       self = element
       return
     }
-    let known = NPYElement.allCases.map(\.rawValue).joined(separator: ", ")
+    let known = NPYElement.allCases.map(\.storage.numPy).joined(separator: ", ")
     throw GraftError(
       .invalidData,
       description.hasPrefix(">")
@@ -144,7 +121,7 @@ public struct NPYHeader: Hashable, Sendable {
   func encoded(minimumLength: Int = 0) -> [UInt8] {
     let extents = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
     let text =
-      "{'descr': '\(element.rawValue)', 'fortran_order': False, 'shape': (\(extents)), }"
+      "{'descr': '\(element.storage.numPy)', 'fortran_order': False, 'shape': (\(extents)), }"
     let total = (max(10 + text.utf8.count + 1, minimumLength) + 63) / 64 * 64
     let length = total - 10
     var bytes = Self.magic + [1, 0]

@@ -1,4 +1,5 @@
-// The element types of the IR. float32 computes; the others are stored, shape arithmetic, or to come.
+// The element types of the IR, and the one table of what holds an element of each. Kernels compute in float32;
+// elements of every type are stored, moved, compared and cast, and integers index.
 
 /// The type of one element.
 public enum DataType: String, Hashable, Sendable, CaseIterable {
@@ -16,15 +17,49 @@ public enum DataType: String, Hashable, Sendable, CaseIterable {
   case uint8 = "u8"
   case bool = "bool"
 
-  /// Bytes of one element.
-  public var byteCount: Int {
+  /// How memory, C and NumPy hold an element.
+  public struct Storage: Hashable, Sendable {
+    /// Bytes of one element.
+    public var byteCount: Int
+    /// The C type that holds its bits: an integer type for the narrow floating-point ones.
+    public var cType: String
+    /// The constant of graft.h.
+    public var constant: String
+    /// The `descr` of a .npy file.
+    public var numPy: String
+  }
+
+  public var storage: Storage {
     switch self {
-    case .float64, .int64, .uint64: 8
-    case .float32, .int32, .uint32: 4
-    case .float16, .bfloat16, .int16, .uint16: 2
-    case .int8, .uint8, .bool: 1
+    case .float64:
+      Storage(byteCount: 8, cType: "double", constant: "GRAFT_FLOAT64", numPy: "<f8")
+    case .float32:
+      Storage(byteCount: 4, cType: "float", constant: "GRAFT_FLOAT32", numPy: "<f4")
+    case .float16:
+      Storage(byteCount: 2, cType: "unsigned short", constant: "GRAFT_FLOAT16", numPy: "<f2")
+    case .bfloat16:
+      // As ml_dtypes writes it.
+      Storage(byteCount: 2, cType: "unsigned short", constant: "GRAFT_BFLOAT16", numPy: "<V2")
+    case .int64:
+      Storage(byteCount: 8, cType: "long long", constant: "GRAFT_INT64", numPy: "<i8")
+    case .int32: Storage(byteCount: 4, cType: "int", constant: "GRAFT_INT32", numPy: "<i4")
+    case .int16: Storage(byteCount: 2, cType: "short", constant: "GRAFT_INT16", numPy: "<i2")
+    case .int8: Storage(byteCount: 1, cType: "signed char", constant: "GRAFT_INT8", numPy: "|i1")
+    case .uint64:
+      Storage(byteCount: 8, cType: "unsigned long long", constant: "GRAFT_UINT64", numPy: "<u8")
+    case .uint32:
+      Storage(byteCount: 4, cType: "unsigned", constant: "GRAFT_UINT32", numPy: "<u4")
+    case .uint16:
+      Storage(byteCount: 2, cType: "unsigned short", constant: "GRAFT_UINT16", numPy: "<u2")
+    case .uint8:
+      Storage(byteCount: 1, cType: "unsigned char", constant: "GRAFT_UINT8", numPy: "|u1")
+    case .bool:
+      Storage(byteCount: 1, cType: "unsigned char", constant: "GRAFT_BOOL", numPy: "|b1")
     }
   }
+
+  /// Bytes of one element.
+  public var byteCount: Int { storage.byteCount }
 
   public var isFloatingPoint: Bool {
     switch self {

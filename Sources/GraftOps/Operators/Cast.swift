@@ -9,14 +9,6 @@ public struct Cast: ONNXExportable {
   public static let opcode: Opcode = "cast"
   public static let summary = "another element type"
   public static let operands: [OperandRule] = [.required("x")]
-  public static let isCompileTimeOnly = true
-
-  /// Casts between float32 and the narrower types become rounding: see ``RoundTo``.
-  public func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool {
-    let types = operands.map { $0?.dtype } + [dtype]
-    return !types.allSatisfy { $0 == .float32 || $0?.isNarrow == true }
-  }
-
   public var isElementwise: Bool { true }
 
   public var dtype: DataType

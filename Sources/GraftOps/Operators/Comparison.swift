@@ -13,7 +13,6 @@ public protocol Comparison: BroadcastingPair {
 }
 
 extension Comparison {
-  public static var isCompileTimeOnly: Bool { true }
   public init(attributes: Attributes) throws { self.init() }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {

@@ -11,11 +11,6 @@ public struct ConstantOfShape: ONNXExportable {
   public static let opcode: Opcode = "constant_of_shape"
   public static let summary = "a tensor of one number"
   public static let operands: [OperandRule] = []
-  public static let isCompileTimeOnly = true
-
-  public func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool {
-    dtype != .float32 && !dtype.isNarrow
-  }
 
   public var shape: TensorShape
   public var dtype: DataType

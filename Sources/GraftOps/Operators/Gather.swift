@@ -1,4 +1,4 @@
-// Choosing along an axis by constant indices. ONNX Gather, opsets 1, 11 (negative indices), 13;
+// Choosing along an axis by indices. ONNX Gather, opsets 1, 11 (negative indices), 13;
 // https://onnx.ai/onnx/operators/onnx__Gather.html
 
 import GraftDiagnostics
@@ -7,13 +7,14 @@ import GraftIR
 /// y replaces axis ``axis`` of x by the axes of indices: y[…, i…, …] = x[…, indices[i…], …]. Negative
 /// indices count from the end.
 ///
-/// Operands: x of any element type; indices of integers, constant in a network.
+/// Operands: x of any element type; indices of int32 or int64; where they are computed,
+/// kernels take the nearest index for one outside, and the reference evaluator throws.
 ///
 /// - C1: axis is an axis of x, and its extent is constant.
 /// - C2: indices are integers.
 public struct Gather: ONNXExportable {
   public static let opcode: Opcode = "gather"
-  public static let summary = "chooses along an axis by constant indices"
+  public static let summary = "chooses along an axis by indices"
   public static let operands: [OperandRule] = [.required("x"), .required("indices")]
 
   /// Counted from the front.
@@ -85,10 +86,7 @@ public struct Gather: ONNXExportable {
     ONNXBinding("Gather") { node in
       let shape = try node.input(0).type.shape
       let axis = try shape.axis(try node.int("axis", default: 0))
-      guard let indices = try node.input(1).integers else {
-        throw GraftError(.unsupported, "indices that are computed while the network runs")
-      }
-      if let available = shape[axis].constant {
+      if let indices = try node.input(1).integers, let available = shape[axis].constant {
         for index in indices.elements {
           guard let index = index.constant, index >= -available, index < available else {
             throw GraftError(

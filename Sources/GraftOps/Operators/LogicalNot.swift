@@ -10,7 +10,6 @@ public struct LogicalNot: ONNXExportable {
   public static let opcode: Opcode = "not"
   public static let summary = "negation of booleans"
   public static let operands: [OperandRule] = [.required("x")]
-  public static let isCompileTimeOnly = true
 
   public var isElementwise: Bool { true }
 

@@ -1,4 +1,4 @@
-// Choosing between two tensors. ONNX Where, opsets 9, 16, in shape arithmetic;
+// Choosing between two tensors. ONNX Where, opsets 9, 16;
 // https://onnx.ai/onnx/operators/onnx__Where.html
 
 import GraftDiagnostics
@@ -14,7 +14,6 @@ public struct Where: ONNXExportable {
   public static let operands: [OperandRule] = [
     .required("condition"), .required("a"), .required("b"),
   ]
-  public static let isCompileTimeOnly = true
 
   public var isElementwise: Bool { true }
 

@@ -17,7 +17,8 @@ import GraftOps
 /// %2 = round_to(%0) {dtype=type f16} : f32[N,4] from "narrow"
 /// %3 = gemm(%2, %1) : f32[N,4] from "fc", "widen"
 /// ```
-/// It leaves a graph whose inputs or outputs are narrow: callers pass those.
+/// Inputs and outputs keep their types, for callers pass those: a cast stands behind a narrow input, and in
+/// front of a narrow output.
 public struct WidenFloats: Pass {
   public static let name = "widen-floats"
   public static let summary = "float16 and bfloat16 values as float32"
@@ -25,29 +26,33 @@ public struct WidenFloats: Pass {
   public init() {}
 
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
+    let outputTypes = graph.outputs.map { graph.type(of: $0.value).dtype }
     let narrow = Self.valuesToWiden(graph)
-    guard !narrow.isEmpty else { return }
-    for value in graph.inputs + graph.outputs.map(\.value) {
-      let type = graph.type(of: value)
-      guard !type.dtype.isNarrow else {
-        context.left(
-          "values of \(type.dtype.rawValue)",
-          because: "an input or output of the network is \(type)")
-        return
-      }
-    }
+    let inputs = graph.inputs.filter { Self.isComputedWith($0, graph) }
+    guard !narrow.isEmpty || !inputs.isEmpty else { return }
+    for input in inputs { try widenReads(of: input, &graph) }
     for value in narrow { try widen(value, &graph) }
     for id in graph.nodeIDs { try rewrite(graph[id], &graph) }
-    context.did("computes \(narrow.count) values of float16 or bfloat16 in float32")
+    for (index, dtype) in outputTypes.enumerated() {
+      let value = graph.outputs[index].value
+      guard dtype.isNarrow, graph.type(of: value).dtype == .float32 else { continue }
+      graph.outputs[index].value = try graph.append(
+        Cast(to: dtype), [value], origins: graph.producer(of: value)?.origins ?? [])[0]
+    }
+    context.did(
+      "computes \(narrow.count + inputs.count) values of float16 or bfloat16 in float32")
   }
 
-  /// All results, and the parameters that some other node than a cast reads: casts of parameters fold.
+  /// All results but casts for outputs, and the parameters that some other node than a cast reads: casts of
+  /// parameters fold.
   private static func valuesToWiden(_ graph: Graph) -> [ValueID] {
     var found: [ValueID] = []
     var seen = Set<ValueID>()
     for node in graph.nodes {
-      let operands = node.opcode == Cast.opcode ? [] : node.presentOperands
-      for value in operands.filter({ graph[$0].parameter != nil }) + node.results
+      let isCast = node.opcode == Cast.opcode
+      let operands = isCast ? [] : node.presentOperands.filter { graph[$0].parameter != nil }
+      let results = node.results.filter { !isCast || !graph.readers(of: $0).isEmpty }
+      for value in operands + results
       where graph.type(of: value).dtype.isNarrow && seen.insert(value).inserted {
         found.append(value)
       }
@@ -55,11 +60,28 @@ public struct WidenFloats: Pass {
     return found
   }
 
+  /// Whether an input is narrow, and some other node than a cast reads it.
+  private static func isComputedWith(_ input: ValueID, _ graph: Graph) -> Bool {
+    graph.type(of: input).dtype.isNarrow
+      && graph.readers(of: input).contains { graph[$0].opcode != Cast.opcode }
+  }
+
+  /// Lets all readers of an input read it as float32.
+  private func widenReads(of input: ValueID, _ graph: inout Graph) throws {
+    let readers = Set(graph.readers(of: input))
+    let wide = try graph.append(
+      Cast(to: .float32), [input], origins: [graph[input].name ?? ""],
+      before: graph.nodeIDs.first)[0]
+    for id in readers {
+      graph[id].operands = graph[id].operands.map { $0 == input ? wide : $0 }
+    }
+  }
+
   /// Makes of a node that names a narrow type one that does not, once the values are float32.
   private func rewrite(_ node: Node, _ graph: inout Graph) throws {
     switch try Catalogue.operation(of: node) {
     case let cast as Cast:
-      guard let x = node.operand(0) else { return }
+      guard let x = node.operand(0), !graph.type(of: node.results[0]).dtype.isNarrow else { return }
       let isWide = graph.type(of: x).dtype == .float32
       if let rounding = RoundTo(cast.dtype) {
         let source =

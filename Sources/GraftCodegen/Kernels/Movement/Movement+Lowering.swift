@@ -10,12 +10,12 @@ extension Lowering {
   }
 
   private mutating func convertLayout(_ input: ValueID, to output: ValueID) throws {
-    try requireFloat([input, output])
     if type(input).layout == type(output).layout {
       return try copyPlain(
         loop: try StridedLoop(extents: [storedCount(output)], strides: [[1], [1]]),
         from: address(input), to: address(output), dtype: type(output).dtype)
     }
+    try requireFloat([input, output])
     let x = try ImageGeometry(type(input))
     let y = try ImageGeometry(type(output))
     let form = { (image: ImageGeometry) in
@@ -98,7 +98,7 @@ extension Lowering {
     dtype: DataType
   ) throws {
     let loop = loop.split(longest: 4096)
-    let element = try dtype.storageType()
+    let element = dtype.movedType
     let extents = loop.extents.map { $0.isBatch ? "n" : "\($0.coefficient)" }.joined(separator: "x")
     let offset = { (text: String, start: Int) in start == 0 ? text : "\(text) + \(start)" }
     let kernel = try library.add(
@@ -180,14 +180,17 @@ extension Lowering {
 }
 
 extension DataType {
-  /// The C type that moves an element, and its part of a kernel's name.
-  fileprivate func storageType() throws -> (type: String, name: String) {
-    switch byteCount {
-    case 4: self == .float32 ? ("float", "f32") : ("int", "i32")
-    case 8: ("long long", "i64")
-    case 2: ("short", "i16")
-    default: ("signed char", "i8")
-    }
+  /// The C type that moves an element, the same for all types of a size but float32, and its part of a
+  /// kernel's name.
+  var movedType: (type: String, name: String) {
+    let moved: DataType =
+      switch byteCount {
+      case 4: self == .float32 ? .float32 : .int32
+      case 8: .int64
+      case 2: .int16
+      default: .int8
+      }
+    return (moved.storage.cType, moved.rawValue)
   }
 }
 

@@ -83,15 +83,17 @@ extension Lowering {
       from: address(input), to: address(output), xOffset: start, dtype: type(output).dtype)
   }
 
-  /// One copy for each index, which must be constant.
+  /// One copy for each index that is constant.
   mutating func lower(_ operation: Gather, _ node: Node) throws {
     let (input, indices) = (try operand(0, of: node), try operand(1, of: node))
     let output = try result(of: node)
     let xShape = type(input).shape
-    guard let data = graph[indices].parameter?.data, let positions = data.integers(),
-      let extent = xShape[operation.axis].constant
-    else {
-      throw GraftError(.unsupported, "indices that are computed while the network runs")
+    guard let extent = xShape[operation.axis].constant else {
+      throw GraftError(
+        .unsupported, "a choice along an axis that grows with the batch, of \(xShape)")
+    }
+    guard let positions = graph[indices].parameter?.data?.integers() else {
+      return try gatherRows(operation, input, indices, extent: extent, to: output)
     }
     let axis = operation.axis
     let indexRank = type(indices).rank
@@ -111,6 +113,43 @@ extension Lowering {
         to: address(output), xOffset: index * xStrides[axis], yOffset: number * inner,
         dtype: type(output).dtype)
     }
+  }
+
+  /// Rows by indices that are computed while the network runs.
+  private mutating func gatherRows(
+    _ operation: Gather, _ input: ValueID, _ indices: ValueID, extent: Int, to output: ValueID
+  ) throws {
+    let (x, choice) = (type(input), type(indices))
+    let before = TensorShape(Array(x.shape.dimensions[..<operation.axis])).elementCount
+    let count = TensorShape(Array(x.shape.dimensions[(operation.axis + 1)...])).elementCount?
+      .constant
+    guard choice.dtype == .int32 || choice.dtype == .int64, extent > 0, let count, let before,
+      let chosen = choice.shape.elementCount, let units = before.multiplied(by: chosen)
+    else { throw GraftError(.unsupported, "a choice from \(x) by \(choice)") }
+    let element = x.dtype.movedType
+    // Where the indices grow with the batch, no axis before theirs does.
+    guard chosen.constant != nil || before == 1 else {
+      throw GraftError(
+        .unsupported, "a choice from \(x) by \(choice): the batch is on an inner axis")
+    }
+    let kernel = try library.add(
+      "gather_\(element.name)_\(choice.dtype.rawValue)_\(extent)x\(count)",
+      algorithm: "a row for each index, threads split indices"
+    ) { name in
+      try Templates.gatherRows.render([
+        "banner":
+          "Rows of \(count) elements, each of \(extent), by \(choice); the nearest where an "
+          + "index is outside.",
+        "name": name, "element": element.type, "index": choice.dtype.storage.cType,
+        "extent": "\(extent)", "count": "\(count)",
+        "outer": chosen.constant.map { "unit / \($0)" } ?? "0",
+        "position": chosen.constant.map { "unit % \($0)" } ?? "unit",
+      ])
+    }
+    let source = "(const \(element.type) *)(const void *)\(try address(input))"
+    let index = "(const \(choice.dtype.storage.cType) *)(const void *)\(try address(indices))"
+    let result = "(\(element.type) *)(void *)\(try address(output))"
+    emit(kernel, [source, index, result], units: WorkUnits(1, times: units))
   }
 
   mutating func lower(_ operation: Transpose, _ node: Node) throws {
@@ -136,12 +175,11 @@ extension Lowering {
 
   mutating func lower(_ operation: Pad, _ node: Node) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
-    try requireFloat([input, output])
     if type(output).layout.isBlocked { return try padBlocked(input, to: output, operation) }
     guard operation.mode == .constant else { return try padPlain(input, to: output, operation) }
     let (xShape, yShape) = (type(input).shape, type(output).shape)
     let (xStrides, yStrides) = (try xShape.plainStrides(), try yShape.plainStrides())
-    try fill(output, with: operation.value.real)
+    try fill(output, with: operation.value)
     // What of x stays: negative pads take elements away.
     var extents = xShape.dimensions
     var (xStart, yStart) = (0, 0)
@@ -200,46 +238,50 @@ extension Lowering {
       }
       terms.append("(\(index)) * \(strides[axis])")
     }
+    let element = type(output).dtype.movedType
     let kernel = try library.add(
-      "pad_f32_\(operation.mode.rawValue)_\(y.dimensions.map(\.description).joined(separator: "x"))",
+      "pad_\(element.name)_\(operation.mode.rawValue)_\(y.dimensions.map(\.description).joined(separator: "x"))",
       algorithm: "row by row, threads split rows"
     ) { name in
       try Templates.padPlain.render([
         "banner": "Pads \(x) to \(y), \(operation.mode.rawValue).", "name": name,
+        "element": element.type,
         "count": "\(y.dimensions.last?.constant ?? 1)",
         "x_offset": terms.isEmpty ? "0" : terms.reversed().joined(separator: " + "),
         "column_source": column,
       ])
     }
-    try emit(
-      kernel, [address(input), address(output)],
+    let source = "(const \(element.type) *)(const void *)\(try address(input))"
+    let destination = "(\(element.type) *)(void *)\(try address(output))"
+    emit(
+      kernel, [source, destination],
       units: WorkUnits(inner, times: y.dimensions.first.flatMap { $0.isBatch ? $0 : nil } ?? 1))
   }
 
   /// A constant whose shape has the batch in it, which nothing could fold.
   mutating func lower(_ operation: ConstantOfShape, _ node: Node) throws {
-    let output = try result(of: node)
-    try requireFloat([output])
-    try fill(output, with: operation.value.real)
+    try fill(try result(of: node), with: operation.value)
   }
 
-  private mutating func fill(_ output: ValueID, with value: Double) throws {
+  private mutating func fill(_ output: ValueID, with value: ScalarConstant) throws {
     guard let count = type(output).shape.elementCount else {
       throw GraftError(.inconsistency, "\(type(output)) has too many elements")
     }
     let piece = 4096
+    let dtype = type(output).dtype
     let kernel = try library.add(
-      "fill_f32_\(count.coefficient)", algorithm: "one run, threads split pieces of \(piece)"
+      "fill_\(dtype.rawValue)_\(count.coefficient)",
+      algorithm: "one run, threads split pieces of \(piece)"
     ) { name in
       try Templates.fill.render([
-        "banner": "Sets \(count.coefficient) elements to \(value).", "name": name,
-        "element": "float", "count": "\(count.coefficient)", "piece": "\(piece)",
-        "fill_value": CText.float(value),
+        "banner": "Sets \(count.coefficient) elements to \(value.real).", "name": name,
+        "element": dtype.storage.cType, "count": "\(count.coefficient)", "piece": "\(piece)",
+        "fill_value": try CText.element(value, dtype),
       ])
     }
     let units = (count.coefficient + piece - 1) / piece
     emit(
-      kernel, [try address(output)],
+      kernel, ["(\(dtype.storage.cType) *)(void *)\(try address(output))"],
       units: count.isBatch ? WorkUnits(perBatch: units) : WorkUnits(fixed: units))
   }
 
@@ -278,6 +320,7 @@ extension Lowering {
 
 extension Templates {
   static let fill = Template("fill.c", PackageResources.fill_c_in)
+  static let gatherRows = Template("gather_rows.c", PackageResources.gather_rows_c_in)
   static let padPlain = Template("pad_plain.c", PackageResources.pad_plain_c_in)
   static let padBlocked = Template("pad_blocked.c", PackageResources.pad_blocked_c_in)
 }
