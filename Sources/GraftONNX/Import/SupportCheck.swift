@@ -98,13 +98,13 @@ enum SupportCheck {
       guard isUnknown else { continue }
       computed.formUnion(node.results)
       let operation = try Catalogue.operation(of: node)
-      let type = Swift.type(of: operation)
-      guard
-        operation.isCompileTimeOnly(
-          operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
-      else { continue }
+      let (operands, results) = (graph.operandTypes(of: node), graph.resultTypes(of: node))
+      guard operation.isCompileTimeOnly(operands: operands, results: results) else { continue }
+      // One operator may stand for several of ONNX's; how it is written says which.
+      let written = try (operation as? any ONNXExportable)?.exported(
+        operands: operands, results: results, opset: 18)
       unsupported.add(
-        node.origins.first ?? "", operatorName: type.onnx.first?.opType ?? type.opcode.rawValue,
+        node.origins.first ?? "", operatorName: written?.opType ?? node.opcode.rawValue,
         reason: "it is not known while compiling; Graft has this operator for shapes and weights "
           + "alone",
         advice: operation.compileTimeAdvice)
