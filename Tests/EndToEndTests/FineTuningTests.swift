@@ -378,6 +378,6 @@ struct FineTuningTests {
       var tuner = try FineTuner(bundle.path, options())
       _ = try tuner.run(to: bundle.path)
     }
-    #expect(error?.message == "the output is the input")
+    #expect(error?.message == "the output -o is the input BUNDLE")
   }
 }

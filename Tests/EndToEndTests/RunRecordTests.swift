@@ -188,9 +188,10 @@ struct RunRecordTests {
     var options = FineTuner.Options(data: "data")
     #expect(options.arguments(bundle: "a", output: "b").suffix(2) == ["--seed", "0"])
     // An option that is new belongs into arguments(bundle:output:), then here.
-    #expect(Mirror(reflecting: options).children.count == 35)
+    #expect(Mirror(reflecting: options).children.count == 37)
     options.validationData = "val"
     options.validationSplit = 0.5
+    options.output = "logits"
     options.head = .mlp(hidden: 3)
     options.unfreeze = .last(2)
     options.normalization = .train
@@ -223,7 +224,7 @@ struct RunRecordTests {
     options.report = "r"
     #expect(
       options.command(bundle: "a b", output: "o")
-        == "graft finetune 'a b' --data data -o o --val val --val-split 0.5 --head mlp:3 --unfreeze last:2 "
+        == "graft finetune 'a b' --data data -o o --val val --val-split 0.5 --output logits --head mlp:3 --unfreeze last:2 "
         + "--bn train --epochs 3 --batch-size 4 --optimizer adam --lr 0.5 --head-lr 0.25 --layer-decay 0.875 --momentum 0.75 "
         + "--nesterov --weight-decay 0.125 --schedule step --step-size 2 --gamma 0.5 --warmup 1.5 --loss mse "
         + "--label-smoothing 0.0625 --class-weights balanced --clip-norm 2.0 --accumulate 6 --mixup 0.2 "

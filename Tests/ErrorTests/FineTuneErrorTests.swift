@@ -43,10 +43,9 @@ struct FineTuneErrorTests {
   func noGradient() throws {
     let scratch = try Scratch()
     let model = network { model in
-      model.integers("pads", [0, 0, 1, 1, 0, 0, 1, 1])
-      model.node(
-        "Pad", ["a", "pads"], ["b"], name: "mirror",
-        attributes: [ModelFile.attribute("mode", text: "reflect")])
+      model.weights("zero", [1], value: 0)
+      model.node("Greater", ["a", "zero"], ["positive"], name: "compare")
+      model.node("Where", ["positive", "a", "zero"], ["b"], name: "rectify")
     }
     let bundle = try compile(try scratch.write(model.bytes, "network.onnx"), scratch)
     let before = scratch.listing
@@ -54,7 +53,7 @@ struct FineTuneErrorTests {
       [
         "finetune", bundle, "--data", training.path, "--unfreeze", "all", "-o",
         scratch.url("tuned.graft").path,
-      ], saying: ["\"mirror\"", "reflect", "--unfreeze none, or last:1 to last:2"])
+      ], saying: ["\"rectify\"", "where has no gradient", "--unfreeze none, or last:1 to last:2"])
     #expect(scratch.listing == before)
     let result = try GraftProgram.run([
       "finetune", bundle, "--data", training.path, "--unfreeze", "last:2", "--epochs", "1",

@@ -104,7 +104,7 @@ struct OutputConflictTests {
             return (argument["valueName"] as? String ?? "").uppercased()
           }
           let preferred = (argument["preferredName"] as? [String: Any])?["name"] as? String ?? ""
-          return preferred == "output" ? "-o" : "--" + preferred
+          return ["o", "output"].contains(preferred) ? "-o" : "--" + preferred
         })
     }
     return paths

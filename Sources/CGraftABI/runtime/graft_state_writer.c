@@ -24,8 +24,12 @@ const char *graft_dtype_name(graft_dtype dtype) {
     case GRAFT_FLOAT64: return "F64";
     case GRAFT_INT8: return "I8";
     case GRAFT_UINT8: return "U8";
+    case GRAFT_INT16: return "I16";
+    case GRAFT_UINT16: return "U16";
     case GRAFT_INT32: return "I32";
+    case GRAFT_UINT32: return "U32";
     case GRAFT_INT64: return "I64";
+    case GRAFT_UINT64: return "U64";
     case GRAFT_BOOL: return "BOOL";
   }
   return "";

@@ -188,18 +188,23 @@ extension GraphCopier {
     _ node: Node, adapting axes: ClassAxes, to classes: Int, _ literals: Literals
   ) throws {
     let adapted = try axes.adapted(node, to: classes)
-    var operands = try node.operands.map { try $0.map { try value(for: $0) } }
-    for (index, shape) in adapted.shapes.sorted(by: { $0.key < $1.key }) {
-      guard let old = node.operands[index], var parameter = source[old].parameter else { continue }
+    var operands: [ValueID?] = []
+    for (index, old) in node.operands.enumerated() {
+      guard let old, let shape = adapted.shapes[index], var parameter = source[old].parameter
+      else {
+        operands.append(try old.map { try value(for: $0) })
+        continue
+      }
       let first = try axes.initialValue(
         of: index, in: node, isTrained: !literals.contains(old))
       parameter.data = try TensorData(
         Array(repeating: first, count: shape.reduce(1, *)), shape: shape)
       let name = source[old].name ?? "scale"
-      operands[index] = build {
-        $0.addParameter(
-          $0.unusedName(name), TensorType(.float32, TensorShape(shape)), parameter)
-      }
+      operands.append(
+        build {
+          $0.addParameter(
+            $0.unusedName(name), TensorType(.float32, TensorShape(shape)), parameter)
+        })
     }
     let names = node.results.map { source[$0].name }
     let results = try build {

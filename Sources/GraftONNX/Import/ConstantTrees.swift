@@ -1,5 +1,5 @@
 // Computes while importing what depends on constants alone and needs an operator that no kernel computes,
-// such as the norm in a weight normalisation. Other computed weights stay nodes, which passes fold: there
+// such as the norm in a weight normalization, or makes numbers of integers. Other computed weights stay nodes, which passes fold: there
 // the file's own weights can still be trained.
 
 import GraftDiagnostics
@@ -34,7 +34,12 @@ enum ConstantTrees {
       constants.append(node)
       let isCompileTimeOnly = try Catalogue.operation(of: node).isCompileTimeOnly(
         operands: graph.operandTypes(of: node), results: types)
-      if isCompileTimeOnly || node.presentOperands.contains(where: tainted.contains) {
+      // Integers do not train, so what becomes numbers of them is the weight.
+      let becomesReal =
+        types.allSatisfy(\.dtype.isFloatingPoint)
+        && !graph.operandTypes(of: node).contains { $0?.dtype.isFloatingPoint == true }
+      if isCompileTimeOnly || becomesReal || node.presentOperands.contains(where: tainted.contains)
+      {
         tainted.formUnion(node.results)
       }
     }
