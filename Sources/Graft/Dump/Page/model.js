@@ -7,7 +7,7 @@ const families = {
   convolution: { label: "Convolution", opcodes: ["convolution"] },
   matrix: { label: "Matrix product", opcodes: ["gemm", "matmul"] },
   normalisation: {
-    label: "Normalization", opcodes: ["batch_normalization", "scale_shift", "lrn"],
+    label: "Normalization", opcodes: ["batch_normalization", "scale_shift", "lrn", "standardize"],
   },
   activation: {
     label: "Activation",
@@ -20,6 +20,7 @@ const families = {
     label: "Pooling, reduction",
     opcodes: [
       "max_pool", "average_pool", "global_average_pool", "global_max_pool", "reduce_mean",
+      "reduce_sum", "reduce",
     ],
   },
   arithmetic: {
@@ -44,7 +45,7 @@ const families = {
       "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
       "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
       "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
-      "reduce_sum", "random_dropout", "square_sum", "clip_factor", "accumulate", "sgd_update",
+      "random_dropout", "square_sum", "clip_factor", "accumulate", "sgd_update",
       "adam_update", "moving_average",
     ],
   },
