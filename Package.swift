@@ -1,5 +1,5 @@
 // swift-tools-version: 6.2
-// The rooms of the house and the only direction in which they import: see docs/architecture.md.
+// The modules and the only direction in which they import: see docs/architecture.md.
 import PackageDescription
 
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]

@@ -82,7 +82,7 @@ static void readOrientation(CImageCodecs_Reader *reader) {
        marker = marker->next) {
     if (marker->marker != JPEG_APP0 + 1) continue;
     size_t length = marker->data_length;
-    // Of several blocks Pillow takes EXIF's first and XMP's last.
+    // Where there are several blocks, Pillow takes EXIF's first and XMP's last.
     if (!foundEXIF && length >= sizeof exif && !memcmp(marker->data, exif, sizeof exif)) {
       foundEXIF = 1;
       reader->exifOrientation =

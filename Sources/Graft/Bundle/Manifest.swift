@@ -163,7 +163,8 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var labels: [String]?
   /// What the output with the classes ends in.
   public var outputActivation: OutputActivation
-  /// Of several outputs the one with the classes, by its index, and what each ends in; absent where there is one.
+  /// Where outputs are several, the one with the classes, by its index, and what each ends in; absent where
+  /// there is one.
   public var classOutput: Int?
   public var outputActivations: [OutputActivation]?
   public var target: Target

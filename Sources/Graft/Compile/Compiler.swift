@@ -1,4 +1,4 @@
-// The compiler as a whole: load, optimise, lay out, plan, generate, compile, write. Each step is a room
+// The compiler as a whole: load, optimise, lay out, plan, generate, compile, write. Each step is a module
 // of its own; this file is their order.
 
 import Foundation

@@ -23,7 +23,8 @@ public struct GraphSummary: Sendable {
   public var multiplyAdds: Int { rows.reduce(0) { $0 + $1.multiplyAdds } }
 
   public init(_ graph: Graph) throws {
-    // Of a training step, what the optimizer keeps of weights, and statistics, are no parameters of their own.
+    // In a training step what the optimizer keeps of weights, and statistics, are no parameters of
+    // their own.
     let isTraining = graph.parameters.contains { graph[$0].parameter?.isTrained == true }
     let kept = [
       TrainingGraph.StateGroup.optimizer, TrainingGraph.StateGroup.accumulator,
