@@ -120,7 +120,7 @@ let package = Package(
     tests("GraftPlanning"),
     tests("GraftAutodiff"),
     tests("GraftCodegen", ["GraftRuntime"], exclude: ["Golden"]),
-    tests("GraftRuntime", ["CGraftABI", "GraftDiagnostics"], exclude: ["Fixtures"]),
+    tests("GraftRuntime", ["GraftOps", "CGraftABI", "GraftDiagnostics"], exclude: ["Fixtures"]),
     .testTarget(
       name: "GraftDataTests", dependencies: ["GraftData", "GraftTesting"],
       exclude: ["Fixtures"], swiftSettings: strict),

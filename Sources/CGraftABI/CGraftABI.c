@@ -10,6 +10,9 @@ static const unsigned char header[] = {
 static const unsigned char trainingHeader[] = {
 #embed "include/graft_train.h"
 };
+static const unsigned char trainingInterface[] = {
+#embed "include/graft_train_interface.h"
+};
 static const unsigned char runtimeHeader[] = {
 #embed "runtime/graft_runtime.h"
 };
@@ -73,6 +76,7 @@ CGraftABI_file CGraftABI_trainingFileAt(size_t index) {
   const CGraftABI_file files[] = {
       {"graft.h", header, sizeof header, 0},
       {"graft_train.h", trainingHeader, sizeof trainingHeader, 0},
+      {"graft_train_interface.h", trainingInterface, sizeof trainingInterface, 0},
       {"graft_runtime.h", runtimeHeader, sizeof runtimeHeader, 0},
       {"graft_training.h", trainingRuntimeHeader, sizeof trainingRuntimeHeader, 0},
       {"graft_cpu.c", cpu, sizeof cpu, 1},

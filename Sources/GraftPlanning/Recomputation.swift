@@ -80,7 +80,7 @@ private struct RecomputationSearch {
       let operation = try Catalogue.operation(of: node)
       costs.append(try graph.multiplyAdds(of: [node.id]))
       canRunAgain.append(
-        !(operation is any StateUpdate) && !(operation is Accumulate)
+        !(operation is any StateUpdate)
           && !node.results.contains(where: graph.isOutput))
     }
   }

@@ -5,6 +5,7 @@
 
 #include "graft.h"
 #include "graft_train.h"
+#include "graft_train_interface.h"
 
 /// One file that a bundle carries as it is.
 typedef struct CGraftABI_file {

@@ -75,11 +75,11 @@ typedef struct own_layout {
 static bool lay_out_own(uint64_t batch, own_layout *layout) {
   const graft_training_description *description = describe();
   uint64_t at = 0, logits;
-  if (!add_lines(&at, (uint64_t)description->group_count * GRAFT_ROW * sizeof(float))) return false;
+  if (!add_lines(&at, (uint64_t)description->group_count * GRAFT_COLUMNS * sizeof(float))) return false;
   layout->settings = at;
-  if (!add_lines(&at, GRAFT_ROW * sizeof(float))) return false;
+  if (!add_lines(&at, GRAFT_SETTINGS * sizeof(float))) return false;
   layout->random = at;
-  if (!add_lines(&at, 4 * sizeof(int32_t))) return false;
+  if (!add_lines(&at, GRAFT_RANDOM_WORDS * sizeof(int32_t))) return false;
   layout->loss = at;
   if (batch > UINT64_MAX / sizeof(float) || !add_lines(&at, batch * sizeof(float))) return false;
   layout->logits = at;
@@ -140,16 +140,18 @@ static bool tables_agree(const graft_training_description *description) {
       step->description->output_count != 2 || description->class_count == 0) {
     return false;
   }
-  if (!is_tensor_of(&inputs[next++], "hyperparameters", GRAFT_FLOAT32,
-                    (uint64_t)description->group_count * GRAFT_ROW * sizeof(float))) {
+  if (!is_tensor_of(&inputs[next++], GRAFT_INPUT_HYPERPARAMETERS, GRAFT_FLOAT32,
+                    (uint64_t)description->group_count * GRAFT_COLUMNS * sizeof(float))) {
     return false;
   }
   if ((description->flags & GRAFT_TAKES_SETTINGS) &&
-      !is_tensor_of(&inputs[next++], "settings", GRAFT_FLOAT32, GRAFT_ROW * sizeof(float))) {
+      !is_tensor_of(&inputs[next++], GRAFT_INPUT_SETTINGS, GRAFT_FLOAT32,
+                    GRAFT_SETTINGS * sizeof(float))) {
     return false;
   }
   if ((description->flags & GRAFT_TAKES_RANDOM) &&
-      !is_tensor_of(&inputs[next++], "random", GRAFT_INT32, 4 * sizeof(int32_t))) {
+      !is_tensor_of(&inputs[next++], GRAFT_INPUT_RANDOM, GRAFT_INT32,
+                    GRAFT_RANDOM_WORDS * sizeof(int32_t))) {
     return false;
   }
   const graft_tensor *outputs = step->description->outputs;

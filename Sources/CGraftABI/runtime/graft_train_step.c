@@ -82,17 +82,23 @@ static void write_own_inputs(graft_training_session *session, const graft_traini
   const graft_training_state *state = &session->state;
   for (uint32_t i = 0; i < description->group_count; i++) {
     const graft_hyperparameters *from = &step->hyperparameters[i];
-    const float row[GRAFT_ROW] = {
-        from->learning_rate, from->momentum, from->weight_decay, from->beta1, from->beta2,
-        from->epsilon, bias_correction(from->beta1, state->updates + 1),
-        bias_correction(from->beta2, state->updates + 1)};
-    memcpy(session->hyperparameters + (size_t)i * GRAFT_ROW, row, sizeof row);
+    const float row[GRAFT_COLUMNS] = {
+        [GRAFT_COLUMN_LEARNING_RATE] = from->learning_rate,
+        [GRAFT_COLUMN_MOMENTUM] = from->momentum,
+        [GRAFT_COLUMN_WEIGHT_DECAY] = from->weight_decay,
+        [GRAFT_COLUMN_BETA1] = from->beta1,
+        [GRAFT_COLUMN_BETA2] = from->beta2,
+        [GRAFT_COLUMN_EPSILON] = from->epsilon,
+        [GRAFT_COLUMN_BIAS_CORRECTION1] = bias_correction(from->beta1, state->updates + 1),
+        [GRAFT_COLUMN_BIAS_CORRECTION2] = bias_correction(from->beta2, state->updates + 1)};
+    memcpy(session->hyperparameters + (size_t)i * GRAFT_COLUMNS, row, sizeof row);
   }
-  session->settings[0] = step->clip_norm > 0 ? step->clip_norm : INFINITY;
-  session->settings[1] = (step->flags & GRAFT_STEP_CONTINUES) ? 1 : 0;
-  session->settings[2] = step->temperature > 0 ? step->temperature : 1;
+  float *settings = session->settings;
+  settings[GRAFT_SETTING_CLIP_NORM] = step->clip_norm > 0 ? step->clip_norm : INFINITY;
+  settings[GRAFT_SETTING_KEPT_GRADIENTS] = (step->flags & GRAFT_STEP_CONTINUES) ? 1 : 0;
+  settings[GRAFT_SETTING_TEMPERATURE] = step->temperature > 0 ? step->temperature : 1;
   /* Micro-batches of one update need masks of their own, so calls count, not updates. */
-  const uint32_t random[4] = {
+  const uint32_t random[GRAFT_RANDOM_WORDS] = {
       (uint32_t)state->seed, (uint32_t)(state->seed >> 32), (uint32_t)state->steps, 0};
   memcpy(session->random, random, sizeof random);
 }
@@ -111,12 +117,12 @@ static void collect_inputs(graft_training_session *session, const graft_training
     add_input(session, &next, step->inputs[i], step->input_bytes[i]);
   }
   add_input(session, &next, session->hyperparameters,
-            (uint64_t)description->group_count * GRAFT_ROW * sizeof(float));
+            (uint64_t)description->group_count * GRAFT_COLUMNS * sizeof(float));
   if (description->flags & GRAFT_TAKES_SETTINGS) {
-    add_input(session, &next, session->settings, GRAFT_ROW * sizeof(float));
+    add_input(session, &next, session->settings, GRAFT_SETTINGS * sizeof(float));
   }
   if (description->flags & GRAFT_TAKES_RANDOM) {
-    add_input(session, &next, session->random, 4 * sizeof(int32_t));
+    add_input(session, &next, session->random, GRAFT_RANDOM_WORDS * sizeof(int32_t));
   }
 }
 

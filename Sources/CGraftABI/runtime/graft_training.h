@@ -6,6 +6,7 @@
 
 #include "graft_runtime.h"
 #include "graft_train.h"
+#include "graft_train_interface.h"
 
 #define GRAFT_NOTE_BYTES (1u << 20) /* the longest note of a caller's */
 
@@ -28,8 +29,6 @@ struct graft_training_session {
   const void **inputs; /* all of the step: the caller's, then its own */
   uint64_t *input_bytes;
 };
-
-enum { GRAFT_ROW = 8 /* floats of a row of hyperparameters, and of settings */ };
 
 /* graft_train.c: zeroed buffers for the description's states. */
 bool graft_allocate_state(

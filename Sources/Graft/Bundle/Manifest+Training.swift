@@ -3,6 +3,7 @@
 
 import GraftDiagnostics
 import GraftIR
+import GraftOps
 
 extension Manifest {
   /// The training step of a bundle made by `graft compile --trainable`.
@@ -11,7 +12,7 @@ extension Manifest {
     public struct State: Codable, Sendable, Equatable {
       public var name: String
       public var shape: [Int]
-      /// `weight`, `statistic`, `optimizer` or `accumulator`.
+      /// One of `TrainingInterface.StateRole`.
       public var role: String
       /// For a weight, the name of its group.
       public var group: String?
@@ -78,24 +79,22 @@ extension Manifest {
       throw GraftError(.invalidBundle, "the training entry has no value at the freeze line")
     }
     for state in training.states {
-      switch state.role {
-      case "weight", "statistic":
-        let found = graph.parameter(named: state.name).map { graph.type(of: $0) }
-        guard let found, found.dtype == .float32, found.shape.constants == state.shape else {
-          throw GraftError(
-            .invalidBundle,
-            "the training entry has the \(state.role) \(state.name.quotedForDisplay) of shape "
-              + "\(state.shape), the graph has \(found.map { "\($0)" } ?? "none")")
-        }
-        guard state.role == "statistic" || state.group.map(training.groups.contains) == true else {
-          throw GraftError(
-            .invalidBundle, "the weight \(state.name.quotedForDisplay) trains in no group")
-        }
-      case "optimizer", "accumulator": continue
-      default:
+      guard let role = TrainingInterface.StateRole(rawValue: state.role) else {
         throw GraftError(
           .invalidBundle,
           "state \(state.name.quotedForDisplay) has the role \(state.role.quotedForDisplay)")
+      }
+      guard role.isOfNetwork else { continue }
+      let found = graph.parameter(named: state.name).map { graph.type(of: $0) }
+      guard let found, found.dtype == .float32, found.shape.constants == state.shape else {
+        throw GraftError(
+          .invalidBundle,
+          "the training entry has the \(state.role) \(state.name.quotedForDisplay) of shape "
+            + "\(state.shape), the graph has \(found.map { "\($0)" } ?? "none")")
+      }
+      guard role == .statistic || state.group.map(training.groups.contains) == true else {
+        throw GraftError(
+          .invalidBundle, "the weight \(state.name.quotedForDisplay) trains in no group")
       }
     }
   }

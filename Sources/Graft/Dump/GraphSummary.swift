@@ -26,14 +26,11 @@ public struct GraphSummary: Sendable {
     // In a training step what the optimizer keeps of weights, and statistics, are no parameters of
     // their own.
     let isTraining = graph.parameters.contains { graph[$0].parameter?.isTrained == true }
-    let kept = [
-      TrainingGraph.StateGroup.optimizer, TrainingGraph.StateGroup.accumulator,
-      TrainingGraph.StateGroup.statistics,
-    ]
     var counted = Set(
       graph.parameters.filter { id in
         guard isTraining, let parameter = graph[id].parameter else { return false }
-        return !parameter.isTrained || kept.contains(parameter.group ?? "")
+        return !parameter.isTrained
+          || TrainingInterface.StateRole(group: parameter.group) != .weight
       })
     rows = try graph.nodes.map { node in
       let weights = node.presentOperands.filter { graph[$0].parameter != nil }

@@ -107,20 +107,14 @@ public struct TrainingMoment: Sendable {
   }
 
   private static func phases(of graph: Graph) throws -> [Phase] {
-    let answers = graph.outputs.filter {
-      [TrainingGraph.Port.loss, TrainingGraph.Port.logits].contains($0.name)
-    }.map(\.value)
-    var needed = Set(answers)
+    let outputs = graph.outputs.filter { TrainingInterface.Output(rawValue: $0.name) != nil }
+    var needed = Set(outputs.map(\.value))
     for node in graph.nodes.reversed() where node.results.contains(where: needed.contains) {
       needed.formUnion(node.presentOperands)
     }
     return try graph.nodes.map { node in
       let operation = try Catalogue.operation(of: node)
-      if operation is any StateUpdate || operation is Accumulate || operation is SquareSum
-        || operation is ClipFactor
-      {
-        return .update
-      }
+      if operation is any UpdateOperator { return .update }
       return node.results.contains(where: needed.contains) ? .forward : .backward
     }
   }

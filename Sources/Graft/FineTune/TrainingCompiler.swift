@@ -6,6 +6,7 @@ import GraftCodegen
 import GraftData
 import GraftDiagnostics
 import GraftIR
+import GraftOps
 import GraftPasses
 import GraftPlanning
 
@@ -54,7 +55,9 @@ struct TrainingCompiler {
     }
     let recomputation: RematerializationReport
     if let limit,
-      let answer = graph.outputs.first(where: { $0.name == TrainingGraph.Port.logits })
+      let answer = graph.outputs.first(where: {
+        $0.name == TrainingInterface.Output.logits.rawValue
+      })
     {
       recomputation = try graph.recompute(
         forwardUpTo: answer.value, batch: limit.batch, within: limit.bytes)

@@ -8,24 +8,8 @@ import GraftOps
 
 /// The graphs of training: one step, and the same network with the same state as it answers.
 public struct TrainingGraph: Sendable {
-  /// The names of the inputs and outputs that are not the network's own.
-  public enum Port {
-    public static let targets = "targets"
-    public static let teacherTargets = "teacher_targets"
-    public static let weights = "weights"
-    public static let hyperparameters = "hyperparameters"
-    public static let settings = "settings"
-    public static let random = "random"
-    public static let loss = "loss"
-    public static let logits = "logits"
-  }
-
-  /// The groups of state that hold no weights; see ``Parameter/group``.
-  public enum StateGroup {
-    public static let statistics = "statistics"
-    public static let optimizer = "optimizer"
-    public static let accumulator = "accumulator"
-  }
+  private typealias Input = TrainingInterface.Input
+  private typealias Output = TrainingInterface.Output
 
   public private(set) var step: Graph
   public private(set) var evaluation = Graph(name: "")
@@ -53,13 +37,17 @@ public struct TrainingGraph: Sendable {
     let dropouts = try activateDropout()
     let (loss, seed) = try appendLoss()
     let hyperparameters = step.addInput(
-      Port.hyperparameters,
+      Input.hyperparameters.rawValue,
       TensorType(
-        .float32, TensorShape([specification.groupNames.count, Hyperparameter.allCases.count])))
+        .float32,
+        TensorShape([specification.groupNames.count, TrainingInterface.hyperparameterCount])))
     let needsSettings =
       specification.clips || specification.accumulates || specification.distills
     let settings =
-      needsSettings ? step.addInput(Port.settings, TensorType(.float32, [8])) : nil
+      needsSettings
+      ? step.addInput(
+        Input.settings.rawValue,
+        TensorType(.float32, TensorShape([TrainingInterface.settingCount]))) : nil
     try addRandomInput(dropouts)
     let logits = step.outputs[0].value
     let parameters = step.parameters.filter {
@@ -68,8 +56,8 @@ public struct TrainingGraph: Sendable {
     let gradients = try step.appendGradients(
       of: [(logits, try seed(&step, settings))], withRespectTo: parameters)
     step.outputs = [
-      GraphOutput(name: Port.loss, value: try loss(&step, settings)),
-      GraphOutput(name: Port.logits, value: logits),
+      GraphOutput(name: Output.loss.rawValue, value: try loss(&step, settings)),
+      GraphOutput(name: Output.logits.rawValue, value: logits),
     ]
     try appendUpdates(
       parameters.compactMap { id in gradients[id].map { (id, $0) } }, hyperparameters, settings)
@@ -106,14 +94,14 @@ public struct TrainingGraph: Sendable {
   }
 
   private mutating func addState(
-    _ name: String, like parameter: ValueID, group: String
+    _ name: String, like parameter: ValueID, role: TrainingInterface.StateRole
   ) throws -> ValueID {
     let type = step.type(of: parameter)
     let shape = type.shape.constants ?? []
     let zeros = try TensorData(
       Array(repeating: Float(0), count: shape.reduce(1, *)), shape: shape)
     return step.addParameter(
-      name, type, Parameter(isTrained: true, group: group, data: zeros))
+      name, type, Parameter(isTrained: true, group: role.group, data: zeros))
   }
 
   /// Makes every normalisation of the tail use its batch's statistics, where the specification says so.
@@ -139,7 +127,7 @@ public struct TrainingGraph: Sendable {
             at: step.location(of: node))
         }
         parameter.isTrained = true
-        parameter.group = StateGroup.statistics
+        parameter.group = TrainingInterface.StateRole.statistic.group
         step[old].definition = .parameter(parameter)
         averages.append((old, new, name))
       }
@@ -159,7 +147,8 @@ public struct TrainingGraph: Sendable {
 
   private mutating func addRandomInput(_ dropouts: [NodeID]) throws {
     guard !dropouts.isEmpty else { return }
-    let random = step.addInput(Port.random, TensorType(.int32, [4]))
+    let random = step.addInput(
+      Input.random.rawValue, TensorType(.int32, TensorShape([TrainingInterface.randomWordCount])))
     for (stream, id) in dropouts.enumerated() {
       guard let dropout = try Catalogue.operation(of: step[id]) as? Dropout else { continue }
       let node = step[id]
@@ -187,12 +176,13 @@ public struct TrainingGraph: Sendable {
           + "with a free batch")
     }
     if specification.loss == .binaryCrossEntropy { return try appendBinaryLoss(type) }
-    let targets = step.addInput(Port.targets, type)
+    let targets = step.addInput(Input.targets.rawValue, type)
     switch specification.loss {
     case .binaryCrossEntropy:
       throw GraftError(.inconsistency, "binary cross-entropy has targets of its own")
     case .meanSquaredError:
-      let weights = step.addInput(Port.weights, TensorType(.float32, TensorShape([type.shape[0]])))
+      let weights = step.addInput(
+        Input.weights.rawValue, TensorType(.float32, TensorShape([type.shape[0]])))
       return (
         { graph, _ in
           try graph.append(SquaredError(), [graph.outputs[0].value, targets, weights])[0]
@@ -208,7 +198,8 @@ public struct TrainingGraph: Sendable {
           "the output \(output.name.quotedForDisplay) is \(type); a classifier's is "
             + "[batch, classes]")
       }
-      let teacher = specification.distills ? step.addInput(Port.teacherTargets, type) : nil
+      let teacher =
+        specification.distills ? step.addInput(Input.teacherTargets.rawValue, type) : nil
       let logits = output.value
       return (
         { graph, settings in
@@ -241,7 +232,7 @@ public struct TrainingGraph: Sendable {
     }
     let shape = type.shape
     let targets = step.addInput(
-      Port.targets, TensorType(.float32, [shape[0], shape[1], 2]))
+      Input.targets.rawValue, TensorType(.float32, [shape[0], shape[1], 2]))
     let pairs = TensorShape([.batch(times: classes), 2])
     func rows(_ graph: inout Graph) throws -> (logits: ValueID, targets: ValueID) {
       let column = TensorShape([.batch(times: classes), 1])
@@ -268,15 +259,18 @@ public struct TrainingGraph: Sendable {
     )
   }
 
-  /// The logits over the temperature, element 2 of the settings.
+  /// The logits over the temperature, which is in the settings.
   private static func softened(
     _ logits: ValueID, _ settings: ValueID?, _ graph: inout Graph
   ) throws -> (logits: ValueID, temperature: ValueID) {
     guard let settings else {
-      throw GraftError(.inconsistency, "distillation needs the input \(Port.settings)")
+      throw GraftError(.inconsistency, "distillation needs the input \(Input.settings.rawValue)")
     }
     let temperature = try graph.append(
-      Slice(axes: [0], starts: [2], extents: [1], steps: [1]), [settings])[0]
+      Slice(
+        axes: [0], starts: [TrainingInterface.Setting.temperature.rawValue], extents: [1],
+        steps: [1]),
+      [settings])[0]
     return (try graph.append(Divide(), [logits, temperature])[0], temperature)
   }
 
@@ -290,7 +284,7 @@ public struct TrainingGraph: Sendable {
     if specification.accumulates {
       for (index, entry) in gradients.enumerated() {
         let name = (step[entry.parameter].name ?? "") + "/gradient"
-        let sum = try addState(name, like: entry.parameter, group: StateGroup.accumulator)
+        let sum = try addState(name, like: entry.parameter, role: .accumulator)
         let total = try step.append(Accumulate(), [sum, entry.gradient, settings])[0]
         newContents.append((name, total))
         totals[index].gradient = total
@@ -306,7 +300,7 @@ public struct TrainingGraph: Sendable {
       let group = specification.groups[name] ?? 0
       func slot(_ kind: String) throws -> (name: String, id: ValueID) {
         let slot = "\(name)/\(kind)"
-        return (slot, try addState(slot, like: parameter, group: StateGroup.optimizer))
+        return (slot, try addState(slot, like: parameter, role: .optimizer))
       }
       let slots: [(name: String, id: ValueID)]
       let results: [ValueID]

@@ -66,26 +66,7 @@ public struct GeneratedModel {
 
 /// One tensor that a training library keeps from step to step.
 public struct TrainedState: Hashable, Sendable {
-  public enum Role: String, Hashable, Sendable {
-    /// Updated by the optimizer.
-    case weight
-    /// A running mean or variance.
-    case statistic
-    /// Momentum, or a moment of a weight's gradient.
-    case optimizer
-    /// A gradient summed over micro-batches.
-    case accumulator
-
-    /// The constant of graft_train.h.
-    var constant: String {
-      switch self {
-      case .weight: "GRAFT_STATE_WEIGHT"
-      case .statistic: "GRAFT_STATE_STATISTIC"
-      case .optimizer: "GRAFT_STATE_OPTIMIZER"
-      case .accumulator: "GRAFT_STATE_ACCUMULATOR"
-      }
-    }
-  }
+  public typealias Role = TrainingInterface.StateRole
 
   public var name: String
   public var type: TensorType

@@ -139,17 +139,17 @@ struct StateTable {
   init(step: Graph, evaluation: Graph, groupNames: [String]) throws {
     self.groupNames = groupNames
     let inputs = step.inputs.map { step[$0].name ?? "" }
-    let own = ["hyperparameters", "settings", "random"].filter(inputs.contains)
-    guard own.first == "hyperparameters", Array(inputs.suffix(own.count)) == own else {
+    let given = TrainingInterface.Input.allCases.filter { inputs.contains($0.rawValue) }
+    let own = given.filter(\.isWrittenByLibrary).map(\.rawValue)
+    guard own.first == TrainingInterface.Input.hyperparameters.rawValue,
+      Array(inputs.suffix(own.count)) == own
+    else {
       throw GraftError(
         .inconsistency,
         "a training step's last inputs are hyperparameters, settings and random, found \(inputs)")
     }
     ownInputs = own.count
-    flags = [
-      ("teacher_targets", "GRAFT_TAKES_TEACHER_TARGETS"), ("weights", "GRAFT_TAKES_IMAGE_WEIGHTS"),
-      ("settings", "GRAFT_TAKES_SETTINGS"), ("random", "GRAFT_TAKES_RANDOM"),
-    ].filter { inputs.contains($0.0) }.map(\.1)
+    flags = given.compactMap(\.flag)
     let groups = try Self.groups(of: step)
     for graph in [step, evaluation] {
       for id in graph.parameters {
@@ -168,9 +168,10 @@ struct StateTable {
     }
     let names = Set(states.map(\.state.name))
     let outputs = step.outputs.map(\.name).filter { !names.contains($0) }
-    guard outputs == ["loss", "logits"] else {
+    let expected = TrainingInterface.Output.allCases.map(\.rawValue)
+    guard outputs == expected else {
       throw GraftError(
-        .inconsistency, "a training step's outputs are loss and logits, found \(outputs)")
+        .inconsistency, "a training step's outputs are \(expected), found \(outputs)")
     }
   }
 
@@ -179,8 +180,9 @@ struct StateTable {
     var groups: [String: Int] = [:]
     for node in step.nodes {
       let operation = try Catalogue.operation(of: node)
-      let group = (operation as? SGDUpdate)?.group ?? (operation as? AdamUpdate)?.group
-      guard let group, let weight = node.operand(0), let name = step[weight].name else { continue }
+      guard let group = (operation as? any OptimizerUpdate)?.group, let weight = node.operand(0),
+        let name = step[weight].name
+      else { continue }
       groups[name] = group
     }
     return groups
@@ -193,14 +195,8 @@ struct StateTable {
       throw GraftError(
         .invalidGraph, "state \(name.quotedForDisplay) has no first contents, or no constant shape")
     }
-    let (role, startsAtZero) =
-      switch parameter.group {
-      case "statistics": (TrainedState.Role.statistic, false)
-      case "optimizer": (TrainedState.Role.optimizer, true)
-      case "accumulator": (TrainedState.Role.accumulator, true)
-      default: (TrainedState.Role.weight, false)
-      }
-    let isZero = startsAtZero && data.withUnsafeBytes { $0.allSatisfy { $0 == 0 } }
+    let role = TrainingInterface.StateRole(group: parameter.group)
+    let isZero = !role.isOfNetwork && data.withUnsafeBytes { $0.allSatisfy { $0 == 0 } }
     return Entry(
       state: TrainedState(
         name: name, type: TensorType(.float32, type.shape), role: role, group: group),

@@ -19,15 +19,17 @@ extension Lowering {
   func trainingOrder() throws -> TrainingOrder {
     let nodes = graph.nodes
     let operations = try nodes.map { try Catalogue.operation(of: $0) }
-    guard places.hasStates, let begin = operations.firstIndex(where: Self.belongsToUpdate) else {
+    guard places.hasStates,
+      let begin = operations.firstIndex(where: { Self.stage(of: $0) == .everyUpdate })
+    else {
       return TrainingOrder(nodes: nodes, updateBegin: nil)
     }
     var before = Array(nodes[..<begin])
     var update: [Node] = []
     for (node, operation) in zip(nodes[begin...], operations[begin...]) {
-      if Self.belongsToUpdate(operation) {
+      if Self.stage(of: operation) == .everyUpdate {
         update.append(node)
-      } else if operation is MovingAverage || operation is Accumulate,
+      } else if Self.stage(of: operation) == .everyMicroBatch,
         node.results.allSatisfy({ isStateContents($0) })
       {
         before.append(node)
@@ -40,9 +42,8 @@ extension Lowering {
     return TrainingOrder(nodes: before + update, updateBegin: before.count)
   }
 
-  private static func belongsToUpdate(_ operation: any Operator) -> Bool {
-    operation is SGDUpdate || operation is AdamUpdate || operation is SquareSum
-      || operation is ClipFactor
+  private static func stage(of operation: any Operator) -> UpdateStage? {
+    (operation as? any UpdateOperator).map { Swift.type(of: $0).updateStage }
   }
 
   private func isStateContents(_ value: ValueID) -> Bool {
@@ -73,7 +74,7 @@ extension Lowering {
         places.root(of: output.value) == output.value
       else { throw fail("no node writes it in place") }
       let operation = try Catalogue.operation(of: writer)
-      guard operation is any StateUpdate || operation is Accumulate else {
+      guard operation is any StateUpdate else {
         throw fail("\(writer.opcode) does not write where it reads")
       }
       if let late = accesses.reads[state]?.first(where: { $0 > position }) {

@@ -9,15 +9,22 @@ extension Lowering {
   /// Elements of one unit of an update.
   private static let updatePiece = 4096
 
+  /// A hyperparameter of the group in C, where `row` is the group's.
+  private func column(_ hyperparameter: Hyperparameter) -> String {
+    "row[\(hyperparameter.rawValue)]"
+  }
+
   mutating func lower(_ operation: SGDUpdate, _ node: Node) throws {
     let hasMomentum = node.operand(3) != nil
     let factor = node.operand(4) == nil ? "" : "factor[0] * "
     let direction =
       !hasMomentum
-      ? "g" : operation.isNesterov ? "g + row[1] * new_momentum" : "new_momentum"
-    var compute = ["const vf g = \(factor)gradient_value + row[2] * w_value;"]
-    if hasMomentum { compute.append("const vf new_momentum = row[1] * momentum_value + g;") }
-    compute.append("const vf new_w = w_value - row[0] * (\(direction));")
+      ? "g" : operation.isNesterov ? "g + \(column(.momentum)) * new_momentum" : "new_momentum"
+    var compute = ["const vf g = \(factor)gradient_value + \(column(.weightDecay)) * w_value;"]
+    if hasMomentum {
+      compute.append("const vf new_momentum = \(column(.momentum)) * momentum_value + g;")
+    }
+    compute.append("const vf new_w = w_value - \(column(.learningRate)) * (\(direction));")
     try update(
       node, name: "sgd\(operation.isNesterov ? "_nesterov" : hasMomentum ? "_momentum" : "")",
       group: operation.group, slots: hasMomentum ? ["momentum": 3] : [:], factor: 4,
@@ -29,21 +36,22 @@ extension Lowering {
     let gradient = "\(factor)gradient_value"
     let compute = [
       operation.isDecoupled
-        ? "const vf g = \(gradient);" : "const vf g = \(gradient) + row[2] * w_value;",
+        ? "const vf g = \(gradient);"
+        : "const vf g = \(gradient) + \(column(.weightDecay)) * w_value;",
       operation.isDecoupled
-        ? "const vf decayed = w_value - row[0] * row[2] * w_value;"
+        ? "const vf decayed = w_value - \(column(.learningRate)) * \(column(.weightDecay)) * w_value;"
         : "const vf decayed = w_value;",
-      "const vf new_first = row[3] * first_value + (1 - row[3]) * g;",
-      "const vf new_second = row[4] * second_value + (1 - row[4]) * g * g;",
-      "const vf deviation = __builtin_elementwise_sqrt(new_second) * scale + row[5];",
+      "const vf new_first = \(column(.beta1)) * first_value + (1 - \(column(.beta1))) * g;",
+      "const vf new_second = \(column(.beta2)) * second_value + (1 - \(column(.beta2))) * g * g;",
+      "const vf deviation = __builtin_elementwise_sqrt(new_second) * scale + \(column(.epsilon));",
       "const vf new_w = decayed - rate * new_first / deviation;",
     ]
     try update(
       node, name: operation.isDecoupled ? "adamw" : "adam", group: operation.group,
       slots: ["first": 3, "second": 4], factor: 5, compute: compute,
       settings: [
-        "const float rate = row[0] / row[6];",
-        "const float scale = 1 / __builtin_sqrtf(row[7]);",
+        "const float rate = \(column(.learningRate)) / \(column(.biasCorrection1));",
+        "const float scale = 1 / __builtin_sqrtf(\(column(.biasCorrection2)));",
       ])
   }
 
@@ -75,7 +83,10 @@ extension Lowering {
       try Templates.update.render([
         "banner": "\(node.opcode) of any number of elements in group \(group).", "name": name,
         "parameters": parameters.joined(separator: "\n"), "piece": "\(piece)",
-        "settings": (["const float *row = hyperparameters + \(group * 8);"] + settings)
+        "settings":
+          ([
+            "const float *row = hyperparameters + \(group * TrainingInterface.hyperparameterCount);"
+          ] + settings)
           .joined(separator: "\n"),
         "variables": sources.map { "\($0.name)_value" }.joined(separator: ", "),
         "loads": sources.map { "\($0.name)_value = load(\($0.name) + i);" }
@@ -104,9 +115,10 @@ extension Lowering {
       [try operand(0, of: node), try operand(1, of: node)], to: try result(of: node))
   }
 
-  /// sum, gradient, settings → gradient + settings[1] · sum, and the gradient alone where that is 0.
+  /// sum, gradient, settings → gradient + kept · sum, and the gradient alone where that is 0.
   mutating func lowerAccumulate(_ node: Node) throws {
-    let keep = "\(try address(try operand(2, of: node))) + 1"
+    let keep =
+      "\(try address(try operand(2, of: node))) + \(TrainingInterface.Setting.keptGradients.rawValue)"
     try map(
       MapFunction(
         name: "accumulate",
@@ -139,7 +151,7 @@ extension Lowering {
     emit(total, [partial, try address(output), "\(pieces)"], units: WorkUnits(fixed: 1))
   }
 
-  /// min(1, settings[0] / (√Σ sums + 10⁻⁶)), some sums at a time.
+  /// min(1, norm / (√Σ sums + 10⁻⁶)), some sums at a time.
   mutating func lowerClipFactor(_ node: Node) throws {
     let settings = try operand(0, of: node)
     let sums = Array(node.presentOperands.dropFirst())
@@ -163,9 +175,10 @@ extension Lowering {
       }
       emit(kernel, try part.map { try address($0) } + [total], units: WorkUnits(fixed: 1))
     }
+    let limit = "settings[\(TrainingInterface.Setting.clipNorm.rawValue)]"
     let kernel = try library.add("clip_factor_f32", algorithm: "one number") { name in
       try Templates.clipFactor.render([
-        "banner": "The factor that brings a norm under settings[0].", "name": name,
+        "banner": "The factor that brings a norm under \(limit).", "name": name, "limit": limit,
       ])
     }
     try emit(

@@ -7,7 +7,8 @@ import RealModule
 /// y[0] = Σ x², in double precision inside.
 ///
 /// - C1: x has a floating-point type and a constant shape.
-public struct SquareSum: RealOperator {
+public struct SquareSum: UpdateOperator {
+  public static let updateStage = UpdateStage.everyUpdate
   public static let opcode: Opcode = "square_sum"
   public static let summary = "sum of the squares of all elements"
   public static let operands: [OperandRule] = [.required("x")]
@@ -41,7 +42,8 @@ public struct SquareSum: RealOperator {
 ///
 /// - C1: settings are [8], of a floating-point type.
 /// - C2: every sum is [1] of that type.
-public struct ClipFactor: RealOperator {
+public struct ClipFactor: UpdateOperator {
+  public static let updateStage = UpdateStage.everyUpdate
   public static let opcode: Opcode = "clip_factor"
   public static let summary = "the factor that brings the norm of all gradients under a limit"
   public static let operands: [OperandRule] = [.required("settings"), .variadic("sums")]
@@ -62,7 +64,8 @@ public struct ClipFactor: RealOperator {
   public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
     real operands: [DenseTensor<Scalar>?], extents: [[Int]]
   ) throws -> [DenseTensor<Scalar>] {
-    let limit = try tensor(0, of: operands).elements[0]
+    let limit = try tensor(0, of: operands)
+      .elements[TrainingInterface.Setting.clipNorm.rawValue]
     let sum = operands.dropFirst().reduce(0.0) { $0 + Double($1?.elements.first ?? 0) }
     let factor = Double(limit) / (sum.squareRoot() + 1e-6)
     return [try DenseTensor(shape: [1], elements: [Scalar(Swift.min(1, factor))])]
@@ -74,7 +77,8 @@ public struct ClipFactor: RealOperator {
 ///
 /// - C1: sum and gradient have one floating-point type and a constant shape.
 /// - C2: settings are [8] of that type.
-public struct Accumulate: RealOperator {
+public struct Accumulate: StateUpdate {
+  public static let updateStage = UpdateStage.everyMicroBatch
   public static let opcode: Opcode = "accumulate"
   public static let summary = "adds the gradient of a micro-batch to those before it"
   public static let operands: [OperandRule] = [
@@ -97,7 +101,8 @@ public struct Accumulate: RealOperator {
     real operands: [DenseTensor<Scalar>?], extents: [[Int]]
   ) throws -> [DenseTensor<Scalar>] {
     let (sum, gradient) = (try tensor(0, of: operands), try tensor(1, of: operands))
-    let keep = try tensor(2, of: operands).elements[1]
+    let keep = try tensor(2, of: operands)
+      .elements[TrainingInterface.Setting.keptGradients.rawValue]
     return [
       try DenseTensor(
         shape: extents[0],
@@ -118,6 +123,8 @@ private func requireSettings(
 ) throws -> TensorType {
   let settings = try operand(index, of: operands)
   try requireReal(label, settings, "settings")
-  try require(label, settings.shape == [8], "settings must be [8], found \(settings)")
+  let count = TrainingInterface.settingCount
+  try require(
+    label, settings.shape == [Dimension(count)], "settings must be [\(count)], found \(settings)")
   return settings
 }

@@ -5,23 +5,6 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// An operator that replaces state at the end of a training step.
-public protocol StateUpdate: RealOperator {}
-
-/// The columns of a row of `hyperparameters`, one row for each parameter group.
-public enum Hyperparameter: Int, CaseIterable, Sendable {
-  case learningRate
-  case momentum
-  case weightDecay
-  case beta1
-  case beta2
-  case epsilon
-  /// 1 − beta1ᵗ at step t, counted from 1.
-  case biasCorrection1
-  /// 1 − beta2ᵗ
-  case biasCorrection2
-}
-
 /// Stochastic gradient descent as PyTorch defines it: g ← factor · gradient + decay · w;
 /// m ← momentum · m + g; w ← w − rate · m, or with Nesterov's momentum w − rate · (g + momentum · m).
 ///
@@ -31,7 +14,7 @@ public enum Hyperparameter: Int, CaseIterable, Sendable {
 /// - C1: w has a floating-point type and a constant shape, gradient and m the same.
 /// - C2: hyperparameters are [groups, 8] with more than ``group`` rows; factor is [1].
 /// - C3: Nesterov's momentum needs m.
-public struct SGDUpdate: StateUpdate {
+public struct SGDUpdate: OptimizerUpdate {
   public static let opcode: Opcode = "sgd_update"
   public static let summary = "one step of stochastic gradient descent"
   public static let operands: [OperandRule] = [
@@ -103,7 +86,7 @@ public struct SGDUpdate: StateUpdate {
 ///
 /// - C1: w has a floating-point type and a constant shape, gradient, m and v the same.
 /// - C2: hyperparameters are [groups, 8] with more than ``group`` rows; factor is [1].
-public struct AdamUpdate: StateUpdate {
+public struct AdamUpdate: OptimizerUpdate {
   public static let opcode: Opcode = "adam_update"
   public static let summary = "one step of Adam or AdamW"
   public static let operands: [OperandRule] = [
@@ -171,6 +154,7 @@ public struct AdamUpdate: StateUpdate {
 /// - C1: old and new have one floating-point type and a constant shape.
 /// - C2: momentum lies in 0...1.
 public struct MovingAverage: StateUpdate {
+  public static let updateStage = UpdateStage.everyMicroBatch
   public static let opcode: Opcode = "moving_average"
   public static let summary = "running statistics moved towards those of a batch"
   public static let operands: [OperandRule] = [.required("old"), .required("new")]
@@ -224,9 +208,10 @@ private func requireUpdate(
   try require(
     "C2",
     table.dtype == w.dtype && table.rank == 2
-      && table.shape[1] == Dimension(Hyperparameter.allCases.count) && group >= 0
+      && table.shape[1] == Dimension(TrainingInterface.hyperparameterCount) && group >= 0
       && group < (table.shape[0].constant ?? 0),
-    "hyperparameters must be [groups, 8] with more than \(group) rows, found \(table)")
+    "hyperparameters must be [groups, \(TrainingInterface.hyperparameterCount)] with more than \(group) "
+      + "rows, found \(table)")
   if let type = optionalOperand(factor, of: operands) {
     try require(
       "C2", type.dtype == w.dtype && type.shape == [1], "factor must be [1], found \(type)")
@@ -238,7 +223,7 @@ private func requireUpdate(
 private func row<Scalar: BinaryFloatingPoint & Sendable>(
   _ group: Int, of table: DenseTensor<Scalar>
 ) throws -> (Hyperparameter) -> Scalar {
-  let width = Hyperparameter.allCases.count
+  let width = TrainingInterface.hyperparameterCount
   guard group >= 0, table.elements.count >= (group + 1) * width else {
     throw GraftError(.invalidGraph, "the hyperparameters have no row \(group)")
   }
