@@ -32,6 +32,13 @@ struct UsageTests {
       (["--val-split", "0.1", "--val", "V"], "--val has the validation data"),
       (["--plan", "--find-lr"], "--plan would do nothing"),
       (["--resume", "R", "--overwrite"], "--overwrite would do nothing"),
+      (["--resume", "R", "--checkpoint", "C"], "--resume names the folder"),
+      (["--momentum", "0.9", "--optimizer", "adamw"], "--optimizer sgd"),
+      (["--val-split", "0.2", "--val", "V"], "--val has the validation data"),
+      (["--layer-decay", "0.5"], "--unfreeze none trains the head alone"),
+      (["--label-smoothing", "1"], "at least 0 and below 1"),
+      (["--epochs", "many"], "from 1 to 100000, found \"many\""),
+      (["--memory-limit", "much"], "900M"), (["--seed", "-1"], "below 2^64"),
     ])
   func finetune(_ options: [String], _ says: String) throws {
     try expectUsage(["finetune", "B", "--data", "D", "-o", "O"] + options, saying: says)
@@ -44,5 +51,9 @@ struct UsageTests {
       ["finetune", "B", "--data", "D", "-o", "O", "--epoch", "3"], saying: "--epochs")
     try expectUsage(["dump", "M", "--summary", "--format", "json"], saying: "--summary is a table")
     try expectUsage(["predict", "B", "I", "--top-k", "0"], saying: "at least 1")
+    try expectUsage(
+      ["compile", "M", "-o", "O", "--preprocess", "imagenett"], saying: "imagenet, cifar10, none")
+    try expectUsage(["finetune", "--data", "D", "-o", "O"], saying: "'<bundle>'")
+    try expectUsage(["finetune", "B", "-o", "O"], saying: "--data")
   }
 }

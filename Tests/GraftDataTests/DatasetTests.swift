@@ -55,7 +55,7 @@ private func link(_ path: String, to target: String) throws {
       let warning = try #require(data.warnings.first)
       for part in [
         "12 entries are not", "2 .txt", "1 .md", "1 .webp", "1 without extension",
-        "1 pictures outside class folders", "2 broken links", "2 links to a folder above",
+        "1 picture outside class folders", "2 broken links", "2 links to a folder above",
       ] { #expect(warning.message.contains(part), "\(warning.message) lacks \(part)") }
     }
   }
@@ -70,7 +70,7 @@ private func link(_ path: String, to target: String) throws {
       #expect(data.classes == ["dog", "bird", "cat"])
       #expect((0..<data.count).map(data.label) == [2, 0])
       expectError(
-        .invalidData, containing: "1 of 2 classes are not among the network's labels: \"cat\"",
+        .invalidData, containing: "1 of 2 classes is not among the network's labels: \"cat\"",
         "Its labels are: \"dog\", \"bird\""
       ) { _ = try ImageFolder(folder, labels: ["dog", "bird"]) }
       expectError(.invalidData, containing: "more than one class labelled \"cat\"") {

@@ -10,17 +10,24 @@ import GraftRuntime
 struct Checkpoint {
   /// What is noted beside the state.
   struct Progress: Codable, Equatable {
-    /// What tells runs apart: options, bundle and data.
-    var run: String
     var history: [FineTuner.Epoch]
     var bestEpoch: Int
   }
 
   let folder: String
-  var run = ""
+  /// The run whose state this is.
+  var record: CheckpointRecord?
+  private var hasRecord = false
+
+  init(folder: String) { self.folder = folder }
 
   /// The names of the files in the folder.
-  static let fileNames = ["state.safetensors", "best-*.safetensors", "*.partial"]
+  static let fileNames = [
+    "state.safetensors", "best-*.safetensors", CheckpointRecord.fileName, "*.partial",
+  ]
+
+  /// The file that tells which run the state is of.
+  var recordFile: String { ModelBundle.join(folder, CheckpointRecord.fileName) }
 
   private var state: String { ModelBundle.join(folder, "state.safetensors") }
   private func best(_ epoch: Int) -> String {
@@ -33,22 +40,39 @@ struct Checkpoint {
   /// - Throws: ``GraftError`` of kind `inputOutput`.
   func prepare() throws { try makeFolder(folder) }
 
+  /// Notes that the run diverged, so that it may go on at other rates.
+  func noteDivergence(after epoch: Int) throws {
+    guard exists, var record else { return }
+    record.divergedAfter = epoch
+    try write(record)
+  }
+
+  private func write(_ record: CheckpointRecord) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try FileReplacement(at: recordFile).write(Array(encoder.encode(record)))
+  }
+
   /// Writes the state after an epoch. The best weights come first: a state never names a best epoch that
   /// is not there.
   /// - Parameter keepsBest: a later epoch may turn out worse than this one.
-  func save(
+  mutating func save(
     _ trainer: LoadedTrainer, history: [FineTuner.Epoch], bestEpoch: Int, keepsBest: Bool
   ) throws {
     try prepare()
+    if !hasRecord, let record {
+      try write(record)
+      hasRecord = true
+    }
     if keepsBest, bestEpoch == history.count { try trainer.save(to: best(bestEpoch)) }
     let note = try JSONEncoder().encode(
-      Progress(run: run, history: history, bestEpoch: bestEpoch))
+      Progress(history: history, bestEpoch: bestEpoch))
     try trainer.save(to: state, note: String(decoding: note, as: UTF8.self))
     removeFiles { $0.hasPrefix("best-") && $0 != "best-\(bestEpoch).safetensors" }
   }
 
   /// Takes up a run where it stopped.
-  /// - Throws: ``GraftError`` where there is none, or it is of another run.
+  /// - Throws: ``GraftError`` where there is none.
   func resume(_ trainer: LoadedTrainer) throws -> Progress {
     let location = SourceLocation(file: folder)
     guard exists else {
@@ -58,11 +82,6 @@ struct Checkpoint {
     guard let progress = try? JSONDecoder().decode(Progress.self, from: Data(note.utf8)),
       (1...max(1, progress.history.count)).contains(progress.bestEpoch)
     else { throw GraftError(.invalidData, "the checkpoint has no progress in it", at: location) }
-    guard progress.run == run else {
-      throw GraftError(
-        .invalidData, "the checkpoint is of another run", at: location,
-        advice: "Resume with the options, the bundle and the data that it was started with.")
-    }
     return progress
   }
 
@@ -79,7 +98,9 @@ struct Checkpoint {
 
   /// Removes what a run left.
   func removeState() {
-    removeFiles { $0 == "state.safetensors" || $0.hasPrefix("best-") }
+    // The state first: without it the rest counts for nothing.
+    removeFiles { $0 == "state.safetensors" }
+    removeFiles { $0.hasPrefix("best-") || $0 == CheckpointRecord.fileName }
   }
 
   private func removeFiles(where isOld: (String) -> Bool) {

@@ -102,15 +102,14 @@ extension FineTuner {
     observe: (Event) throws -> Void = { _ in }
   ) throws -> Forecast {
     try observe(.note("a rehearsal on a few items tells memory and time"))
-    // Before anything else takes memory that a run would not.
     let rehearsed = options.memoryLimit == nil ? MemoryRoom() : .least
-    let rehearsal = try rehearse(in: rehearsed, observe: observe)
-    let network = try PictureNetwork(bundle, output: options.output)
-    let plan = try plan(of: network)
-    let size = try size(of: network, plan)
+    let run = try self.plan(observe: observe)
+    let rehearsal = try rehearse(run, in: rehearsed, observe: observe)
+    let (network, plan) = (run.network, run.training)
+    let size = try run.size()
     let measured = rehearsal.measured
     let estimate = MemoryEstimate(rehearsal, in: rehearsed, size: size)
-    let items = min(options.batchSize, size.count)
+    let items = run.batchSize
     var (arena, again) = (measured.arenaBytes, measured.recomputation)
     if let limit = options.memoryLimit {
       room = try estimate.room(
@@ -166,30 +165,28 @@ extension FineTuner {
     /// Bytes that stayed resident after it.
     var residue: Int
     var measured: Measurements
-    /// Items that were learnt from.
+    /// Items that were learned from.
     var items: Int
     /// Seconds of an epoch, and of all that does not grow with the data.
     var epoch: Double
     var fixed: Double
   }
 
-  func rehearse(in room: MemoryRoom, observe: (Event) throws -> Void) throws -> Rehearsal {
+  /// Runs the plan's rehearsal in a temporary folder.
+  func rehearse(
+    _ plan: RunPlan, in room: MemoryRoom, observe: (Event) throws -> Void
+  ) throws -> Rehearsal {
+    let start = ContinuousClock.now
     let before = try ResidentMemory.now()
     let folder = try TemporaryFolder()
-    var own = options
-    own.epochs = 2
-    own.earlyStop = nil
-    own.memoryLimit = nil
-    (own.checkpoint, own.resumes) = (nil, false)
-    (own.metrics, own.tensorboard, own.report) = (nil, nil, nil)
-    // A rate that learns nothing: what diverges at once would end the rehearsal.
-    own.learningRate = 1e-9
-    own.headLearningRate = options.headLearningRate.map { _ in 1e-9 }
-    var tuner = try FineTuner(path, own)
-    tuner.room = room
-    tuner.sampleSize = Int(
-      (2.5 * Double(options.batchSize) / max(0.05, 1 - options.validationSplit)).rounded(.up))
-    let report = try tuner.run(to: folder.path + "/rehearsal.graft") { event in
+    let output = folder.path + "/rehearsal.graft"
+    let rehearsal = try plan.rehearsal()
+    var tuner = self
+    (tuner.room, tuner.warnings, tuner.measurements) = (room, [], Measurements())
+    let report = try tuner.execute(
+      rehearsal, to: output, checkpoint: Checkpoint(folder: output + ".checkpoint"),
+      records: RunRecords(rehearsal.options), since: start
+    ) { event in
       if case .doing(let text) = event { try observe(.doing("rehearsal: \(text)")) }
     }
     let measured = tuner.measurements

@@ -19,33 +19,6 @@ struct MemoryRoom {
   static let least = MemoryRoom(arena: 0, largestCache: 0, pictures: 0)
 }
 
-/// How much data a run has, and what it would keep of them.
-struct RunSize {
-  /// Items of the data, before any are held out.
-  var count: Int
-  /// Items that are learned from, held out, and read in all.
-  var items: Int
-  var held: Int
-  var read: Int
-  /// Rows of values at the freeze line: of each store those that are filled and those there is room for.
-  var stores: [(rows: Int, capacity: Int)]
-  /// Floats of a row.
-  var widths: [Int]
-  /// Pictures that random views are made from.
-  var pictures: Int
-
-  /// Bytes of all rows.
-  var cacheBytes: Int {
-    stores.reduce(0) { $0 + FeatureStore.byteCount(items: $1.rows, widths: widths) }
-  }
-
-  /// Bytes of the rows that are in memory, where more than `largest` goes into a file.
-  func residentBytes(inMemory largest: Int) -> Int {
-    stores.filter { FeatureStore.byteCount(items: $0.capacity, widths: widths) <= largest }
-      .reduce(0) { $0 + FeatureStore.byteCount(items: $1.rows, widths: widths) }
-  }
-}
-
 /// The memory of a whole run, told by a rehearsal of it.
 struct MemoryEstimate {
   /// The most bytes the rehearsal had: of its training, and of anything.
@@ -116,16 +89,13 @@ struct MemoryEstimate {
 extension FineTuner {
   /// Decides what is kept, where there is a limit.
   /// - Throws: ``GraftError`` as a rehearsal does, and where the limit is too low for any choice.
-  mutating func chooseRoom(observe: (Event) throws -> Void) throws {
+  mutating func chooseRoom(_ plan: RunPlan, observe: (Event) throws -> Void) throws {
     guard let limit = options.memoryLimit else { return }
     try observe(.note("a rehearsal tells what can be kept within \(limit.asBytes)"))
-    let rehearsal = try rehearse(in: .least, observe: observe)
-    let network = try PictureNetwork(bundle, output: options.output)
-    let plan = try plan(of: network)
-    let size = try size(of: network, plan)
-    let batch = min(options.batchSize, size.count)
+    let rehearsal = try rehearse(plan, in: .least, observe: observe)
+    let size = try plan.size()
     room = try MemoryEstimate(rehearsal, in: .least, size: size).room(
-      within: limit, arena: lowered(plan, in: MemoryRoom(), batch: batch).arena)
+      within: limit, arena: lowered(plan.training, in: MemoryRoom(), batch: plan.batchSize).arena)
   }
 
   /// The arena of a training step in `room`, and what runs again in it.
@@ -139,37 +109,6 @@ extension FineTuner {
       step.plan.bytes(batch: batch),
       step.recomputation ?? RematerializationReport()
     )
-  }
-
-  func plan(of network: PictureNetwork) throws -> FineTuningPlan {
-    try FineTuningPlan(
-      loadNetwork(), classes: classes(of: open(options.data, network).dataset, network).count,
-      options: options)
-  }
-
-  func size(of network: PictureNetwork, _ plan: FineTuningPlan) throws -> RunSize {
-    let (dataset, _) = try open(options.data, network)
-    var size = RunSize(
-      count: dataset.count, items: dataset.count, held: 0, read: dataset.count, stores: [],
-      widths: try Trunk.widths(at: plan.parts), pictures: options.isRandom ? dataset.count : 0)
-    if let other = options.validationData {
-      size.held = try openValidation(other, network, like: dataset).dataset.count
-      size.read += size.held
-    } else if options.validationSplit > 0 {
-      let labels = (0..<dataset.count).compactMap { dataset.label(of: $0) }
-      let split = Split(
-        labels: labels.count == dataset.count ? labels : [], count: dataset.count,
-        share: options.validationSplit, seed: options.seed)
-      (size.items, size.held) = (split.training.count, split.validation.count)
-    }
-    // Views are kept of what is learnt from alone; without keeping, only held out items are.
-    if options.isRandom || options.validationData != nil {
-      size.stores.append((size.held, size.held))
-    }
-    let views = options.isRandom ? options.cacheViews ?? 0 : 1
-    let rows = options.isRandom ? size.items : dataset.count
-    size.stores.append((rows * views, dataset.count * views))
-    return size
   }
 }
 

@@ -28,14 +28,6 @@ extension FineTuner.Options {
     return uses
   }
 
-  /// The command that goes on from the state of a run with these options.
-  func resumeCommand(bundle: String, output: String) -> String {
-    var own = self
-    own.checkpoint = nil
-    return own.command(bundle: bundle, output: output) + " --resume "
-      + checkpointFolder(of: output).quotedForShell
-  }
-
   /// Where the state of a run to `output` is kept.
   func checkpointFolder(of output: String) -> String {
     if let checkpoint { return checkpoint }
@@ -46,6 +38,9 @@ extension FineTuner.Options {
 }
 
 extension Checkpoint {
+  /// The command that goes on from the state.
+  var resumeCommand: String { "graft finetune --resume \(folder.quotedForShell)" }
+
   /// Looks for what an earlier run left, before any work.
   /// - Throws: ``GraftError`` where there is nothing to resume, or where a run from the start would end what
   ///   another one has come to.
@@ -59,8 +54,7 @@ extension Checkpoint {
       throw GraftError(
         .invalidArgument, "the checkpoint of an earlier run is here", at: location,
         advice:
-          "Give --resume \(folder.quotedForShell) with the options of that run to go on from it, or "
-          + "--overwrite to remove it and start anew.")
+          "Go on from it with: \(resumeCommand), or give --overwrite to remove it and start anew.")
     }
   }
 }

@@ -1,5 +1,5 @@
-// What a run needs before its first step: the data, the network taken apart, the compiled step, the
-// values at the freeze line or what makes them.
+// What a run needs before its first step, made as its plan says: the compiled step, the values at the freeze line
+// or what makes them, the teacher's logits.
 
 import GraftAutodiff
 import GraftData
@@ -17,7 +17,7 @@ extension FineTuner {
     /// The classes of the data; empty where they have no names.
     var classes: [String]
     var data: TrainingData
-    /// The items of ``data`` that are learnt from.
+    /// The items of ``data`` that are learned from.
     var items: [Int]
     var validation: (data: TrainingData, items: [Int])?
     /// Where the items of ``validation`` stand, or those of ``data`` where there is none.
@@ -36,180 +36,162 @@ extension FineTuner {
     }
   }
 
-  /// Opens the data, compiles the training step, and takes through the trunk what goes through it
-  /// once.
-  mutating func prepare(observe: (Event) throws -> Void) throws -> Preparation {
-    let network = try PictureNetwork(bundle, output: options.output)
-    warnings += network.warnings
-    let graph = try loadNetwork()
-    let (whole, found) = try open(options.data, network)
-    warnings += found
-    let classes = try classes(of: whole, network)
-    warnings += classes.warnings
-    let plan = try at(SourceLocation(file: path)) {
-      try FineTuningPlan(graph, classes: classes.count, options: options)
-    }
-    warnings += plan.warnings
-    let dataset = sampled(whole)
-    let batchSize = min(options.batchSize, dataset.count)
-    try observe(.note(plan.summary))
-
+  /// Compiles the training step, and takes through the frozen layers what goes through them once.
+  mutating func prepare(
+    _ plan: RunPlan, observe: (Event) throws -> Void
+  ) throws -> Preparation {
+    let (options, training, batchSize) = (plan.options, plan.training, plan.batchSize)
+    let dataset = plan.sampled(plan.whole)
+    try observe(.note(training.summary))
     let folder = try TemporaryFolder()
+    let trainer = try compileStep(plan, into: folder.path, observe: observe)
+    let trunk = try Trunk(
+      training.parts, of: bundle, inputs: plan.network.inputs, batchSize: batchSize,
+      threads: options.threads, target: options.target)
+    let teacher = try plan.teacher?.loaded(batchSize: batchSize, threads: options.threads)
+    let clock = ContinuousClock()
+    let start = clock.now
+    let views =
+      options.isRandom
+      ? PictureViews(options.augmentation, seed: options.seed, room: room.pictures) : nil
+    let read = try read(plan, trunk, views, observe: observe)
+    let feed = try feed(plan, trunk, read, views, teacher, observe: observe)
+    let size = try plan.size(
+      count: read.data.count, items: read.items.count, held: read.validation?.items.count ?? 0)
+    measurements.seconds = (clock.now - start) / .seconds(1)
+    measurements.itemsRead = size.read
+    measurements.cachedRows = size.rows
+    // The trainer and the trunk have weights of their own by now.
+    let graph = training.parts.network
+    for id in graph.parameters { graph[id].parameter?.data?.releasePages() }
+    return Preparation(
+      plan: training, trainer: trainer, batchSize: batchSize, classes: dataset.classes,
+      data: read.data, items: read.items, validation: read.validation,
+      validationSet: read.validationSet, feed: feed, views: views, folder: folder)
+  }
+
+  private mutating func compileStep(
+    _ plan: RunPlan, into folder: String, observe: (Event) throws -> Void
+  ) throws -> LoadedTrainer {
+    let (options, batchSize) = (plan.options, plan.batchSize)
     try observe(.doing("compiling the training step"))
     let step = try TrainingCompiler(target: options.target).compile(
-      plan.training, groupNames: plan.specification.groupNames, into: folder.path,
+      plan.training.training, groupNames: plan.training.specification.groupNames, into: folder,
       within: room.arena.map { ArenaLimit(batch: batchSize, bytes: $0) })
     measurements.arenaBytes = step.plan.bytes(batch: batchSize)
     measurements.recomputation = step.recomputation
     if options.memoryLimit != nil { try observe(.note(step.recomputation.sentence)) }
     let library = try TrainingLibrary(
-      path: ModelBundle.join(folder.path, BundleLayout.trainingLibrary))
-    let trainer = try LoadedTrainer(
-      library: library, bundle: folder.path, seed: options.seed, largestBatch: batchSize,
-      threads: options.threads)
-
+      path: ModelBundle.join(folder, BundleLayout.trainingLibrary))
     measurements.sessionBytes =
       library.sessionBytes(batch: batchSize, threads: options.threads) ?? 0
+    return try LoadedTrainer(
+      library: library, bundle: folder, seed: options.seed, largestBatch: batchSize,
+      threads: options.threads)
+  }
 
-    let trunk = try Trunk(
-      plan.parts, of: bundle, inputs: network.inputs, batchSize: batchSize,
-      threads: options.threads, target: options.target)
+  /// The items that are learned from and those that are held out.
+  private struct ReadData {
+    var data: TrainingData
+    var items: [Int]
+    var validation: (data: TrainingData, items: [Int])?
+    var validationSet: any Dataset
+  }
+
+  private mutating func read(
+    _ plan: RunPlan, _ trunk: Trunk, _ views: PictureViews?, observe: (Event) throws -> Void
+  ) throws -> ReadData {
+    let options = plan.options
+    let dataset = plan.sampled(plan.whole)
     let reader = FeatureReader(
-      network: network, trunk: trunk, batchSize: network.batchSize(batchSize),
+      network: plan.network, trunk: trunk, batchSize: plan.network.batchSize(plan.batchSize),
       threads: options.threads,
-      regressionWidth: plan.task == .classes ? nil : plan.outputWidth,
-      areClasses: plan.task == .labels,
-      largestInMemory: room.largestCache)
-    func read(
-      _ dataset: any Dataset, _ places: [Int]? = nil, _ warnings: inout [Warning]
-    ) throws -> TrainingData {
+      regressionWidth: plan.training.task == .classes ? nil : plan.training.outputWidth,
+      areClasses: plan.training.task == .labels, largestInMemory: room.largestCache)
+    var found: [Warning] = []
+    func features(of dataset: any Dataset, _ places: [Int]? = nil) throws -> TrainingData {
       let count = places?.count ?? dataset.count
       let bytes = FeatureStore.byteCount(items: count, widths: trunk.widths)
       try observe(
-        .note("\(count) images, \(bytes.asBytes) of frozen features; " + trunk.description))
-      return try reader.read(dataset, places: places, warnings: &warnings) { done, all in
-        try? observe(.doing("\(done) of \(all) images through the frozen layers"))
+        .note(
+          "\(count) \(count == 1 ? "item" : "items"), \(bytes.asBytes) of frozen features; "
+            + trunk.description))
+      return try reader.read(dataset, places: places, warnings: &found) { done, all in
+        try? observe(.doing("\(done) of \(all) items through the frozen layers"))
       }
     }
-    let clock = ContinuousClock()
-    let start = clock.now
-    let views = try randomViews(of: dataset)
     let data: TrainingData
     if let views {
-      data = try reader.scan(dataset, views, warnings: &warnings) { done, all in
+      data = try reader.scan(dataset, views, warnings: &found) { done, all in
         try? observe(.doing("\(done) of \(all) images read"))
       }
     } else {
-      data = try read(dataset, nil, &warnings)
+      data = try features(of: dataset)
     }
-    var validation: (data: TrainingData, items: [Int])?
-    var validationSet = dataset
-    var items = Array(0..<data.count)
-    if let other = options.validationData {
-      let (set, found) = try openValidation(other, network, like: whole)
-      warnings += found
-      validationSet = sampled(set)
-      let read = try read(validationSet, nil, &warnings)
-      validation = (read, Array(0..<read.count))
-    } else if options.validationSplit > 0 {
-      let split = Split(
-        labels: data.labels, count: data.count, share: options.validationSplit, seed: options.seed)
-      items = split.training
-      if !split.validation.isEmpty {
-        validation = (data, split.validation)
-        if views != nil {
-          // Held out items are judged as they are.
-          let held = try read(dataset, split.validation.map { data.places[$0] }, &warnings)
-          validation = (held, Array(0..<held.count))
-        }
+    let split = plan.split(labels: data.labels, count: data.count)
+    var read = ReadData(data: data, items: split.training, validationSet: dataset)
+    if let other = plan.validation {
+      read.validationSet = plan.sampled(other)
+      let held = try features(of: read.validationSet)
+      read.validation = (held, Array(0..<held.count))
+    } else if !split.validation.isEmpty {
+      read.validation = (data, split.validation)
+      if views != nil {
+        // Held out items are judged as they are.
+        let held = try features(of: dataset, split.validation.map { data.places[$0] })
+        read.validation = (held, Array(0..<held.count))
       }
     }
-    if options.batchSize > items.count {
+    if options.batchSize > read.items.count {
       try observe(
         .note(
-          "each step takes all \(items.count) items there are to learn from: fewer than the batch "
+          "each step takes all \(read.items.count) items there are to learn from: fewer than the batch "
             + "of \(options.batchSize)"))
     }
     // A part of the data may lack classes that the whole has.
-    if sampleSize == nil {
-      warnings += try gaps(in: whole, data, learning: items, holding: validation)
+    if plan.sampleSize == nil {
+      found += try plan.gaps(
+        in: plan.whole, data, learning: read.items, holding: read.validation)
     }
-    let teacher = try options.teacher.map {
-      try TeacherNetwork(
-        $0, of: dataset, classCount: plan.outputWidth, batchSize: batchSize,
-        threads: options.threads)
-    }
-    let feed: any TrainingFeed
-    if let views {
-      try teacher?.checkSees(theInputsOf: network)
-      let reader = ViewReader(
-        network: network, trunk: trunk, dataset: dataset, data: data, views: views,
-        teacher: teacher, batchSize: batchSize, threads: options.threads)
-      try observe(.note(try note(on: reader)))
-      feed =
-        if let count = options.cacheViews {
-          try StoredFeed(
-            reader, views: count, inMemory: room.largestCache)
-        } else {
-          try LiveFeed(reader, mixing: options.mixing)
-        }
-    } else {
-      feed = StoredFeed(
-        data.features,
+    try tell(found, observe: observe)
+    return read
+  }
+
+  private func feed(
+    _ plan: RunPlan, _ trunk: Trunk, _ read: ReadData, _ views: PictureViews?,
+    _ teacher: LoadedTeacher?, observe: (Event) throws -> Void
+  ) throws -> any TrainingFeed {
+    let options = plan.options
+    let dataset = plan.sampled(plan.whole)
+    guard let views else {
+      return StoredFeed(
+        read.data.features,
         teacherLogits: try teacher?.logits(
-          of: dataset, names: data.names, threads: options.threads, inMemory: room.largestCache
-        ) { done, all in try? observe(.doing("\(done) of \(all) images through the teacher")) },
-        items: data.count)
+          of: dataset, names: read.data.names, threads: options.threads,
+          inMemory: room.largestCache
+        ) { done, all in try? observe(.doing("\(done) of \(all) items through the teacher")) },
+        items: read.data.count)
     }
-    measurements.seconds = (clock.now - start) / .seconds(1)
-    let held = validation?.data
-    let isApart = held != nil && (options.validationData != nil || views != nil)
-    measurements.itemsRead = data.count + (isApart ? held?.count ?? 0 : 0)
-    measurements.cachedRows =
-      (views == nil ? data.count : items.count * (options.cacheViews ?? 0))
-      + (isApart ? held?.count ?? 0 : 0)
-    // The trainer and the trunk have weights of their own by now.
-    for id in graph.parameters { graph[id].parameter?.data?.releasePages() }
-    return Preparation(
-      plan: plan, trainer: trainer, batchSize: batchSize, classes: dataset.classes, data: data,
-      items: items,
-      validation: validation, validationSet: validationSet, feed: feed, views: views,
-      folder: folder)
-  }
-
-  /// The random views that the options ask for; nil where every epoch sees the same.
-  private func randomViews(of dataset: any Dataset) throws -> PictureViews? {
-    guard options.isRandom else { return nil }
-    guard dataset.holdsImages || options.augmentation.isNone else {
-      throw GraftError(
-        .invalidArgument, "--augment changes pictures, and the data are tensors",
-        at: SourceLocation(file: options.data))
-    }
-    return PictureViews(options.augmentation, seed: options.seed, room: room.pictures)
-  }
-
-  /// What is said of random views before they are made.
-  private func note(on reader: ViewReader) throws -> String {
-    if options.mixing.cutmix != nil, reader.pictureSize == nil {
-      throw GraftError(
-        .invalidArgument, "--cutmix cuts pictures, and the network's input is none",
-        at: SourceLocation(file: path))
-    }
+    let reader = ViewReader(
+      network: plan.network, trunk: trunk, dataset: dataset, data: read.data, views: views,
+      teacher: teacher, batchSize: plan.batchSize, threads: options.threads)
     guard let count = options.cacheViews else {
-      return
-        "every epoch has views of its own, which go through the frozen layers as they are needed"
+      try observe(
+        .note(
+          "every epoch has views of its own, which go through the frozen layers as they are needed")
+      )
+      return try LiveFeed(reader, mixing: options.mixing)
     }
     let bytes = FeatureStore.byteCount(
       items: reader.data.count.multipliedReportingOverflow(by: count).partialValue,
-      widths: reader.trunk.widths)
-    return "\(count) views of each image, \(bytes.asBytes) of frozen features"
+      widths: trunk.widths)
+    try observe(.note("\(count) views of each image, \(bytes.asBytes) of frozen features"))
+    return try StoredFeed(reader, views: count, inMemory: room.largestCache)
   }
 
-  /// The bundle's graph with the output that is trained alone.
-  func loadNetwork() throws -> Graph {
-    try at(SourceLocation(file: path)) {
-      try bundle.loadGraph().keepingOutput(
-        options.output, labels: bundle.manifest.labels?.count)
-    }
+  /// Tells what the run's report will have too.
+  mutating func tell(_ found: [Warning], observe: (Event) throws -> Void) throws {
+    warnings += found
+    for warning in found { try observe(.warning(warning)) }
   }
 }

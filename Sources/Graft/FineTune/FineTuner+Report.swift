@@ -24,7 +24,7 @@ struct ReportDraft {
   func html(network: Graph, in folder: String) throws -> String {
     var page = page
     guard !page.mistakes.isEmpty, images.holdsImages,
-      // What was learnt is not lost because its report has no pictures.
+      // What was learned is not lost because its report has no pictures.
       let pictures = try? MistakePictures(
         of: network, in: folder, inputs: inputs, preprocessing: preprocessing,
         classCount: classCount, threads: threads)
@@ -52,7 +52,7 @@ extension FineTuner {
   /// Judges the network of a run that is done.
   /// - Parameter run: its trainer has the state that is kept.
   func draftReport(
-    on run: TrainingRun, _ ready: Preparation, to output: String
+    on run: TrainingRun, _ ready: Preparation, _ plan: RunPlan, to output: String
   ) throws -> ReportDraft {
     let findings = try findings(ready)
     let mistakes = findings?.mistakes ?? []
@@ -69,7 +69,7 @@ extension FineTuner {
         leftOut: warnings.map(\.sentence), settings: settings(ready),
         command: options.command(bundle: path, output: output)),
       images: ready.validationSet, places: mistakes.map { judged.places[$0.item] },
-      inputs: try PictureNetwork(bundle, output: options.output).inputs,
+      inputs: plan.network.inputs,
       preprocessing: bundle.manifest.preprocessing,
       classCount: ready.plan.outputWidth, threads: options.threads)
   }
@@ -99,9 +99,9 @@ extension FineTuner {
     var schedule = options.schedule.name
     if options.schedule.warmup > 0 { schedule += ", \(options.schedule.warmup) epochs of warm-up" }
     return [
-      ("network", path), ("data", "\(options.data): \(ready.items.count) items to learn from"),
+      ("network", path), ("data", "\(options.data): \(ready.items.count) training items"),
       ("validation", validation(ready)),
-      ("head", "\(options.head)"), ("unfrozen beside it", "\(options.unfreeze)"),
+      ("head", "\(options.head)"), ("layers that train beside it", "\(options.unfreeze)"),
       ("what trains", plan.summary), ("BatchNorm", options.normalization.rawValue),
       ("augmentation", augmentation), ("epochs", epochs),
       ("optimizer", rate), ("schedule", schedule),
@@ -128,7 +128,8 @@ extension FineTuner {
 
   private var epochs: String {
     "\(options.epochs)"
-      + (options.earlyStop.map { ", fewer after \($0) without a better one" } ?? "")
+      + (options.earlyStop.map { ", early stop after \($0) without a better validation result" }
+        ?? "")
   }
 
   private func loss(_ plan: FineTuningPlan) -> String {
@@ -137,7 +138,7 @@ extension FineTuner {
     if options.classWeights != .none { parts.append("class weights \(options.classWeights)") }
     if let teacher = options.teacher {
       parts.append(
-        "teacher \(teacher.bundle) with a share of \(teacher.alpha) at temperature "
+        "teacher \(teacher.bundle) with the share \(teacher.alpha) of the loss at temperature "
           + "\(teacher.temperature)")
     }
     if let norm = options.clipNorm { parts.append("gradients clipped to a norm of \(norm)") }

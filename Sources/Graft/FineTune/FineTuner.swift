@@ -71,7 +71,7 @@ public struct FineTuner {
     /// From 1.
     public var epoch: Int
     public var epochs: Int
-    /// Items of this epoch that were learnt from, and how many there are.
+    /// Items of this epoch that were learned from, and how many there are.
     public var done: Int
     public var count: Int
     /// The mean over these items, as they were met.
@@ -90,14 +90,14 @@ public struct FineTuner {
     case step(Progress)
     case finished(Epoch)
     case note(String)
+    /// What the report tells too, such as files that are left out of the data.
+    case warning(Warning)
   }
 
   public let options: Options
   public internal(set) var warnings: [Warning] = []
   let bundle: ModelBundle
   let path: String
-  /// For rehearsals: how many of the data's items are used; nil uses all.
-  var sampleSize: Int?
   /// What may be kept in memory.
   var room = MemoryRoom()
   /// What the run took.
@@ -136,46 +136,65 @@ public struct FineTuner {
   ) throws -> Report {
     let start = ContinuousClock.now
     try options.pathUses(bundle: path, output: output).check()
-    let checkpoint = Checkpoint(folder: options.checkpointFolder(of: output))
-    try checkpoint.checkPlace(options)
+    var checkpoint = Checkpoint(folder: options.checkpointFolder(of: output))
     let locks = try [output, checkpoint.folder].compactMap { try PathLock(on: $0) }
     defer { withExtendedLifetime(locks) {} }
-    // Once more: what another run left between the first look and the lock.
     try checkpoint.checkPlace(options)
     let isNew = !FileManager.default.fileExists(atPath: checkpoint.folder)
     if options.checkpoint != nil { try checkpoint.prepare() }
-    defer { if sampleSize == nil { TemporaryPaths.sayWhenInterrupted(nil) } }
-    if options.resumes { tellHowToGoOn(from: checkpoint, to: output) }
+    TemporaryPaths.sayWhenInterrupted(
+      "graft: interrupted before the end of the first epoch: nothing is kept")
+    defer { TemporaryPaths.sayWhenInterrupted(nil) }
     do {
-      return try lockedRun(to: output, checkpoint: checkpoint, since: start, observe: observe)
+      let recorded = options.resumes ? try CheckpointRecord(of: checkpoint.folder) : nil
+      if options.resumes { tellHowToGoOn(from: checkpoint) }
+      try observe(.doing("reading \(path.escapedForDisplay)"))
+      let plan = try plan(observe: observe)
+      checkpoint.record = try CheckpointRecord(plan, output: output)
+      if let recorded {
+        if let own = checkpoint.record { try recorded.check(own, in: checkpoint.folder) }
+        // The folder stays where the run that began it named it.
+        checkpoint.record?.options["checkpoint"] = recorded.options["checkpoint"]
+      }
+      let records = try RunRecords(options)
+      try chooseRoom(plan, observe: observe)
+      return try execute(
+        plan, to: output, checkpoint: checkpoint, records: records, since: start, observe: observe)
     } catch var error as GraftError {
+      // What tells of a state goes with it.
+      if !checkpoint.exists { checkpoint.removeState() }
       // Fails, and does nothing, where a state is in it.
       if isNew { rmdir(checkpoint.folder) }
       if checkpoint.exists, !(error.advice ?? "").contains("--resume") {
         error.advice =
           (error.advice.map { $0 + " " } ?? "")
-          + "What was learned is kept; go on with: "
-          + options.resumeCommand(bundle: path, output: output)
+          + "What was learned is kept; go on with: " + checkpoint.resumeCommand
       }
       throw error
     }
   }
 
-  /// What is said at Ctrl-C. A rehearsal leaves nothing to go on from.
-  private func tellHowToGoOn(from checkpoint: Checkpoint, to output: String) {
-    guard sampleSize == nil, checkpoint.exists else { return }
-    TemporaryPaths.sayWhenInterrupted(
-      "graft: interrupted; the state is kept, go on with:\n  "
-        + options.resumeCommand(bundle: path, output: output))
+  /// Looks at everything that a run reads, and tells what of it is left out.
+  mutating func plan(observe: (Event) throws -> Void) throws -> RunPlan {
+    let plan = try RunPlan(bundle, at: path, options)
+    try tell(plan.warnings, observe: observe)
+    return plan
   }
 
-  private mutating func lockedRun(
-    to output: String, checkpoint: Checkpoint, since start: ContinuousClock.Instant,
-    observe: (Event) throws -> Void
+  /// What is said at Ctrl-C.
+  private func tellHowToGoOn(from checkpoint: Checkpoint) {
+    guard checkpoint.exists else { return }
+    TemporaryPaths.sayWhenInterrupted(
+      "graft: interrupted; the state is kept, go on with:\n  " + checkpoint.resumeCommand)
+  }
+
+  /// Trains as planned, and writes the tuned bundle.
+  mutating func execute(
+    _ plan: RunPlan, to output: String, checkpoint: Checkpoint, records: RunRecords,
+    since start: ContinuousClock.Instant, observe: (Event) throws -> Void
   ) throws -> Report {
-    try chooseRoom(observe: observe)
-    try observe(.doing("reading \(path.escapedForDisplay)"))
-    let trained = try train(to: output, checkpoint, observe: observe)
+    let trained = try train(plan, to: output, checkpoint, records, observe: observe)
+    let options = plan.options
     try observe(.doing("compiling the tuned network"))
     var compilerOptions = Compiler.Options()
     compilerOptions.target = options.target
@@ -193,11 +212,12 @@ public struct FineTuner {
       to: output, keeping: [path], reusing: bundle
     ) { folder in
       try observe(.doing("writing the report"))
-      try trained.records.finish(
+      try records.finish(
         trained.report.epochs, report: trained.draft.html(network: trained.network, in: folder),
         into: folder)
     }
-    if options.checkpoint == nil { trained.checkpoint.remove() }
+    let isKept = checkpoint.record?.isKept ?? (options.checkpoint != nil)
+    if !isKept { checkpoint.remove() }
     var report = trained.report
     report.seconds = (ContinuousClock.now - start) / .seconds(1)
     report.peakBytes = try ResidentMemory.peak()
@@ -209,30 +229,25 @@ public struct FineTuner {
     var network: Graph
     var loss: Loss
     var classes: [String]
-    var checkpoint: Checkpoint
-    var records: RunRecords
     var draft: ReportDraft
     var report: Report
   }
 
   /// The run itself. All that it holds in memory is given back before anything else is compiled.
   private mutating func train(
-    to output: String, _ checkpoint: Checkpoint, observe: (Event) throws -> Void
+    _ plan: RunPlan, to output: String, _ checkpoint: Checkpoint, _ records: RunRecords,
+    observe: (Event) throws -> Void
   ) throws -> Trained {
     let peakBefore = try ResidentMemory.peak()
-    let ready = try prepare(observe: observe)
-    let (plan, data) = (ready.plan, ready.data)
-    var checkpoint = checkpoint
-    checkpoint.run = runFingerprint(data: data, validation: ready.validation?.data)
-    if !options.resumes { checkpoint.removeState() }
-    let records = try RunRecords(options)
+    let ready = try prepare(plan, observe: observe)
+    if !plan.options.resumes { checkpoint.removeState() }
     var run = try TrainingRun(
-      options: ready.stepOptions(options), plan: plan, trainer: ready.trainer, data: data,
-      items: ready.items,
-      validation: ready.validation, classCount: plan.outputWidth, feed: ready.feed,
-      checkpoint: checkpoint, records: records)
+      options: ready.stepOptions(plan.options), plan: ready.plan, trainer: ready.trainer,
+      data: ready.data, items: ready.items, validation: ready.validation,
+      classCount: ready.plan.outputWidth, feed: ready.feed, checkpoint: checkpoint,
+      records: records)
     try run.perform {
-      if case .finished = $0 { tellHowToGoOn(from: checkpoint, to: output) }
+      if case .finished = $0, plan.sampleSize == nil { tellHowToGoOn(from: checkpoint) }
       try observe($0)
     }
     let peakAfter = try ResidentMemory.peak()
@@ -241,32 +256,12 @@ public struct FineTuner {
     measurements.pictureBytes = ready.views?.meanPictureBytes ?? 0
     try run.restoreBest()
     return Trained(
-      network: try plan.network(trainedBy: ready.trainer), loss: plan.specification.loss,
-      classes: ready.classes,
-      checkpoint: checkpoint, records: records,
-      draft: try draftReport(on: run, ready, to: output),
+      network: try ready.plan.network(trainedBy: ready.trainer),
+      loss: ready.plan.specification.loss, classes: ready.classes,
+      draft: try draftReport(on: run, ready, plan, to: output),
       report: Report(
         epochs: run.history, kept: run.bestEpoch, trainingItems: ready.items.count,
         validationItems: ready.validation?.items.count ?? 0,
-        trainedParameters: plan.trainedParameterCount, seconds: 0, peakBytes: 0))
-  }
-
-  /// What a run depends on: a checkpoint of anything else is refused.
-  private func runFingerprint(data: TrainingData, validation: TrainingData?) -> String {
-    var own = options
-    // Neither where it writes nor on how many threads and in how much memory it runs changes a run; nor does what it reads its
-    // data from, as long as the items are the same.
-    (own.checkpoint, own.resumes, own.threads, own.memoryLimit) = (nil, false, 1, nil)
-    own.overwrites = false
-    (own.metrics, own.tensorboard, own.report) = (nil, nil, nil)
-    // A run that diverged goes on from its last good state at another rate.
-    (own.learningRate, own.headLearningRate) = (1, nil)
-    (own.data, own.validationData) = ("", own.validationData.map { _ in "" })
-    let files = bundle.manifest.files.filter { !RunRecords.Name.isRecord($0.key) }
-      .sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.sha256)" }
-    // File systems differ in the Unicode normal form that they keep names in.
-    let names = (data.names + (validation?.names ?? [])).map(
-      \.precomposedStringWithCanonicalMapping)
-    return Digest.sha256(Data("\(own)\n\(files)\n\(names)".utf8))
+        trainedParameters: ready.plan.trainedParameterCount, seconds: 0, peakBytes: 0))
   }
 }

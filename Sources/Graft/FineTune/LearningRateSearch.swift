@@ -88,8 +88,9 @@ extension FineTuner {
   public mutating func findLearningRate(
     observe: (Event) throws -> Void = { _ in }
   ) throws -> LearningRateSearch {
-    try chooseRoom(observe: observe)
-    let ready = try prepare(observe: observe)
+    let plan = try plan(observe: observe)
+    try chooseRoom(plan, observe: observe)
+    let ready = try prepare(plan, observe: observe)
     var own = ready.stepOptions(options)
     (own.metrics, own.resumes) = (nil, false)
     let run = try TrainingRun(

@@ -6,7 +6,7 @@ import GraftData
 import GraftDiagnostics
 
 /// The records of one run.
-struct RunRecords {
+final class RunRecords {
   /// The names of records in a bundle.
   enum Name {
     static let metrics = "metrics.jsonl"
@@ -20,16 +20,17 @@ struct RunRecords {
 
   private let metrics: FileReplacement?
   private let report: FileReplacement?
-  private let events: EventFile?
-  private let holdsEvents: Bool
+  private let tensorboard: String?
+  private let time = RunRecords.now
+  /// Begun with the first epoch: a run that fails before leaves no file.
+  private var events: EventFile?
 
   /// Looks at every place before any work is done.
   /// - Throws: ``GraftError`` of kind `inputOutput` where one cannot be written.
   init(_ options: FineTuner.Options) throws {
     metrics = try options.metrics.map { try FileReplacement(at: $0) }
     report = try options.report.map { try FileReplacement(at: $0) }
-    events = try options.tensorboard.map { try EventFile(in: $0, time: Self.now) }
-    holdsEvents = options.tensorboard == nil
+    tensorboard = options.tensorboard
   }
 
   static var now: Double { Date().timeIntervalSince1970 }
@@ -37,7 +38,10 @@ struct RunRecords {
   /// Adds the last `count` epochs of a run so far.
   func add(_ count: Int, of history: [FineTuner.Epoch]) throws {
     try metrics?.write(try Self.lines(history))
-    if let events { try Self.add(history.suffix(count), to: events) }
+    guard let tensorboard else { return }
+    let file = try events ?? EventFile(in: tensorboard, time: time)
+    events = file
+    try Self.add(history.suffix(count), to: file)
   }
 
   /// Writes into a bundle's folder what was to go nowhere else, and the report where it was to go.
@@ -45,7 +49,7 @@ struct RunRecords {
     if metrics == nil {
       try Self.write(try Self.lines(history), to: ModelBundle.join(folder, Name.metrics))
     }
-    if holdsEvents {
+    if tensorboard == nil {
       let time = (history.first?.time ?? Self.now) - (history.first?.seconds ?? 0)
       let file = try EventFile(
         ModelBundle.join(folder, EventFile.name(time: time)), time: time)

@@ -5,28 +5,32 @@ import Foundation
 import GraftData
 import GraftDiagnostics
 
-/// A compiled network whose answers are learnt too (Hinton, Vinyals and Dean 2015).
+/// A compiled network whose class probabilities are learned too (Hinton, Vinyals and Dean 2015).
 struct TeacherNetwork {
   private let options: FineTuner.Teacher
   private let network: PictureNetwork
-  private let session: Session
   private let columns: [Int]
-  private let batchSize: Int
-
-  var classCount: Int { columns.count }
 
   private var location: SourceLocation { SourceLocation(file: options.bundle) }
 
   /// - Throws: ``GraftError`` where the teacher tells other classes apart than `dataset` has.
   init(
-    _ options: FineTuner.Teacher, of dataset: any Dataset, classCount: Int, batchSize: Int,
-    threads: Int
+    _ options: FineTuner.Teacher, of dataset: any Dataset, classCount: Int
   ) throws {
     self.options = options
     network = try PictureNetwork(ModelBundle(opening: options.bundle))
     columns = try Self.columns(of: network, options.bundle, dataset, classCount)
-    self.batchSize = network.batchSize(batchSize)
-    session = try Session(network.bundle, threads: threads, largestBatch: self.batchSize)
+    try network.checkCanRead(dataset)
+  }
+
+  var bundle: ModelBundle { network.bundle }
+
+  /// Loads its library, for batches of so many items at most.
+  func loaded(batchSize: Int, threads: Int) throws -> LoadedTeacher {
+    let size = network.batchSize(batchSize)
+    return LoadedTeacher(
+      options: options, network: network, columns: columns, batchSize: size,
+      session: try Session(network.bundle, threads: threads, largestBatch: size))
   }
 
   /// The teacher's column for each of the student's classes.
@@ -69,6 +73,20 @@ struct TeacherNetwork {
           + "student's input and preprocessing.")
     }
   }
+
+}
+
+/// A teacher that can be asked.
+struct LoadedTeacher {
+  fileprivate let options: FineTuner.Teacher
+  fileprivate let network: PictureNetwork
+  fileprivate let columns: [Int]
+  fileprivate let batchSize: Int
+  fileprivate let session: Session
+
+  var classCount: Int { columns.count }
+
+  private var location: SourceLocation { SourceLocation(file: options.bundle) }
 
   /// The teacher's logits [N, C] for a batch as it is fed, in the order of the student's classes.
   func logits(of batch: Batch) throws -> [Float] {

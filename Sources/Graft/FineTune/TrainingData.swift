@@ -1,4 +1,4 @@
-// A data set as a run uses it: which items are learnt from and which are held out, their answers,
+// A data set as a run uses it: which items are learned from and which are held out, their answers,
 // and their features at the freeze line.
 
 import GraftData
@@ -98,10 +98,15 @@ struct FeatureReader {
   }
 }
 
-/// Which items are learnt from and which are held out.
+/// Which items are learned from and which are held out.
 struct Split {
   var training: [Int]
   var validation: [Int]
+
+  init(training: [Int], validation: [Int]) {
+    self.training = training
+    self.validation = validation
+  }
 
   /// Holds out `share` of each class (of all items, where there are no classes), chosen by `seed`:
   /// of two or more at least one is held out, and one stays.

@@ -101,11 +101,12 @@ final class LiveFeed: TrainingFeed {
     try reader.check(batch, of: rows, loader)
     var recipe: BatchMixing.Recipe?
     if !mixing.isNone {
-      let size = reader.pictureSize ?? (1, 1)
+      let size = reader.network.pictureSize ?? (1, 1)
       let drawn = mixing.recipe(
         seed: reader.views.seed, epoch: epoch, batch: number, size: size)
       for index in batch.inputs.indices {
-        drawn.mix(&batch.inputs[index], count: batch.count, layout: reader.layout, size: size)
+        drawn.mix(
+          &batch.inputs[index], count: batch.count, layout: reader.network.layout, size: size)
       }
       recipe = drawn
     }
@@ -122,21 +123,9 @@ struct ViewReader {
   let dataset: any Dataset
   let data: TrainingData
   let views: PictureViews
-  let teacher: TeacherNetwork?
+  let teacher: LoadedTeacher?
   let batchSize: Int
   let threads: Int
-
-  /// The layout and size of what is fed, where those are pictures.
-  var layout: Preprocessing.Layout? {
-    guard network.inputs.count == 1, let shape = network.inputs.first?.shape else { return nil }
-    return network.bundle.manifest.preprocessing?.layout
-      ?? Preprocessing.Layout(inputShape: shape)
-  }
-
-  var pictureSize: (height: Int, width: Int)? {
-    guard let shape = network.inputs.first?.shape, shape.count == 3, let layout else { return nil }
-    return layout == .nchw ? (shape[1], shape[2]) : (shape[0], shape[1])
-  }
 
   /// Starts reading one view of the items that are these rows of the training data.
   func loader(_ rows: [Int], view: Int) throws -> BatchLoader {

@@ -19,7 +19,7 @@ struct TrainingRun {
   private(set) var history: [FineTuner.Epoch] = []
   private(set) var bestEpoch = 0
   private let feed: any TrainingFeed
-  private let checkpoint: Checkpoint?
+  private var checkpoint: Checkpoint?
   private let records: RunRecords?
   private let encoder: TargetEncoder
   private let divergence: Double
@@ -130,7 +130,7 @@ struct TrainingRun {
     }
   }
 
-  /// The items of an epoch (from 1) in the order in which they are learnt from.
+  /// The items of an epoch (from 1) in the order in which they are learned from.
   private func order(of epoch: Int) throws -> [Int] {
     try trainer.order(epoch: epoch - 1, count: items.count).map { items[$0] }
   }
@@ -171,9 +171,11 @@ struct TrainingRun {
   private func diverged(_ found: String) -> GraftError {
     var advice = "Choose a smaller --lr (it was \(options.learningRate)), or --clip-norm 1"
     if let checkpoint, !history.isEmpty {
+      // Without the note the rates must be what they were; the error is what matters now.
+      try? checkpoint.noteDivergence(after: history.count)
       advice +=
         "; the state after epoch \(history.count) is in \(checkpoint.folder.escapedForDisplay), and "
-        + "--resume goes on from there, also with another --lr"
+        + "--resume \(checkpoint.folder.quotedForShell) --lr RATE goes on from there"
     }
     return GraftError(.invalidData, found, advice: advice + ".")
   }
@@ -288,7 +290,7 @@ struct TrainingRun {
       throw GraftError(
         .invalidData,
         "the network's output for \(data.names[row].quotedForDisplay) is no finite number, before anything "
-          + "was learnt",
+          + "was learned",
         advice:
           "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
           + "values in between.")

@@ -102,17 +102,34 @@ struct PictureNetwork {
         classCount: classCount, part: .test))
   }
 
+  /// The layout of what is fed, where that are pictures.
+  var layout: Preprocessing.Layout? {
+    guard inputs.count == 1, let shape = inputs.first?.shape else { return nil }
+    return bundle.manifest.preprocessing?.layout ?? Preprocessing.Layout(inputShape: shape)
+  }
+
+  /// The size of what is fed, where that are pictures.
+  var pictureSize: (height: Int, width: Int)? {
+    guard let shape = inputs.first?.shape, shape.count == 3, let layout else { return nil }
+    return layout == .nchw ? (shape[1], shape[2]) : (shape[0], shape[1])
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where the data are pictures, and the bundle does not
+  ///   say how these become its input.
+  func checkCanRead(_ dataset: any Dataset) throws {
+    guard dataset.holdsImages, bundle.manifest.preprocessing == nil else { return }
+    throw GraftError(
+      .invalidArgument, "the bundle does not say how pictures become its input",
+      at: SourceLocation(file: bundle.path),
+      advice: "Compile it again: graft compile BUNDLE -o NEW.graft --preprocess imagenet")
+  }
+
   /// Starts reading `dataset` on `threads` threads, in an order and as random views where these are given.
   func loader(
     _ dataset: any Dataset, batchSize: Int, threads: Int, order: [Int]? = nil,
     view: (views: PictureViews, number: Int)? = nil
   ) throws -> BatchLoader {
-    if dataset.holdsImages, bundle.manifest.preprocessing == nil {
-      throw GraftError(
-        .invalidArgument, "the bundle does not say how pictures become its input",
-        at: SourceLocation(file: bundle.path),
-        advice: "Compile it again: graft compile BUNDLE -o NEW.graft --preprocess imagenet")
-    }
+    try checkCanRead(dataset)
     return try BatchLoader(
       dataset, feeding: inputs, preprocessing: bundle.manifest.preprocessing,
       batchSize: self.batchSize(batchSize), threads: threads, order: order, view: view)

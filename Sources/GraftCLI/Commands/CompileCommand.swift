@@ -52,6 +52,16 @@ struct CompileCommand: ParsableCommand, UsesPaths {
   @Flag(help: "Say how long each step of the compiler took.")
   var timings = false
 
+  func validate() throws {
+    guard let preprocess, !Compiler.preprocessingNames.contains(preprocess),
+      !preprocess.contains(where: { "/.".contains($0) }),
+      !FileManager.default.fileExists(atPath: preprocess)
+    else { return }
+    throw ValidationError(
+      "--preprocess takes no '\(preprocess.escapedForDisplay)'; it is one of "
+        + Compiler.preprocessingNames.joined(separator: ", ") + ", or the path of a JSON file")
+  }
+
   func pathUses() throws -> PathUses {
     var uses = PathUses()
     uses.read("MODEL", model)

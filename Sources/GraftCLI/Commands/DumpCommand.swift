@@ -49,6 +49,7 @@ struct DumpCommand: ParsableCommand, UsesPaths {
     if stage != .training, let other = unfreeze.map({ _ in "--unfreeze" }) ?? choice.given {
       throw ValidationError("\(other) belongs to --stage training")
     }
+    if let unfreeze { _ = try asUsage { try choice.options(unfreezing: unfreeze) } }
     if summary, format != nil {
       throw ValidationError("--summary is a table, and --format does nothing beside it")
     }

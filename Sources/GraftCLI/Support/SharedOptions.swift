@@ -61,18 +61,9 @@ struct ThreadsOption: ParsableArguments {
   var count: Int { threads ?? AvailableCores.count }
 }
 
-/// A number of bytes, which may end in K, M or G: thousands, as Graft prints them.
-struct ByteCount: ExpressibleByArgument {
-  let bytes: Int
-
-  init?(argument: String) {
-    let factors: [Character: Int] = ["K": 1_000, "M": 1_000_000, "G": 1_000_000_000]
-    let factor = argument.last.flatMap { factors[$0] }
-    guard let number = Int(factor == nil ? argument : String(argument.dropLast())) else {
-      return nil
-    }
-    let (product, overflow) = number.multipliedReportingOverflow(by: factor ?? 1)
-    guard !overflow, product > 0 else { return nil }
-    bytes = product
-  }
+/// Runs `body`; what is wrong with an option by itself, whatever the files, is wrong usage.
+func asUsage<Result>(_ body: () throws -> Result) throws -> Result {
+  do { return try body() } catch let error as GraftError
+    where error.kind == .invalidArgument && error.location.file == nil
+  { throw ValidationError(error.description) }
 }

@@ -20,6 +20,7 @@ struct TrainableOption: ParsableArguments {
     if trainable == nil, let other = choice.given ?? seed.map({ _ in "--seed" }) {
       throw ValidationError("\(other) belongs to --trainable")
     }
+    _ = try asUsage { try parsed() }
   }
 
   /// - Throws: `GraftError` of kind `invalidArgument` for a head or a freeze line that is none.

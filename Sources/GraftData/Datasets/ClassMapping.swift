@@ -19,7 +19,8 @@ struct ClassMapping {
       if let count, count != names.count {
         throw GraftError(
           .invalidData,
-          "there are \(names.count) classes (\(Self.list(names))), but the network tells \(count) "
+          (names.count == 1 ? "there is 1 class" : "there are \(names.count) classes")
+            + " (\(Self.list(names))), but the network tells \(count) "
             + "apart and has no labels to match them by",
           at: SourceLocation(file: location),
           advice: "Compile the bundle with --labels, or give data with all of its classes.")
@@ -34,7 +35,8 @@ struct ClassMapping {
     guard strangers.isEmpty else {
       throw GraftError(
         .invalidData,
-        "\(strangers.count) of \(names.count) classes are not among the network's labels: "
+        "\(strangers.count) of \(names.count) \(names.count == 1 ? "class" : "classes") "
+          + "\(strangers.count == 1 ? "is" : "are") not among the network's labels: "
           + Self.list(strangers),
         at: SourceLocation(file: location),
         advice: Self.twins(of: strangers, among: labels)

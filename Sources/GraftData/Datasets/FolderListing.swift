@@ -66,29 +66,39 @@ struct FolderListing {
 
 /// The files that a data set leaves out, by kind.
 struct StrayFiles {
-  private var counts: [String: Int] = [:]
+  private var counts: [Kind: Int] = [:]
 
-  mutating func add(kind: String, count: Int = 1) {
-    if count > 0 { counts[kind, default: 0] += count }
+  /// What one of a kind is called, and what several are.
+  struct Kind: Hashable {
+    var one: String
+    var many: String
+  }
+
+  mutating func add(_ one: String, _ many: String? = nil, count: Int = 1) {
+    if count > 0 { counts[Kind(one: one, many: many ?? one), default: 0] += count }
   }
 
   /// Counts a file that is no picture by its extension.
   mutating func add(file name: String) {
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
     let ending = parts.count > 1 ? parts.last ?? "" : ""
-    add(kind: ending.isEmpty ? "without extension" : "." + ending.lowercased())
+    add(ending.isEmpty ? "without extension" : "." + ending.lowercased())
   }
 
   /// One warning that names all kinds; none where there is nothing to tell.
   func warning(at location: String) -> [Warning] {
     guard !counts.isEmpty else { return [] }
     let total = counts.values.reduce(0, +)
-    let kinds = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-    let named = kinds.prefix(12).map { "\($0.value) \($0.key.escapedForDisplay)" }
+    let kinds = counts.sorted { ($1.value, $0.key.many) < ($0.value, $1.key.many) }
+    let named = kinds.prefix(12).map {
+      "\($0.value) \(($0.value == 1 ? $0.key.one : $0.key.many).escapedForDisplay)"
+    }
     let rest = kinds.count > 12 ? ", and \(kinds.count - 12) more kinds" : ""
     return [
       Warning(
-        "\(total) \(total == 1 ? "entry is" : "entries are") not JPEG or PNG files of a class and "
+        (total == 1
+          ? "1 entry is no JPEG or PNG file of a class and "
+          : "\(total) entries are not JPEG or PNG files of a class and ")
           + "left out: \(named.joined(separator: ", "))\(rest)",
         at: SourceLocation(file: location))
     ]

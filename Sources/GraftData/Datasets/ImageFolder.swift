@@ -31,24 +31,25 @@ public struct ImageFolder: Dataset {
     var stray = StrayFiles()
     var warnings: [Warning] = []
     let top = try FolderListing(of: path)
-    stray.add(kind: "whose name is not UTF-8", count: top.unreadableNames)
+    stray.add("whose name is not UTF-8", count: top.unreadableNames)
     var found: [(name: String, files: [String])] = []
     for entry in top.entries {
       switch entry.kind {
-      case .file where Self.isPicture(entry.name): stray.add(kind: "pictures outside class folders")
+      case .file where Self.isPicture(entry.name):
+        stray.add("picture outside class folders", "pictures outside class folders")
       case .file: stray.add(file: entry.name)
-      case .brokenLink: stray.add(kind: "broken links")
-      case .other: stray.add(kind: "devices or pipes")
+      case .brokenLink: stray.add("broken link", "broken links")
+      case .other: stray.add("device or pipe", "devices or pipes")
       case .folder:
         if entry.name.hasPrefix(".") {
-          stray.add(kind: "hidden folders")
+          stray.add("hidden folder", "hidden folders")
         } else if Self.contains(folder: path + "/" + entry.name, path) {
-          stray.add(kind: "links to a folder above")
+          stray.add("link to a folder above", "links to a folder above")
         } else {
           let files = try Self.pictures(in: path + "/" + entry.name, &stray)
           // A folder of something else is not a class that the network lacks.
           if files.isEmpty, let labels, !labels.contains(entry.name) {
-            stray.add(kind: "folders without pictures")
+            stray.add("folder without pictures", "folders without pictures")
           } else if let twin = found.firstIndex(where: { $0.name == entry.name }) {
             try Self.join(entry.name, files, to: &found[twin], in: path, &stray)
           } else {
@@ -71,7 +72,9 @@ public struct ImageFolder: Dataset {
       let names = empty.prefix(8).map(\.quotedForDisplay).joined(separator: ", ")
       warnings.append(
         Warning(
-          "\(empty.count) class folder(s) hold no picture: \(names)",
+          (empty.count == 1
+            ? "1 class folder holds no picture" : "\(empty.count) class folders hold no picture")
+            + ": \(names)",
           at: SourceLocation(file: path)))
     }
     let mapping = try ClassMapping(
@@ -102,21 +105,21 @@ public struct ImageFolder: Dataset {
         at: SourceLocation(file: path),
         advice: "Move the pictures of one into the other, or give one another name.")
     }
-    stray.add(kind: "folders without pictures")
+    stray.add("folder without pictures", "folders without pictures")
     if other.files.isEmpty { other = (name, files) }
   }
 
   private static func pictures(in folder: String, _ stray: inout StrayFiles) throws -> [String] {
     let listing = try FolderListing(of: folder)
-    stray.add(kind: "whose name is not UTF-8", count: listing.unreadableNames)
+    stray.add("whose name is not UTF-8", count: listing.unreadableNames)
     var files: [String] = []
     for entry in listing.entries {
       switch entry.kind {
       case .file where isPicture(entry.name): files.append(entry.name)
       case .file: stray.add(file: entry.name)
-      case .folder: stray.add(kind: "folders inside class folders")
-      case .brokenLink: stray.add(kind: "broken links")
-      case .other: stray.add(kind: "devices or pipes")
+      case .folder: stray.add("folder inside a class folder", "folders inside class folders")
+      case .brokenLink: stray.add("broken link", "broken links")
+      case .other: stray.add("device or pipe", "devices or pipes")
       }
     }
     return files

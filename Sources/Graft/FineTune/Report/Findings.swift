@@ -1,4 +1,4 @@
-// How the network that a run keeps does on the items that judge it: its logits, who is taken for whom, how far
+// How the network that a run keeps does on the items that judge it: its logits, confusions, how far
 // its confidence can be trusted, and where it is most wrong.
 
 import GraftData
@@ -7,19 +7,19 @@ import GraftRuntime
 
 /// What was found of a classifier.
 struct Findings {
-  /// An item that was taken for another class.
+  /// An item that was predicted as another class.
   struct Mistake {
     /// The row of the data, and its file.
     var item: Int
     var name: String
     var label: Int
     var predicted: Int
-    /// The probability of the class it was taken for, and of its own.
+    /// The probability of the predicted class, and of its own.
     var confidence: Double
     var ownProbability: Double
   }
 
-  /// False where nothing was held out: the items are those that were learnt from.
+  /// False where nothing was held out: the items are those that were learned from.
   let isHeldOut: Bool
   let metrics: ClassificationMetrics
   let calibration: Calibration

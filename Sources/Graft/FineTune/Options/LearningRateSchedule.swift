@@ -28,26 +28,33 @@ public struct LearningRateSchedule: Hashable, Sendable {
   /// The names on the command line.
   public static let names = ["constant", "step", "cosine", "onecycle"]
 
-  /// - Parameters:
-  ///   - name: one of ``names``.
-  ///   - stepSize: epochs, for `step`.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` for another name or numbers that make no sense.
-  public init(named name: String, stepSize: Int, gamma: Double, warmup: Double) throws {
-    guard stepSize >= 1, gamma > 0, gamma.isFinite, warmup >= 0, warmup.isFinite else {
-      throw GraftError(
-        .invalidArgument,
-        "a step size of \(stepSize), gamma \(gamma) and \(warmup) epochs of warm-up make no schedule"
-      )
+  /// One of ``names``.
+  public var name: String {
+    switch shape {
+    case .constant: "constant"
+    case .step: "step"
+    case .cosine: "cosine"
+    case .oneCycle: "onecycle"
     }
-    switch name {
-    case "constant": self.init(.constant, warmup: warmup)
-    case "step": self.init(.step(size: stepSize, gamma: gamma), warmup: warmup)
-    case "cosine": self.init(.cosine, warmup: warmup)
-    case "onecycle": self.init(.oneCycle, warmup: warmup)
-    default:
-      throw GraftError(
-        .invalidArgument, "there is no schedule \(name.quotedForDisplay)",
-        advice: "There are \(Self.names.joined(separator: ", ")).")
+  }
+
+  /// Epochs between two drops; nil where the shape has none, and then it cannot be set.
+  var stepSize: Int? {
+    get { if case .step(let size, _) = shape { size } else { nil } }
+    set {
+      if case .step(_, let gamma) = shape, let newValue {
+        shape = .step(size: newValue, gamma: gamma)
+      }
+    }
+  }
+
+  /// The factor of each drop; nil where the shape has none, and then it cannot be set.
+  var gamma: Double? {
+    get { if case .step(_, let gamma) = shape { gamma } else { nil } }
+    set {
+      if case .step(let size, _) = shape, let newValue {
+        shape = .step(size: size, gamma: newValue)
+      }
     }
   }
 
@@ -74,6 +81,25 @@ public struct LearningRateSchedule: Hashable, Sendable {
       return done <= peak
         ? between(1 / 25, 1, done / max(1, peak))
         : between(1, 1 / 250_000, (done - peak) / max(1, total - 1 - peak))
+    }
+  }
+}
+
+extension LearningRateSchedule.Shape {
+  /// The shape of one of ``LearningRateSchedule/names``, with the default numbers where it has some: a tenth
+  /// every 10 epochs.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for another name.
+  public init(named name: String) throws {
+    switch name {
+    case "constant": self = .constant
+    case "step": self = .step(size: 10, gamma: 0.1)
+    case "cosine": self = .cosine
+    case "onecycle": self = .oneCycle
+    default:
+      throw GraftError(
+        .invalidArgument,
+        "--schedule takes no \(name.quotedForDisplay); it is one of "
+          + LearningRateSchedule.names.joined(separator: ", "))
     }
   }
 }

@@ -4,45 +4,38 @@
 import GraftData
 import GraftDiagnostics
 
-extension FineTuner {
-  func open(
-    _ path: String, _ network: PictureNetwork
-  ) throws -> (dataset: any Dataset, warnings: [Warning]) {
+/// What a run's data are opened for.
+struct DataRequests {
+  private let options: FineTuner.Options
+  private let network: PictureNetwork
+  private let answers: AnswerKind
+  let training: DatasetRequest
+
+  init(_ options: FineTuner.Options, _ network: PictureNetwork, _ manifest: Manifest) {
+    self.options = options
+    self.network = network
+    answers =
+      options.loss == .meanSquaredError
+      ? .values(network.output) : network.activation == .sigmoid ? .labels : .classes
     let keeps = options.head == .keep
-    return try openDataset(
-      at: path,
-      for: DatasetRequest(
-        inputs: network.inputs, answers: answers(of: network),
-        labels: keeps ? bundle.manifest.labels : nil,
-        classCount: keeps ? network.classCount : nil, part: .training))
+    training = DatasetRequest(
+      inputs: network.inputs, answers: answers, labels: keeps ? manifest.labels : nil,
+      classCount: keeps ? network.classCount : nil, part: .training)
   }
 
-  func openValidation(
-    _ path: String, _ network: PictureNetwork, like dataset: any Dataset
-  ) throws -> (dataset: any Dataset, warnings: [Warning]) {
-    try openDataset(
-      at: path,
-      for: DatasetRequest(
-        inputs: network.inputs, answers: answers(of: network),
-        labels: dataset.classes.isEmpty ? nil : dataset.classes,
-        classCount: dataset.classCount == 0 ? nil : dataset.classCount, part: .test))
-  }
-
-  private func answers(of network: PictureNetwork) -> AnswerKind {
-    if options.loss == .meanSquaredError { return .values(network.output) }
-    return network.activation == .sigmoid ? .labels : .classes
-  }
-
-  /// The data of a rehearsal: a few items. What classes there are the whole says.
-  func sampled(_ dataset: any Dataset) -> any Dataset {
-    sampleSize.map { DatasetSample($0, of: dataset) } ?? dataset
+  /// For validation data with the classes of `dataset`.
+  func validation(like dataset: any Dataset) -> DatasetRequest {
+    DatasetRequest(
+      inputs: network.inputs, answers: answers,
+      labels: dataset.classes.isEmpty ? nil : dataset.classes,
+      classCount: dataset.classCount == 0 ? nil : dataset.classCount, part: .test)
   }
 
   /// The number of classes that the head is to tell apart.
   /// - Throws: ``GraftError`` of kind `invalidData` where there is nothing to tell apart, or a class
   ///   has no item.
   func classes(
-    of dataset: any Dataset, _ network: PictureNetwork
+    of dataset: any Dataset
   ) throws -> (count: Int, warnings: [Warning]) {
     if options.loss == .meanSquaredError { return (network.outputWidth, []) }
     if options.head == .keep { return (network.classCount, []) }
@@ -65,7 +58,7 @@ extension FineTuner {
     guard empty.isEmpty else {
       throw GraftError(
         .invalidData,
-        "there is nothing to learn \(names(empty, of: dataset)) from: no picture is of the class",
+        "there is nothing to learn \(classNames(empty, of: dataset)) from: no picture is of the class",
         at: location, advice: "Remove the folder, or put pictures into it.")
     }
     return (count, [])
@@ -93,7 +86,9 @@ extension FineTuner {
         at: location)
     ]
   }
+}
 
+extension RunPlan {
   /// What a split leaves without items to learn from or to be judged by.
   func gaps(
     in dataset: any Dataset, _ data: TrainingData, learning items: [Int],
@@ -114,7 +109,7 @@ extension FineTuner {
     let judged = Set(validation.items.map { validation.data.labels[$0] })
     func warning(_ classes: Set<Int>, _ text: String, _ file: String) -> [Warning] {
       guard !classes.isEmpty else { return [] }
-      let list = names(classes.sorted(), of: dataset)
+      let list = classNames(classes.sorted(), of: dataset)
       return [Warning("\(text): \(list)", at: SourceLocation(file: file))]
     }
     return warning(known.subtracting(learned), "no item to learn from is left of", options.data)
@@ -125,13 +120,13 @@ extension FineTuner {
         learned.subtracting(judged), "validation has no item of",
         options.validationData ?? options.data)
   }
+}
 
-  /// Names for a message: at most eight.
-  private func names(_ classes: [Int], of dataset: any Dataset) -> String {
-    let shown = classes.prefix(8).map {
-      dataset.classes.indices.contains($0) ? dataset.classes[$0].quotedForDisplay : "\($0)"
-    }
-    return shown.joined(separator: ", ")
-      + (classes.count > 8 ? " and \(classes.count - 8) more" : "")
+/// Names for a message: at most eight.
+private func classNames(_ classes: [Int], of dataset: any Dataset) -> String {
+  let shown = classes.prefix(8).map {
+    dataset.classes.indices.contains($0) ? dataset.classes[$0].quotedForDisplay : "\($0)"
   }
+  return shown.joined(separator: ", ")
+    + (classes.count > 8 ? " and \(classes.count - 8) more" : "")
 }

@@ -1,0 +1,319 @@
+// What one option of a fine-tuning run is. Options are declared once, in FineTuningOption+Declarations.swift; the
+// command line and its help, the checks of FineTuner.Options, what a checkpoint records and compares, and the
+// command in a report all follow from the declarations.
+
+import GraftDiagnostics
+
+/// One option of a fine-tuning run, as `graft finetune` takes it.
+public struct FineTuningOption: Sendable {
+  /// A part of the help.
+  public enum Section: String, CaseIterable, Sendable {
+    case data = "Data"
+    case head = "Head and what trains"
+    case optimization = "Optimization"
+    case schedule = "Schedule"
+    case regularization = "Regularization and augmentation"
+    case distillation = "Distillation"
+    case run = "Run and outputs"
+  }
+
+  /// What stands behind the name on a command line.
+  public enum Form: Sendable, Equatable {
+    /// Nothing.
+    case flag
+    /// A value that help calls so.
+    case value(String)
+    /// One of these words, or with `isOpen` something made of them.
+    case words([String], isOpen: Bool = false)
+    /// A path; files with these extensions, where there are any.
+    case file([String] = [])
+    case folder
+  }
+
+  /// What an option is to a run.
+  public enum Role: Sendable {
+    /// What is learned depends on it: a checkpoint of a run with another value is refused.
+    case identity
+    /// As `identity`, but a run that diverged goes on at another value.
+    case rate
+    /// Where data are read from. What they are is compared by their contents.
+    case input
+    /// Where and in how much memory the run goes on, and what it writes.
+    case circumstance
+    /// How a run begins: no part of what it is.
+    case beginning
+  }
+
+  /// Without the dashes.
+  public let name: String
+  public let section: Section
+  public let form: Form
+  /// What it means, with its unit.
+  public let meaning: String
+  /// The values that it takes, in words.
+  public let range: String?
+  /// What holds where it is not given and has no default value.
+  public let absence: String?
+  public let role: Role
+
+  /// The value in `options` as the command line takes it; nil where there is none.
+  let text: @Sendable (FineTuner.Options) -> String?
+  /// Reads a value.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` without a file.
+  let assign: @Sendable (inout FineTuner.Options, String) throws -> Void
+  /// Why the value in `options` is none; nil where it is one.
+  let problem: @Sendable (FineTuner.Options) -> String?
+  /// Why it does nothing beside the other options; nil where it does something.
+  var idle: @Sendable (FineTuner.Options) -> String? = { _ in nil }
+  /// Why it cannot be used with the other options, asked where its value is not the default.
+  var conflict: @Sendable (FineTuner.Options) -> String? = { _ in nil }
+
+  /// The default value; nil where there is none.
+  public var defaultText: String? {
+    guard form != .flag else { return nil }
+    return text(FineTuner.Options(data: "")) ?? text(.withEveryPart)
+  }
+
+  /// Meaning, unit, range and default in one sentence or two.
+  public var help: String {
+    let values: String? =
+      switch form {
+      case .words(let words, isOpen: false): ": " + Self.alternatives(words)
+      default: range.map { "; " + $0 }
+      }
+    let usual =
+      name == "threads" ? absence : defaultText.flatMap { $0.isEmpty ? nil : $0 } ?? absence
+    return meaning + (values ?? "") + "."
+      + (usual.map { " (default: \($0))" } ?? "")
+  }
+
+  /// `a, b or c`
+  static func alternatives(_ words: [String]) -> String {
+    guard let last = words.last, words.count > 1 else { return words.first ?? "" }
+    return words.dropLast().joined(separator: ", ") + " or " + last
+  }
+
+  /// The option of a name.
+  public static func named(_ name: String) -> FineTuningOption? { all.first { $0.name == name } }
+
+  /// Options with these values, each by its option's name, over others.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` without a file: a value that is none.
+  static func options(
+    of values: [String: String], over base: FineTuner.Options
+  ) throws -> FineTuner.Options {
+    var options = base
+    for option in all {
+      if let text = values[option.name] { try option.assign(&options, text) }
+    }
+    return options
+  }
+
+  /// Options of a run from what was given on a command line, each by its name.
+  /// - Parameter base: what holds where an option is not given.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` without a file: a value that is none, an option that
+  ///   does nothing beside the others, or that cannot be used with them.
+  public static func options(
+    from given: [String: String], over base: FineTuner.Options
+  ) throws -> FineTuner.Options {
+    let options = try self.options(of: given, over: base)
+    for option in all where given[option.name] != nil {
+      if let reason = option.idle(options) {
+        throw GraftError(.invalidArgument, "--\(option.name) would do nothing: \(reason)")
+      }
+    }
+    try options.validate()
+    return options
+  }
+
+  /// Checks what was given beside `--resume`, as far as that can be told without the checkpoint.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` without a file.
+  public static func check(givenWithResume given: [String: String]) throws {
+    let options = try options(of: given, over: FineTuner.Options(data: ""))
+    for option in all where given[option.name] != nil {
+      guard [.circumstance, .beginning].contains(option.role) else { continue }
+      if let reason = option.idle(options) {
+        throw GraftError(.invalidArgument, "--\(option.name) would do nothing: \(reason)")
+      }
+    }
+  }
+
+  /// The values of every option but those that only say how a run begins, by name.
+  static func record(of options: FineTuner.Options) -> [String: String] {
+    var record: [String: String] = [:]
+    for option in all where option.role != .beginning { record[option.name] = option.text(options) }
+    return record
+  }
+}
+
+extension FineTuner.Options {
+  /// The options of a rehearsal: what the run is and what it reads, and none of what it writes or is limited by.
+  /// Two epochs, as the first finds cold caches, at a rate that learns nothing: what diverges at once would
+  /// end it.
+  func forRehearsal() throws -> Self {
+    var own = Self(data: data)
+    (own.threads, own.target) = (threads, target)
+    let values = FineTuningOption.all.filter { ![.circumstance, .beginning].contains($0.role) }
+    for option in values {
+      if let text = option.text(self) { try option.assign(&own, text) }
+    }
+    (own.epochs, own.earlyStop) = (2, nil)
+    own.learningRate = 1e-9
+    own.headLearningRate = headLearningRate.map { _ in 1e-9 }
+    return own
+  }
+
+  /// Options in which each one that belongs to another has its default value.
+  fileprivate static var withEveryPart: Self {
+    var options = Self(data: "")
+    if let shape = try? LearningRateSchedule.Shape(named: "step") { options.schedule.shape = shape }
+    options.teacher = FineTuner.Teacher(bundle: "")
+    return options
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidArgument` that names the option.
+  func validate() throws {
+    for option in FineTuningOption.all {
+      if let problem = option.problem(self) { throw GraftError(.invalidArgument, problem) }
+      guard let text = option.text(self), text != option.defaultText else { continue }
+      if let reason = option.conflict(self) {
+        throw GraftError(.invalidArgument, "--\(option.name) cannot be used here: \(reason)")
+      }
+    }
+  }
+}
+
+// MARK: Kinds of options
+
+/// The values that a number may have.
+struct NumberRange<Value: OptionNumber>: Sendable {
+  let text: String
+  let contains: @Sendable (Value) -> Bool
+
+  static func from(_ low: Value, to high: Value) -> Self {
+    Self(text: "from \(low.optionText) to \(high.optionText)") { low <= $0 && $0 <= high }
+  }
+  static func from(_ low: Value, below high: Value) -> Self {
+    Self(text: "at least \(low.optionText) and below \(high.optionText)") { low <= $0 && $0 < high }
+  }
+  static func above(_ low: Value, to high: Value) -> Self {
+    Self(text: "greater than \(low.optionText) and at most \(high.optionText)") {
+      low < $0 && $0 <= high
+    }
+  }
+}
+
+extension NumberRange where Value == Int {
+  static func atLeast(_ low: Int) -> Self { Self(text: "at least \(low)") { low <= $0 } }
+}
+
+extension NumberRange where Value == Double {
+  static var positive: Self { Self(text: "greater than 0") { $0 > 0 && $0.isFinite } }
+  static var notNegative: Self { Self(text: "at least 0") { $0 >= 0 && $0.isFinite } }
+}
+
+/// A number that is written as it is: 1 and not 1.0.
+protocol OptionNumber: Comparable, Sendable, LosslessStringConvertible {
+  var optionText: String { get }
+}
+
+extension Int: OptionNumber { var optionText: String { description } }
+extension UInt64: OptionNumber { var optionText: String { description } }
+extension Double: OptionNumber {
+  var optionText: String {
+    description.hasSuffix(".0") ? String(description.dropLast(2)) : description
+  }
+}
+
+extension FineTuningOption {
+  typealias Options = FineTuner.Options
+
+  /// A number.
+  static func number<Value: OptionNumber>(
+    _ name: String, _ section: Section, _ meaning: String, _ range: NumberRange<Value>,
+    absence: String? = nil, role: Role = .identity, placeholder: String = "number",
+    get: @escaping @Sendable (Options) -> Value?,
+    set: @escaping @Sendable (inout Options, Value) -> Void
+  ) -> FineTuningOption {
+    @Sendable func message(_ found: String) -> String {
+      "--\(name) must be \(range.text), found \(found)"
+    }
+    return FineTuningOption(
+      name: name, section: section, form: .value(placeholder), meaning: meaning, range: range.text,
+      absence: absence, role: role,
+      text: { get($0)?.optionText },
+      assign: { options, text in
+        guard let value = Value(text), range.contains(value) else {
+          throw GraftError(.invalidArgument, message(text.quotedIfNoNumber))
+        }
+        set(&options, value)
+      },
+      problem: { options in
+        get(options).flatMap { range.contains($0) ? nil : message($0.optionText) }
+      })
+  }
+
+  /// One of a type's words.
+  static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
+    _ name: String, _ section: Section, _ meaning: String,
+    _ path: any WritableKeyPath<Options, Value> & Sendable, role: Role = .identity
+  ) -> FineTuningOption where Value.RawValue == String {
+    let words = Value.allCases.map(\.rawValue)
+    return FineTuningOption(
+      name: name, section: section, form: .words(words), meaning: meaning, range: nil, absence: nil,
+      role: role,
+      text: { $0[keyPath: path].rawValue },
+      assign: { options, text in
+        guard let value = Value(rawValue: text) else {
+          throw GraftError(
+            .invalidArgument,
+            "--\(name) takes no \(text.quotedForDisplay); it is one of "
+              + words.joined(separator: ", "))
+        }
+        options[keyPath: path] = value
+      },
+      problem: { _ in nil })
+  }
+
+  /// Text that a type reads by itself.
+  static func text(
+    _ name: String, _ section: Section, _ meaning: String, form: Form, range: String? = nil,
+    absence: String? = nil, role: Role = .identity,
+    get: @escaping @Sendable (Options) -> String?,
+    set: @escaping @Sendable (inout Options, String) throws -> Void
+  ) -> FineTuningOption {
+    FineTuningOption(
+      name: name, section: section, form: form, meaning: meaning, range: range, absence: absence,
+      role: role, text: get, assign: set, problem: { _ in nil })
+  }
+
+  /// A flag.
+  static func flag(
+    _ name: String, _ section: Section, _ meaning: String, role: Role = .identity,
+    get: @escaping @Sendable (Options) -> Bool,
+    set: @escaping @Sendable (inout Options) -> Void
+  ) -> FineTuningOption {
+    FineTuningOption(
+      name: name, section: section, form: .flag, meaning: meaning, range: nil, absence: nil,
+      role: role, text: { get($0) ? "true" : nil }, assign: { options, _ in set(&options) },
+      problem: { _ in nil })
+  }
+
+  /// The option with a reason for which it does nothing.
+  func idle(when reason: @escaping @Sendable (Options) -> String?) -> FineTuningOption {
+    var own = self
+    own.idle = reason
+    return own
+  }
+
+  /// The option with a reason for which it cannot be used.
+  func refused(when reason: @escaping @Sendable (Options) -> String?) -> FineTuningOption {
+    var own = self
+    own.conflict = reason
+    return own
+  }
+}
+
+extension String {
+  /// A number as it is, anything else in quotes.
+  fileprivate var quotedIfNoNumber: String { Double(self) == nil ? quotedForDisplay : self }
+}
