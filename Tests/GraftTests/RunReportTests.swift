@@ -86,7 +86,7 @@ import Testing
       labels: [], mistakes: [], leftOut: ["<a>: 2 items are left out"],
       settings: [("data", "a & b")], command: "graft finetune '<a>'"
     ).html()
-    #expect(page.contains("mean training loss") && !page.contains("Who is taken for whom"))
+    #expect(page.contains("mean training loss") && !page.contains("Most frequent confusions"))
     #expect(page.contains("a &amp; b") && page.contains("graft finetune &#39;&lt;a&gt;&#39;"))
     #expect(page.contains("<li>&lt;a&gt;: 2 items are left out</li>"))
     #expect(!page.contains("<script") && !page.contains("{{"))

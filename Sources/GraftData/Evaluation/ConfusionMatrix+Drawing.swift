@@ -4,7 +4,7 @@
 import GraftDiagnostics
 
 extension ConfusionMatrix {
-  /// Own classes down, the classes they were taken for across. A cell is as dark as its share of its row.
+  /// True classes as rows, predicted classes as columns. A cell is as dark as its share of its row.
   /// - Parameters:
   ///   - classes: Their names; indices where it has too few.
   ///   - hasAxes: Whether the figure itself says which axis is which.
@@ -27,7 +27,7 @@ extension ConfusionMatrix {
     _ = try Image.checkedCount(width: Int(width), height: Int(height), channels: 3)
     var drawing = Drawing(width: Int(width), height: Int(height), title: "Confusion matrix")
     if hasAxes {
-      drawing.text(left + edge / 2, 15, "taken for", .tick, .middle)
+      drawing.text(left + edge / 2, 15, "predicted class", .tick, .middle)
       drawing.text(14, top + edge / 2, "own class", .tick, .middle, rotation: -90)
     }
     if hasNames {
@@ -55,7 +55,7 @@ extension ConfusionMatrix {
         // Single mistakes among many items are what one looks for: the root lifts them.
         opacity: 0.15 + 0.8 * share.squareRoot(),
         title: classCount > 30
-          ? nil : "\(names[row]) taken for \(names[column]): \(count) of \(supports[row])")
+          ? nil : "\(names[row]) predicted as \(names[column]): \(count) of \(supports[row])")
       if cell >= 26 {
         drawing.text(
           x + cell / 2, y + cell / 2 + 4, "\(count)", share.squareRoot() > 0.6 ? .dark : .label,

@@ -25,7 +25,7 @@ struct RunReport {
   var mistakes: [Mistake]
   /// The feature map of the heat maps.
   var featureMap: String?
-  /// What was said of the data: files that were left out, classes with too few items.
+  /// The warnings of the run: files that were left out, classes with too few items.
   var leftOut: [String] = []
   /// Name and value, in order.
   var settings: [(name: String, value: String)]
@@ -65,11 +65,12 @@ struct RunReport {
       tiles.append(
         (
           percent(findings.metrics.top1),
-          "of \(findings.metrics.count) \(findings.isHeldOut ? "held-out" : "training") items right"
+          "accuracy on \(findings.metrics.count) \(findings.isHeldOut ? "held-out" : "training") items"
         ))
       tiles.append(
         (
-          ReportFigures.decimal(findings.metrics.loss ?? .nan, 4), "mean loss of them, in nats"
+          ReportFigures.decimal(findings.metrics.loss ?? .nan, 4),
+          "mean loss of these items, in nats"
         ))
       tiles.append(
         (
@@ -137,13 +138,13 @@ struct RunReport {
   private var leftOutSection: String {
     guard !leftOut.isEmpty else { return "" }
     let items = leftOut.map { "<li>\($0.escapedForMarkup)</li>" }.joined(separator: "\n")
-    return "<h2>What was said of the data</h2>\n<ul>\n\(items)\n</ul>"
+    return "<h2>Warnings</h2>\n<ul>\n\(items)\n</ul>"
   }
 
   private func findingsSection() throws -> String {
     guard let findings else { return "" }
     return [
-      "<h2>Who is taken for whom</h2>", try confusion(findings), mistakesSection(findings),
+      "<h2>Most frequent confusions</h2>", try confusion(findings), mistakesSection(findings),
       reliability(findings),
     ].joined(separator: "\n")
   }
@@ -166,17 +167,17 @@ struct RunReport {
       .map { [name($0.index), percent($0.recall), percent($0.precision), "\($0.support)"] }
     let figure =
       matrix.classCount <= ReportFigures.largestMatrix
-      ? "<figure class=\"wide\"><figcaption>Own class down, taken for across"
+      ? "<figure class=\"wide\"><figcaption>True class (rows), predicted class (columns)"
         + "</figcaption>"
         + (try matrix.drawing(classes: (0..<matrix.classCount).map(name), hasAxes: false)
           .svg(isFile: false)) + "</figure>"
       : ""
     let confused =
       list.isEmpty
-      ? "<p>Nothing was taken for another class.</p>"
-      : table(list, header: ["class", "taken for", "items"])
-    return "<div class=\"row\">\(figure)<div><h3>Confused most</h3>\(confused)</div>"
-      + "<div><h3>Found least</h3>"
+      ? "<p>Every item was predicted as its own class.</p>"
+      : table(list, header: ["true class", "predicted class", "items"])
+    return "<div class=\"row\">\(figure)<div><h3>Pairs of classes</h3>\(confused)</div>"
+      + "<div><h3>Lowest recall</h3>"
       + table(Array(classes), header: ["class", "recall", "precision", "items"]) + "</div></div>"
   }
 
@@ -184,7 +185,7 @@ struct RunReport {
     guard !mistakes.isEmpty else { return "" }
     let explanation =
       featureMap.map {
-        "Beside each picture, bright is where the network saw the class that it chose: "
+        "Beside each picture, bright is what the predicted class rests on: "
           + "Grad-CAM (Selvaraju et al. 2017) of the feature map "
           + "<code>\($0.escapedForDisplay.escapedForMarkup)</code>."
       } ?? ""
@@ -196,18 +197,18 @@ struct RunReport {
         images = "<div class=\"pictures\">\(picture)"
         if let heat = pictures.heat {
           images +=
-            "<span class=\"overlaid\">\(picture)<img class=\"heat\" alt=\"where it looked\" "
+            "<span class=\"overlaid\">\(picture)<img class=\"heat\" alt=\"heat map\" "
             + "src=\"\(dataAddress(heat))\"></span>"
         }
         images += "</div>"
       }
       return "<figure>\(images)<figcaption><b>\(name(mistake.label).escapedForMarkup)</b>"
-        + " (\(percent(mistake.ownProbability))) taken for "
+        + " (\(percent(mistake.ownProbability))) predicted as "
         + "<b>\(name(mistake.predicted).escapedForMarkup)</b> (\(percent(mistake.confidence)))"
         + "<br><span class=\"file\">\(mistake.file.escapedForDisplay.escapedForMarkup)</span>"
         + "</figcaption></figure>"
     }
-    return "<h2>The worst mistakes</h2>\n<p>By the loss of each item. \(explanation)</p>\n"
+    return "<h2>Wrong predictions with the largest loss</h2>\n<p>\(explanation)</p>\n"
       + "<div class=\"mistakes\">\(figures.joined(separator: "\n"))</div>"
   }
 
@@ -234,7 +235,7 @@ struct RunReport {
     let legend =
       key(.right, "accuracy") + key(.wrong, "distance to the mean confidence")
       + key(.diagonal, "accuracy equals confidence")
-    return "<h2>Can its confidence be trusted?</h2>\n<p>Items are sorted by the probability of "
+    return "<h2>Calibration</h2>\n<p>Items are sorted by the probability of "
       + "the class that was chosen into \(findings.calibration.bins.count) bins. A bar is the share "
       + "of its items that were right; the calibration error is the mean distance to the confidence "
       + "(Guo et al. 2017). The temperature has the least loss on "
