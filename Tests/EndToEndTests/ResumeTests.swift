@@ -93,21 +93,25 @@ struct ResumeTests {
   @Test("an interruption before the first epoch says that nothing is kept")
   func interrupted() throws {
     try withTemporaryFolder { folder in
-      let (bundle, data, state) = try begun(in: folder)
-      _ = state
+      let (bundle, data, _) = try begun(in: folder)
       let program = try GraftProgram.locate()
-      // Before the step is compiled: the compiler that it waits for sends the signal.
-      let clang = folder + "/clang"
-      try Data(
-        "#!/bin/sh\ncase \"$1\" in --version) exec clang \"$@\";; esac\nkill -TERM $PPID\nsleep 5\n"
-          .utf8
-      )
-      .write(to: URL(filePath: clang))
+      // The compiler that the step waits for sends the signal.
+      let (clang, pid) = (folder + "/clang", folder + "/pid")
+      let script = """
+        #!/bin/sh
+        case "$1" in --version) exec clang "$@";; esac
+        kill -TERM $(cat '\(pid)')
+        sleep 5
+
+        """
+      try Data(script.utf8).write(to: URL(filePath: clang))
       try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: clang)
       let result = try GraftProgram.run(
-        program,
-        ["finetune", bundle, "--data", data, "-o", folder + "/x.graft", "--epochs", "1"],
-        environment: ProcessInfo.processInfo.environment.merging(["GRAFT_CLANG": clang]) { $1 })
+        "/bin/sh",
+        [
+          "-c", "echo $$ >'\(pid)'; exec \"$@\"", "sh", program, "finetune", bundle, "--data", data,
+          "-o", folder + "/x.graft", "--epochs", "1",
+        ], environment: ProcessInfo.processInfo.environment.merging(["GRAFT_CLANG": clang]) { $1 })
       #expect(result.status != 0)
       #expect(
         result.errors.contains("interrupted before the end of the first epoch: nothing is kept"),
