@@ -115,7 +115,7 @@ let package = Package(
     tests("GraftDiagnostics"),
     tests("GraftIR", ["GraftDiagnostics", "CProcess"]),
     tests("GraftOps", exclude: ["Fixtures"]),
-    tests("GraftONNX"),
+    tests("GraftONNX", exclude: ["Golden"]),
     tests("GraftPasses", exclude: ["Golden"]),
     tests("GraftPlanning"),
     tests("GraftAutodiff"),

@@ -162,8 +162,8 @@ struct Liveness {
     guard let operand = node.operand(0), let result = node.results.first else { return false }
     let (old, new) = (graph.type(of: operand), graph.type(of: result))
     if operation.isView { return old.layout.isPlain && new.layout.isPlain }
-    guard node.opcode == "convert_layout" else { return false }
-    return old.isSameMemory(as: new)
+    let support = operation.layoutSupport(operands: [old], results: [new])
+    return support == .conversion && old.isSameMemory(as: new)
   }
 }
 

@@ -57,7 +57,8 @@ extension MemoryPlan {
     guard let source = node.operand(0), let result = node.results.first else { return false }
     let (old, new) = (graph.type(of: source), graph.type(of: result))
     if operation.isView { return old.layout.isPlain && new.layout.isPlain }
-    return node.opcode == "convert_layout" && old.isSameMemory(as: new)
+    let support = operation.layoutSupport(operands: [old], results: [new])
+    return support == .conversion && old.isSameMemory(as: new)
   }
 
   private func check(

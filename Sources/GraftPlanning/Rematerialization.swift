@@ -93,7 +93,7 @@ extension Graph {
   private func isElementwise(_ node: Node) throws -> Bool {
     let operation = try Catalogue.operation(of: node)
     return operation is any UnaryElementwise || operation is any BinaryElementwise
-      || operation is BatchNormalization || operation is ScaleShift
+      || operation is any ChannelwiseOperator
   }
 }
 

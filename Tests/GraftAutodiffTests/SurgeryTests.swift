@@ -6,6 +6,7 @@ import GraftAutodiff
 import GraftDiagnostics
 import GraftIR
 import GraftOps
+import GraftTesting
 import Testing
 
 /// A network of features [batch, 4] and what a test puts behind them.
@@ -41,6 +42,30 @@ private struct Builder {
 
 @Suite("Surgery")
 struct SurgeryTests {
+  @Test("what stands where an operator has numbers of its own trains, whatever the operator")
+  func rolesTrain() throws {
+    for fixture in try OperatorFixture.all() {
+      let (operation, operands) = try fixture.imported()
+      guard operands.allSatisfy({ $0 == nil || $0?.dtype == .float32 }) else { continue }
+      var graph = Graph(name: "roles")
+      var own: [ValueID] = []
+      let values = try operands.enumerated().map { index, tensor -> ValueID? in
+        guard let tensor else { return nil }
+        let role = Swift.type(of: operation).role(at: index)
+        guard [.weight, .scale, .table].contains(role) else {
+          return graph.addInput("x\(index)", tensor.type)
+        }
+        own.append(
+          graph.addParameter(
+            "layer.\(role)", tensor.type, Parameter(data: try tensor.data)))
+        return own.last
+      }
+      try graph.append(operation, values)
+      let literals = Literals(graph)
+      for value in own { #expect(!literals.contains(value), "\(fixture.op)") }
+    }
+  }
+
   @Test("a matmul and the Add behind it are one head, on either side", arguments: [false, true])
   func matmulAndAdd(constantFirst: Bool) throws {
     var net = Builder()

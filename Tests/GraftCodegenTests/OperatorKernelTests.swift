@@ -1,9 +1,11 @@
 // Every kernel that is no convolution against the reference evaluator, in blocked and plain layouts.
 
-import GraftCodegen
 import GraftIR
 import GraftOps
+import GraftTesting
 import Testing
+
+@testable import GraftCodegen
 
 @Suite struct OperatorKernelTests {
   @Test func pools() throws {
@@ -65,6 +67,58 @@ import Testing
       try harness.output(try harness.apply(operation, [plain])[0])
     }
     try harness.check(tolerance: 1e-6, range: -3...3)
+  }
+
+  /// All that tools/make-operator-fixtures has of arithmetic and activations, in plain layout and on blocks.
+  @Test func elementwiseFixtures() throws {
+    var harness = KernelHarness(seed: 18)
+    for fixture in try OperatorFixture.all() {
+      let (operation, operands) = try fixture.imported()
+      let tensors = operands.compactMap(\.self)
+      guard operation.isElementwise, operation is any ONNXExportable,
+        operation is any UnaryElementwise || operation is any BinaryElementwise
+          || operation is any VariadicElementwise,
+        tensors.count == operands.count, tensors.allSatisfy({ $0.dtype == .float32 })
+      else { continue }
+      var inputs = try tensors.enumerated().map { index, tensor in
+        let numbers = tensor.reals.map(Float.init)
+        return index < fixture.live
+          ? harness.input(tensor.shape, given: numbers)
+          : harness.graph.addParameter(
+            harness.graph.unusedName("p"), tensor.type,
+            Parameter(data: try TensorData(numbers, shape: tensor.shape)))
+      }
+      try harness.output(try harness.apply(operation, inputs)[0])
+      if operation is any UnaryElementwise, let numbers = tensors.first?.reals, !numbers.isEmpty {
+        // The same numbers as an image, over and over.
+        let shape = [1, 11, 2, 3]
+        let image = (0..<66).map { Float(numbers[$0 % numbers.count]) }
+        inputs = [harness.input(shape, given: image)]
+      }
+      let types = inputs.map { harness.graph.type(of: $0) }
+      let results = try Catalogue.inferTypes(operation, types)
+      guard results.first?.rank == 4,
+        operation.layoutSupport(operands: types, results: results) == .blocked
+      else { continue }
+      let blocked = try inputs.map { value in
+        harness.graph[value].parameter == nil && harness.graph.type(of: value).rank == 4
+          ? try harness.convert(value, harness.blocked) : value
+      }
+      try harness.output(try harness.apply(operation, blocked, layout: harness.blocked)[0])
+    }
+    try harness.check(batches: [1])
+  }
+
+  /// The table of C has a row, with the derivative, for each activation that kernels fuse.
+  @Test func everyFusedActivationHasItsRow() {
+    let functions = Catalogue.operators.compactMap { $0 as? any ActivationFunction.Type }
+    #expect(!functions.isEmpty)
+    for type in functions {
+      let function = type.init(parameters: (0..<type.parameterCount).map { Double($0 + 1) })
+      let row = ElementFunctions.unary[type.opcode]
+      #expect(row?.value(function, "x") != nil, "\(type.opcode)")
+      #expect(row?.gradient(function) != nil, "\(type.opcode)")
+    }
   }
 
   /// Ties, subnormals and overflow of float16 among them: no other rounding is allowed.

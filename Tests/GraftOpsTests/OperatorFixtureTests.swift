@@ -3,12 +3,15 @@
 import GraftDiagnostics
 import GraftIR
 import GraftOps
+import GraftTesting
 import Testing
 
 @Suite struct OperatorFixtureTests {
   @Test func everyCaseGivesWhatONNXRuntimeGives() throws {
     let fixtures = try OperatorFixture.all()
-    #expect(fixtures.count == 399)
+    let bound = Set(Catalogue.operators.flatMap { $0.onnx.map(\.opType) })
+    let missing = bound.subtracting(fixtures.map(\.op)).sorted()
+    #expect(missing.isEmpty, "tools/make-operator-fixtures has no case of these")
     for (index, fixture) in fixtures.enumerated() {
       let name = "case \(index), \(fixture.op) at opset \(fixture.opset): \(fixture.attributes)"
       do {
@@ -27,7 +30,6 @@ import Testing
   }
 
   @Test func whatMayBeFreeIsFree() throws {
-    var checked = 0
     for (index, fixture) in try OperatorFixture.all().enumerated() where fixture.free {
       let name = "case \(index), \(fixture.op) at opset \(fixture.opset): \(fixture.attributes)"
       do {
@@ -40,14 +42,11 @@ import Testing
         #expect(shapes == fixture.outputs.map(\.shape), "\(name)")
         let isFree = types.allSatisfy { $0.shape.dependsOnBatch }
         #expect(isFree, "\(name)")
-        checked += 1
       } catch { Issue.record("\(name): \(error)") }
     }
-    #expect(checked > 100)
   }
 
   @Test func writingAndReadingAgainGivesTheSameOperator() throws {
-    var checked = 0
     for (index, fixture) in try OperatorFixture.all().enumerated() {
       let name = "case \(index), \(fixture.op) at opset \(fixture.opset): \(fixture.attributes)"
       let imported = try read(fixture.node())
@@ -59,7 +58,8 @@ import Testing
       let operands = imported.operands.map { $0.flatMap { fixture.inputs[$0] } }
       let types = operands.map { $0?.type }
       let results = try Catalogue.inferTypes(operation, types)
-      for opset in [17, 18, 21] {
+      let bindings = Catalogue.bindings(onnx: fixture.op)
+      for opset in [17, 18, 21] where bindings.contains(where: { $0.opsets.contains(opset) }) {
         if let pool = operation as? AveragePool, pool.window.dilations != [1, 1], opset < 19 {
           continue
         }
@@ -90,10 +90,8 @@ import Testing
         if exported.opType == "Identity" { continue }
         #expect(type(of: again.operation) == type(of: operation), "\(name)")
         #expect(again.operation.attributes == operation.attributes, "\(name)")
-        checked += 1
       }
     }
-    #expect(checked > 1000)
   }
 
   @Test func doublePrecisionAgreesWithSingle() throws {

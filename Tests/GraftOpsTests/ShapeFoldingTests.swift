@@ -4,6 +4,7 @@
 import GraftDiagnostics
 import GraftIR
 import GraftOps
+import GraftTesting
 import Testing
 
 /// Shape values.

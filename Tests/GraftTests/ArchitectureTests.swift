@@ -2,6 +2,7 @@
 // exists, and that nothing input can reach is written as a trap.
 
 import Foundation
+import GraftOps
 import Testing
 
 private let root = URL(filePath: #filePath).deletingLastPathComponent()
@@ -60,6 +61,76 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
           #expect(Self.allowed[room]?.contains(module) == true, "\(path) imports \(module)")
         }
       }
+    }
+  }
+
+  /// The files that name operators of the catalogue in decisions, and which. All other code asks an operator for
+  /// what it needs to know (``Operator``), so that a new one is right everywhere. Kernel families say what they
+  /// serve; these are about particular operators by what they do.
+  static let namedOperators: [String: (names: Set<String>, why: String)] = [
+    "GraftAutodiff/Surgery/ClassAxes.swift": (
+      ["Reshape", "Expand"], "the two that name the number of classes in an attribute"
+    ),
+    "GraftAutodiff/Surgery/Ending.swift": (
+      ["Clip"], "exporters limit probabilities with it"
+    ),
+    "GraftAutodiff/Surgery/Head.swift": (
+      ["Convolution", "Gemm", "MatrixMultiply"],
+      "a head is one of three, which differ in their weights"
+    ),
+    "GraftAutodiff/Surgery/HeadReplacement.swift": (
+      ["Convolution", "Add"], "a new head is of the old one's kind, with its Add of a bias"
+    ),
+    "GraftAutodiff/Training/TrainingGraph.swift": (
+      ["BatchNormalization", "Dropout"],
+      "training gives a normalization its batch's statistics, and makes a dropout random"
+    ),
+    "GraftPasses/Fuse/LowerToScaleShift.swift": (["ScaleShift"], "what it makes it leaves"),
+    "GraftPasses/Layout/AssignLayout.swift": (["ConvertLayout"], "what it puts in it takes out"),
+    "GraftPasses/Layout/LayoutCosts.swift": (
+      ["Convolution", "ConvolutionWeightGradient"], "estimates of convolutions in either layout"
+    ),
+    "GraftPasses/Simplify/LowerMatrixMultiply.swift": (
+      ["MatrixMultiply"], "a MatMul becomes a Gemm"
+    ),
+    "GraftPasses/Simplify/RecogniseActivations.swift": (
+      ["Sigmoid"], "a part of what it recognizes"
+    ),
+    "GraftPasses/Simplify/RecogniseChannelShuffle.swift": (
+      ["Reshape"], "a part of what it recognizes"
+    ),
+    "GraftPasses/Simplify/SimplifyGlobalPools.swift": (
+      ["ReduceMean", "AveragePool", "MaxPool"], "three that may be a global pool"
+    ),
+    "GraftPasses/Simplify/WidenFloats.swift": (
+      ["Cast", "ConstantOfShape"], "the two that name an element type in an attribute"
+    ),
+  ]
+
+  @Test func operatorsAreAskedNotNamed() throws {
+    let names = Set(Catalogue.operators.map { String(describing: $0) })
+    var unused = Self.namedOperators.mapValues(\.names)
+    for (path, text) in try files(in: "Sources", suffix: ".swift") {
+      let file = String(path.dropFirst("Sources/".count))
+      let own = ["GraftOps/", "GraftCodegen/Kernels/", "GraftCodegen/Selection/"]
+      guard text.contains("import GraftOps"), !own.contains(where: file.hasPrefix) else { continue }
+      for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false)
+        .enumerated()
+      where line.contains(" is ") || line.contains(" as") || line.contains(".opcode") {
+        let code = line.split(separator: "//", omittingEmptySubsequences: false).first ?? ""
+        let named =
+          code.matches(of: /\b(?:is|as\??) ([A-Z]\w*)/).map { String($0.output.1) }
+          + code.matches(of: /\b([A-Z]\w*)\.opcode\b/).map { String($0.output.1) }
+        for name in named where names.contains(name) {
+          unused[file]?.remove(name)
+          #expect(
+            Self.namedOperators[file]?.names.contains(name) == true,
+            "\(file):\(number + 1) names \(name): ask the operator for a facet instead")
+        }
+      }
+    }
+    for (file, names) in unused where !names.isEmpty {
+      Issue.record("\(file) no longer names \(names.sorted()): take them off the list")
     }
   }
 

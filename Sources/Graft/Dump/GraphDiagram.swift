@@ -5,6 +5,7 @@ import Foundation
 import GraftCodegen
 import GraftDiagnostics
 import GraftIR
+import GraftOps
 
 /// Draws graphs in Graphviz' language, and as SVG where Graphviz is installed.
 public enum GraphDiagram {
@@ -103,11 +104,11 @@ public enum GraphDiagram {
   }
 
   private static func color(of opcode: Opcode) -> String {
-    switch opcode.rawValue {
-    case "convolution": "#cfe2f3"
-    case "gemm", "matmul": "#d9d2e9"
-    case "max_pool", "average_pool", "global_average_pool", "global_max_pool": "#fff2cc"
-    case "convert_layout", "reshape", "transpose": "#eeeeee"
+    switch Catalogue.type(of: opcode)?.group {
+    case .convolution: "#cfe2f3"
+    case .matrix: "#d9d2e9"
+    case .pooling: "#fff2cc"
+    case .movement: "#eeeeee"
     default: "#f2f4f8"
     }
   }

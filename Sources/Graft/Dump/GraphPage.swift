@@ -63,6 +63,8 @@ public enum GraphPage {
     var summary: String
     /// The names of the operands by position; the last stands for all that follow.
     var operands: [String]
+    /// An ``OperatorGroup``.
+    var group: String
   }
 
   private static func operators(of graph: Graph) throws -> String {
@@ -70,7 +72,7 @@ public enum GraphPage {
     for opcode in Set(graph.nodes.map(\.opcode)) {
       guard let type = Catalogue.type(of: opcode) else { continue }
       descriptions[opcode.rawValue] = OperatorDescription(
-        summary: type.summary, operands: type.operands.map(\.name))
+        summary: type.summary, operands: type.operands.map(\.name), group: type.group.rawValue)
     }
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]

@@ -64,7 +64,7 @@ struct FineTuningPlan {
     let parameters = tail.parameters.filter { groups.groups[tail[$0].name ?? ""] != nil }
     try Self.requireGradients(of: parameters, in: tail)
     training = try TrainingGraph(tail: tail, specification)
-    let hasNormalizations = tail.nodes.contains { $0.opcode == BatchNormalization.opcode }
+    let hasNormalizations = !Self.statistics(of: tail).isEmpty
     var warnings: [Warning] = []
     if options.normalization == .train && !hasNormalizations {
       warnings.append(
@@ -147,8 +147,12 @@ struct FineTuningPlan {
   /// The names of running means and variances.
   private static func statistics(of graph: Graph) -> Set<String> {
     Set(
-      graph.nodes.filter { $0.opcode == BatchNormalization.opcode }.flatMap {
-        [$0.operand(3), $0.operand(4)].compactMap { $0.flatMap { graph[$0].name } }
+      graph.nodes.flatMap { node -> [String] in
+        let type = Catalogue.type(of: node.opcode)
+        return node.operands.indices.compactMap { position -> String? in
+          guard type?.role(at: position).isStatistic == true else { return nil }
+          return node.operand(position).flatMap { graph[$0].name }
+        }
       })
   }
 

@@ -30,7 +30,9 @@ public struct ClassActivation: Sendable {
     let head = try Head(of: network).node
     let nodes = network.nodes
     guard let end = nodes.firstIndex(where: { $0.id == head.id }),
-      let first = nodes[..<end].firstIndex(where: { $0.opcode == Convolution.opcode })
+      let first = nodes[..<end].firstIndex(where: {
+        Catalogue.type(of: $0.opcode)?.group == .convolution
+      })
     else { return [] }
     var lastUse: [ValueID: Int] = [:]
     for (index, node) in nodes.enumerated() {

@@ -116,8 +116,11 @@ struct ClassAxes {
       let target = axis + expand.shape.rank - shape.rank
       if expand.shape[target] == shape[axis] { expand.shape[target] = GraftIR.Dimension(classes) }
       result.operation = expand
-    case is BatchNormalization:
-      for index in 1...4 where axis == 1 { result.shapes[index] = [classes] }
+    case let channelwise as any ChannelwiseOperator:
+      for index in node.operands.indices where axis == 1 {
+        let role = type(of: channelwise).role(at: index)
+        if role != .value, role != .residual { result.shapes[index] = [classes] }
+      }
     case is any BinaryElementwise, is any VariadicElementwise:
       let rank = graph.type(of: node.results[0]).rank
       for (index, operand) in node.operands.enumerated() {
@@ -159,14 +162,15 @@ struct ClassAxes {
   func initialValue(
     of operand: Int, in node: Node, isTrained: Bool
   ) throws -> Float {
-    guard node.opcode != BatchNormalization.opcode else { return [1: 1, 4: 1][operand] ?? 0 }
+    let type = Catalogue.type(of: node.opcode)
+    let isArithmetic = type?.role(at: operand) == .value
     let elements = node.operand(operand).flatMap { graph[$0].parameter?.data?.floats() } ?? []
-    if !isTrained, let first = elements.first, elements.allSatisfy({ $0 == first }) { return first }
-    switch node.opcode {
-    case Add.opcode, Subtract.opcode, Sum.opcode: return 0
-    case Multiply.opcode: return 1
-    case Divide.opcode where operand == 1: return 1
-    default: throw refusal(node, "its operand \(operand) has a value for each class")
+    if isArithmetic, !isTrained, let first = elements.first, elements.allSatisfy({ $0 == first }) {
+      return first
     }
+    guard let neutral = type?.neutral(at: operand) else {
+      throw refusal(node, "its operand \(operand) has a value for each class")
+    }
+    return Float(neutral)
   }
 }

@@ -57,14 +57,10 @@ public struct Ending: Sendable {
     var limited: Opcode?
     while let node = graph.producer(of: value), let x = node.operand(0) {
       let operation = try Catalogue.operation(of: node)
-      let found: Activation?
-      switch operation {
-      case let softmax as Softmax where joinsAll(softmax.normalizedAxes, graph.type(of: x).shape):
-        found = .softmax
-      case let softmax as LogSoftmax where joinsAll(softmax.normalizedAxes, graph.type(of: x).shape):
-        found = .logSoftmax
-      case is Sigmoid: found = .sigmoid
-      default: found = nil
+      let maker = operation as? any ProbabilityActivation
+      let found = maker.flatMap { maker in
+        joinsAll(maker.normalizedAxes(rank: graph.type(of: x).rank), graph.type(of: x).shape)
+          ? Activation(type(of: maker).probabilities) : nil
       }
       if let found {
         if let changed { return (.other(changed), output) }
@@ -77,9 +73,9 @@ public struct Ending: Sendable {
       case .limits(let next): (value, limited) = (next, limited ?? node.opcode)
       case .end:
         // What adds up, averages or picks values gives logits as well as its operands are some.
-        let isLinear = linear.contains(node.opcode)
-        let hides = isLinear && makesProbabilities(before: value, in: graph)
-        let last = isLinear && !hides ? limited : node.opcode
+        let keepsScores = type(of: operation).keepsScores
+        let hides = keepsScores && makesProbabilities(before: value, in: graph)
+        let last = keepsScores && !hides ? limited : node.opcode
         return (last.map { .other($0) } ?? .none, output)
       }
     }
@@ -89,50 +85,54 @@ public struct Ending: Sendable {
   /// Whether a value is put together of probabilities: there is an activation that makes them behind the last
   /// weights.
   private static func makesProbabilities(before value: ValueID, in graph: Graph) -> Bool {
-    let activations = [Softmax.opcode, LogSoftmax.opcode, Sigmoid.opcode]
     var open: Set = [value]
     for node in graph.nodes.reversed() where node.results.contains(where: open.contains) {
-      if activations.contains(node.opcode) { return true }
+      if Catalogue.type(of: node.opcode) is any ProbabilityActivation.Type { return true }
       if !Head.hasWeights(node, in: graph) { open.formUnion(node.presentOperands) }
     }
     return false
   }
 
-  private static func joinsAll(_ axes: (Int) -> [Int], _ shape: TensorShape) -> Bool {
-    let own = Set(axes(shape.rank))
-    return (1..<max(1, shape.rank)).allSatisfy { own.contains($0) || shape[$0] == 1 }
-      && !own.contains(0)
+  /// Whether probabilities add up over all axes of an item that are longer than 1, or each is of its own.
+  private static func joinsAll(_ axes: [Int], _ shape: TensorShape) -> Bool {
+    axes.isEmpty
+      || (1..<max(1, shape.rank)).allSatisfy { axes.contains($0) || shape[$0] == 1 }
+        && !axes.contains(0)
   }
-
-  private static let linear: Set<Opcode> = [
-    Convolution.opcode, Gemm.opcode, MatrixMultiply.opcode, BatchNormalization.opcode,
-    GlobalAveragePool.opcode, GlobalMaxPool.opcode, AveragePool.opcode, MaxPool.opcode,
-    ReduceMean.opcode, ReduceSum.opcode, Add.opcode, Subtract.opcode, Sum.opcode,
-    Concatenate.opcode, Slice.opcode, Split.opcode, Gather.opcode, Negate.opcode, Pad.opcode,
-  ]
 
   private static func step(
     _ operation: any Operator, _ node: Node, in graph: Graph
   ) throws -> Step {
     guard let x = node.operand(0) else { return .end }
+    if operation.keepsValues { return graph.type(of: x).dtype.isFloatingPoint ? .nothing(x) : .end }
     switch operation {
-    case is Identity, is Reshape, is Flatten, is Squeeze, is Unsqueeze, is Transpose, is Dropout,
-      is RoundTo:
-      return .nothing(x)
-    case is Cast: return graph.type(of: x).dtype.isFloatingPoint ? .nothing(x) : .end
     case let clip as Clip: return clip.low <= 1e-3 && clip.high >= 0.999 ? .limits(x) : .end
-    case is Add, is Subtract, is Multiply, is Divide:
+    case let binary as any BinaryElementwise:
       let operands = node.presentOperands
       guard operands.count == 2, operands.contains(where: { graph[$0].parameter != nil }),
-        let place = operands.firstIndex(where: { graph[$0].parameter == nil })
+        let place = operands.firstIndex(where: { graph[$0].parameter == nil }),
+        type(of: binary).role(at: 1 - place) == .value
       else { return .end }
       let numbers = graph[operands[1 - place]].parameter?.data?.floats() ?? []
-      let neutral: Float = operation is Add || operation is Subtract ? 0 : 1
-      let isFirst = place == 0 || operation is Add || operation is Multiply
-      return isFirst && !numbers.isEmpty && numbers.allSatisfy { $0 == neutral }
+      let changesNothing = numbers.allSatisfy { number in
+        guard let affine = type(of: binary).affine(with: Double(number), at: 1 - place) else {
+          return false
+        }
+        return affine == (1, 0)
+      }
+      return !numbers.isEmpty && changesNothing
         ? .nothing(operands[place]) : .changes(operands[place])
-    case let power as Power where power.exponent == 1: return .nothing(x)
     default: return .end
+    }
+  }
+}
+
+extension Ending.Activation {
+  init(_ probabilities: Probabilities) {
+    switch probabilities {
+    case .softmax: self = .softmax
+    case .logSoftmax: self = .logSoftmax
+    case .sigmoid: self = .sigmoid
     }
   }
 }

@@ -16,8 +16,11 @@ public struct Head: Sendable {
   /// Whether a node is an operator with weights of its own: a convolution, a gemm or a matmul. One that
   /// multiplies two computed values, or by numbers that are no weights, is none.
   public static func hasWeights(_ node: Node, in graph: Graph) -> Bool {
-    [Convolution.opcode, Gemm.opcode, MatrixMultiply.opcode].contains(node.opcode)
-      && node.presentOperands.prefix(2).contains { isWeight($0, in: graph) }
+    guard let type = Catalogue.type(of: node.opcode) else { return false }
+    return type.operands.indices.contains { position in
+      [.weight, .factor].contains(type.role(at: position))
+        && node.operand(position).map { isWeight($0, in: graph) } == true
+    }
   }
 
   /// Whether a value is a weight, or computed from weights alone.

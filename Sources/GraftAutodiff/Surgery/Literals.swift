@@ -54,30 +54,36 @@ public struct Literals: Sendable {
 
   public func contains(_ value: ValueID) -> Bool { reasons[value] != nil }
 
-  /// Operators whose parameters are weights wherever they stand.
+  /// Operators whose parameters are weights wherever they stand: products, and what scales by or chooses from
+  /// numbers of its own.
   private static func holdsWeights(_ node: Node, in graph: Graph) -> Bool {
-    Head.hasWeights(node, in: graph)
-      || [BatchNormalization.opcode, Gather.opcode].contains(node.opcode)
-        && node.presentOperands.contains { graph[$0].parameter?.isLiteral == false }
+    if Head.hasWeights(node, in: graph) { return true }
+    guard let type = Catalogue.type(of: node.opcode) else { return false }
+    return node.operands.enumerated().contains { position, operand in
+      let role = type.role(at: position)
+      return (role.isStatistic || role == .scale || role == .table)
+        && operand.flatMap { graph[$0].parameter?.isLiteral } == false
+    }
   }
 
   private static func reason(
     _ node: Node, _ index: Int, _ value: ValueID, isEarly: Bool, in graph: Graph
   ) -> Reason? {
-    let arithmetic: [Opcode] = [
-      Add.opcode, Subtract.opcode, Multiply.opcode, Divide.opcode, Power.opcode, Maximum.opcode,
-      Minimum.opcode, Sum.opcode,
-    ]
-    if node.opcode == BatchNormalization.opcode {
-      return isIdentity(node, in: graph) && index < 3 ? .identity : nil
+    guard let type = Catalogue.type(of: node.opcode) else { return nil }
+    if type is any ChannelwiseOperator.Type {
+      let isAffine = [.scale, .bias].contains(type.role(at: index))
+      return isAffine && isIdentity(node, type, in: graph) ? .identity : nil
     }
-    guard arithmetic.contains(node.opcode) else { return nil }
+    let binary = type as? any BinaryElementwise.Type
+    guard binary != nil || type is any VariadicElementwise.Type,
+      type.role(at: index) == .value
+    else { return nil }
     if graph.type(of: value).shape.elementCount == 1 {
-      let adjusts = [Add.opcode, Multiply.opcode].contains(node.opcode)
-      if adjusts, isNameOfState(graph[value].name ?? "") { return nil }
-      return node.opcode == Add.opcode && isBiasOfOneUnit(node, value, in: graph) ? nil : .scalar
+      if binary?.isCommutative == true, isNameOfState(graph[value].name ?? "") { return nil }
+      let isSum = binary?.isCommutative == true && type.neutral(at: index) == 0
+      return isSum && isBiasOfOneUnit(node, value, in: graph) ? nil : .scalar
     }
-    if [Subtract.opcode, Divide.opcode, Power.opcode].contains(node.opcode) { return .statistic }
+    if binary?.isCommutative == false { return .statistic }
     return isEarly ? .preprocessing : nil
   }
 
@@ -99,15 +105,17 @@ public struct Literals: Sendable {
 
   /// PyTorch writes `affine=False` as ones and zeros. An affine BatchNorm that was never trained has
   /// these too, under the names of its weights.
-  private static func isIdentity(_ node: Node, in graph: Graph) -> Bool {
-    let wanted: [(index: Int, value: Float)] = [(1, 1), (2, 0)]
-    return wanted.allSatisfy { index, wanted in
-      guard let value = node.operand(index), let parameter = graph[value].parameter else {
-        return false
-      }
+  private static func isIdentity(
+    _ node: Node, _ type: any Operator.Type, in graph: Graph
+  ) -> Bool {
+    [OperandRole.scale, .bias].allSatisfy { role in
+      guard let wanted = role.neutral,
+        let value = type.position(of: role).flatMap({ node.operand($0) }),
+        let parameter = graph[value].parameter
+      else { return false }
       let last = (graph[value].name ?? "").split { $0 == "." || $0 == "/" }.last ?? ""
       return !["weight", "bias", "gamma", "beta"].contains(last)
-        && parameter.data?.floats().allSatisfy { $0 == wanted } == true
+        && parameter.data?.floats().allSatisfy { Double($0) == wanted } == true
     }
   }
 }

@@ -66,15 +66,9 @@ enum FreedBatch {
     guard results.allSatisfy(\.shape.dependsOnBatch) else {
       throw GraftError(.unsupported, "it makes \(results) of operands with a batch")
     }
-    var axes: [Int] = []
-    if case .int(let axis)? = operation.attributes["axis"] { axes = [axis] }
-    if case .ints(let list)? = operation.attributes["axes"] { axes = list }
-    for axis in axes {
-      let place = axis < 0 ? axis + shape.rank : axis
-      guard shape.dimensions.indices.contains(place), shape.dimensions[place].isBatch else {
-        continue
-      }
-      throw GraftError(.unsupported, "it works along axis \(place), the batch")
+    for axis in operation.axesWorkedAlong(rank: shape.rank)
+    where shape.dimensions.indices.contains(axis) && shape.dimensions[axis].isBatch {
+      throw GraftError(.unsupported, "it works along axis \(axis), the batch")
     }
   }
 }

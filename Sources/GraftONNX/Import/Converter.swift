@@ -309,7 +309,7 @@ struct Converter {
   /// Some exporters write all weights as Constant nodes: where no initializer is a weight, those are.
   private mutating func adoptWeightsOfConstants() {
     let weighted = graph.nodes.filter {
-      [Convolution.opcode, Gemm.opcode, MatrixMultiply.opcode].contains($0.opcode)
+      [.convolution, .matrix].contains(Catalogue.type(of: $0.opcode)?.group)
     }
     let weights = Set(weighted.flatMap(\.presentOperands)).filter { graph[$0].parameter != nil }
     guard !weights.isEmpty, weights.allSatisfy({ graph[$0].parameter?.isLiteral == true }) else {

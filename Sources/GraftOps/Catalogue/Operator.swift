@@ -16,15 +16,50 @@ public struct OperandRule: Hashable, Sendable {
 
   public let name: String
   public let presence: Presence
+  public let role: OperandRole
 
-  public static func required(_ name: String) -> OperandRule {
-    .init(name: name, presence: .required)
+  public static func required(_ name: String, _ role: OperandRole = .value) -> OperandRule {
+    .init(name: name, presence: .required, role: role)
   }
-  public static func optional(_ name: String) -> OperandRule {
-    .init(name: name, presence: .optional)
+  public static func optional(_ name: String, _ role: OperandRole = .value) -> OperandRule {
+    .init(name: name, presence: .optional, role: role)
   }
   public static func variadic(_ name: String) -> OperandRule {
-    .init(name: name, presence: .variadic)
+    .init(name: name, presence: .variadic, role: .value)
+  }
+}
+
+/// What an operand is to an operator.
+public enum OperandRole: Hashable, Sendable {
+  /// What it computes with, in most operators a result of others.
+  case value
+  /// The weights of a convolution.
+  case weight
+  /// One of the two factors of a product of matrices: a parameter there is a weight.
+  case factor
+  /// Rows that indices choose, such as the vectors of an embedding.
+  case table
+  /// What x, or a normalised x, is multiplied by.
+  case scale
+  /// What is added to a product, a convolution or a normalised x.
+  case bias
+  /// What a normalisation subtracts.
+  case mean
+  /// By whose root a normalisation divides.
+  case variance
+  /// What is added to the result before its activation.
+  case residual
+
+  /// Whether training follows it by averages over batches, instead of by gradients.
+  public var isStatistic: Bool { self == .mean || self == .variance }
+
+  /// The number that leaves x as it is where every element of the operand is that number.
+  public var neutral: Double? {
+    switch self {
+    case .scale, .variance: 1
+    case .bias, .mean, .residual: 0
+    case .value, .weight, .factor, .table: nil
+    }
   }
 }
 
@@ -58,6 +93,8 @@ public protocol Operator: Sendable {
   static var summary: String { get }
   static var operands: [OperandRule] { get }
   static var resultNames: [String] { get }
+  /// Its place in the legend of the HTML page, and its color in drawings.
+  static var group: OperatorGroup { get }
   /// How ONNX writes it; empty for operators that only passes make.
   static var onnx: [ONNXBinding] { get }
   /// Whether the operator exists for shape arithmetic alone: no kernel computes it, so the importer
@@ -70,6 +107,16 @@ public protocol Operator: Sendable {
   /// Whether each element of a result depends only on those at its place in the operands, which are
   /// broadcast.
   var isElementwise: Bool { get }
+  /// Whether the result has the elements of operand 0, each once and in any order, but for rounding.
+  var keepsValues: Bool { get }
+  /// Whether elements of the results are sums, means, extremes or copies of elements of the operands, so
+  /// that of logits it makes logits.
+  static var keepsScores: Bool { get }
+  /// The number that leaves the other operands as they are where all of operand `position` is it; nil where
+  /// there is none.
+  static func neutral(at position: Int) -> Double?
+  /// Whether two nodes with the same operands give different results while training.
+  static var isRandom: Bool { get }
 
   /// Reads typed attributes from data.
   /// - Throws: ``GraftError`` of kind `invalidGraph` naming the attribute.
@@ -92,6 +139,24 @@ public protocol Operator: Sendable {
   func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]?
+
+  /// The axes of operand 0, of rank `rank`, along which elements of the results depend on several places of
+  /// the operand, or on another place than their own. The free batch cannot stand there: an image's result
+  /// would depend on the other images. An operator that refuses k·N in ``inferTypes(_:)`` need not say so.
+  func axesWorkedAlong(rank: Int) -> [Int]
+
+  /// The operator on operands with their axes in another order; nil where it works on one order only.
+  /// Operands that hold one number for each channel stay as they are.
+  /// - Parameter permutation: axis i of what it reads now is axis `permutation[i]` of what it would read.
+  func permuted(by permutation: [Int]) -> PermutedOperator?
+
+  /// What computes the same and is simpler, or says it in the one form that passes look for; nil where the
+  /// node stays. Only nodes with one result are asked.
+  func simplified(_ node: SimplifiableNode) throws -> Simplification?
+
+  /// The value of the node's only result made of other operators, where ONNX has none for it.
+  /// - Returns: nil where the node has an ONNX form of its own.
+  func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID?
 
   func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost
 
@@ -118,6 +183,16 @@ extension Operator {
   }
   public var compileTimeAdvice: String? { nil }
   public var isElementwise: Bool { false }
+  public var keepsValues: Bool { false }
+  public static var keepsScores: Bool {
+    [.convolution, .matrix, .pooling, .movement].contains(group)
+  }
+  public static func neutral(at position: Int) -> Double? { role(at: position).neutral }
+  public static var isRandom: Bool { false }
+  public func axesWorkedAlong(rank: Int) -> [Int] { [] }
+  public func permuted(by permutation: [Int]) -> PermutedOperator? { nil }
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? { nil }
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? { nil }
   public var attributes: Attributes { [:] }
   public func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]
@@ -133,6 +208,16 @@ extension Operator {
   }
   public var overwritableOperands: [Int] { [] }
   public var isView: Bool { false }
+
+  /// What operand `position` is.
+  public static func role(at position: Int) -> OperandRole {
+    operands.indices.contains(position) ? operands[position].role : .value
+  }
+
+  /// The first operand position of that role; nil where there is none.
+  public static func position(of role: OperandRole) -> Int? {
+    operands.firstIndex { $0.role == role }
+  }
 
   /// The extents of the results where shape arithmetic may compute them: they are constant, and few
   /// enough elements that a hostile file cannot fill the memory with them.

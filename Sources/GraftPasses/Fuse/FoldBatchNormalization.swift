@@ -30,8 +30,9 @@ public struct FoldBatchNormalization: Pass {
       guard let affine = try ChannelAffine(graph[id], in: graph, context),
         let producer = graph.producer(of: affine.x)
       else { continue }
-      let operation = try Catalogue.operation(of: producer)
-      guard operation is Convolution || operation is Gemm else { continue }
+      guard let operation = try Catalogue.operation(of: producer) as? any LinearOperator else {
+        continue
+      }
       let what = "\(graph.title(affine.node)) after \(graph.title(producer))"
       if let obstacle = Uses(graph).obstacle(affine.x) {
         context.left(what, because: obstacle)
@@ -45,36 +46,23 @@ public struct FoldBatchNormalization: Pass {
 
   /// - Returns: why it could not be done, or nil.
   private func fold(
-    _ affine: ChannelAffine, into producer: Node, _ operation: any Operator, _ graph: inout Graph,
-    _ context: PassContext
+    _ affine: ChannelAffine, into producer: Node, _ operation: any LinearOperator,
+    _ graph: inout Graph, _ context: PassContext
   ) throws -> String? {
-    let derivation = "folded \(affine.node.opcode) \(graph.title(affine.node))"
-    switch operation {
-    case var convolution as Convolution:
-      guard convolution.activation == .none, producer.operand(3) == nil else {
-        return "the convolution already has an activation or a residual"
-      }
-      guard
-        let (weights, bias) = try LinearWeights(convolution: producer, in: graph, context)?
-          .scaled(by: affine.scale, shift: affine.shift).add(to: &graph, derivation)
-      else { return Self.notConstant }
-      convolution.activation = affine.activation
-      try graph.replace(
-        affine.node, with: convolution, [producer.operand(0), weights, bias],
-        absorbing: [producer])
-    case let gemm as Gemm:
-      guard gemm.activation == .none else { return "the gemm already has an activation" }
-      guard
-        let (weights, bias) = try LinearWeights(gemm: producer, gemm, in: graph, context)?
-          .scaled(by: affine.scale, shift: affine.shift).add(to: &graph, derivation)
-      else { return Self.notConstant }
-      let folded = Gemm(
-        transposesA: gemm.transposesA, transposesB: gemm.transposesB,
-        activation: affine.activation)
-      try graph.replace(
-        affine.node, with: folded, [producer.operand(0), weights, bias], absorbing: [producer])
-    default: return "it is no linear operator"
+    let residual = type(of: operation).position(of: .residual)
+    guard operation.activation == .none, residual.flatMap({ producer.operand($0) }) == nil else {
+      return "the \(producer.opcode) already has an activation"
+        + (residual == nil ? "" : " or a residual")
     }
+    guard
+      let (weights, bias) = try operation.linearWeights(of: producer, in: graph, context)?
+        .scaled(by: affine.scale, shift: affine.shift).add(
+          to: &graph, "folded \(affine.node.opcode) \(graph.title(affine.node))")
+    else { return Self.notConstant }
+    var folded: any LinearOperator = operation.withFactorsFolded
+    folded.activation = affine.activation
+    try graph.replace(
+      affine.node, with: folded, [producer.operand(0), weights, bias], absorbing: [producer])
     return nil
   }
 

@@ -28,8 +28,7 @@ public struct FoldPadding: Pass {
       guard let pad = try graph.producer(of: node.operand(0), as: Pad.self),
         let x = pad.node.operand(0), node.results.count == 1
       else { continue }
-      let operation = try Catalogue.operation(of: node)
-      guard operation is Convolution || operation is any Pooling else { continue }
+      guard let window = try Catalogue.operation(of: node) as? any PaddingFolding else { continue }
       let what = "\(graph.title(pad.node)) before \(graph.title(node))"
       guard let added = spatialPads(pad.operation) else {
         context.left(what, because: "it does not pad height and width alone")
@@ -38,7 +37,8 @@ public struct FoldPadding: Pass {
       let operands = [x] + node.operands.dropFirst()
       let type = graph.type(of: node.results[0])
       guard
-        let folded = try fold(pad.operation, added, into: operation, x, graph),
+        let folded = window.folding(
+          pads: added, of: pad.operation.value.real, isNonNegative: try isNonNegative(x, graph)),
         // Rounding up may count another window where the end is padding instead of image.
         let inferred = try? Catalogue.inferTypes(
           folded, operands.map { $0.map { graph.type(of: $0) } }), inferred == [type]
@@ -59,38 +59,12 @@ public struct FoldPadding: Pass {
     return [pad.pads[2], pad.pads[3], pad.pads[6], pad.pads[7]]
   }
 
-  private func fold(
-    _ pad: Pad, _ added: [Int], into operation: any Operator, _ x: ValueID, _ graph: Graph
-  ) throws -> (any Operator)? {
-    switch operation {
-    case var convolution as Convolution where pad.value.real == 0:
-      convolution.pads = zip(convolution.pads, added).map { $0 + $1 }
-      return convolution
-    case var pool as AveragePool where pad.value.real == 0:
-      guard pool.countIncludePad || pool.window.pads.allSatisfy({ $0 == 0 }) else { return nil }
-      pool.window.pads = zip(pool.window.pads, added).map { $0 + $1 }
-      pool.countIncludePad = true
-      return pool
-    case var pool as MaxPool:
-      let isNeutral = pad.value.real == -.infinity
-      let isZeroAmongPositives = try pad.value.real == 0 && isNonNegative(x, graph)
-      guard isNeutral || isZeroAmongPositives else { return nil }
-      pool.window.pads = zip(pool.window.pads, added).map { $0 + $1 }
-      return pool
-    default: return nil
-    }
-  }
-
   private func isNonNegative(_ value: ValueID, _ graph: Graph) throws -> Bool {
     guard let producer = graph.producer(of: value) else { return false }
     let operation = try Catalogue.operation(of: producer)
     let activation =
       (operation as? any ActivationFusing)?.activation
-      ?? (operation as? any UnaryElementwise)?.fusedActivation ?? .none
-    switch activation {
-    case .relu, .sigmoid, .hardSigmoid: return true
-    case .clip(let low, let high): return low >= 0 && high >= low
-    default: return false
-    }
+      ?? (operation as? any UnaryElementwise)?.fusedActivation
+    return activation?.function?.isNonNegative ?? false
   }
 }

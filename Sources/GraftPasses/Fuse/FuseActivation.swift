@@ -4,22 +4,9 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// An operator whose kernels can apply an activation before they store.
-protocol ActivationFusing: Operator {
-  var activation: Activation { get set }
-}
-
-extension Convolution: ActivationFusing {}
-extension BatchNormalization: ActivationFusing {}
-extension Gemm: ActivationFusing {}
-extension ScaleShift: ActivationFusing {}
-extension Add: ActivationFusing {}
-extension Subtract: ActivationFusing {}
-extension Multiply: ActivationFusing {}
-extension Divide: ActivationFusing {}
-
-/// A Relu, Clip, LeakyRelu, Sigmoid, Tanh, HardSigmoid, HardSwish or SiLU that alone reads the result
-/// of a convolution, normalisation, gemm, scale_shift or binary operator becomes its activation.
+/// An activation that kernels fuse (``ActivationFunction``) and that alone reads the result of an operator
+/// that can take it (``ActivationFusing``: a convolution, normalization, gemm, scale_shift or binary
+/// operator) becomes its activation.
 ///
 /// ```
 /// %2 = convolution(%0, %1) {strides=[1, 1], pads=[1, 1, 1, 1]} : f32[N,8,8,8] from "conv"

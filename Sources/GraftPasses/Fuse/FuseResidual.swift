@@ -4,20 +4,6 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// An operator whose kernels can add a value before they apply their activation.
-protocol ResidualFusing: ActivationFusing {
-  /// The last of its operands.
-  static var residualPosition: Int { get }
-}
-
-extension Convolution: ResidualFusing {
-  static var residualPosition: Int { 3 }
-}
-
-extension BatchNormalization: ResidualFusing {
-  static var residualPosition: Int { 5 }
-}
-
 /// An addition of two images of one shape, one of which comes from a convolution that nothing else
 /// reads, becomes the convolution's residual, with the activation that follows. In training, where the
 /// normalisation stays behind the convolution, it is the normalisation that takes it.
@@ -51,7 +37,8 @@ public struct FuseResidual: Pass {
       }
       for (summand, residual) in candidates {
         guard let producer = graph.producer(of: summand),
-          var fused = try Catalogue.operation(of: producer) as? any ResidualFusing
+          var fused = try Catalogue.operation(of: producer) as? any ActivationFusing,
+          let residualPosition = type(of: fused).position(of: .residual)
         else { continue }
         let what = "\(graph.title(node)) after \(graph.title(producer))"
         if let reason = obstacle(fused, producer, summand, residual, in: graph) {
@@ -59,8 +46,7 @@ public struct FuseResidual: Pass {
           continue
         }
         fused.activation = add.activation
-        let operands =
-          (0..<type(of: fused).residualPosition).map { producer.operand($0) } + [residual]
+        let operands = (0..<residualPosition).map { producer.operand($0) } + [residual]
         context.did("fused \(graph.title(node)) into \(graph.title(producer))")
         try graph.replace(node, with: fused, operands, absorbing: [producer])
         break
@@ -69,13 +55,12 @@ public struct FuseResidual: Pass {
   }
 
   private func obstacle(
-    _ operation: any ResidualFusing, _ producer: Node, _ summand: ValueID, _ residual: ValueID,
+    _ operation: any ActivationFusing, _ producer: Node, _ summand: ValueID, _ residual: ValueID,
     in graph: Graph
   ) -> String? {
     if let obstacle = Uses(graph).obstacle(summand) { return obstacle }
-    if operation.activation != .none
-      || producer.operand(type(of: operation).residualPosition) != nil
-    {
+    let position = type(of: operation).position(of: .residual)
+    if operation.activation != .none || position.flatMap({ producer.operand($0) }) != nil {
       return "there already is an activation or a residual"
     }
     guard graph.type(of: residual) == graph.type(of: summand) else {

@@ -67,7 +67,9 @@ private struct LayoutAssignment {
       let operation = operations[index]
       if let reason = costs.obstacle(node, operation) {
         network.addEdge(index, network.sink, MinimumCut.forbidden)
-        if operation is Convolution { context.left(graph.title(node), because: reason) }
+        if type(of: operation).group == .convolution {
+          context.left(graph.title(node), because: reason)
+        }
       } else {
         let cost = costs.cost(node, operation)
         network.addEdge(index, network.sink, cost.blocked)

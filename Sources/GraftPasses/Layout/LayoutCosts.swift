@@ -26,19 +26,16 @@ struct LayoutCosts {
   /// Whether the convolution `node`, or the one whose weights' gradient it computes, reads its image
   /// plane by plane.
   func readsPlanes(_ node: Node, _ operation: any Operator) -> Bool {
-    let groups =
-      switch operation {
-      case let convolution as Convolution: convolution.groups
-      case let gradient as ConvolutionWeightGradient: gradient.groups
-      default: 0
-      }
-    guard groups == 1, let x = node.operand(0) else { return false }
+    guard (operation as? any GroupedConvolution)?.groups == 1, let x = node.operand(0) else {
+      return false
+    }
     return (graph.type(of: x).shape[1].constant ?? Int.max) <= Self.fewChannels
   }
 
-  /// Whether the operand at `position` holds weights: of rank 4, but no image.
+  /// Whether the operand at `position` holds weights, or a number for each channel: no image, whatever its
+  /// rank.
   func isWeight(_ position: Int, of operation: any Operator) -> Bool {
-    operation is Convolution && position == 1
+    [.weight, .scale].contains(type(of: operation).role(at: position))
   }
 
   /// The images that a node reads.

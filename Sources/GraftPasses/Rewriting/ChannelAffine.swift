@@ -21,29 +21,16 @@ struct ChannelAffine {
       return nil
     }
     let operation = try Catalogue.operation(of: node)
-    switch operation {
-    case let normalization as BatchNormalization:
+    if let channelwise = operation as? any ChannelwiseOperator {
       guard let x = node.operand(0),
-        let parameters = Self.vectors(node.operands.dropFirst(), graph, context),
-        parameters.count == 4
+        let vectors = Self.vectors(node.operands.dropFirst(), graph, context),
+        let (scale, shift) = channelwise.affine(vectors)
       else { return nil }
-      let (gamma, beta, mean, variance) =
-        (parameters[0], parameters[1], parameters[2], parameters[3])
-      let factors = gamma.indices.map {
-        gamma[$0] / (variance[$0] + normalization.epsilon).squareRoot()
-      }
-      self.init(
-        node, x, factors, factors.indices.map { beta[$0] - mean[$0] * factors[$0] }, .none)
-    case let affine as ScaleShift:
-      guard let x = node.operand(0),
-        let parameters = Self.vectors(node.operands.dropFirst(), graph, context),
-        parameters.count == 2
-      else { return nil }
-      self.init(node, x, parameters[0], parameters[1], affine.activation)
-    case is Add, is Subtract, is Multiply, is Divide:
-      guard let binary = operation as? any BinaryElementwise else { return nil }
+      self.init(node, x, scale, shift, channelwise.activation)
+    } else if let binary = operation as? any BinaryElementwise {
       self.init(binary, node, graph, context)
-    default: return nil
+    } else {
+      return nil
     }
   }
 
@@ -66,16 +53,10 @@ struct ChannelAffine {
       guard !context.isConstant(x, in: graph),
         let k = Self.perChannel(constant, against: x, node, graph, context)
       else { continue }
-      let ones = Array(repeating: 1.0, count: k.count)
-      let zeros = Array(repeating: 0.0, count: k.count)
-      switch (binary, isConstantLeft) {
-      case (is Add, _): self.init(node, x, ones, k, binary.activation)
-      case (is Multiply, _): self.init(node, x, k, zeros, binary.activation)
-      case (is Subtract, false): self.init(node, x, ones, k.map { -$0 }, binary.activation)
-      case (is Subtract, true): self.init(node, x, ones.map { -$0 }, k, binary.activation)
-      case (is Divide, false): self.init(node, x, k.map { 1 / $0 }, zeros, binary.activation)
-      default: return nil
-      }
+      let position = isConstantLeft ? 0 : 1
+      let factors = k.compactMap { type(of: binary).affine(with: $0, at: position) }
+      guard factors.count == k.count else { return nil }
+      self.init(node, x, factors.map(\.scale), factors.map(\.shift), binary.activation)
       return
     }
     return nil

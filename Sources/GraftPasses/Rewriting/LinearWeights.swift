@@ -4,6 +4,30 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
+/// An operator into whose weights numbers for each channel of its result can be folded.
+protocol LinearOperator: ActivationFusing {
+  /// The weights and bias of its node; nil unless they are constants.
+  func linearWeights(
+    of node: Node, in graph: Graph, _ context: PassContext
+  ) throws -> LinearWeights?
+  /// The operator once its own factors are part of the weights.
+  var withFactorsFolded: Self { get }
+}
+
+extension Convolution: LinearOperator {
+  func linearWeights(
+    of node: Node, in graph: Graph, _ context: PassContext
+  ) throws -> LinearWeights? { try LinearWeights(convolution: node, in: graph, context) }
+  var withFactorsFolded: Convolution { self }
+}
+
+extension Gemm: LinearOperator {
+  func linearWeights(
+    of node: Node, in graph: Graph, _ context: PassContext
+  ) throws -> LinearWeights? { try LinearWeights(gemm: node, self, in: graph, context) }
+  var withFactorsFolded: Gemm { Gemm(transposesA: transposesA, transposesB: transposesB) }
+}
+
 /// Weights with one stretch of elements for each output and each input channel.
 struct LinearWeights {
   /// The weights as they are in the graph, while nothing has scaled them.

@@ -123,14 +123,12 @@ private struct PatternMatcher {
 
   /// A value times a constant, as a product or a quotient.
   private func scaled(_ node: Node) throws -> (value: ValueID, factor: Double)? {
-    switch try Catalogue.operation(of: node) {
-    case let product as Multiply where product.activation == .none:
-      return constant(node).map { ($0.x, $0.constant) }
-    case let quotient as Divide where quotient.activation == .none:
-      guard let (x, divisor) = constant(node), x == node.operand(0) else { return nil }
-      return (x, 1 / divisor)
-    default: return nil
-    }
+    guard let binary = try Catalogue.operation(of: node) as? any BinaryElementwise,
+      binary.activation == .none, let (x, number) = constant(node),
+      let (scale, shift) = type(of: binary).affine(with: number, at: x == node.operand(0) ? 1 : 0),
+      shift == 0
+    else { return nil }
+    return (x, scale)
   }
 
   /// A node on a value and one number.

@@ -16,9 +16,9 @@ import GraftOps
 /// ```
 /// %2 = relu(%1) : f32[N,4,8,8] from "relu", "t2"
 /// ```
-/// It sinks through elementwise operators (constants are turned the other way), scale_shift where
-/// channels stay, concat, softmax, means, pads, slices and splits; and only where every reader of the
-/// transposed value lets it through, so that none is made twice for nothing.
+/// It sinks through operators that work on any order of axes (``Operator/permuted(by:)``; constants of
+/// arithmetic are turned the other way), and only where every reader of the transposed value lets it
+/// through, so that none is made twice for nothing.
 public struct SinkTransposes: Pass {
   public static let name = "sink-transposes"
   public static let summary = "transposes towards the outputs until they cancel"
@@ -155,48 +155,10 @@ private struct TransposeSinking {
     else { return nil }
     let permutation = first.operation.permutation
     guard let sources = try sources(node, operation, permutation) else { return nil }
-    var sunk = Sunk(
-      operation: operation, operands: sources.operands, turnedConstants: sources.turned,
-      permutation: permutation, transposes: sources.transposes)
-    switch operation {
-    case is any UnaryElementwise, is any BinaryElementwise: return sunk
-    case is ScaleShift, is BatchNormalization:
-      return permutation.count > 1 && permutation[1] == 1 ? sunk : nil
-    case var concat as Concatenate:
-      concat.axis = permutation[concat.axis]
-      sunk.operation = concat
-    case let softmax as any SoftmaxFamily:
-      guard !softmax.flattens else { return nil }
-      sunk.operation = type(of: softmax).init(axis: permutation[softmax.axis], flattens: false)
-    case var pad as Pad:
-      let rank = permutation.count
-      let pads = pad.pads
-      for (axis, source) in permutation.enumerated() {
-        pad.pads[source] = pads[axis]
-        pad.pads[source + rank] = pads[axis + rank]
-      }
-      sunk.operation = pad
-    case let slice as Slice:
-      let order = slice.axes.indices.sorted {
-        permutation[slice.axes[$0]] < permutation[slice.axes[$1]]
-      }
-      sunk.operation = Slice(
-        axes: order.map { permutation[slice.axes[$0]] }, starts: order.map { slice.starts[$0] },
-        extents: order.map { slice.extents[$0] }, steps: order.map { slice.steps[$0] })
-    case var split as Split:
-      split.axis = permutation[split.axis]
-      sunk.operation = split
-    case var mean as ReduceMean:
-      let left = permutation.indices.filter { !mean.axes.contains($0) }.map { permutation[$0] }
-      mean.axes = mean.axes.map { permutation[$0] }.sorted()
-      if !mean.keepsAxes {
-        let sorted = left.sorted()
-        sunk.permutation = left == sorted ? nil : left.compactMap { sorted.firstIndex(of: $0) }
-      }
-      sunk.operation = mean
-    default: return nil
-    }
-    return sunk
+    guard let permuted = operation.permuted(by: permutation) else { return nil }
+    return Sunk(
+      operation: permuted.operation, operands: sources.operands, turnedConstants: sources.turned,
+      permutation: permuted.resultPermutation, transposes: sources.transposes)
   }
 
   private typealias Sources = (
@@ -208,7 +170,6 @@ private struct TransposeSinking {
     _ node: Node, _ operation: any Operator, _ permutation: [Int]
   ) throws -> Sources? {
     var sources: Sources = ([], [:], [])
-    let isChannelwise = operation is ScaleShift || operation is BatchNormalization
     for (position, operand) in node.operands.enumerated() {
       guard let operand else { return nil }
       if let transpose = try graph.producer(of: operand, as: Transpose.self) {
@@ -217,7 +178,9 @@ private struct TransposeSinking {
         if !sources.transposes.contains(where: { $0.id == transpose.node.id }) {
           sources.transposes.append(transpose.node)
         }
-      } else if isChannelwise && position > 0 {
+      } else if operation is any ChannelwiseOperator,
+        type(of: operation).role(at: position) != .residual
+      {
         sources.operands.append(operand)
       } else if operation is any BinaryElementwise,
         let turned = turned(operand, permutation, graph.type(of: node.results[0]).rank)

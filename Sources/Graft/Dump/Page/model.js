@@ -2,59 +2,19 @@
 // outputs), the values between them, and nets, the value as a line from its maker to its readers.
 // Parameters are no boxes: they belong to the nodes that read them.
 
-/** Families of operators, in the order of the legend. An operator of none is "other". */
+/** What operators do, by the group that `operators` names, in the order of the legend. */
 const families = {
-  convolution: { label: "Convolution", opcodes: ["convolution"] },
-  matrix: { label: "Matrix product", opcodes: ["gemm", "matmul"] },
-  normalisation: {
-    label: "Normalization", opcodes: ["batch_normalization", "scale_shift", "lrn", "standardize"],
-  },
-  activation: {
-    label: "Activation",
-    opcodes: [
-      "relu", "clip", "leaky_relu", "elu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu",
-      "softmax", "log_softmax", "erf",
-    ],
-  },
-  pooling: {
-    label: "Pooling, reduction",
-    opcodes: [
-      "max_pool", "average_pool", "global_average_pool", "global_max_pool", "reduce_mean",
-      "reduce_sum", "reduce",
-    ],
-  },
-  arithmetic: {
-    label: "Arithmetic",
-    opcodes: [
-      "add", "sub", "mul", "div", "pow", "sum", "min", "max", "abs", "neg", "reciprocal", "exp",
-      "sqrt", "ceil", "floor", "equal", "greater", "less", "not", "where",
-    ],
-  },
-  movement: {
-    label: "Data movement",
-    opcodes: [
-      "concat", "split", "slice", "pad", "gather", "expand", "transpose", "reshape", "flatten",
-      "squeeze", "unsqueeze", "channel_shuffle", "convert_layout", "cast", "round_to",
-      "identity", "dropout", "shape", "size", "range", "constant_of_shape",
-    ],
-  },
-  training: {
-    label: "Loss, gradient, update",
-    opcodes: [
-      "cross_entropy", "cross_entropy_gradient", "squared_error", "squared_error_gradient",
-      "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
-      "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
-      "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
-      "random_dropout", "square_sum", "clip_factor", "accumulate", "sgd_update",
-      "adam_update", "moving_average",
-    ],
-  },
-  boundary: { label: "Input, output", opcodes: [] },
-  other: { label: "Other", opcodes: [] },
+  convolution: { label: "Convolution" },
+  matrix: { label: "Matrix product" },
+  normalization: { label: "Normalization" },
+  activation: { label: "Activation" },
+  pooling: { label: "Pooling, reduction" },
+  arithmetic: { label: "Arithmetic" },
+  movement: { label: "Data movement" },
+  training: { label: "Loss, gradient, update" },
+  boundary: { label: "Input, output" },
+  other: { label: "Other" },
 };
-
-const familyOf = new Map(
-  Object.entries(families).flatMap(([name, { opcodes }]) => opcodes.map((code) => [code, name])));
 
 /** Sizes of boxes in pixels at zoom 1, by how much a box has to say. */
 const boxSize = {
@@ -67,7 +27,7 @@ const boxSize = {
 /**
  * Reads the document.
  * @param data what `graft dump --format json` prints
- * @param operators by opcode: `summary` in words and the names of `operands`
+ * @param operators by opcode: `summary` in words, the names of `operands`, and `group`
  */
 function buildModel(data, operators) {
   const values = new Map();
@@ -107,7 +67,7 @@ function buildModel(data, operators) {
     const results = node.results.map((tensor) => define(tensor));
     const box = addBox({
       kind: "node", opcode: node.opcode, step, operands, results, attributes: node.attributes,
-      family: familyOf.get(node.opcode) ?? "other", origins: node.origins,
+      family: operators[node.opcode]?.group ?? "other", origins: node.origins,
       multiplyAdds: node.multiply_adds, phase: node.phase ?? "",
       again: node.recomputed ? "recomputed" : "",
       essence: printable(head(essence(node, operands, results), 60)),

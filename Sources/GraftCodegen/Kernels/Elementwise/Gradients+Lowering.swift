@@ -12,23 +12,10 @@ extension Lowering {
       return try map(
         MapFunction(name: "map", expression: "a_value"), [gradient], to: try result(of: node))
     }
-    let expression =
-      switch operation.activation {
-      case .none: "a_value"
-      case .relu: "pick(b_value > splat(0.0f), a_value, splat(0.0f))"
-      case .clip(let low, let high):
-        "pick((b_value > splat(\(CText.float(low)))) & (b_value < splat(\(CText.float(high)))), "
-          + "a_value, splat(0.0f))"
-      case .leakyRelu(let alpha):
-        "pick(b_value > splat(0.0f), a_value, a_value * \(CText.float(alpha)))"
-      case .sigmoid: "a_value * b_value * (1.0f - b_value)"
-      case .tanh: "a_value * (1.0f - b_value * b_value)"
-      case .hardSigmoid(let alpha, _):
-        "pick((b_value > splat(0.0f)) & (b_value < splat(1.0f)), "
-          + "a_value * \(CText.float(alpha)), splat(0.0f))"
-      case .hardSwish: "a_value * hard_swish_slope(b_value)"
-      case .silu: "a_value * silu_slope(b_value)"
-      }
+    guard let expression = operation.activation.gradientExpression else {
+      throw GraftError(
+        .unsupported, "no kernel computes the derivative of \(operation.activation.name)")
+    }
     try map(
       MapFunction(
         name: "activation_gradient\(operation.activation.nameSuffix)", expression: expression),

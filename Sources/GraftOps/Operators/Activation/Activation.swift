@@ -1,85 +1,141 @@
-// The elementwise function that a kernel may apply to its result before storing it. As a node of its own
-// each is an operator; as an attribute of a fused node it is this value.
+// The elementwise function that a kernel may apply to its result before storing it: as a node of its own an
+// operator, as an attribute of a fused node this value. What each is stands in its operator's file; the C of
+// each in GraftCodegen's table of elementwise functions.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// A function of one number, applied by a fused kernel after bias and residual.
-public enum Activation: Hashable, Sendable {
-  case none
-  /// max(x, 0)
-  case relu
-  /// min(max(x, low), high)
-  case clip(low: Double, high: Double)
-  /// x where x ≥ 0, else alpha · x
-  case leakyRelu(alpha: Double)
-  /// 1 / (1 + e⁻ˣ)
-  case sigmoid
-  case tanh
-  /// min(max(alpha · x + beta, 0), 1)
-  case hardSigmoid(alpha: Double, beta: Double)
-  /// x · hardSigmoid(x) with alpha 1/6, beta 1/2
-  case hardSwish
-  /// x · sigmoid(x)
-  case silu
+/// An elementwise operator that kernels can apply to what they compute before they store it.
+///
+/// Its opcode and its ``UnaryElementwise/parameters`` name it in the attributes of a fused node, so that
+/// nothing else is to be registered than the operator itself.
+public protocol ActivationFunction: UnaryElementwise, DifferentiableOperator {
+  /// - Parameter parameters: as ``UnaryElementwise/parameters`` gives them, ``parameterCount`` of them.
+  init(parameters: [Double])
+  static var parameterCount: Int { get }
+  /// Whether the derivative is computed from the function's result, so that training need not keep its
+  /// argument; otherwise it is computed from the argument.
+  var derivativeReadsResult: Bool { get }
+  /// The derivative, from the result or the argument as ``derivativeReadsResult`` says. Where the function has
+  /// a corner, it is PyTorch's.
+  func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar
+  /// Whether no result is negative.
+  var isNonNegative: Bool { get }
+}
 
-  /// The name and the parameters as attributes store them.
-  var name: String {
-    switch self {
-    case .none: "none"
-    case .relu: "relu"
-    case .clip: "clip"
-    case .leakyRelu: "leaky_relu"
-    case .sigmoid: "sigmoid"
-    case .tanh: "tanh"
-    case .hardSigmoid: "hard_sigmoid"
-    case .hardSwish: "hard_swish"
-    case .silu: "silu"
-    }
+extension ActivationFunction {
+  public static var group: OperatorGroup { .activation }
+  public static var parameterCount: Int { 0 }
+  public var isNonNegative: Bool { false }
+  public var fusedActivation: Activation? { Activation(self) }
+
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let value = derivativeReadsResult ? builder.result() : try builder.operand(0)
+    try builder.setGradient(
+      of: 0,
+      try builder.apply(
+        ActivationGradient(activation: Activation(self)), [try builder.incoming(), value]))
   }
 
-  var parameters: [Double] {
-    switch self {
-    case .clip(let low, let high): [low, high]
-    case .leakyRelu(let alpha): [alpha]
-    case .hardSigmoid(let alpha, let beta): [alpha, beta]
-    default: []
-    }
+  func map<Scalar: Real & BinaryFloatingPoint>(_ elements: [Scalar]) -> [Scalar] {
+    elements.map { apply($0) }
   }
+
+  func derivatives<Scalar: Real & BinaryFloatingPoint>(_ elements: [Scalar]) -> [Scalar] {
+    elements.map { derivative($0) }
+  }
+}
+
+extension ActivationFunction where Self: PlainUnaryElementwise {
+  public init(parameters: [Double]) { self.init() }
+}
+
+/// A function of one number, applied by a fused kernel after bias and residual; or none.
+public struct Activation: Sendable {
+  /// The operator whose function it is; nil for ``none``.
+  public let function: (any ActivationFunction)?
+
+  public init(_ function: any ActivationFunction) { self.function = function }
+  private init() { function = nil }
+
+  public static let none = Activation()
+  public static let relu = Activation(Relu())
+  public static func clip(low: Double, high: Double) -> Activation {
+    Activation(Clip(low: low, high: high))
+  }
+  public static func leakyRelu(alpha: Double) -> Activation { Activation(LeakyRelu(alpha: alpha)) }
+  public static let sigmoid = Activation(Sigmoid())
+  public static let tanh = Activation(Tanh())
+  public static func hardSigmoid(alpha: Double, beta: Double) -> Activation {
+    Activation(HardSigmoid(alpha: alpha, beta: beta))
+  }
+  public static let hardSwish = Activation(HardSwish())
+  public static let silu = Activation(Silu())
+
+  /// The name as attributes store it: the operator's.
+  public var name: String { function.map { type(of: $0).opcode.rawValue } ?? "none" }
+
+  var parameters: [Double] { function?.parameters ?? [] }
 
   init(name: String, parameters: [Double]) throws {
-    switch (name, parameters.count) {
-    case ("none", 0): self = .none
-    case ("relu", 0): self = .relu
-    case ("clip", 2): self = .clip(low: parameters[0], high: parameters[1])
-    case ("leaky_relu", 1): self = .leakyRelu(alpha: parameters[0])
-    case ("sigmoid", 0): self = .sigmoid
-    case ("tanh", 0): self = .tanh
-    case ("hard_sigmoid", 2): self = .hardSigmoid(alpha: parameters[0], beta: parameters[1])
-    case ("hard_swish", 0): self = .hardSwish
-    case ("silu", 0): self = .silu
-    default:
+    if name == "none", parameters.isEmpty {
+      self = .none
+      return
+    }
+    guard
+      let type = Catalogue.type(of: Opcode(rawValue: name)) as? any ActivationFunction.Type,
+      type.parameterCount == parameters.count
+    else {
       throw GraftError(
         .invalidGraph,
         "there is no activation \(name.quotedForDisplay) with \(parameters.count) parameters")
     }
+    function = type.init(parameters: parameters)
   }
 
   /// The function itself.
   public func callAsFunction<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    switch self {
-    case .none: x
-    case .relu: x > 0 ? x : (x.isNaN ? x : 0)
-    case .clip(let low, let high): x.isNaN ? x : min(max(x, Scalar(low)), Scalar(high))
-    case .leakyRelu(let alpha): x >= 0 ? x : Scalar(alpha) * x
-    case .sigmoid: 1 / (1 + Scalar.exp(-x))
-    case .tanh: Scalar.tanh(x)
-    case .hardSigmoid(let alpha, let beta):
-      x.isNaN ? x : min(max(Scalar(alpha) * x + Scalar(beta), 0), 1)
-    case .hardSwish: x.isNaN ? x : x * min(max(x / 6 + 0.5, 0), 1)
-    case .silu: x / (1 + Scalar.exp(-x))
-    }
+    function?.apply(x) ?? x
+  }
+
+  /// The function of each element.
+  func callAsFunction<Scalar: Real & BinaryFloatingPoint>(_ elements: [Scalar]) -> [Scalar] {
+    function?.map(elements) ?? elements
+  }
+
+  /// Whether the derivative is computed from the result; see ``ActivationFunction``.
+  public var gradientReadsResult: Bool { function?.derivativeReadsResult ?? true }
+
+  /// The derivative, from the result or the argument as ``gradientReadsResult`` says.
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    function?.derivative(value) ?? 1
+  }
+
+  /// The derivative at each element.
+  func derivatives<Scalar: Real & BinaryFloatingPoint>(_ elements: [Scalar]) -> [Scalar] {
+    function?.derivatives(elements) ?? elements.map { _ in 1 }
+  }
+}
+
+extension Activation: Hashable {
+  public static func == (a: Activation, b: Activation) -> Bool {
+    a.name == b.name && a.parameters == b.parameters
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(name)
+    hasher.combine(parameters)
+  }
+}
+
+extension Activation: CustomStringConvertible {
+  /// `clip(low: 0.0, high: 6.0)`, `relu`, `none`.
+  public var description: String {
+    guard let function, !parameters.isEmpty else { return name }
+    let mirror = Mirror(reflecting: function).children
+    let fields = mirror.compactMap { field in field.label.map { "\($0): \(field.value)" } }
+    return "\(name)(\(fields.joined(separator: ", ")))"
   }
 }
 
@@ -98,5 +154,26 @@ extension Attributes {
     if !activation.parameters.isEmpty {
       self["activation_parameters"] = .floats(activation.parameters)
     }
+  }
+}
+
+/// An operator whose kernels can apply an activation before they store, and add a residual before that where
+/// one of its operands is one.
+public protocol ActivationFusing: Operator {
+  var activation: Activation { get set }
+}
+
+extension ActivationFusing {
+  /// The operator without its activation and residual, and these after it.
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    let position = Self.position(of: .residual)
+    let residual = position.flatMap { builder.optionalOperand($0) }
+    guard activation != .none || residual != nil else { return nil }
+    var bare = self
+    bare.activation = .none
+    let count = position ?? builder.node.operands.count
+    var value = try builder.apply(bare, Array(builder.node.operands.prefix(count)))
+    if let residual { value = try builder.apply(Add(), [value, residual]) }
+    return try builder.apply(activation, to: value)
   }
 }

@@ -29,9 +29,8 @@ public struct Clip: UnaryElementwise {
   public var parameters: [Double] { [low, high] }
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    Activation.clip(low: low, high: high)(x)
+    x.isNaN ? x : min(max(x, Scalar(low)), Scalar(high))
   }
-  public var fusedActivation: Activation? { .clip(low: low, high: high) }
 
   public static let onnx = [
     ONNXBinding("Clip", opsets: 7...10) { node in
@@ -66,4 +65,23 @@ public struct Clip: UnaryElementwise {
   }
 }
 
-extension Clip: DifferentiableOperator {}
+extension Clip {
+  /// Without limits it is nothing, from 0 up a Relu; and a Relu before it that it makes no difference to goes.
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    if low == -.infinity, high == .infinity { return .operand(0) }
+    if low == 0, high == .infinity { return .become(Relu()) }
+    guard low >= 0, try node.producer(ofOperand: 0, as: Relu.self) != nil else { return nil }
+    return .merge(self)
+  }
+}
+
+extension Clip: ActivationFunction {
+  public init(parameters: [Double]) { self.init(low: parameters[0], high: parameters[1]) }
+  public static let parameterCount = 2
+  public var isNonNegative: Bool { low >= 0 && high >= low }
+  public var derivativeReadsResult: Bool { true }
+  /// 0 at both ends.
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    value > Scalar(low) && value < Scalar(high) ? 1 : 0
+  }
+}

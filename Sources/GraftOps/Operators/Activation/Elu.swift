@@ -6,6 +6,7 @@ import RealModule
 /// y = x where x ≥ 0, else alpha · (eˣ − 1), elementwise, any shape.
 public struct Elu: UnaryElementwise {
   public static let opcode: Opcode = "elu"
+  public static let group = OperatorGroup.activation
   public static let summary = "x where x ≥ 0, else alpha · (exp(x) - 1)"
   public static let onnxName: String? = "Elu"
 

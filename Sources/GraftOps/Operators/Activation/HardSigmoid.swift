@@ -25,9 +25,8 @@ public struct HardSigmoid: UnaryElementwise {
   public var parameters: [Double] { [alpha, beta] }
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    Activation.hardSigmoid(alpha: alpha, beta: beta)(x)
+    x.isNaN ? x : min(max(Scalar(alpha) * x + Scalar(beta), 0), 1)
   }
-  public var fusedActivation: Activation? { .hardSigmoid(alpha: alpha, beta: beta) }
 
   public static let onnx = [
     ONNXBinding("HardSigmoid") { node in
@@ -46,4 +45,13 @@ public struct HardSigmoid: UnaryElementwise {
   }
 }
 
-extension HardSigmoid: DifferentiableOperator {}
+extension HardSigmoid: ActivationFunction {
+  public init(parameters: [Double]) { self.init(alpha: parameters[0], beta: parameters[1]) }
+  public static let parameterCount = 2
+  public var isNonNegative: Bool { true }
+  public var derivativeReadsResult: Bool { true }
+  /// 0 at both corners.
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    value > 0 && value < 1 ? Scalar(alpha) : 0
+  }
+}

@@ -12,9 +12,14 @@ public struct HardSwish: PlainUnaryElementwise {
   public init() {}
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    Activation.hardSwish(x)
+    x.isNaN ? x : x * min(max(x / 6 + 0.5, 0), 1)
   }
-  public var fusedActivation: Activation? { .hardSwish }
 }
 
-extension HardSwish: DifferentiableOperator {}
+extension HardSwish: ActivationFunction {
+  public var derivativeReadsResult: Bool { false }
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    if value <= -3 { return 0 }
+    return value < 3 ? value / 3 + 0.5 : 1
+  }
+}

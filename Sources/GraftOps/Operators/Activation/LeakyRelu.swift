@@ -18,9 +18,8 @@ public struct LeakyRelu: UnaryElementwise {
   public var parameters: [Double] { [alpha] }
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    Activation.leakyRelu(alpha: alpha)(x)
+    x >= 0 ? x : Scalar(alpha) * x
   }
-  public var fusedActivation: Activation? { .leakyRelu(alpha: alpha) }
 
   public static let onnx = [
     ONNXBinding("LeakyRelu") { node in
@@ -34,4 +33,13 @@ public struct LeakyRelu: UnaryElementwise {
   ) throws -> ExportedOperator { try exported(attributes: [("alpha", .float(alpha))]) }
 }
 
-extension LeakyRelu: DifferentiableOperator {}
+extension LeakyRelu: ActivationFunction {
+  public init(parameters: [Double]) { self.init(alpha: parameters[0]) }
+  public static let parameterCount = 1
+  /// A result tells the sign of its argument where alpha is positive.
+  public var derivativeReadsResult: Bool { alpha > 0 }
+  /// alpha at the corner.
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    value > 0 ? 1 : Scalar(alpha)
+  }
+}

@@ -12,9 +12,15 @@ public struct Relu: PlainUnaryElementwise {
   public init() {}
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    Activation.relu(x)
+    x > 0 ? x : (x.isNaN ? x : 0)
   }
-  public var fusedActivation: Activation? { .relu }
 }
 
-extension Relu: DifferentiableOperator {}
+extension Relu: ActivationFunction {
+  public var isNonNegative: Bool { true }
+  public var derivativeReadsResult: Bool { true }
+  /// 0 at the corner.
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    value > 0 ? 1 : 0
+  }
+}

@@ -12,9 +12,19 @@ public struct Sigmoid: PlainUnaryElementwise {
   public init() {}
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    Activation.sigmoid(x)
+    1 / (1 + Scalar.exp(-x))
   }
-  public var fusedActivation: Activation? { .sigmoid }
 }
 
-extension Sigmoid: DifferentiableOperator {}
+extension Sigmoid: ActivationFunction {
+  public var isNonNegative: Bool { true }
+  public var derivativeReadsResult: Bool { true }
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    value * (1 - value)
+  }
+}
+
+extension Sigmoid: ProbabilityActivation {
+  public static var probabilities: Probabilities { .sigmoid }
+  public func normalizedAxes(rank: Int) -> [Int] { [] }
+}

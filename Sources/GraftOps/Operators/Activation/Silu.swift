@@ -12,9 +12,19 @@ public struct Silu: PlainUnaryElementwise {
   public init() {}
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    Activation.silu(x)
+    x / (1 + Scalar.exp(-x))
   }
-  public var fusedActivation: Activation? { .silu }
 }
 
-extension Silu: DifferentiableOperator {}
+extension Silu: ActivationFunction {
+  public var derivativeReadsResult: Bool { false }
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    let sigmoid = 1 / (1 + Scalar.exp(-value))
+    return sigmoid * (1 + value * (1 - sigmoid))
+  }
+
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    let x = try builder.operand(0)
+    return try builder.apply(Multiply(), [x, try builder.apply(Sigmoid(), [x])])
+  }
+}

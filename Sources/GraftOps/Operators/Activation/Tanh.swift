@@ -12,9 +12,13 @@ public struct Tanh: PlainUnaryElementwise {
   public init() {}
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
-    Activation.tanh(x)
+    Scalar.tanh(x)
   }
-  public var fusedActivation: Activation? { .tanh }
 }
 
-extension Tanh: DifferentiableOperator {}
+extension Tanh: ActivationFunction {
+  public var derivativeReadsResult: Bool { true }
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
+    1 - value * value
+  }
+}

@@ -16,11 +16,13 @@ import RealModule
 /// - C4: the window fits the padded image.
 /// - C5: residual has the result's type.
 /// - C6: channels, height, width and all extents of w are constant.
-public struct Convolution: RealOperator, ONNXExportable {
+public struct Convolution: RealOperator, ONNXExportable, ActivationFusing, GroupedConvolution {
   public static let opcode: Opcode = "convolution"
+  public static let group = OperatorGroup.convolution
   public static let summary = "2-D convolution with optional bias, residual and activation"
   public static let operands: [OperandRule] = [
-    .required("x"), .required("w"), .optional("bias"), .optional("residual"),
+    .required("x"), .required("w", .weight), .optional("bias", .bias),
+    .optional("residual", .residual),
   ]
 
   /// [height, width]
@@ -150,7 +152,7 @@ public struct Convolution: RealOperator, ONNXExportable {
                     }
                   }
                   if let residual { sum += residual.elements[position] }
-                  y[position] = activation(sum)
+                  y[position] = sum
                   position += 1
                 }
               }
@@ -159,6 +161,7 @@ public struct Convolution: RealOperator, ONNXExportable {
         }
       }
     }
+    y.elements = activation(y.elements)
     return [y]
   }
 
@@ -212,6 +215,22 @@ public struct Convolution: RealOperator, ONNXExportable {
         ("pads", .ints(pads)), ("strides", .ints(strides)),
       ],
       inputs: (0..<min(operands.count, 3)).map { operands[$0] == nil ? .absent : .operand($0) })
+  }
+}
+
+/// A convolution, or the gradient of one's weights, of x [batch, channels, height, width].
+public protocol GroupedConvolution: Operator {
+  var groups: Int { get }
+}
+
+extension Convolution: PaddingFolding {
+  public func folding(
+    pads added: [Int], of value: Double, isNonNegative: Bool
+  ) -> (any Operator)? {
+    guard value == 0 else { return nil }
+    var convolution = self
+    convolution.pads = zip(pads, added).map { $0 + $1 }
+    return convolution
   }
 }
 

@@ -19,6 +19,15 @@ public struct Add: BinaryElementwise {
   public static func apply(_ a: Dimension, _ b: Dimension) -> Dimension? { a.adding(b) }
 }
 
+extension Add {
+  public static func affine(
+    with k: Double, at position: Int
+  ) -> (scale: Double, shift: Double)? { (1, k) }
+  public static let isCommutative = true
+  public static let keepsScores = true
+  public static func neutral(at position: Int) -> Double? { 0 }
+}
+
 extension Add: DifferentiableOperator {
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming(through: activation)

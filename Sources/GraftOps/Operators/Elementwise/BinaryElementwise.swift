@@ -7,15 +7,28 @@ import RealModule
 
 /// An elementwise function of two tensors with broadcasting, followed by an optional fused activation;
 /// constraints C1 and C2 of ``BroadcastingPair``.
-public protocol BinaryElementwise: BroadcastingPair {
-  var activation: Activation { get set }
+public protocol BinaryElementwise: BroadcastingPair, ActivationFusing {
   init(activation: Activation)
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
   /// The function on shape values; nil where the result is neither an integer nor k·N.
   static func apply(_ a: Dimension, _ b: Dimension) -> Dimension?
+  /// The function of one operand where the other is the number `k`, as x · scale + shift; nil where it is not
+  /// of that form.
+  /// - Parameter position: of the number.
+  static func affine(with k: Double, at position: Int) -> (scale: Double, shift: Double)?
+  static var isCommutative: Bool { get }
 }
 
 extension BinaryElementwise {
+  public static func affine(
+    with k: Double, at position: Int
+  ) -> (scale: Double, shift: Double)? { nil }
+  public static var isCommutative: Bool { false }
+
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    PermutedOperator(self, resultPermutation: permutation)
+  }
+
   public init(attributes: Attributes) throws {
     self.init(activation: try attributes.activation())
   }
@@ -36,14 +49,22 @@ extension BinaryElementwise {
     }
     switch (operands[0], operands[1]) {
     case (.float32(let a), .float32(let b)):
-      return [.float32(try broadcasting(a, b, to: extents[0]) { activation(Self.apply($0, $1)) })]
+      return [.float32(activated(try broadcasting(a, b, to: extents[0]) { Self.apply($0, $1) }))]
     case (.float64(let a), .float64(let b)):
-      return [.float64(try broadcasting(a, b, to: extents[0]) { activation(Self.apply($0, $1)) })]
+      return [.float64(activated(try broadcasting(a, b, to: extents[0]) { Self.apply($0, $1) }))]
     case (.integer(let a), .integer(let b)):
       return [.integer(try broadcasting(a, b, to: extents[0], Self.applyToShapes))]
     default:
       throw GraftError(.invalidGraph, "\(Self.opcode) computes on one element type at a time")
     }
+  }
+
+  private func activated<Scalar: Real & BinaryFloatingPoint>(
+    _ tensor: DenseTensor<Scalar>
+  ) -> DenseTensor<Scalar> {
+    var result = tensor
+    result.elements = activation(tensor.elements)
+    return result
   }
 
   public static func applyToShapes(_ a: Dimension, _ b: Dimension) throws -> Dimension {

@@ -17,6 +17,7 @@ public protocol BroadcastingPair: ONNXExportable {
 
 extension BroadcastingPair {
   public var isElementwise: Bool { true }
+  public static var group: OperatorGroup { .arithmetic }
   public static var operands: [OperandRule] { [.required("a"), .required("b")] }
 
   /// The broadcast shape with the operands' own element type.

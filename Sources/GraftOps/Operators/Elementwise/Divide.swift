@@ -39,6 +39,13 @@ public struct Divide: BinaryElementwise {
   }
 }
 
+extension Divide {
+  public static func affine(
+    with k: Double, at position: Int
+  ) -> (scale: Double, shift: Double)? { position == 0 ? nil : (1 / k, 0) }
+  public static func neutral(at position: Int) -> Double? { position == 1 ? 1 : nil }
+}
+
 extension Divide: DifferentiableOperator {
   /// With y = a / b: da = dy / b and db = −da · y.
   public func buildGradient(_ builder: inout GradientBuilder) throws {

@@ -6,6 +6,7 @@ import RealModule
 /// y = 2/√π ∫₀ˣ exp(−t²) dt, elementwise, any shape.
 public struct ErrorFunction: PlainUnaryElementwise {
   public static let opcode: Opcode = "erf"
+  public static let group = OperatorGroup.activation
   public static let summary = "Gauss error function"
   public static let onnxName: String? = "Erf"
 

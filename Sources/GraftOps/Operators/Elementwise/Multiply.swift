@@ -21,6 +21,14 @@ public struct Multiply: BinaryElementwise {
   }
 }
 
+extension Multiply {
+  public static func affine(
+    with k: Double, at position: Int
+  ) -> (scale: Double, shift: Double)? { (k, 0) }
+  public static let isCommutative = true
+  public static func neutral(at position: Int) -> Double? { 1 }
+}
+
 extension Multiply: DifferentiableOperator {
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming(through: activation)

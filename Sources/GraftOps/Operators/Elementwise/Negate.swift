@@ -9,6 +9,7 @@ public struct Negate: PlainUnaryElementwise {
   public static let summary = "-x"
   public static let onnxName: String? = "Neg"
   public static let takesIntegers = true
+  public static let keepsScores = true
 
   public init() {}
 

@@ -18,6 +18,7 @@ public struct Power: UnaryElementwise {
   public init(attributes: Attributes) throws { exponent = try attributes.float("exponent") }
   public var attributes: Attributes { ["exponent": .float(exponent)] }
   public var parameters: [Double] { [exponent] }
+  public var keepsValues: Bool { exponent == 1 }
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
     if exponent == 2 { return x * x }

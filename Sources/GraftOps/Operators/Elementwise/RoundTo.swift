@@ -9,6 +9,7 @@ import RealModule
 /// largest, infinity. x and y keep their element type.
 public struct RoundTo: UnaryElementwise {
   public static let opcode: Opcode = "round_to"
+  public static let group = OperatorGroup.movement
   public static let summary = "the nearest number of a narrower type"
   public static let onnxName: String? = nil
 
@@ -29,6 +30,15 @@ public struct RoundTo: UnaryElementwise {
   }
 
   public var attributes: Attributes { ["dtype": .type(dtype)] }
+
+  public var keepsValues: Bool { true }
+
+  /// ONNX rounds by a cast there and back.
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    let x = try builder.operand(0)
+    let narrow = try builder.apply(Cast(to: dtype), [x])
+    return try builder.apply(Cast(to: builder.type(of: x).dtype), [narrow])
+  }
 
   public func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
     dtype.nearest(to: x)

@@ -21,6 +21,14 @@ public struct Subtract: BinaryElementwise {
   }
 }
 
+extension Subtract {
+  public static func affine(
+    with k: Double, at position: Int
+  ) -> (scale: Double, shift: Double)? { position == 0 ? (-1, k) : (1, -k) }
+  public static let keepsScores = true
+  public static func neutral(at position: Int) -> Double? { 0 }
+}
+
 extension Subtract: DifferentiableOperator {
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming(through: activation)

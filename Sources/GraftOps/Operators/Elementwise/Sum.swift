@@ -26,6 +26,20 @@ public struct Sum: VariadicElementwise {
   ]
 }
 
+extension Sum {
+  public static let keepsScores = true
+  public static func neutral(at position: Int) -> Double? { 0 }
+
+  /// Additions of two at a time, which kernels fuse.
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    guard node.operandCount > 1 else { return .operand(0) }
+    let nodes = (1..<node.operandCount).map { index in
+      SimplerNode(Add(), [index == 1 ? .operand(0) : .result(index - 2), .operand(index)])
+    }
+    return .nodes(nodes, summary: "a chain of additions")
+  }
+}
+
 extension Sum: DifferentiableOperator {
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming()

@@ -25,6 +25,7 @@ public protocol UnaryElementwise: ONNXExportable {
 
 extension UnaryElementwise {
   public static var operands: [OperandRule] { [.required("x")] }
+  public static var group: OperatorGroup { .arithmetic }
   public static var takesIntegers: Bool { false }
   public var parameters: [Double] { [] }
   public func apply(_ x: Dimension) -> Dimension? { nil }
@@ -71,6 +72,9 @@ extension UnaryElementwise {
   }
 
   public var isElementwise: Bool { true }
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    PermutedOperator(self, resultPermutation: permutation)
+  }
   public var overwritableOperands: [Int] { [0] }
 
   public func exported(
@@ -101,19 +105,5 @@ extension PlainUnaryElementwise {
   public static var onnx: [ONNXBinding] {
     guard let name = onnxName else { return [] }
     return [ONNXBinding(name) { _ in ImportedOperator(Self(), operands: [0]) }]
-  }
-}
-
-extension UnaryElementwise {
-  /// The rule of every function that kernels fuse.
-  public func buildGradient(_ builder: inout GradientBuilder) throws {
-    guard let activation = fusedActivation else {
-      throw GraftError(.unsupported, "\(Self.opcode) with these parameters has no gradient")
-    }
-    let value = activation.gradientReadsResult ? builder.result() : try builder.operand(0)
-    try builder.setGradient(
-      of: 0,
-      try builder.apply(
-        ActivationGradient(activation: activation), [try builder.incoming(), value]))
   }
 }

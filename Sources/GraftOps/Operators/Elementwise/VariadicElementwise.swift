@@ -18,6 +18,7 @@ public protocol VariadicElementwise: ONNXExportable {
 
 extension VariadicElementwise {
   public var isElementwise: Bool { true }
+  public static var group: OperatorGroup { .arithmetic }
   public static var operands: [OperandRule] { [.variadic("x")] }
   public init(attributes: Attributes) throws { self.init() }
 

@@ -8,6 +8,7 @@ import GraftIR
 /// - C1: x holds booleans.
 public struct LogicalNot: ONNXExportable {
   public static let opcode: Opcode = "not"
+  public static let group = OperatorGroup.arithmetic
   public static let summary = "negation of booleans"
   public static let operands: [OperandRule] = [.required("x")]
 

@@ -10,6 +10,7 @@ import GraftIR
 /// - C2: the three shapes broadcast.
 public struct Where: ONNXExportable {
   public static let opcode: Opcode = "where"
+  public static let group = OperatorGroup.arithmetic
   public static let summary = "a where a condition holds, else b"
   public static let operands: [OperandRule] = [
     .required("condition"), .required("a"), .required("b"),

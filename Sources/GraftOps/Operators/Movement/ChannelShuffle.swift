@@ -12,6 +12,7 @@ import GraftIR
 /// - C2: channels is a multiple of groups.
 public struct ChannelShuffle: StructuralOperator {
   public static let opcode: Opcode = "channel_shuffle"
+  public static let group = OperatorGroup.movement
   public static let summary = "interleaves groups of channels"
   public static let operands: [OperandRule] = [.required("x")]
 
@@ -49,5 +50,24 @@ public struct ChannelShuffle: StructuralOperator {
 
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     results.first?.rank == 4 ? .blocked : .plain
+  }
+}
+
+extension ChannelShuffle {
+  public var keepsValues: Bool { true }
+
+  /// A transpose of [groups, channels of a group].
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    let x = try builder.operand(0)
+    let shape = builder.shape(of: x)
+    guard shape.rank >= 2, let channels = shape[1].constant, groups > 0 else {
+      throw GraftError(.invalidGraph, "a tensor of shape \(shape) has no constant channels")
+    }
+    let split = TensorShape(
+      [shape[0], Dimension(groups), Dimension(channels / groups)] + shape.dimensions[2...])
+    let grouped = try builder.apply(Reshape(shape: split), [x])
+    let order = [0, 2, 1] + Array(3..<(shape.rank + 1))
+    let swapped = try builder.apply(Transpose(permutation: order), [grouped])
+    return try builder.apply(Reshape(shape: shape), [swapped])
   }
 }

@@ -11,6 +11,7 @@ import GraftIR
 /// - C3: the extents along the axis add up to an integer or a multiple of the batch.
 public struct Concatenate: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "concat"
+  public static let group = OperatorGroup.movement
   public static let summary = "joins tensors along an axis"
   public static let operands: [OperandRule] = [.variadic("x")]
 
@@ -81,6 +82,19 @@ public struct Concatenate: StructuralOperator, ONNXExportable {
     ExportedOperator(
       "Concat", attributes: [("axis", .int(axis))],
       inputs: operands.indices.map { .operand($0) })
+  }
+}
+
+extension Concatenate {
+  public func axesWorkedAlong(rank: Int) -> [Int] { [axis] }
+
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    guard permutation.indices.contains(axis) else { return nil }
+    return PermutedOperator(Concatenate(axis: permutation[axis]), resultPermutation: permutation)
+  }
+
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    node.operandCount == 1 ? .operand(0) : nil
   }
 }
 

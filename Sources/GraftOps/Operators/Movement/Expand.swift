@@ -8,6 +8,7 @@ import GraftIR
 /// - C1: x broadcasts to shape.
 public struct Expand: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "expand"
+  public static let group = OperatorGroup.movement
   public static let summary = "repeats a tensor to a larger shape"
   public static let operands: [OperandRule] = [.required("x")]
 
@@ -57,6 +58,12 @@ public struct Expand: StructuralOperator, ONNXExportable {
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
     ExportedOperator("Expand", inputs: [.operand(0), .shape(shape)])
+  }
+}
+
+extension Expand {
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    node.keepsType ? .operand(0) : nil
   }
 }
 

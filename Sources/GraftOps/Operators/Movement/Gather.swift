@@ -14,8 +14,9 @@ import GraftIR
 /// - C2: indices are integers.
 public struct Gather: ONNXExportable {
   public static let opcode: Opcode = "gather"
+  public static let group = OperatorGroup.movement
   public static let summary = "chooses along an axis by indices"
-  public static let operands: [OperandRule] = [.required("x"), .required("indices")]
+  public static let operands: [OperandRule] = [.required("x", .table), .required("indices")]
 
   /// Counted from the front.
   public var axis: Int
@@ -103,6 +104,25 @@ public struct Gather: ONNXExportable {
   ) throws -> ExportedOperator {
     ExportedOperator(
       "Gather", attributes: [("axis", .int(axis))], inputs: [.operand(0), .operand(1)])
+  }
+}
+
+extension Gather {
+  public func axesWorkedAlong(rank: Int) -> [Int] { [axis] }
+
+  /// One constant index is a slice, without the axis that it is one element long on.
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    guard let shape = node.type(ofOperand: 0)?.shape,
+      let indices = node.constantIntegers(ofOperand: 1), indices.count == 1,
+      let index = indices.first, let extent = shape[axis].constant,
+      (-extent..<extent).contains(index)
+    else { return nil }
+    let start = index < 0 ? index + extent : index
+    return .nodes([
+      SimplerNode(
+        Slice(axes: [axis], starts: [start], extents: [1], steps: [1]), [.operand(0)]),
+      SimplerNode(Reshape(shape: node.resultType.shape), [.result(0)]),
+    ])
   }
 }
 

@@ -22,6 +22,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
   }
 
   public static let opcode: Opcode = "pad"
+  public static let group = OperatorGroup.movement
   public static let summary = "a border round a tensor"
   public static let operands: [OperandRule] = [.required("x")]
 
@@ -189,6 +190,23 @@ public struct Pad: StructuralOperator, ONNXExportable {
       "Pad", attributes: [("mode", .string(mode.rawValue))],
       inputs: [.operand(0), .constant(try .vector(pads))]
         + (mode == .constant ? [.constant(try value.data(dtype, shape: []))] : []))
+  }
+}
+
+extension Pad {
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    let rank = permutation.count
+    guard pads.count == 2 * rank else { return nil }
+    var pad = self
+    for (axis, source) in permutation.enumerated() {
+      pad.pads[source] = pads[axis]
+      pad.pads[source + rank] = pads[axis + rank]
+    }
+    return PermutedOperator(pad, resultPermutation: permutation)
+  }
+
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    pads.allSatisfy { $0 == 0 } ? .operand(0) : nil
   }
 }
 

@@ -13,6 +13,7 @@ import GraftIR
 ///   lies in x.
 public struct Slice: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "slice"
+  public static let group = OperatorGroup.movement
   public static let summary = "a part of a tensor, with strides"
   public static let operands: [OperandRule] = [.required("x")]
 
@@ -203,6 +204,23 @@ public struct Slice: StructuralOperator, ONNXExportable {
       "Slice",
       inputs: [.operand(0)]
         + (try [starts, ends, axes, steps].map { .constant(try .vector($0)) }))
+  }
+}
+
+extension Slice {
+  public func axesWorkedAlong(rank: Int) -> [Int] { axes }
+
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    guard axes.allSatisfy(permutation.indices.contains) else { return nil }
+    let order = axes.indices.sorted { permutation[axes[$0]] < permutation[axes[$1]] }
+    let slice = Slice(
+      axes: order.map { permutation[axes[$0]] }, starts: order.map { starts[$0] },
+      extents: order.map { extents[$0] }, steps: order.map { steps[$0] })
+    return PermutedOperator(slice, resultPermutation: permutation)
+  }
+
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    node.keepsType && steps.allSatisfy { $0 == 1 } ? .operand(0) : nil
   }
 }
 

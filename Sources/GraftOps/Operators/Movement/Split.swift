@@ -10,6 +10,7 @@ import GraftIR
 /// - C2: sizes are not negative and add up to that extent; there is at least one.
 public struct Split: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "split"
+  public static let group = OperatorGroup.movement
   public static let summary = "a tensor in several parts along an axis"
   public static let operands: [OperandRule] = [.required("x")]
 
@@ -107,6 +108,17 @@ public struct Split: StructuralOperator, ONNXExportable {
     ExportedOperator(
       "Split", attributes: [("axis", .int(axis))],
       inputs: [.operand(0), .constant(try .vector(sizes))])
+  }
+}
+
+extension Split {
+  public func axesWorkedAlong(rank: Int) -> [Int] { [axis] }
+
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    guard permutation.indices.contains(axis) else { return nil }
+    var split = self
+    split.axis = permutation[axis]
+    return PermutedOperator(split, resultPermutation: permutation)
   }
 }
 

@@ -9,6 +9,7 @@ import GraftIR
 /// - C1: permutation holds each axis of x once.
 public struct Transpose: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "transpose"
+  public static let group = OperatorGroup.movement
   public static let summary = "axes in another order"
   public static let operands: [OperandRule] = [.required("x")]
 
@@ -50,6 +51,26 @@ public struct Transpose: StructuralOperator, ONNXExportable {
   ) throws -> ExportedOperator {
     ExportedOperator(
       "Transpose", attributes: [("perm", .ints(permutation))], inputs: [.operand(0)])
+  }
+}
+
+extension Transpose {
+  public var keepsValues: Bool { true }
+
+  /// Two in a row are one; where only axes of extent 1 move, it is a reshape.
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    if permutation == Array(permutation.indices) { return .operand(0) }
+    if let inner = try node.producer(ofOperand: 0, as: Transpose.self) {
+      return .merge(Transpose(permutation: permutation.map { inner.permutation[$0] }))
+    }
+    guard let shape = node.type(ofOperand: 0)?.shape, movesOnlyOnes(shape) else { return nil }
+    return .become(Reshape(shape: node.resultType.shape))
+  }
+
+  /// Whether the axes of extent other than 1 keep their order, so that no element moves.
+  private func movesOnlyOnes(_ shape: TensorShape) -> Bool {
+    let moved = permutation.filter { shape.dimensions.indices.contains($0) && shape[$0] != 1 }
+    return moved == moved.sorted()
   }
 }
 

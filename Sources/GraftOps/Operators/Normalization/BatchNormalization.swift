@@ -14,13 +14,14 @@ import RealModule
 /// - C2: scale, bias, mean and variance are [channels] of x's type.
 /// - C3: epsilon is a number that is not negative.
 /// - C4: residual has x's type.
-public struct BatchNormalization: RealOperator, ONNXExportable {
+public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
   public static let opcode: Opcode = "batch_normalization"
+  public static let group = OperatorGroup.normalization
   public static let summary =
     "normalises each channel with stored mean and variance, with optional residual and activation"
   public static let operands: [OperandRule] = [
-    .required("x"), .required("scale"), .required("bias"), .required("mean"),
-    .required("variance"), .optional("residual"),
+    .required("x"), .required("scale", .scale), .required("bias", .bias),
+    .required("mean", .mean), .required("variance", .variance), .optional("residual", .residual),
   ]
 
   public var epsilon: Double
@@ -69,7 +70,7 @@ public struct BatchNormalization: RealOperator, ONNXExportable {
     if let residual = optionalTensor(5, of: operands) {
       for index in y.elements.indices { y.elements[index] += residual.elements[index] }
     }
-    if activation != .none { y.elements = y.elements.map { activation($0) } }
+    y.elements = activation(y.elements)
     return [y]
   }
 
@@ -82,6 +83,13 @@ public struct BatchNormalization: RealOperator, ONNXExportable {
   }
 
   public var overwritableOperands: [Int] { [0, 5] }
+
+  public func affine(_ vectors: [[Double]]) -> (scale: [Double], shift: [Double])? {
+    guard vectors.count == 4 else { return nil }
+    let (gamma, beta, mean, variance) = (vectors[0], vectors[1], vectors[2], vectors[3])
+    let factors = gamma.indices.map { gamma[$0] / (variance[$0] + epsilon).squareRoot() }
+    return (factors, factors.indices.map { beta[$0] - mean[$0] * factors[$0] })
+  }
 
   public static let onnx = [
     ONNXBinding("BatchNormalization") { node in

@@ -3,6 +3,23 @@
 import GraftDiagnostics
 import GraftIR
 
+/// y = activation(x · scale[c] + shift[c] + residual) for each channel c of x [batch, channels, …], however its
+/// operands, vectors [channels] and perhaps a residual, say scale and shift.
+public protocol ChannelwiseOperator: RealOperator, ActivationFusing {
+  /// Scale and shift of each channel.
+  /// - Parameter vectors: the operands behind x; nil unless they are as many as it takes without a residual.
+  func affine(_ vectors: [[Double]]) -> (scale: [Double], shift: [Double])?
+}
+
+extension ChannelwiseOperator {
+  public static var keepsScores: Bool { true }
+
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    guard permutation.count > 1, permutation[1] == 1 else { return nil }
+    return PermutedOperator(self, resultPermutation: permutation)
+  }
+}
+
 /// The type of operand 0, which must be real with its channels, constant, on axis 1.
 func channelwiseType(_ operands: [TensorType?], label: String) throws -> TensorType {
   let x = try operand(0, of: operands)

@@ -14,6 +14,7 @@ import RealModule
 /// - C2: size is positive, and alpha, beta and bias are numbers.
 public struct LocalResponseNormalization: RealOperator, ONNXExportable {
   public static let opcode: Opcode = "lrn"
+  public static let group = OperatorGroup.normalization
   public static let summary = "normalises each element by neighbouring channels"
   public static let operands: [OperandRule] = [.required("x")]
 

@@ -8,6 +8,7 @@ import RealModule
 /// ``SoftmaxFamily``.
 public struct LogSoftmax: SoftmaxFamily {
   public static let opcode: Opcode = "log_softmax"
+  public static let probabilities = Probabilities.logSoftmax
   public static let summary = "logarithm of the softmax along an axis"
   public static let onnxName = "LogSoftmax"
 

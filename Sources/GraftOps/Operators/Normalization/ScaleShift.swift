@@ -11,11 +11,12 @@ import RealModule
 ///
 /// - C1: x has rank 2 or more, a floating-point type and constant channels.
 /// - C2: scale and shift are [channels] of x's type.
-public struct ScaleShift: RealOperator {
+public struct ScaleShift: ChannelwiseOperator {
   public static let opcode: Opcode = "scale_shift"
+  public static let group = OperatorGroup.normalization
   public static let summary = "x · scale + shift for each channel, with an optional activation"
   public static let operands: [OperandRule] = [
-    .required("x"), .required("scale"), .required("shift"),
+    .required("x"), .required("scale", .scale), .required("shift", .bias),
   ]
 
   public var activation: Activation
@@ -40,11 +41,11 @@ public struct ScaleShift: RealOperator {
   ) throws -> [DenseTensor<Scalar>] {
     let scale = try tensor(1, of: operands).elements
     let shift = try tensor(2, of: operands).elements
-    return [
-      mapChannels(try tensor(0, of: operands)) { x, channel in
-        activation(x * scale[channel] + shift[channel])
-      }
-    ]
+    var y = mapChannels(try tensor(0, of: operands)) { x, channel in
+      x * scale[channel] + shift[channel]
+    }
+    y.elements = activation(y.elements)
+    return [y]
   }
 
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
@@ -56,4 +57,21 @@ public struct ScaleShift: RealOperator {
   }
 
   public var overwritableOperands: [Int] { [0] }
+
+  public func affine(_ vectors: [[Double]]) -> (scale: [Double], shift: [Double])? {
+    vectors.count == 2 ? (vectors[0], vectors[1]) : nil
+  }
+
+  /// x · scale + shift with both broadcast along all axes behind the channels.
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    let x = try builder.operand(0)
+    let behind = Array(1..<max(1, builder.shape(of: x).rank - 1))
+    let channelwise = try (1...2).map { index in
+      let operand = try builder.operand(index)
+      return behind.isEmpty ? operand : try builder.apply(Unsqueeze(axes: behind), [operand])
+    }
+    let scaled = try builder.apply(Multiply(), [x, channelwise[0]])
+    let shifted = try builder.apply(Add(), [scaled, channelwise[1]])
+    return try builder.apply(activation, to: shifted)
+  }
 }

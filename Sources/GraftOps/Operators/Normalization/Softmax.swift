@@ -7,6 +7,7 @@ import RealModule
 /// y = exp(x − max x) / Σ exp(x − max x) along an axis; constraints C1 to C3 of ``SoftmaxFamily``.
 public struct Softmax: SoftmaxFamily {
   public static let opcode: Opcode = "softmax"
+  public static let probabilities = Probabilities.softmax
   public static let summary = "exponentials that add up to one along an axis"
   public static let onnxName = "Softmax"
 

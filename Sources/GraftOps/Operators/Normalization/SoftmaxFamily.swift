@@ -22,7 +22,7 @@ public struct SoftmaxRows: Hashable, Sendable {
 /// - C1: x has a floating-point type.
 /// - C2: axis is an axis of x.
 /// - C3: the normalised axes are constant.
-public protocol SoftmaxFamily: RealOperator, ONNXExportable {
+public protocol SoftmaxFamily: ProbabilityActivation, RealOperator, ONNXExportable {
   static var onnxName: String { get }
   var rows: SoftmaxRows { get }
   init(_ rows: SoftmaxRows)
@@ -32,6 +32,7 @@ public protocol SoftmaxFamily: RealOperator, ONNXExportable {
 
 extension SoftmaxFamily {
   public static var operands: [OperandRule] { [.required("x")] }
+  public static var group: OperatorGroup { .activation }
 
   public init(axis: Int, flattens: Bool = false) {
     self.init(SoftmaxRows(axis: axis, flattens: flattens))
@@ -115,6 +116,27 @@ extension SoftmaxFamily {
 }
 
 extension SoftmaxFamily {
+  public func axesWorkedAlong(rank: Int) -> [Int] { normalizedAxes(rank: rank) }
+
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    guard !flattens, permutation.indices.contains(axis) else { return nil }
+    return PermutedOperator(Self(axis: permutation[axis]), resultPermutation: permutation)
+  }
+
+  /// A normalization over all axes from ``axis`` on, as one over a single axis.
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    guard flattens else { return nil }
+    let x = try builder.operand(0)
+    let shape = builder.shape(of: x)
+    guard let product = TensorShape(Array(shape.dimensions[axis...])).elementCount else {
+      throw GraftError(.invalidGraph, "the shape \(shape) has too many elements")
+    }
+    let flat = TensorShape(Array(shape.dimensions[..<axis]) + [product])
+    let matrix = try builder.apply(Reshape(shape: flat), [x])
+    let rows = try builder.apply(Self(axis: axis), [matrix])
+    return try builder.apply(Reshape(shape: shape), [rows])
+  }
+
   /// The axes that are normalised together.
   public func normalizedAxes(rank: Int) -> [Int] { flattens ? Array(axis..<rank) : [axis] }
 }

@@ -17,6 +17,7 @@ import RealModule
 /// - C3: epsilon is a number that is not negative.
 public struct Standardize: RealOperator, ONNXExportable {
   public static let opcode: Opcode = "standardize"
+  public static let group = OperatorGroup.normalization
   public static let summary = "normalises each channel with its own mean and variance"
   public static let operands: [OperandRule] = [
     .required("x"), .required("scale"), .required("bias"),

@@ -85,3 +85,16 @@ extension AveragePool: DifferentiableOperator {
         AveragePoolGradient(pool: self, extents: [height, width]), [try builder.incoming()]))
   }
 }
+
+extension AveragePool: PaddingFolding {
+  /// Then it counts its padding, since to it the zeros were elements like any other.
+  public func folding(
+    pads added: [Int], of value: Double, isNonNegative: Bool
+  ) -> (any Operator)? {
+    guard value == 0, countIncludePad || window.pads.allSatisfy({ $0 == 0 }) else { return nil }
+    var pool = self
+    pool.window.pads = zip(window.pads, added).map { $0 + $1 }
+    pool.countIncludePad = true
+    return pool
+  }
+}

@@ -17,6 +17,7 @@ public protocol GlobalPooling: RealOperator, ONNXExportable {
 
 extension GlobalPooling {
   public static var operands: [OperandRule] { [.required("x")] }
+  public static var group: OperatorGroup { .pooling }
   public init(attributes: Attributes) throws { self.init() }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {

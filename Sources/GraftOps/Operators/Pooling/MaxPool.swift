@@ -70,3 +70,14 @@ extension MaxPool: DifferentiableOperator {
         [try builder.incoming(), try builder.operand(0), builder.result()]))
   }
 }
+
+extension MaxPool: PaddingFolding {
+  public func folding(
+    pads added: [Int], of value: Double, isNonNegative: Bool
+  ) -> (any Operator)? {
+    guard value == -.infinity || (value == 0 && isNonNegative) else { return nil }
+    var pool = self
+    pool.window.pads = zip(window.pads, added).map { $0 + $1 }
+    return pool
+  }
+}

@@ -19,6 +19,12 @@ public protocol Pooling: RealOperator, ONNXExportable {
 
 extension Pooling {
   public static var operands: [OperandRule] { [.required("x")] }
+  public static var group: OperatorGroup { .pooling }
+
+  /// A window of one element that moves by one is nothing.
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    node.keepsType && window.kernel == [1, 1] && window.strides == [1, 1] ? .operand(0) : nil
+  }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)

@@ -13,11 +13,12 @@ import RealModule
 /// - C2: depth is constant and the same in A′ and B′.
 /// - C3: C broadcasts to the result.
 /// - C4: alpha and beta are numbers.
-public struct Gemm: RealOperator, ONNXExportable {
+public struct Gemm: RealOperator, ONNXExportable, ActivationFusing {
   public static let opcode: Opcode = "gemm"
+  public static let group = OperatorGroup.matrix
   public static let summary = "alpha · A · B + beta · C, with an optional activation"
   public static let operands: [OperandRule] = [
-    .required("a"), .required("b"), .optional("c"),
+    .required("a", .factor), .required("b", .factor), .optional("c", .bias),
   ]
 
   public var alpha: Double
@@ -101,10 +102,10 @@ public struct Gemm: RealOperator, ONNXExportable {
         if let c {
           sum += Scalar(beta) * c.elements[row * cStrides[0] + column * cStrides[1]]
         }
-        y.append(activation(sum))
+        y.append(sum)
       }
     }
-    return [try DenseTensor(shape: extents[0], elements: y)]
+    return [try DenseTensor(shape: extents[0], elements: activation(y))]
   }
 
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {

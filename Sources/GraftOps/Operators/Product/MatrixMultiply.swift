@@ -15,8 +15,11 @@ import RealModule
 /// - C3: the leading axes broadcast.
 public struct MatrixMultiply: RealOperator, ONNXExportable {
   public static let opcode: Opcode = "matmul"
+  public static let group = OperatorGroup.matrix
   public static let summary = "matrix product over the last two axes"
-  public static let operands: [OperandRule] = [.required("a"), .required("b")]
+  public static let operands: [OperandRule] = [
+    .required("a", .factor), .required("b", .factor),
+  ]
 
   public init() {}
   public init(attributes: Attributes) throws {}

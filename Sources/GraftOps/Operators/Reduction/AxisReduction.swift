@@ -19,6 +19,8 @@ public protocol AxisReduction: RealOperator {
 
 extension AxisReduction {
   public static var operands: [OperandRule] { [.required("x")] }
+  public static var group: OperatorGroup { .pooling }
+  public func axesWorkedAlong(rank: Int) -> [Int] { axes }
 
   public init(attributes: Attributes) throws {
     self.init(

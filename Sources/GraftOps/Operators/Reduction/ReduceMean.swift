@@ -63,6 +63,20 @@ public struct ReduceMean: AxisReduction, ONNXExportable {
   }
 }
 
+extension ReduceMean {
+  public func permuted(by permutation: [Int]) -> PermutedOperator? {
+    guard axes.allSatisfy(permutation.indices.contains) else { return nil }
+    var mean = self
+    mean.axes = axes.map { permutation[$0] }.sorted()
+    guard !keepsAxes else { return PermutedOperator(mean, resultPermutation: permutation) }
+    let left = permutation.indices.filter { !axes.contains($0) }.map { permutation[$0] }
+    let sorted = left.sorted()
+    return PermutedOperator(
+      mean,
+      resultPermutation: left == sorted ? nil : left.compactMap { sorted.firstIndex(of: $0) })
+  }
+}
+
 extension ReduceMean: DifferentiableOperator {
   /// dx = dy / count, repeated along the axes that were reduced.
   public func buildGradient(_ builder: inout GradientBuilder) throws {

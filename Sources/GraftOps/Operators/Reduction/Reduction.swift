@@ -49,6 +49,8 @@ public struct Reduction: Operator, ONNXExportable {
   }
 
   public static let opcode: Opcode = "reduce"
+  public static let group = OperatorGroup.pooling
+  public func axesWorkedAlong(rank: Int) -> [Int] { axes }
   public static let summary = "norm, product, extreme or logarithm of a sum over axes"
   public static let operands: [OperandRule] = [.required("x")]
   public static let isCompileTimeOnly = true

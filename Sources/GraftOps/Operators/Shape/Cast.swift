@@ -7,9 +7,14 @@ import GraftIR
 /// what is not 0, and integers wrap round.
 public struct Cast: ONNXExportable {
   public static let opcode: Opcode = "cast"
+  public static let group = OperatorGroup.movement
   public static let summary = "another element type"
   public static let operands: [OperandRule] = [.required("x")]
   public var isElementwise: Bool { true }
+  public var keepsValues: Bool { dtype.isFloatingPoint }
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    node.keepsType ? .operand(0) : nil
+  }
 
   public var dtype: DataType
 

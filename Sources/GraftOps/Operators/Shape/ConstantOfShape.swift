@@ -9,6 +9,7 @@ import GraftIR
 /// - C1: value is a number of the element type.
 public struct ConstantOfShape: ONNXExportable {
   public static let opcode: Opcode = "constant_of_shape"
+  public static let group = OperatorGroup.movement
   public static let summary = "a tensor of one number"
   public static let operands: [OperandRule] = []
 

@@ -32,6 +32,11 @@ public struct Dropout: PassThrough, ONNXExportable {
 
   public var overwritableOperands: [Int] { [0] }
   public var isView: Bool { true }
+  /// Two dropouts of one value drop different elements.
+  public static let isRandom = true
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    node.isTraining ? nil : .operand(0)
+  }
 
   // The mask output has no result here: the importer refuses a node that reads it.
   public static let onnx = [

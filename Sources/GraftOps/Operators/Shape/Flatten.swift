@@ -19,6 +19,9 @@ public struct Flatten: ShapeChange {
   public init(attributes: Attributes) throws { axis = try attributes.int("axis") }
   public var attributes: Attributes { ["axis": .int(axis)] }
 
+  /// A batch there would be joined with the axes behind it.
+  public func axesWorkedAlong(rank: Int) -> [Int] { [axis] }
+
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
     try require(

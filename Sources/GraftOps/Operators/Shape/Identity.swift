@@ -17,6 +17,7 @@ public struct Identity: PassThrough, ONNXExportable {
 
   public var overwritableOperands: [Int] { [0] }
   public var isView: Bool { true }
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? { .operand(0) }
 
   public static let onnx = [
     ONNXBinding("Identity") { _ in ImportedOperator(Identity(), operands: [0]) }

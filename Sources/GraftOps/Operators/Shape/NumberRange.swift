@@ -10,6 +10,7 @@ import GraftIR
 /// - C2: there are few enough numbers to be shape arithmetic.
 public struct NumberRange: ONNXExportable {
   public static let opcode: Opcode = "range"
+  public static let group = OperatorGroup.movement
   public static let summary = "integers in steps"
   public static let operands: [OperandRule] = []
   public static let isCompileTimeOnly = true

@@ -7,6 +7,8 @@ public protocol PassThrough: StructuralOperator {}
 
 extension PassThrough {
   public static var operands: [OperandRule] { [.required("x")] }
+  public static var group: OperatorGroup { .movement }
+  public var keepsValues: Bool { true }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)

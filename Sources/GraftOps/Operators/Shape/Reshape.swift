@@ -95,6 +95,13 @@ public struct Reshape: ShapeChange {
   }
 }
 
+extension Reshape {
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    if node.keepsType { return .operand(0) }
+    return try node.producer(ofOperand: 0, as: Reshape.self) == nil ? nil : .merge(self)
+  }
+}
+
 extension Reshape: DifferentiableOperator {
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let shape = builder.shape(of: try builder.operand(0))

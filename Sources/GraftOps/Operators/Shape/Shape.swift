@@ -9,6 +9,7 @@ import GraftIR
 /// - C1: start and end lie in 0…rank.
 public struct Shape: ONNXExportable {
   public static let opcode: Opcode = "shape"
+  public static let group = OperatorGroup.movement
   public static let summary = "the extents of a tensor"
   public static let operands: [OperandRule] = [.required("x")]
   public static let isCompileTimeOnly = true

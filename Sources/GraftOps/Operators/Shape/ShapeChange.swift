@@ -8,6 +8,12 @@ public protocol ShapeChange: StructuralOperator, ONNXExportable {}
 
 extension ShapeChange {
   public static var operands: [OperandRule] { [.required("x")] }
+  public static var group: OperatorGroup { .movement }
+  public var keepsValues: Bool { true }
+
+  public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
+    node.keepsType ? .operand(0) : .become(Reshape(shape: node.resultType.shape))
+  }
 
   public func evaluate<Element: Sendable>(
     moving operands: [DenseTensor<Element>], extents: [[Int]]
@@ -32,6 +38,7 @@ extension UnitAxisChange {
     self.init(axes: try attributes.ints("axes"))
   }
   public var attributes: Attributes { ["axes": .ints(axes)] }
+  public func axesWorkedAlong(rank: Int) -> [Int] { axes }
 
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int

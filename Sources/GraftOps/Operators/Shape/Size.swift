@@ -9,6 +9,7 @@ import GraftIR
 /// - C1: the number is an integer or a multiple of the batch.
 public struct Size: ONNXExportable {
   public static let opcode: Opcode = "size"
+  public static let group = OperatorGroup.movement
   public static let summary = "the number of elements of a tensor"
   public static let operands: [OperandRule] = [.required("x")]
   public static let isCompileTimeOnly = true

@@ -10,6 +10,7 @@ import RealModule
 /// - C2: their columns are constant.
 public struct BatchOuterProduct: RealOperator {
   public static let opcode: Opcode = "batch_outer_product"
+  public static let group = OperatorGroup.training
   public static let summary = "sum over a batch of outer products of two rows"
   public static let operands: [OperandRule] = [.required("a"), .required("b")]
 

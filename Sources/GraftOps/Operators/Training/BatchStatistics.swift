@@ -12,6 +12,7 @@ import RealModule
 /// - C1: x has rank 2 or more, a floating-point type and constant channels.
 public struct BatchStatistics: RealOperator {
   public static let opcode: Opcode = "batch_statistics"
+  public static let group = OperatorGroup.training
   public static let summary = "mean and variance of each channel over a batch"
   public static let operands: [OperandRule] = [.required("x")]
   public static let resultNames = ["mean", "variance", "unbiased"]

@@ -13,8 +13,9 @@ import RealModule
 /// - C1: x and dy have rank 4, one floating-point type and one batch.
 /// - C2: channels and outputs are multiples of groups.
 /// - C3: the window fits the padded image, and dy has the extents of the convolution's result.
-public struct ConvolutionWeightGradient: RealOperator {
+public struct ConvolutionWeightGradient: RealOperator, GroupedConvolution {
   public static let opcode: Opcode = "convolution_weight_gradient"
+  public static let group = OperatorGroup.training
   public static let summary = "gradient of a convolution's weights"
   public static let operands: [OperandRule] = [.required("x"), .required("dy")]
   public static let resultNames = ["dw"]

@@ -14,6 +14,7 @@ import RealModule
 /// - C2: classes is constant and not 0.
 public struct CrossEntropy: RealOperator {
   public static let opcode: Opcode = "cross_entropy"
+  public static let group = OperatorGroup.training
   public static let summary = "softmax cross-entropy of each row with dense targets"
   public static let operands: [OperandRule] = [.required("logits"), .required("targets")]
   public static let resultNames = ["loss"]
@@ -50,6 +51,7 @@ public struct CrossEntropy: RealOperator {
 /// losses of ``CrossEntropy``, with the same constraints.
 public struct CrossEntropyGradient: RealOperator {
   public static let opcode: Opcode = "cross_entropy_gradient"
+  public static let group = OperatorGroup.training
   public static let summary = "gradient of softmax cross-entropy"
   public static let operands: [OperandRule] = [.required("logits"), .required("targets")]
   public static let resultNames = ["dlogits"]

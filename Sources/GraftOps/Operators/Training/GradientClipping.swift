@@ -10,6 +10,7 @@ import RealModule
 public struct SquareSum: UpdateOperator {
   public static let updateStage = UpdateStage.everyUpdate
   public static let opcode: Opcode = "square_sum"
+  public static let group = OperatorGroup.training
   public static let summary = "sum of the squares of all elements"
   public static let operands: [OperandRule] = [.required("x")]
 
@@ -45,6 +46,7 @@ public struct SquareSum: UpdateOperator {
 public struct ClipFactor: UpdateOperator {
   public static let updateStage = UpdateStage.everyUpdate
   public static let opcode: Opcode = "clip_factor"
+  public static let group = OperatorGroup.training
   public static let summary = "the factor that brings the norm of all gradients under a limit"
   public static let operands: [OperandRule] = [.required("settings"), .variadic("sums")]
 
@@ -80,6 +82,7 @@ public struct ClipFactor: UpdateOperator {
 public struct Accumulate: StateUpdate {
   public static let updateStage = UpdateStage.everyMicroBatch
   public static let opcode: Opcode = "accumulate"
+  public static let group = OperatorGroup.training
   public static let summary = "adds the gradient of a micro-batch to those before it"
   public static let operands: [OperandRule] = [
     .required("sum"), .required("gradient"), .required("settings"),

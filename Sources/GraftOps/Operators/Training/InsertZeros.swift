@@ -11,6 +11,7 @@ import RealModule
 /// - C2: strides are positive, and the last pixel of x lies inside y.
 public struct InsertZeros: RealOperator {
   public static let opcode: Opcode = "insert_zeros"
+  public static let group = OperatorGroup.training
   public static let summary = "an image with zeros between its pixels"
   public static let operands: [OperandRule] = [.required("x")]
 

@@ -16,6 +16,7 @@ import RealModule
 /// - C3: Nesterov's momentum needs m.
 public struct SGDUpdate: OptimizerUpdate {
   public static let opcode: Opcode = "sgd_update"
+  public static let group = OperatorGroup.training
   public static let summary = "one step of stochastic gradient descent"
   public static let operands: [OperandRule] = [
     .required("w"), .required("gradient"), .required("hyperparameters"), .optional("momentum"),
@@ -88,6 +89,7 @@ public struct SGDUpdate: OptimizerUpdate {
 /// - C2: hyperparameters are [groups, 8] with more than ``group`` rows; factor is [1].
 public struct AdamUpdate: OptimizerUpdate {
   public static let opcode: Opcode = "adam_update"
+  public static let group = OperatorGroup.training
   public static let summary = "one step of Adam or AdamW"
   public static let operands: [OperandRule] = [
     .required("w"), .required("gradient"), .required("hyperparameters"), .required("first_moment"),
@@ -156,6 +158,7 @@ public struct AdamUpdate: OptimizerUpdate {
 public struct MovingAverage: StateUpdate {
   public static let updateStage = UpdateStage.everyMicroBatch
   public static let opcode: Opcode = "moving_average"
+  public static let group = OperatorGroup.training
   public static let summary = "running statistics moved towards those of a batch"
   public static let operands: [OperandRule] = [.required("old"), .required("new")]
 

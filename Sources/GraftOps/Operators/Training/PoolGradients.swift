@@ -13,6 +13,7 @@ import RealModule
 /// - C2: dy and y have the type of the pool's result.
 public struct MaxPoolGradient: RealOperator {
   public static let opcode: Opcode = "max_pool_gradient"
+  public static let group = OperatorGroup.training
   public static let summary = "gradient of a maximum over a sliding window"
   public static let operands: [OperandRule] = [.required("dy"), .required("x"), .required("y")]
   public static let resultNames = ["dx"]
@@ -66,6 +67,7 @@ public struct MaxPoolGradient: RealOperator {
 /// - C1: dy has rank 4 and the extents of the pool's result on an image of ``extents``.
 public struct AveragePoolGradient: RealOperator {
   public static let opcode: Opcode = "average_pool_gradient"
+  public static let group = OperatorGroup.training
   public static let summary = "gradient of a mean over a sliding window"
   public static let operands: [OperandRule] = [.required("dy")]
   public static let resultNames = ["dx"]

@@ -17,6 +17,7 @@ import RealModule
 /// - C3: ratio lies in 0..<1; stream in 0..<2³¹.
 public struct RandomDropout: Operator {
   public static let opcode: Opcode = "random_dropout"
+  public static let group = OperatorGroup.training
   public static let summary = "zeroes a random share of the elements and scales the others"
   public static let operands: [OperandRule] = [.required("x"), .required("random")]
 

@@ -13,6 +13,7 @@ import RealModule
 /// - C2: weights are [batch].
 public struct SquaredError: RealOperator {
   public static let opcode: Opcode = "squared_error"
+  public static let group = OperatorGroup.training
   public static let summary = "weighted squared error of each row"
   public static let operands: [OperandRule] = [
     .required("y"), .required("targets"), .required("weights"),
@@ -52,6 +53,7 @@ public struct SquaredError: RealOperator {
 /// ``SquaredError``, with the same constraints.
 public struct SquaredErrorGradient: RealOperator {
   public static let opcode: Opcode = "squared_error_gradient"
+  public static let group = OperatorGroup.training
   public static let summary = "gradient of a weighted squared error"
   public static let operands: [OperandRule] = SquaredError.operands
   public static let resultNames = ["dy"]

@@ -14,6 +14,7 @@ import GraftIR
 /// - C2: outputs is a multiple of groups.
 public struct TransposeWeights: StructuralOperator {
   public static let opcode: Opcode = "transpose_weights"
+  public static let group = OperatorGroup.training
   public static let summary =
     "convolution weights with inputs and outputs exchanged, kernels turned"
   public static let operands: [OperandRule] = [.required("w")]

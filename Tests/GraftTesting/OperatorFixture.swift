@@ -1,37 +1,43 @@
-// Single ONNX nodes with what onnxruntime makes of them: Fixtures/operators.json, written by
-// tools/make-operator-fixtures.
+// Single ONNX nodes with what onnxruntime makes of them: GraftOpsTests/Fixtures/operators.json, written by
+// tools/make-operator-fixtures. The operators' own tests, those of gradients and those of kernels all run them.
 
 import Foundation
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-struct OperatorFixture: Decodable {
-  var op: String
-  var opset: Int
-  var attributes: [String: Attribute]
-  var inputs: [Tensor?]
+public struct OperatorFixture: Decodable {
+  public var op: String
+  public var opset: Int
+  public var attributes: [String: Attribute]
+  public var inputs: [Tensor?]
   /// How many inputs are fed; the others are constants of the file.
-  var live: Int
+  public var live: Int
   /// Whether the first axis of the fed inputs may be the free batch.
-  var free: Bool
-  var outputs: [Tensor]
+  public var free: Bool
+  public var outputs: [Tensor]
 
-  static func all(file: String = #filePath) throws -> [OperatorFixture] {
-    let url = URL(filePath: file).deletingLastPathComponent()
-      .appending(path: "Fixtures/operators.json")
+  public static func all() throws -> [OperatorFixture] {
+    let url = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .appending(path: "GraftOpsTests/Fixtures/operators.json")
     return try JSONDecoder().decode([OperatorFixture].self, from: Data(contentsOf: url))
   }
 
-  struct Tensor: Decodable {
-    var dtype: DataType
-    var shape: [Int]
-    var integers: [Int] = []
-    var reals: [Double] = []
+  /// The operator as its binding reads it, and its operands; nil where one is absent.
+  public func imported() throws -> (operation: any Operator, operands: [Tensor?]) {
+    let imported = try read(node())
+    return (imported.operation, imported.operands.map { $0.flatMap { inputs[$0] } })
+  }
+
+  public struct Tensor: Decodable {
+    public var dtype: DataType
+    public var shape: [Int]
+    public var integers: [Int] = []
+    public var reals: [Double] = []
 
     enum CodingKeys: CodingKey { case dtype, shape, data }
 
-    init(from decoder: any Decoder) throws {
+    public init(from decoder: any Decoder) throws {
       let container = try decoder.container(keyedBy: CodingKeys.self)
       let names: [String: DataType] = [
         "float32": .float32, "int64": .int64, "int32": .int32, "uint8": .uint8, "bool": .bool,
@@ -49,9 +55,9 @@ struct OperatorFixture: Decodable {
       }
     }
 
-    var type: TensorType { TensorType(dtype, TensorShape(shape)) }
+    public var type: TensorType { TensorType(dtype, TensorShape(shape)) }
 
-    var host: HostTensor {
+    public var host: HostTensor {
       get throws {
         dtype.isFloatingPoint
           ? .float32(try DenseTensor(shape: shape, elements: reals.map { Float($0) }))
@@ -59,7 +65,7 @@ struct OperatorFixture: Decodable {
       }
     }
 
-    var data: TensorData {
+    public var data: TensorData {
       get throws {
         switch dtype {
         case .float32: return try TensorData(reals.map { Float($0) }, shape: shape)
@@ -77,12 +83,12 @@ struct OperatorFixture: Decodable {
     }
   }
 
-  struct Attribute: Decodable {
-    var value: ONNXAttributeValue
+  public struct Attribute: Decodable {
+    public var value: ONNXAttributeValue
 
     enum CodingKeys: CodingKey { case float }
 
-    init(from decoder: any Decoder) throws {
+    public init(from decoder: any Decoder) throws {
       if let container = try? decoder.container(keyedBy: CodingKeys.self),
         let float = try? container.decode(Double.self, forKey: .float)
       {
@@ -104,7 +110,7 @@ struct OperatorFixture: Decodable {
 
   /// The node as the importer hands it to a binding; with `freeing` the fed inputs have the batch as
   /// their first axis.
-  func node(freeing: Bool = false) throws -> ONNXNode {
+  public func node(freeing: Bool = false) throws -> ONNXNode {
     let inputs = try self.inputs.enumerated().map { index, tensor -> ONNXNode.Input? in
       guard let tensor else { return nil }
       guard index >= live else {
@@ -126,7 +132,7 @@ struct OperatorFixture: Decodable {
 }
 
 /// Reads a node with the binding of its opset.
-func read(_ node: ONNXNode) throws -> ImportedOperator {
+public func read(_ node: ONNXNode) throws -> ImportedOperator {
   let fitting = Catalogue.bindings(onnx: node.opType).filter { $0.opsets.contains(node.opset) }
   guard let binding = fitting.first, fitting.count == 1 else {
     throw GraftError(

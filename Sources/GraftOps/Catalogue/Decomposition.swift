@@ -1,0 +1,69 @@
+// An operator that ONNX does not have, said in operators that it has. Which node becomes what is the
+// operator's to say; the exporter drives.
+
+import GraftDiagnostics
+import GraftIR
+
+/// What an operator builds its decomposition with: its node, and the graph that grows before it.
+public struct DecompositionBuilder {
+  private var graph = Graph(name: "")
+  public let node: Node
+  /// The operands of what is decomposed, by position.
+  private var operands: [ValueID?]
+
+  private init(_ node: Node) {
+    self.node = node
+    operands = node.operands
+  }
+
+  /// Puts the decomposition of `node` before it.
+  /// - Returns: the value that takes the place of the node's result; nil where the node stays.
+  /// - Throws: ``GraftError`` naming the node.
+  public static func decompose(_ node: Node, in graph: inout Graph) throws -> ValueID? {
+    try at(SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)) {
+      let operation = try Catalogue.operation(of: node)
+      var builder = DecompositionBuilder(node)
+      // The builder has the graph to itself meanwhile, so that appending does not copy it.
+      swap(&builder.graph, &graph)
+      defer { swap(&builder.graph, &graph) }
+      return try operation.decomposed(&builder)
+    }
+  }
+
+  /// Operand `index`.
+  /// - Throws: ``GraftError`` where it is absent.
+  public func operand(_ index: Int) throws -> ValueID {
+    guard let value = optionalOperand(index) else {
+      throw GraftError(.invalidGraph, "operand \(index) is missing")
+    }
+    return value
+  }
+
+  public func optionalOperand(_ index: Int) -> ValueID? {
+    operands.indices.contains(index) ? operands[index] : nil
+  }
+
+  public func type(of value: ValueID) -> TensorType { graph.type(of: value) }
+
+  public func shape(of value: ValueID) -> TensorShape { graph.type(of: value).shape }
+
+  /// Adds a node of one result.
+  public mutating func apply(
+    _ operation: any Operator, _ operands: [ValueID?]
+  ) throws -> ValueID {
+    let results = try graph.append(operation, operands, origins: node.origins, before: node.id)
+    guard let result = results.first else {
+      throw GraftError(.inconsistency, "an operator of one result made none")
+    }
+    return result
+  }
+
+  /// Adds what applies `activation`, itself decomposed where ONNX does not have it.
+  public mutating func apply(_ activation: Activation, to x: ValueID) throws -> ValueID {
+    guard let function = activation.function else { return x }
+    let outer = operands
+    operands = [x]
+    defer { operands = outer }
+    return try function.decomposed(&self) ?? apply(function, [x])
+  }
+}
