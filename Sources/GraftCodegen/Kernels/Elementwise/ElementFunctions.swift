@@ -63,6 +63,7 @@ enum ElementFunctions {
 
   private static let arithmetic: [UnaryRow] = [
     .row(Elu.self, { "elu(\($1), \(c($0.alpha)))" }),
+    .row(Softplus.self, { "relu(\($1)) + log_one_plus(exp_of(-absolute(\($1))))" }),
     .row(Power.self, { power($0.exponent, of: $1) }),
     .row(Exponential.self, { "exp_of(\($1))" }),
     .row(SquareRoot.self, { "__builtin_elementwise_sqrt(\($1))" }),
