@@ -15,7 +15,7 @@ public enum Catalogue {
     Softmax.self, LogSoftmax.self,
     // Activations
     Relu.self, Clip.self, LeakyRelu.self, Elu.self, Sigmoid.self, HardSigmoid.self, Tanh.self,
-    HardSwish.self, Silu.self, Softplus.self,
+    HardSwish.self, Silu.self, Softplus.self, PRelu.self,
     // Pooling and reduction
     MaxPool.self, AveragePool.self, GlobalMaxPool.self, GlobalAveragePool.self, ReduceMean.self,
     Reduction.self,

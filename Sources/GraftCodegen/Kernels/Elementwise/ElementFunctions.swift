@@ -95,6 +95,7 @@ enum ElementFunctions {
     Multiply.opcode: "a_value * b_value", Divide.opcode: "a_value / b_value",
     Sum.opcode: "a_value + b_value", Maximum.opcode: "largest(a_value, b_value)",
     Minimum.opcode: "smallest(a_value, b_value)",
+    PRelu.opcode: "pick(a_value < splat(0.0f), a_value * b_value, a_value)",
   ]
 }
 
