@@ -67,7 +67,11 @@ import Testing
       "clip_default_int8_inbounds", "clip_default_int8_max", "clip_default_int8_min",
       "maxpool_2d_uint8",
     ],
-    "a range of f32": ["range_float_type_positive_delta"],
+    "a range of f32": [
+      "range_float_type_positive_delta", "blackmanwindow_expanded",
+      "blackmanwindow_symmetric_expanded", "hammingwindow_expanded",
+      "hammingwindow_symmetric_expanded", "hannwindow_expanded", "hannwindow_symmetric_expanded",
+    ],
     // A power is one number in every network that is supported.
     "an exponent that is not one number": [
       "pow", "pow_bcast_array", "pow_example", "pow_types_float", "pow_types_float32_int32",

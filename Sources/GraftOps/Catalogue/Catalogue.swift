@@ -15,14 +15,17 @@ public enum Catalogue {
     Softmax.self, LogSoftmax.self,
     // Activations
     Relu.self, Clip.self, LeakyRelu.self, Elu.self, Sigmoid.self, HardSigmoid.self, Tanh.self,
-    HardSwish.self, Silu.self, Softplus.self, PRelu.self,
+    HardSwish.self, Silu.self, Softplus.self, PRelu.self, Softsign.self, Mish.self, Selu.self,
+    Celu.self,
+    ThresholdedRelu.self, Gelu.self,
     // Pooling and reduction
     MaxPool.self, AveragePool.self, GlobalMaxPool.self, GlobalAveragePool.self, ReduceMean.self,
     Reduction.self,
     // Arithmetic
     Add.self, Subtract.self, Multiply.self, Divide.self, Sum.self, Minimum.self, Maximum.self,
     Negate.self, AbsoluteValue.self, Floor.self, Ceiling.self, SquareRoot.self, Reciprocal.self,
-    Exponential.self, Power.self, ErrorFunction.self, RoundTo.self,
+    Exponential.self, Logarithm.self, Sine.self, Cosine.self, Sign.self, Round.self, Power.self,
+    ErrorFunction.self, RoundTo.self,
     // The same elements, or some of them, in another place
     Identity.self, Dropout.self, Flatten.self, Reshape.self, Squeeze.self, Unsqueeze.self,
     Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,

@@ -64,8 +64,25 @@ enum ElementFunctions {
   private static let arithmetic: [UnaryRow] = [
     .row(Elu.self, { "elu(\($1), \(c($0.alpha)))" }),
     .row(Softplus.self, { "relu(\($1)) + log_one_plus(exp_of(-absolute(\($1))))" }),
+    .row(Softsign.self, { "\($1) / (1.0f + absolute(\($1)))" }),
+    .row(Mish.self, { "\($1) * tanh_of(relu(\($1)) + log_one_plus(exp_of(-absolute(\($1)))))" }),
+    .row(Selu.self, { "\(c($0.gamma)) * elu(\($1), \(c($0.alpha)))" }),
+    .row(
+      Celu.self,
+      {
+        "pick(\($1) < splat(0.0f), \(c($0.alpha)) * (exp_of(\($1) / \(c($0.alpha))) - 1.0f), \($1))"
+      }),
+    .row(ThresholdedRelu.self, { "pick(\($1) > splat(\(c($0.alpha))), \($1), splat(0.0f))" }),
+    .row(Gelu.self, { gelu($0, of: $1) }),
     .row(Power.self, { power($0.exponent, of: $1) }),
     .row(Exponential.self, { "exp_of(\($1))" }),
+    .row(Logarithm.self, { "log_of(\($1))" }),
+    .row(Sine.self, { "__builtin_elementwise_sin(\($1))" }),
+    .row(Cosine.self, { "__builtin_elementwise_cos(\($1))" }),
+    .row(
+      Sign.self,
+      { "pick(\($1) > splat(0.0f), splat(1.0f), pick(\($1) < splat(0.0f), splat(-1.0f), \($1)))" }),
+    .row(Round.self, { "__builtin_elementwise_roundeven(\($1))" }),
     .row(SquareRoot.self, { "__builtin_elementwise_sqrt(\($1))" }),
     .row(Reciprocal.self, { "1.0f / \($1)" }),
     .row(Negate.self, { "-\($1)" }),
@@ -76,6 +93,14 @@ enum ElementFunctions {
       RoundTo.self, { "\($0.dtype == .float16 ? "nearest_float16" : "nearest_bfloat16")(\($1))" }),
     .row(ErrorFunction.self, { "error_function(\($1))" }),
   ]
+
+  private static func gelu(_ gelu: Gelu, of x: String) -> String {
+    let distribution =
+      gelu.usesTanh
+      ? "tanh_of(\(c(Gelu.scale)) * (\(x) + \(c(Gelu.cubic)) * \(x) * \(x) * \(x)))"
+      : "error_function(\(x) * \(c(0.5.squareRoot())))"
+    return "0.5f * \(x) * (1.0f + \(distribution))"
+  }
 
   private static func power(_ exponent: Double, of x: String) -> String {
     let largest = Double(Float.greatestFiniteMagnitude)
