@@ -171,7 +171,8 @@ struct StateTable {
     let expected = TrainingInterface.Output.allCases.map(\.rawValue)
     guard outputs == expected else {
       throw GraftError(
-        .inconsistency, "a training step's outputs are \(expected), found \(outputs)")
+        .inconsistency,
+        "a training step's outputs are \(expected.joined(separator: " and ")), found \(outputs)")
     }
   }
 
