@@ -10,7 +10,7 @@ public enum Catalogue {
   public static let operators: [any Operator.Type] = [
     // Linear
     Convolution.self, Gemm.self, MatrixMultiply.self,
-    // Normalisation
+    // Normalization
     BatchNormalization.self, ScaleShift.self, LocalResponseNormalization.self, Standardize.self,
     Softmax.self, LogSoftmax.self,
     // Activations

@@ -39,13 +39,13 @@ public enum OperandRole: Hashable, Sendable {
   case factor
   /// Rows that indices choose, such as the vectors of an embedding.
   case table
-  /// What x, or a normalised x, is multiplied by.
+  /// What x, or a normalized x, is multiplied by.
   case scale
-  /// What is added to a product, a convolution or a normalised x.
+  /// What is added to a product, a convolution or a normalized x.
   case bias
-  /// What a normalisation subtracts.
+  /// What a normalization subtracts.
   case mean
-  /// By whose root a normalisation divides.
+  /// By whose root a normalization divides.
   case variance
   /// What is added to the result before its activation.
   case residual

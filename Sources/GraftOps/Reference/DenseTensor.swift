@@ -48,7 +48,7 @@ public struct DenseTensor<Element: Sendable>: Sendable {
 
 extension DenseTensor: Equatable where Element: Equatable {}
 
-/// Elements between neighbours along each axis of a dense row-major tensor.
+/// Elements between neighbors along each axis of a dense row-major tensor.
 public func rowMajorStrides(_ shape: [Int]) -> [Int] {
   var strides = Array(repeating: 1, count: shape.count)
   for axis in shape.indices.dropLast().reversed() {

@@ -1,4 +1,4 @@
-// Normalisation with stored statistics. ONNX BatchNormalization, opsets 7, 9, 14, 15 in inference mode;
+// Normalization with stored statistics. ONNX BatchNormalization, opsets 7, 9, 14, 15 in inference mode;
 // https://onnx.ai/onnx/operators/onnx__BatchNormalization.html
 
 import GraftDiagnostics
@@ -97,7 +97,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
       guard try node.flag("spatial", default: true) else {
         throw GraftError(.unsupported, "spatial=0, statistics for every element")
       }
-      // Before opset 14 a node that lists more outputs than y normalises by the batch's own statistics.
+      // Before opset 14 a node that lists more outputs than y normalizes by the batch's own statistics.
       let isTraining =
         try node.opset >= 14
         ? node.flag("training_mode", default: false) : node.outputCount > 1
@@ -125,7 +125,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
 }
 
 extension BatchNormalization: DifferentiableOperator {
-  /// With stored statistics dx is a normalisation itself; where mean and variance are the batch's own, the
+  /// With stored statistics dx is a normalization itself; where mean and variance are the batch's own, the
   /// gradient goes through them too.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming(through: activation)

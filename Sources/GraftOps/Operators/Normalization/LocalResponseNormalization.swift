@@ -1,4 +1,4 @@
-// Normalisation by neighbouring channels (Krizhevsky et al. 2012, section 3.3). ONNX LRN, opsets 1, 13;
+// Normalization by neighboring channels (Krizhevsky et al. 2012, section 3.3). ONNX LRN, opsets 1, 13;
 // https://onnx.ai/onnx/operators/onnx__LRN.html
 
 import GraftDiagnostics
@@ -111,9 +111,9 @@ public struct LocalResponseNormalization: RealOperator, ONNXExportable {
 }
 
 extension LocalResponseNormalization: DifferentiableOperator {
-  /// With b = bias + alpha / size · Σ x² over a channel's neighbours:
+  /// With b = bias + alpha / size · Σ x² over a channel's neighbors:
   /// dx = dy · b^−beta − 2 · alpha · beta / size · x · Σ dy · x · b^(−beta − 1), where the second sum is over
-  /// the channels whose neighbour this one is. Both are means over a window of an image whose rows
+  /// the channels whose neighbor this one is. Both are means over a window of an image whose rows
   /// are channels.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let (x, dy) = (try builder.operand(0), try builder.incoming())

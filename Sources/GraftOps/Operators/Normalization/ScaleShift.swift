@@ -1,4 +1,4 @@
-// One multiplication and one addition for each channel: what is left of a batch normalisation that no
+// One multiplication and one addition for each channel: what is left of a batch normalization that no
 // convolution could take. Passes make it; ONNX has no operator for it.
 
 import GraftDiagnostics

@@ -4,11 +4,11 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// What is normalised together.
+/// What is normalized together.
 public struct SoftmaxRows: Hashable, Sendable {
   /// Counted from the front.
   public var axis: Int
-  /// Whether the axes from `axis` to the last are normalised as one (ONNX before opset 13).
+  /// Whether the axes from `axis` to the last are normalized as one (ONNX before opset 13).
   public var flattens: Bool
 
   public init(axis: Int, flattens: Bool = false) {
@@ -17,16 +17,16 @@ public struct SoftmaxRows: Hashable, Sendable {
   }
 }
 
-/// A normalisation of x along one axis, or along all axes from one on.
+/// A normalization of x along one axis, or along all axes from one on.
 ///
 /// - C1: x has a floating-point type.
 /// - C2: axis is an axis of x.
-/// - C3: the normalised axes are constant.
+/// - C3: the normalized axes are constant.
 public protocol SoftmaxFamily: ProbabilityActivation, RealOperator, ONNXExportable {
   static var onnxName: String { get }
   var rows: SoftmaxRows { get }
   init(_ rows: SoftmaxRows)
-  /// Normalises one row, which is not empty.
+  /// Normalizes one row, which is not empty.
   static func normalize<Scalar: Real & BinaryFloatingPoint>(_ row: [Scalar]) -> [Scalar]
 }
 
@@ -137,6 +137,6 @@ extension SoftmaxFamily {
     return try builder.apply(Reshape(shape: shape), [rows])
   }
 
-  /// The axes that are normalised together.
+  /// The axes that are normalized together.
   public func normalizedAxes(rank: Int) -> [Int] { flattens ? Array(axis..<rank) : [axis] }
 }

@@ -1,4 +1,4 @@
-// Normalisation by a tensor's own mean and variance, which networks use on weights: standardised
+// Normalization by a tensor's own mean and variance, which networks use on weights: standardised
 // convolutions write it as a BatchNormalization in training mode, or as an InstanceNormalization, of the
 // reshaped weights. ONNX InstanceNormalization, opsets 6, 22, BatchNormalization, opsets 9, 14, 15;
 // https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html

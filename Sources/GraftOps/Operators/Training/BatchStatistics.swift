@@ -1,4 +1,4 @@
-// Mean and variance of each channel over a batch, as normalisation in training uses them.
+// Mean and variance of each channel over a batch, as normalization in training uses them.
 
 import GraftDiagnostics
 import GraftIR

@@ -1,4 +1,4 @@
-// One step of an optimizer for one tensor, and the running statistics of a normalisation. Their results are
+// One step of an optimizer for one tensor, and the running statistics of a normalization. Their results are
 // the new contents of what they read: they are the last to read it, and write it in place.
 
 import GraftDiagnostics
@@ -151,7 +151,7 @@ public struct AdamUpdate: OptimizerUpdate {
   }
 }
 
-/// y = (1 − momentum) · old + momentum · new: the running statistics of a normalisation.
+/// y = (1 − momentum) · old + momentum · new: the running statistics of a normalization.
 ///
 /// - C1: old and new have one floating-point type and a constant shape.
 /// - C2: momentum lies in 0...1.
