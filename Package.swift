@@ -116,7 +116,7 @@ let package = Package(
     tests("GraftIR", ["GraftDiagnostics", "CProcess"]),
     tests("GraftOps", exclude: ["Fixtures"]),
     tests("GraftONNX", exclude: ["Golden"]),
-    tests("GraftPasses", exclude: ["Golden"]),
+    tests("GraftPasses", ["GraftCodegen"], exclude: ["Golden"]),
     tests("GraftPlanning"),
     tests("GraftAutodiff"),
     tests("GraftCodegen", ["GraftRuntime"], exclude: ["Golden"]),

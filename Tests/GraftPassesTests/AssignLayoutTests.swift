@@ -1,5 +1,6 @@
 // Layout: what is blocked, with which border, and where conversions stand.
 
+import GraftCodegen
 import GraftIR
 import GraftOps
 import Testing
@@ -31,11 +32,11 @@ import Testing
 
   @Test func aNetworkIsOneRegion() throws {
     try checkPass(AssignLayout(), "assign-layout", network)
-    try checkPass(AssignLayout(), "assign-layout-16", channelBlock: 16, network)
+    try checkPass(AssignLayout(), "assign-layout-16", target: .x8664v4, network)
   }
 
   @Test func oneLaneMeansPlain() throws {
-    try checkPass(AssignLayout(), "assign-layout-1", fires: false, channelBlock: 1, network)
+    try checkPass(AssignLayout(), "assign-layout-1", fires: false, target: nil, network)
   }
 
   @Test func elementwiseAloneIsNotWorthAConversion() throws {
@@ -130,7 +131,7 @@ import Testing
       }
       """)
     var after = before
-    _ = try PassManager(Pipeline.layout).run(&after)
+    _ = try PassManager(Pipeline.layout, costs: KernelCostModel(target: .x8664v3)).run(&after)
     let border = Layout.blocked(8, border: (2, 1))
     for opcode in ["convolution", "elu"] {
       let node = try #require(after.nodes.first { $0.opcode.rawValue == opcode })

@@ -1,5 +1,6 @@
 // What holds of the manager, and of all passes and pipelines together.
 
+import GraftCodegen
 import GraftDiagnostics
 import GraftIR
 import GraftOps
@@ -23,7 +24,7 @@ import Testing
     static let summary = "takes the last node away"
     static let modes: Set<PassMode> = [.inference]
     func run(_ graph: inout Graph, _ context: inout PassContext) throws {
-      context.did("shortened by one at \(context.channelBlock) lanes")
+      context.did("shortened by one at \(context.costs?.lanes ?? 1) lanes")
       context.left("the rest", because: "it is wanted")
       context.left("the rest", because: "it is wanted")
       let last = try #require(graph.nodes.last)
@@ -66,7 +67,7 @@ import Testing
       [
         PipelineEntry(ForInference(), because: "once"),
         PipelineEntry(ForInference(), because: "twice"),
-      ], channelBlock: 16, keepsGraphs: true)
+      ], costs: KernelCostModel(target: .x8664v4), keepsGraphs: true)
     let report = try manager.run(&graph)
     #expect(report.records.map(\.nodesBefore) == [2, 1])
     #expect(report.records.map(\.nodesAfter) == [1, 0])
@@ -124,7 +125,8 @@ import Testing
     let before = try graph(text)
     var after = before
     var report = try PassManager(Pipeline.inference).run(&after)
-    report.append(try PassManager(Pipeline.layout).run(&after))
+    report.append(
+      try PassManager(Pipeline.layout, costs: KernelCostModel(target: .x8664v3)).run(&after))
     let log = report.notes.map { "// \($0)\n" }.joined()
     try expectGolden("\(before.text)\n\(log)\(after.text)", "pipeline-\(name).ir")
     try expectSameOutputs(before, after, tolerance: 2e-5)
@@ -134,7 +136,7 @@ import Testing
     }
     #expect(try Graph(parsing: after.text) == after)
     var again = after
-    _ = try PassManager(Pipeline.layout).run(&again)
+    _ = try PassManager(Pipeline.layout, costs: KernelCostModel(target: .x8664v3)).run(&again)
     #expect(again.text == after.text)
   }
 

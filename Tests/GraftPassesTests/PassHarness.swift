@@ -2,6 +2,7 @@
 // golden file, evaluate the graph before and after, and run the pass once more, which must change nothing.
 
 import Foundation
+import GraftCodegen
 import GraftIR
 import GraftOps
 import GraftTesting
@@ -11,19 +12,19 @@ import Testing
 
 /// Runs `pass` on the graph that `text` describes and checks all that must hold of every pass.
 /// - Parameters:
-///   - channelBlock: the lanes of the target's vectors.
+///   - target: whose kernels' times layouts are chosen by; nil leaves all plain.
 ///   - fires: whether the pass is to change the graph.
 ///   - golden: the golden file, with the graph before and after and the log.
 func checkPass(
   _ pass: any Pass, _ golden: String, fires: Bool = true, mode: PassMode = .inference,
-  constants: [String: [Double]] = [:], channelBlock: Int = 8, _ text: String,
+  constants: [String: [Double]] = [:], target: Target? = .x8664v3, _ text: String,
   sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
   let before = try graph(text, constants: constants)
   var after = before
   let manager = PassManager(
     [PipelineEntry(pass, because: "this test is about it")], mode: mode,
-    channelBlock: channelBlock)
+    costs: target.map(KernelCostModel.init))
   let report = try manager.run(&after)
   let log = report.notes.map { "// \($0)\n" }.joined()
   let result = before.text == after.text ? "// unchanged\n" : after.text

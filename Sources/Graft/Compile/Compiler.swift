@@ -101,6 +101,7 @@ public struct Compiler: Sendable {
       return Moment(graph: graph, plan: nil, passes: moment.passes)
     }
     moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
+    generator.noteKernels(in: &moment.graph)
     if stage == .memory {
       moment.plan = try MemoryPlan(planning: moment.graph)
       moment.scratchBytesPerThread = try? generator.scratchBytesPerThread(graph: moment.graph)
@@ -134,7 +135,7 @@ public struct Compiler: Sendable {
     _ pipeline: [PipelineEntry], on moment: inout Moment, keepsGraphs: Bool
   ) throws {
     let manager = PassManager(
-      pipeline, channelBlock: options.target.lanes, keepsGraphs: keepsGraphs)
+      pipeline, costs: KernelCostModel(target: options.target), keepsGraphs: keepsGraphs)
     moment.passes.append(try manager.run(&moment.graph))
   }
 

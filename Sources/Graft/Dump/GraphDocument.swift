@@ -60,10 +60,29 @@ public struct GraphDocument: Encodable, Sendable {
     var phase: TrainingMoment.Phase?
     /// In a training step, whether it recomputes what the forward pass ran.
     var recomputed: Bool?
+    /// In a scheduled graph, what computes the node.
+    var kernel: KernelDocument?
 
     enum CodingKeys: String, CodingKey {
-      case opcode, operands, results, attributes, origins, phase, recomputed
+      case opcode, operands, results, attributes, origins, phase, recomputed, kernel
       case multiplyAdds = "multiply_adds"
+    }
+  }
+
+  public struct KernelDocument: Encodable, Sendable {
+    var family: String
+    /// Algorithm, register tile and what threads share, in words.
+    var algorithm: String?
+    /// What the kernel computes in, or whose elements it moves.
+    var element: String
+    /// Estimated for one image, in vector multiply-adds.
+    var time: Double
+
+    init(_ note: KernelNote) {
+      family = note.family
+      algorithm = note.algorithm
+      element = note.element.rawValue
+      time = note.time
     }
   }
 
@@ -200,7 +219,8 @@ public struct GraphDocument: Encodable, Sendable {
         origins: node.origins,
         multiplyAdds: try Catalogue.operation(of: node).cost(
           operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
-        ).multiplyAdds)
+        ).multiplyAdds,
+        kernel: node.kernel.map(KernelDocument.init))
     }
     outputs = graph.outputs.map { OutputDocument(name: $0.name, id: number($0.value)) }
     guard let plan else { return }

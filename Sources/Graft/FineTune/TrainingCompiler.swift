@@ -47,7 +47,8 @@ struct TrainingCompiler {
   ) throws -> LoweredGraph {
     var graph = graph
     let manager = PassManager(
-      Pipeline.inference + Pipeline.layout, mode: .training, channelBlock: target.lanes)
+      Pipeline.inference + Pipeline.layout, mode: .training,
+      costs: KernelCostModel(target: target))
     var report = try manager.run(&graph)
     guard keepsOrder else {
       report.notes.append(try graph.scheduleForMemory().note)

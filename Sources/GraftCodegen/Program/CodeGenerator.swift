@@ -148,6 +148,14 @@ public struct CodeGenerator: Sendable {
     ).scratchBytesPerThread
   }
 
+  /// Notes at every node of a scheduled graph what computes it, for dumps; nothing where no kernel can.
+  public func noteKernels(in graph: inout Graph) {
+    let context = SelectionContext(graph: graph, target: target, preferences: convolutions)
+    for node in graph.nodes {
+      graph[node.id].kernel = try? KernelSelection.choose(for: node, context).note
+    }
+  }
+
   static func descriptions(of lowering: Lowering) throws -> [StepDescription] {
     try zip(lowering.steps, lowering.work()).map { step, work in
       StepDescription(

@@ -1,6 +1,6 @@
 // Weights where a kernel wants them: constants in packed.bin, in the kernel's order ahead of time; those
 // that training changes, or that a node computes, packed into the workspace before each use, by C that
-// writes the very same bytes. (A matrix product packs a panel at a time, as it goes.)
+// follows the same description. (A matrix product packs a panel at a time, as it goes.)
 
 import GraftDiagnostics
 import GraftIR
@@ -10,14 +10,13 @@ struct WeightOrder {
   /// What tells it apart from other orders of the same parameter.
   var form: String
   var floatCount: Int
-  /// Fills zeroed memory of `floatCount` floats from row-major weights, while compiling.
-  var fill: ([Float], UnsafeMutableBufferPointer<Float>) -> Void
-  /// The C that does the same at run time.
+  /// Of the target's vectors.
+  var lanes: Int
+  var panels: WeightPanels
+  /// The C function that packs at run time.
   var kernelName: String
   var algorithm: String
-  var units: Int
-  var template: Template
-  var values: [String: String]
+  var banner: String
 }
 
 extension Lowering {
@@ -25,9 +24,8 @@ extension Lowering {
   mutating func packed(_ weight: ValueID, _ order: WeightOrder) throws -> String {
     guard isConstant(weight) else { return try packedBeforeUse(weight, order) }
     let source = try data(of: weight)
-    let fill = order.fill
     return packedConstant([weight], form: order.form, floatCount: order.floatCount) {
-      fill(source.floats(), $0)
+      try order.panels.pack(source.floats(), into: $0, lanes: order.lanes)
     }
   }
 
@@ -44,10 +42,11 @@ extension Lowering {
   ) throws -> String {
     try requireFloat([weight])
     let kernel = try library.add(order.kernelName, algorithm: order.algorithm) { name in
-      try order.template.render(order.values.merging(["name": name]) { $1 })
+      try order.panels.template.render(
+        order.panels.templateValues.merging(["name": name, "banner": order.banner]) { $1 })
     }
     let packed = workspace(floats: order.floatCount)
-    try emit(kernel, [address(weight), packed], units: WorkUnits(fixed: order.units))
+    try emit(kernel, [address(weight), packed], units: WorkUnits(fixed: order.panels.count))
     return packed
   }
 

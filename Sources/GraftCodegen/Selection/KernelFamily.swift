@@ -9,8 +9,8 @@ import GraftOps
 protocol KernelSchedule {
   /// Algorithm, register tile and what threads share, in words; empty where a family has one way only.
   var summary: String { get }
-  /// The estimated time for one image, in vector multiply-adds, of which a core does as many in a second
-  /// whatever the target: so arithmetic, transforms and memory compare by numbers that hold everywhere.
+  /// The estimated time for one image, in vector multiply-adds (``NodeCostModel``), without that of reading and
+  /// writing activations, which is the same for all schedules of a node.
   var cost: Double { get }
   /// The cost counts as so many times as much where it is compared with that of others: for what speed alone
   /// does not say.
@@ -21,6 +21,8 @@ protocol KernelSchedule {
   var workShape: WorkShape { get }
   /// False for a view.
   var hasWork: Bool { get }
+  /// The type that the kernel computes in; nil where it moves elements of any type.
+  var arithmetic: DataType? { get }
   /// What measurements of the schedule are kept under; nil where nothing is measured.
   var site: ConvolutionSite? { get }
 
@@ -33,6 +35,7 @@ extension KernelSchedule {
   var scratchBytes: Int { 0 }
   var workShape: WorkShape { WorkShape() }
   var hasWork: Bool { true }
+  var arithmetic: DataType? { .float32 }
   var site: ConvolutionSite? { nil }
 }
 
@@ -60,14 +63,21 @@ struct KernelRule: Sendable {
   }
 
   /// A rule for operators that are computed in one way.
+  /// - Parameters:
+  ///   - arithmetic: what kernels compute in; nil for those that move, compare or convert any type.
+  ///   - cost: what a schedule costs; the operator's multiply-adds in whole vectors if nil.
   static func emitting<Served: Sendable>(
-    _ type: Served.Type,
+    _ type: Served.Type, arithmetic: DataType? = .float32,
+    cost: (@Sendable (Served, Node, SelectionContext) -> Double)? = nil,
     _ emit: @escaping @Sendable (Served, Node, inout Lowering) throws -> Void
   ) -> KernelRule {
     KernelRule { operation, node, context in
       guard let served = operation as? Served else { return nil }
       return [
-        FixedSchedule(cost: context.elementwiseCost(node, operation)) { node, program in
+        FixedSchedule(
+          cost: cost?(served, node, context) ?? context.arithmeticTime(node, operation),
+          arithmetic: arithmetic
+        ) { node, program in
           try emit(served, node, &program)
         }
       ]
@@ -79,6 +89,7 @@ struct KernelRule: Sendable {
 private struct FixedSchedule: KernelSchedule {
   let summary = ""
   let cost: Double
+  let arithmetic: DataType?
   let body: (Node, inout Lowering) throws -> Void
 
   func emit(_ node: Node, into program: inout Lowering) throws { try body(node, &program) }
@@ -92,22 +103,16 @@ struct SelectionContext {
   var typicalBatch = 1
   var preferences = ConvolutionChoices()
 
-  func type(_ value: ValueID) -> TensorType { graph.type(of: value) }
+  /// How values lie in memory where that is not what their types say.
+  var layouts: [ValueID: Layout] = [:]
+
+  func type(_ value: ValueID) -> TensorType {
+    let type = graph.type(of: value)
+    return layouts[value].map { type.with(layout: $0) } ?? type
+  }
 
   /// Images of a batch, or those that are typical.
   func count(_ images: Dimension) -> Int {
     max(1, images.isBatch ? typicalBatch : images.coefficient)
-  }
-
-  /// Of a node that reads and writes each element once: its arithmetic, and its elements.
-  func elementwiseCost(_ node: Node, _ operation: any Operator) -> Double {
-    let work = operation.cost(
-      operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
-    let elements = (node.presentOperands + node.results).reduce(0.0) { sum, value in
-      guard graph[value].parameter == nil else { return sum }
-      return sum + Double(type(value).storedByteCount?.coefficient ?? 0)
-        / Double(type(value).dtype.byteCount)
-    }
-    return (Double(work.multiplyAdds) + elements) / Double(target.lanes)
   }
 }

@@ -10,6 +10,17 @@ struct KernelChoice {
   /// The family's name.
   var family: String
   var schedule: any KernelSchedule
+  /// The type that the kernel computes in, or whose elements it moves.
+  var element: DataType
+  /// The estimated time for one image, in vector multiply-adds.
+  var time: Double
+
+  /// What dumps say of it.
+  var note: KernelNote {
+    KernelNote(
+      family: family, algorithm: schedule.summary.isEmpty ? nil : schedule.summary,
+      element: element, time: time.rounded())
+  }
 }
 
 /// The choices for a graph.
@@ -52,7 +63,11 @@ struct KernelSelection {
         .unsupported, "there is no kernel for \(node.opcode)",
         advice: "Passes replace or fold such operators; this one is left.")
     }
-    return KernelChoice(family: best.family, schedule: best.schedule)
+    return KernelChoice(
+      family: best.family, schedule: best.schedule,
+      element: best.schedule.arithmetic
+        ?? (node.presentOperands + node.results).first.map { context.type($0).dtype } ?? .float32,
+      time: best.schedule.cost + (best.schedule.hasWork ? context.memoryTime(node) : 0))
   }
 
   /// Bytes that each thread of a session has for itself.

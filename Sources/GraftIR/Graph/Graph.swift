@@ -74,6 +74,8 @@ public struct Node: Hashable, Sendable {
   public var attributes: Attributes
   /// The names of the user's nodes that this one does the work of, first to last.
   public var origins: [String]
+  /// What computes the node, once kernels have been chosen.
+  public var kernel: KernelNote?
 
   /// The operands that are present.
   public var presentOperands: [ValueID] { operands.compactMap(\.self) }

@@ -109,6 +109,12 @@ private struct GraphParser {
     let results = graph.addNode(
       opcode, operands, attributes, types: types, names: names.map(\.name), origins: origins)
     for (name, id) in zip(names, results) { try define(name.number, id) }
+    guard token == .word("kernel") else { return }
+    try advance()
+    let note = try KernelNote(attributes: attributeBlock())
+    if let first = results.first, case .result(let node, _) = graph[first].definition {
+      graph[node].kernel = note
+    }
   }
 
   // MARK: Parts

@@ -71,9 +71,10 @@ struct GraphPrinter {
     let types = node.results.map { graph.contains($0) ? graph.type(of: $0).description : "?" }
     let origins =
       node.origins.isEmpty ? "" : " from " + node.origins.map(quoted).joined(separator: ", ")
+    let kernel = node.kernel.map { " kernel" + block($0.attributes) } ?? ""
     return results.joined(separator: ", ") + " = \(node.opcode)("
       + operands.joined(separator: ", ") + ")\(block(node.attributes)) : "
-      + types.joined(separator: ", ") + origins
+      + types.joined(separator: ", ") + origins + kernel
   }
 
   private func definition(_ id: ValueID) -> String {

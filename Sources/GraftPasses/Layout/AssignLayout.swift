@@ -30,7 +30,7 @@ public struct AssignLayout: Pass {
 
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     Self.makePlain(&graph)
-    let assignment = try LayoutAssignment(graph, block: context.channelBlock, &context)
+    let assignment = try LayoutAssignment(graph, context.costs, &context)
     try assignment.apply(to: &graph, &context)
   }
 
@@ -47,18 +47,16 @@ public struct AssignLayout: Pass {
 
 /// Which nodes work on blocks, and how every value has to lie for its readers.
 private struct LayoutAssignment {
-  private let block: Int
   private let nodes: [Node]
   private let operations: [any Operator]
   private let blocked: Set<Int>
   private let costs: LayoutCosts
 
-  init(_ graph: Graph, block: Int, _ context: inout PassContext) throws {
-    self.block = block
+  init(_ graph: Graph, _ model: (any NodeCostModel)?, _ context: inout PassContext) throws {
     nodes = graph.nodes
     operations = try nodes.map { try Catalogue.operation(of: $0) }
-    costs = LayoutCosts(graph: graph, block: block)
-    guard block > 1 else {
+    costs = LayoutCosts(graph: graph, block: model?.lanes ?? 1)
+    guard let model, model.lanes > 1 else {
       blocked = []
       return
     }
@@ -71,19 +69,19 @@ private struct LayoutAssignment {
           context.left(graph.title(node), because: reason)
         }
       } else {
-        let cost = costs.cost(node, operation)
-        network.addEdge(index, network.sink, cost.blocked)
-        network.addEdge(network.source, index, cost.plain)
+        let time = costs.times(of: node, operation, by: model)
+        network.addEdge(index, network.sink, time.blocked)
+        network.addEdge(network.source, index, time.plain)
       }
     }
-    Self.addConversions(to: &network, nodes, operations, costs, graph)
+    Self.addConversions(to: &network, nodes, operations, costs, model, graph)
     blocked = network.sourceSide()
   }
 
   /// A value is converted once if its maker and any of its readers are on different sides.
   private static func addConversions(
     to network: inout MinimumCut, _ nodes: [Node], _ operations: [any Operator],
-    _ costs: LayoutCosts, _ graph: Graph
+    _ costs: LayoutCosts, _ model: any NodeCostModel, _ graph: Graph
   ) {
     var makers: [ValueID: Int] = [:]
     var readers: [ValueID: [Int]] = [:]
@@ -102,7 +100,7 @@ private struct LayoutAssignment {
     }
     for value in readers.keys.sorted() {
       let maker = makers[value] ?? network.sink
-      let cost = costs.conversion(value)
+      let cost = costs.conversionTime(value, by: model)
       let toPlain = network.addVertex()
       let toBlocked = network.addVertex()
       network.addEdge(maker, toPlain, cost)
@@ -207,7 +205,7 @@ private struct LayoutAssignment {
     case .plain: return .plain
     case .planes:
       return Layout(channelBlock: 1, borderHeight: border.height, borderWidth: border.width)
-    case .blocks: return .blocked(block, border: border)
+    case .blocks: return .blocked(costs.block, border: border)
     }
   }
 
@@ -238,7 +236,7 @@ private struct LayoutAssignment {
     guard blockedValues > 0 else { return }
     let conversions = graph.nodes.filter { $0.opcode == ConvertLayout.opcode }
     context.did(
-      "laid \(blockedValues) images in blocks of \(block) channels, with \(conversions.count) "
+      "laid \(blockedValues) images in blocks of \(costs.block) channels, with \(conversions.count) "
         + "conversions")
     for node in conversions {
       guard let x = node.operand(0), let y = node.results.first else { continue }

@@ -1,11 +1,11 @@
-// What a node costs in either layout and what a conversion costs: estimates in vector operations, good
-// enough to tell a region that is worth converting from one that is not.
+// Which nodes can work on blocks of channels, and how long the kernels' cost model says that they take on either
+// layout.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The facts about one graph and one vector width that the layout pass decides by.
+/// The facts about one graph that the layout pass decides by.
 struct LayoutCosts {
   let graph: Graph
   /// Channels in a block.
@@ -73,69 +73,46 @@ struct LayoutCosts {
     return nil
   }
 
-  /// How much more a grouped convolution on blocks multiplies than it has to: for a block of outputs
-  /// it goes through all blocks of inputs that their groups touch.
-  private func excess(_ node: Node, _ convolution: Convolution) -> Int {
-    guard convolution.groups > 1, let x = node.operand(0), let y = node.results.first,
-      let channels = graph.type(of: x).shape[1].constant,
-      let outputs = graph.type(of: y).shape[1].constant,
-      channels != convolution.groups || outputs != channels
-    else { return 1 }
-    let inputs = max(1, channels / convolution.groups)
-    let touched = max(1, block / max(1, outputs / convolution.groups)) * inputs
-    return max(1, (touched + block - 1) / block * block / inputs)
+  /// Enough for any network; times that are summed must not overflow.
+  private static let mostTime = Double(1 << 42)
+
+  /// The time of a node on blocks, and on plain tensors; as long as any where no kernel takes them.
+  func times(
+    of node: Node, _ operation: any Operator, by model: any NodeCostModel
+  ) -> (blocked: Int, plain: Int) {
+    let plain = model.time(of: node, in: graph, layouts: [:])
+    let blocked = model.time(of: node, in: graph, layouts: blockedLayouts(of: node, operation))
+    // Selection names what no kernel can do at all.
+    guard plain != nil || blocked != nil else { return (0, 0) }
+    return (
+      blocked.map(Self.count) ?? MinimumCut.forbidden,
+      plain.map(Self.count) ?? MinimumCut.forbidden
+    )
   }
 
-  /// Enough for any network; estimates that are summed must not overflow.
-  private static let mostWork = 1 << 42
-
-  private func work(_ node: Node, _ operation: any Operator) -> Int {
-    let cost = operation.cost(
-      operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
-    return min(cost.multiplyAdds, Self.mostWork)
-  }
-
-  /// Vector operations of a node on blocks, and on plain tensors.
-  func cost(_ node: Node, _ operation: any Operator) -> (blocked: Int, plain: Int) {
-    let values =
-      images(of: node, operation)
-      + (reduces(node, operation) ? [] : node.results.filter(isImage))
-    let blocked = values.reduce(0) { $0 + elements($1, blocked: true) } / block
-    let plain = values.reduce(0) { $0 + elements($1, blocked: false) } / block
-    switch operation {
-    case is Convolution, is ConvolutionWeightGradient:
-      let zeros = (operation as? Convolution).map { excess(node, $0) } ?? 1
-      let work = work(node, operation)
-      let padding = values.reduce(1.0) { largest, value in
-        max(
-          largest, Double(elements(value, blocked: true)) / Double(elements(value, blocked: false)))
-      }
-      // The kernel for plain tensors loads for every multiplication, and reaches about an eighth of
-      // the speed on blocks.
-      let done = Double(work) * padding * Double(zeros)
-      return (blocked + Int(done) / block, plain + work)
-    case is any Pooling:
-      // Windows of a plain row do not start at multiples of a vector.
-      let work = work(node, operation)
-      return (blocked + work / block, plain + work)
-    default: return (blocked, plain)
+  /// How the values of `node` lie where it works on blocks.
+  private func blockedLayouts(of node: Node, _ operation: any Operator) -> [ValueID: Layout] {
+    var layouts: [ValueID: Layout] = [:]
+    let types = graph.operandTypes(of: node)
+    for (position, operand) in node.operands.enumerated() {
+      guard let operand, isImage(operand), !isWeight(position, of: operation) else { continue }
+      let border = operation.border(ofOperand: position, types: types)
+      let channels = position == 0 && readsPlanes(node, operation) ? 1 : block
+      let present = layouts[operand]
+      layouts[operand] = Layout(
+        channelBlock: channels, borderHeight: max(border.height, present?.borderHeight ?? 0),
+        borderWidth: max(border.width, present?.borderWidth ?? 0))
     }
+    guard !reduces(node, operation) else { return layouts }
+    for result in node.results where isImage(result) { layouts[result] = .blocked(block) }
+    return layouts
   }
 
-  /// Vector operations of converting a value between its plain and its blocked layout.
-  func conversion(_ value: ValueID) -> Int {
-    let type = graph.type(of: value)
-    guard
-      type.shape[2] != 1 || type.shape[3] != 1
-        || !(type.shape[1].constant ?? 1).isMultiple(of: block)
-    else { return 0 }
-    // Half of its loads or stores are strided.
-    return 2 * (elements(value, blocked: true) + elements(value, blocked: false)) / block + 1
+  /// The time of converting a value between its plain and its blocked layout.
+  func conversionTime(_ value: ValueID, by model: any NodeCostModel) -> Int {
+    Self.count(
+      model.conversionTime(of: graph.type(of: value), from: .plain, to: .blocked(block)))
   }
 
-  private func elements(_ value: ValueID, blocked: Bool) -> Int {
-    var type = graph.type(of: value)
-    type.layout = blocked ? .blocked(block) : .plain
-    return (type.storedByteCount?.coefficient ?? 0) / type.dtype.byteCount
-  }
+  private static func count(_ time: Double) -> Int { Int(min(time, mostTime)) }
 }

@@ -3,6 +3,7 @@
 
 import GraftDiagnostics
 import GraftIR
+import GraftOps
 
 /// What a graph is compiled for.
 public enum PassMode: String, Hashable, Sendable, CaseIterable {
@@ -59,16 +60,16 @@ extension PassNote: CustomStringConvertible {
 /// What passes know of the target, and where they write their log.
 public struct PassContext: Sendable {
   public let mode: PassMode
-  /// The channels that a blocked layout keeps side by side: the float32 lanes of a vector.
-  public let channelBlock: Int
+  /// How long the target's kernels take; nil where everything stays plain.
+  public let costs: (any NodeCostModel)?
   /// The pass that is running.
   public internal(set) var pass = ""
   public private(set) var notes: [PassNote] = []
   private var told = Set<PassNote>()
 
-  public init(mode: PassMode = .inference, channelBlock: Int = 8) {
+  public init(mode: PassMode = .inference, costs: (any NodeCostModel)? = nil) {
     self.mode = mode
-    self.channelBlock = max(1, channelBlock)
+    self.costs = costs
   }
 
   /// Logs a change.

@@ -53,18 +53,18 @@ public struct PassReport: Sendable {
 public struct PassManager: Sendable {
   public let pipeline: [PipelineEntry]
   public let mode: PassMode
-  public let channelBlock: Int
+  public let costs: (any NodeCostModel)?
   /// Whether the report has the graph after each pass.
   public let keepsGraphs: Bool
 
-  /// - Parameter channelBlock: the float32 lanes of the target's vectors.
+  /// - Parameter costs: how long the target's kernels take; without it, layout leaves everything plain.
   public init(
-    _ pipeline: [PipelineEntry], mode: PassMode = .inference, channelBlock: Int = 8,
-    keepsGraphs: Bool = false
+    _ pipeline: [PipelineEntry], mode: PassMode = .inference,
+    costs: (any NodeCostModel)? = nil, keepsGraphs: Bool = false
   ) {
     self.pipeline = pipeline
     self.mode = mode
-    self.channelBlock = channelBlock
+    self.costs = costs
     self.keepsGraphs = keepsGraphs
   }
 
@@ -73,7 +73,7 @@ public struct PassManager: Sendable {
   public func run(_ graph: inout Graph) throws -> PassReport {
     try graph.verify()
     var report = PassReport()
-    var context = PassContext(mode: mode, channelBlock: channelBlock)
+    var context = PassContext(mode: mode, costs: costs)
     let clock = ContinuousClock()
     for entry in pipeline {
       guard type(of: entry.pass).modes.contains(mode) else {

@@ -44,8 +44,8 @@ function buildModel(data, operators) {
 
   function addBox(box) {
     const whole = {
-      step: null, operands: [], results: [], attributes: {}, origins: [], multiplyAdds: 0, phase: "", again: "",
-      parameterCount: 0, reads: [], writes: [], summary: "", roles: [], ...box, index: boxes.length,
+      step: null, operands: [], results: [], attributes: {}, origins: [], kernel: null,
+      multiplyAdds: 0, phase: "", again: "", parameterCount: 0, reads: [], writes: [], summary: "", roles: [], ...box, index: boxes.length,
     };
     boxes.push(whole);
     return whole;
@@ -68,7 +68,7 @@ function buildModel(data, operators) {
     const box = addBox({
       kind: "node", opcode: node.opcode, step, operands, results, attributes: node.attributes,
       family: operators[node.opcode]?.group ?? "other", origins: node.origins,
-      multiplyAdds: node.multiply_adds, phase: node.phase ?? "",
+      kernel: node.kernel ?? null, multiplyAdds: node.multiply_adds, phase: node.phase ?? "",
       again: node.recomputed ? "recomputed" : "",
       essence: printable(head(essence(node, operands, results), 60)),
       scope: scopeOf(node, operands), shape: results.map((r) => shapeText(r.shape)).join(" "),
@@ -161,6 +161,7 @@ function totalsOf(boxes, parameters) {
     trained: sum(parameters, (tensor) => (
       tensor.trained && !ofRun.has(tensor.group) ? tensor.elements : 0)),
     multiplyAdds: sum(boxes, (box) => box.multiplyAdds),
+    kernelTime: sum(boxes, (box) => box.kernel?.time ?? 0),
     heaviest: boxes.reduce((most, box) => Math.max(most, box.multiplyAdds), 0),
   };
 }

@@ -100,6 +100,7 @@ class Panel {
         box.origins.length === 1 ? "Made from the node" : `Made from ${box.origins.length} nodes`,
         h("ul", { class: "names" }, box.origins.map((name) => h("li", {}, nameText(name))))),
       this.attributes(box.attributes),
+      box.kernel && this.kernel(box.kernel),
       this.section("Operands", box.operands.map((value, index) =>
         this.operand(value, box.roles[Math.min(index, box.roles.length - 1)]))),
       this.section(box.results.length === 1 ? "Result" : "Results",
@@ -113,6 +114,18 @@ class Panel {
     if (names.length === 0) return null;
     return this.section("Attributes", this.facts(names.map((name) =>
       [name, nameText(attributeText(attributes[name]))])));
+  }
+
+  kernel({ family, algorithm, element, time }) {
+    const whole = this.model.totals.kernelTime;
+    return this.section("Kernel",
+      this.facts([
+        ["Family", family.replaceAll("_", " ")],
+        ["Computes in", element],
+        ["Estimated time", time ? [`${short(time)} vector multiply-adds`,
+          h("span", { class: "aside" }, percent(time / whole))] : "none: a view"],
+      ]),
+      algorithm && h("p", { class: "summary" }, printable(algorithm)));
   }
 
   operand(value, role) {

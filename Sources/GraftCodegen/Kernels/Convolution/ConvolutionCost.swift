@@ -39,8 +39,15 @@ enum ConvolutionCost {
     let depth = shape.channels / max(1, shape.groups)
     let inputs = shape.groups == 1 ? (depth + lanes - 1) / lanes * lanes : depth
     let outputs = (shape.outputs + lanes - 1) / lanes
-    let weights = Double(shape.window.kernel.reduce(1, *) * inputs * outputs * lanes)
-    return stream(weights / Double(lanes) * Double(shape.resultPixels), weights * 4, target)
+    return streaming(
+      weights: shape.window.kernel.reduce(1, *) * inputs * outputs * lanes,
+      pixels: shape.resultPixels, target: target)
+  }
+
+  /// Of one image for which every packed weight is multiplied with every pixel of the result.
+  static func streaming(weights: Int, pixels: Int, target: Target) -> Double {
+    stream(
+      Double(weights) / Double(target.lanes) * Double(pixels), Double(weights) * 4, target)
   }
 
   /// Of one image among `images`, whose tiles share weights.

@@ -16,16 +16,16 @@ extension KernelFamily {
       .emitting((any VariadicElementwise).self) { operation, node, program in
         try program.lower(variadic: operation, node)
       },
-      .emitting(Cast.self) { operation, node, program in
+      .emitting(Cast.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting((any Comparison).self) { operation, node, program in
+      .emitting((any Comparison).self, arithmetic: nil) { operation, node, program in
         try program.lower(comparison: operation, node)
       },
-      .emitting(LogicalNot.self) { _, node, program in
+      .emitting(LogicalNot.self, arithmetic: nil) { _, node, program in
         try program.lowerNot(node)
       },
-      .emitting(Where.self) { _, node, program in
+      .emitting(Where.self, arithmetic: nil) { _, node, program in
         try program.lowerWhere(node)
       },
       .emitting(ScaleShift.self) { operation, node, program in

@@ -7,40 +7,41 @@ extension KernelFamily {
   static let movement = KernelFamily(
     name: "movement",
     rules: [
-      .emitting(ConvertLayout.self) { operation, node, program in
+      .emitting(ConvertLayout.self, arithmetic: nil, cost: LayoutConversion.cost) {
+        operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(ChannelShuffle.self) { operation, node, program in
+      .emitting(ChannelShuffle.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Concatenate.self) { operation, node, program in
+      .emitting(Concatenate.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Split.self) { operation, node, program in
+      .emitting(Split.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Slice.self) { operation, node, program in
+      .emitting(Slice.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Gather.self) { operation, node, program in
+      .emitting(Gather.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Transpose.self) { operation, node, program in
+      .emitting(Transpose.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Expand.self) { _, node, program in
+      .emitting(Expand.self, arithmetic: nil) { _, node, program in
         try program.lowerExpand(node)
       },
-      .emitting(Pad.self) { operation, node, program in
+      .emitting(Pad.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(ConstantOfShape.self) { operation, node, program in
+      .emitting(ConstantOfShape.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(InsertZeros.self) { operation, node, program in
+      .emitting(InsertZeros.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(TransposeWeights.self) { operation, node, program in
+      .emitting(TransposeWeights.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
       .viewing,
@@ -59,6 +60,29 @@ private struct ViewSchedule: KernelSchedule {
   var summary: String { "" }
   var cost: Double { 0 }
   var hasWork: Bool { false }
+  var arithmetic: DataType? { nil }
 
   func emit(_ node: Node, into program: inout Lowering) throws { try program.lowerView(node) }
+}
+
+/// What bringing a value into another layout costs beside reading and writing it.
+enum LayoutConversion {
+  /// Half of its loads or stores are strided, so that they take twice as long.
+  static func time(_ x: TensorType, _ y: TensorType, lanes: Int) -> Double {
+    KernelCostModel.memoryTime([x, y], lanes: lanes) + 1
+  }
+
+  /// Whether both hold the same bytes: one pixel, in whole blocks of channels.
+  static func isView(_ x: TensorType, _ y: TensorType) -> Bool {
+    let block = max(x.layout.channelBlock, y.layout.channelBlock)
+    return x.rank == 4 && x.shape[2] == 1 && x.shape[3] == 1
+      && (x.shape[1].constant ?? 1).isMultiple(of: block)
+  }
+
+  @Sendable static func cost(
+    _ operation: ConvertLayout, _ node: Node, _ context: SelectionContext
+  ) -> Double {
+    guard let x = node.operand(0), let y = node.results.first else { return 0 }
+    return time(context.type(x), context.type(y), lanes: context.target.lanes)
+  }
 }

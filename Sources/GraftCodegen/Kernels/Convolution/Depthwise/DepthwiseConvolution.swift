@@ -81,35 +81,26 @@ struct DepthwiseConvolution: ConvolutionKernel {
     return values
   }
 
-  var weightOrder: WeightOrder {
-    let (channels, taps, lanes) = (shape.channels, taps, lanes)
-    return WeightOrder(
-      form: "depthwise \(lanes)", floatCount: schedule.blocks * taps * lanes,
-      fill: { Self.pack($0, into: $1, channels: channels, taps: taps, lanes: lanes) },
-      kernelName: "pack_depthwise_f32_\(taps)_\(channels)",
-      algorithm: "weights into the convolution's order, threads split blocks of channels",
-      units: schedule.blocks, template: Templates.packDepthwise,
-      values: [
-        "banner": "Packs \(taps) weights of each of \(shape.channels) channels for a depthwise "
-          + "convolution.",
-        "channels": "\(shape.channels)", "taps": "\(taps)",
-      ])
-  }
-
   /// [channels, 1, kernel height, kernel width] → [channel block][kernel height][kernel width][lane].
-  private static func pack(
-    _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, channels: Int, taps: Int,
-    lanes: Int
-  ) {
-    for channel in 0..<channels {
-      let start = channel / lanes * taps * lanes + channel % lanes
-      for tap in 0..<taps { packed[start + tap * lanes] = weights[channel * taps + tap] }
-    }
+  var weightOrder: WeightOrder {
+    let unit = IndexExpression.name("unit")
+    var steps = IndexSteps()
+    steps.add("width", .number(lanes))
+    steps.add("first_output", unit * lanes)
+    steps.add("place", unit * (taps * lanes))
+    return WeightOrder(
+      form: "depthwise \(lanes)", floatCount: schedule.blocks * taps * lanes, lanes: lanes,
+      panels: WeightPanels(
+        count: schedule.blocks, steps: steps, endOutput: .number(shape.channels),
+        contents: .copies(taps: taps, inputs: 1, source: .outputs(output: taps, tap: 1))),
+      kernelName: "pack_depthwise_f32_\(taps)_\(shape.channels)",
+      algorithm: "weights into the convolution's order, threads split blocks of channels",
+      banner: "Packs \(taps) weights of each of \(shape.channels) channels for a depthwise "
+        + "convolution.")
   }
 }
 
 extension Templates {
   static let convolutionDepthwise = Template(
     "convolution_depthwise.c", PackageResources.convolution_depthwise_c_in)
-  static let packDepthwise = Template("pack_depthwise.c", PackageResources.pack_depthwise_c_in)
 }

@@ -32,7 +32,13 @@ struct DirectConvolution: ConvolutionKernel {
         ? "\(schedule.tiles) tiles of pixels" : "\(schedule.groups) output groups")
   }
 
-  var cost: Double { ConvolutionCost.direct(shape, target: convolution.target) }
+  var cost: Double {
+    ConvolutionCost.streaming(
+      weights: schedule.weightBlocks
+        * schedule.blockWeights(
+          kernel: shape.window.kernel, lanes: lanes),
+      pixels: shape.resultPixels, target: convolution.target)
+  }
 
   var units: WorkUnits { WorkUnits(schedule.unitsPerImage, times: convolution.y.images) }
 
@@ -106,5 +112,4 @@ extension DirectSchedule {
 extension Templates {
   static let convolutionDirect = Template(
     "convolution_direct.c", PackageResources.convolution_direct_c_in)
-  static let packDirect = Template("pack_direct.c", PackageResources.pack_direct_c_in)
 }

@@ -43,7 +43,7 @@ struct PlainConvolution: ConvolutionKernel {
   let schedule: PlainSchedule
 
   /// Products of one element of the result.
-  private var steps: Int {
+  private var products: Int {
     shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
   }
 
@@ -51,7 +51,8 @@ struct PlainConvolution: ConvolutionKernel {
     "plain, \(lanes) pixels of a row x \(schedule.outputsPerSet) outputs, threads split rows"
   }
 
-  var cost: Double { ConvolutionCost.direct(shape, target: convolution.target) }
+  // Loads for every multiplication: about as long as one product at a time.
+  var cost: Double { Double(products * shape.outputs * shape.resultPixels) }
 
   var units: WorkUnits { WorkUnits(schedule.unitsPerImage, times: convolution.y.images) }
 
@@ -65,7 +66,7 @@ struct PlainConvolution: ConvolutionKernel {
   var template: Template { Templates.convolutionPlain }
 
   /// Floats of the weights of one set of outputs.
-  private var setWeights: Int { steps * schedule.outputsPerSet }
+  private var setWeights: Int { products * schedule.outputsPerSet }
 
   var templateValues: [String: String] {
     let (window, x) = (shape.window, convolution.x)
@@ -84,44 +85,31 @@ struct PlainConvolution: ConvolutionKernel {
     ]
   }
 
-  var weightOrder: WeightOrder {
-    let (shape, schedule, steps) = (shape, schedule, steps)
-    return WeightOrder(
-      form: "plain sets of \(schedule.outputsPerSet) in \(shape.groups) groups",
-      floatCount: schedule.sets * schedule.outputsPerSet * steps,
-      fill: { Self.pack($0, into: $1, shape: shape, schedule: schedule) },
-      kernelName: "pack_plain_f32_\(steps)to\(shape.outputsPerGroup)_g\(shape.groups)",
-      algorithm: "weights into sets of \(schedule.outputsPerSet) outputs, threads split sets",
-      units: schedule.sets, template: Templates.packPlain,
-      values: [
-        "banner": "Packs \(steps) weights of each of \(shape.outputs) outputs into sets of "
-          + "\(schedule.outputsPerSet).",
-        "group_outputs": "\(shape.outputsPerGroup)", "steps": "\(steps)",
-        "outputs_per_set": "\(schedule.outputsPerSet)",
-        "sets_per_group": "\(schedule.setsPerGroup)",
-      ])
-  }
-
   /// [outputs, channels / groups, kernel height, kernel width] →
   /// [set of outputs][channel of the group][kernel height][kernel width][output of the set].
-  private static func pack(
-    _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, shape: ConvolutionShape,
-    schedule: PlainSchedule
-  ) {
-    let steps = shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]
-    for output in 0..<shape.outputs {
-      let (group, local) = output.quotientAndRemainder(dividingBy: shape.outputsPerGroup)
-      let set = group * schedule.setsPerGroup + local / schedule.outputsPerSet
-      let start = set * steps * schedule.outputsPerSet + local % schedule.outputsPerSet
-      for step in 0..<steps {
-        packed[start + step * schedule.outputsPerSet] = weights[output * steps + step]
-      }
-    }
+  var weightOrder: WeightOrder {
+    let (set, groupOutputs) = (schedule.outputsPerSet, shape.outputsPerGroup)
+    let unit = IndexExpression.name("unit")
+    var steps = IndexSteps()
+    let group = steps.add("group", unit / schedule.setsPerGroup)
+    steps.add("width", .number(set))
+    steps.add(
+      "first_output", group * groupOutputs + unit % schedule.setsPerGroup * set)
+    steps.add("place", unit * (products * set))
+    return WeightOrder(
+      form: "plain sets of \(set) in \(shape.groups) groups",
+      floatCount: schedule.sets * set * products, lanes: lanes,
+      panels: WeightPanels(
+        count: schedule.sets, steps: steps, endOutput: (group + 1) * groupOutputs,
+        contents: .copies(
+          taps: products, inputs: 1, source: .outputs(output: products, tap: 1))),
+      kernelName: "pack_plain_f32_\(products)to\(groupOutputs)_g\(shape.groups)",
+      algorithm: "weights into sets of \(set) outputs, threads split sets",
+      banner: "Packs \(products) weights of each of \(shape.outputs) outputs into sets of \(set).")
   }
 }
 
 extension Templates {
   static let convolutionPlain = Template(
     "convolution_plain.c", PackageResources.convolution_plain_c_in)
-  static let packPlain = Template("pack_plain.c", PackageResources.pack_plain_c_in)
 }

@@ -1,0 +1,60 @@
+// The one model of how long kernels take: selection compares schedules by it, and layout assignment asks it which
+// side of a conversion a node is better on.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+/// The time of a target's kernels.
+public struct KernelCostModel: NodeCostModel {
+  public let target: Target
+
+  public init(target: Target) { self.target = target }
+
+  public var lanes: Int { target.lanes }
+
+  public func time(of node: Node, in graph: Graph, layouts: [ValueID: Layout]) -> Double? {
+    let context = SelectionContext(graph: graph, target: target, layouts: layouts)
+    return try? KernelSelection.choose(for: node, context).time
+  }
+
+  public func conversionTime(
+    of type: TensorType, from source: Layout, to target: Layout
+  ) -> Double {
+    let (x, y) = (type.with(layout: source), type.with(layout: target))
+    guard !LayoutConversion.isView(x, y) else { return 0 }
+    return LayoutConversion.time(x, y, lanes: lanes) + Self.memoryTime([x, y], lanes: lanes)
+  }
+
+  /// Vectors of elements that are read or written, borders left out: those of a value's neighbors are not known
+  /// where layouts are compared.
+  static func memoryTime(_ types: [TensorType], lanes: Int) -> Double {
+    types.reduce(0) { sum, type in
+      var inner = type
+      inner.layout.borderHeight = 0
+      inner.layout.borderWidth = 0
+      return sum + Double(inner.storedByteCount?.coefficient ?? 0) / Double(type.dtype.byteCount)
+    } / Double(lanes)
+  }
+}
+
+extension SelectionContext {
+  /// Of reading and writing each activation of a node once.
+  func memoryTime(_ node: Node) -> Double {
+    let values = (node.presentOperands + node.results).filter { graph[$0].parameter == nil }
+    return KernelCostModel.memoryTime(values.map(type), lanes: target.lanes)
+  }
+
+  /// Of the multiplications that an operator asks for, in whole vectors.
+  func arithmeticTime(_ node: Node, _ operation: any Operator) -> Double {
+    scalarTime(node, operation) / Double(target.lanes)
+  }
+
+  /// Of the same one at a time, or by vectors that are gathered: as long as so many vectors.
+  func scalarTime(_ node: Node, _ operation: any Operator) -> Double {
+    Double(
+      operation.cost(
+        operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
+      ).multiplyAdds)
+  }
+}
