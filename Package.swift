@@ -70,7 +70,7 @@ let package = Package(
     .target(
       name: "GraftCodegen",
       dependencies: [
-        "GraftOps", "GraftIR", "GraftSystem", "GraftDiagnostics", "CGraftABI", "CProcess",
+        "GraftOps", "GraftIR", "GraftSystem", "GraftDiagnostics", "CGraftABI", "CProcess", crypto,
       ],
       resources: templateFolders.map { .embedInCode("\($0)/Templates") }, swiftSettings: strict),
     room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),

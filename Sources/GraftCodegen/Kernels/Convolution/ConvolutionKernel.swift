@@ -82,24 +82,14 @@ extension ConvolutionKernel {
 
   /// What the templates share.
   private var commonValues: [String: String] {
-    let window = shape.window
-    let (x, y) = (convolution.x, convolution.y)
-    let originRow = (x.borderHeight - window.pads[0]) * x.row
-    let originColumn = (x.borderWidth - window.pads[1]) * x.block
+    let y = convolution.y
     return [
       "banner": banner,
       "height": "\(y.height)", "width": "\(y.width)", "output_blocks": "\(y.blocks)",
-      "kernel_height": "\(window.kernel[0])", "kernel_width": "\(window.kernel[1])",
-      "x_image": "\(x.image)", "x_plane": "\(x.plane)",
-      "x_origin": "\(originRow + originColumn)",
-      "x_row_step": "\(window.strides[0] * x.row)",
-      "x_column_step": "\(window.strides[1] * x.block)",
-      "x_kernel_row": "\(window.dilations[0] * x.row)",
-      "x_kernel_column": "\(window.dilations[1] * x.block)",
       "y_plane": "\(y.plane)", "y_row": "\(y.row)", "y_origin": "\(y.origin)",
       "y_border_height": "\(y.borderHeight)", "y_border_width": "\(y.borderWidth)",
       "activation": convolution.activation.expression("value"),
       "residual_parameter": convolution.residual == nil ? "" : "const float *residual,",
-    ]
+    ].merging(shape.windowValues(over: convolution.x)) { $1 }
   }
 }

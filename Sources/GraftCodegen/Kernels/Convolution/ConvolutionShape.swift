@@ -20,6 +20,23 @@ struct ConvolutionShape: Hashable {
   var isDepthwise: Bool { groups == channels && outputs == channels && groups > 1 }
 }
 
+extension ConvolutionShape {
+  /// How a kernel's window steps over the image that it reads, for templates.
+  func windowValues(over x: ImageGeometry) -> [String: String] {
+    let originRow = (x.borderHeight - window.pads[0]) * x.row
+    let originColumn = (x.borderWidth - window.pads[1]) * x.block
+    return [
+      "kernel_height": "\(window.kernel[0])", "kernel_width": "\(window.kernel[1])",
+      "x_image": "\(x.image)", "x_plane": "\(x.plane)",
+      "x_origin": "\(originRow + originColumn)",
+      "x_row_step": "\(window.strides[0] * x.row)",
+      "x_column_step": "\(window.strides[1] * x.block)",
+      "x_kernel_row": "\(window.dilations[0] * x.row)",
+      "x_kernel_column": "\(window.dilations[1] * x.block)",
+    ]
+  }
+}
+
 /// Register tiles: blocks of outputs × pixels whose sums stay in vector registers.
 enum RegisterTile {
   /// Splits `count` into the fewest parts of at most `most`, as evenly as whole numbers allow:

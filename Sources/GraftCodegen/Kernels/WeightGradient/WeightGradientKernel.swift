@@ -138,22 +138,13 @@ extension WeightGradientKernel {
 
   /// What the templates share.
   private var commonValues: [String: String] {
-    let window = shape.window
     let (x, dy) = (node.x, node.dy)
-    let originRow = (x.borderHeight - window.pads[0]) * x.row
-    let originColumn = (x.borderWidth - window.pads[1]) * x.block
     return [
       "banner": banner,
       "outputs": "\(shape.outputs)", "group_outputs": "\(shape.outputsPerGroup)",
       "group_channels": "\(shape.channelsPerGroup)", "height": "\(dy.height)",
-      "width": "\(dy.width)", "kernel_height": "\(window.kernel[0])",
-      "kernel_width": "\(window.kernel[1])", "input_block": "\(x.block)",
-      "x_image": "\(x.image)", "x_plane": "\(x.plane)", "x_origin": "\(originRow + originColumn)",
-      "x_row_step": "\(window.strides[0] * x.row)",
-      "x_column_step": "\(window.strides[1] * x.block)",
-      "x_kernel_row": "\(window.dilations[0] * x.row)",
-      "x_kernel_column": "\(window.dilations[1] * x.block)", "dy_image": "\(dy.image)",
+      "width": "\(dy.width)", "input_block": "\(x.block)", "dy_image": "\(dy.image)",
       "dy_plane": "\(dy.plane)", "dy_row": "\(dy.row)", "dy_origin": "\(dy.origin)",
-    ]
+    ].merging(shape.windowValues(over: x)) { $1 }
   }
 }

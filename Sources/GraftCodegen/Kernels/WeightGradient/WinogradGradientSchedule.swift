@@ -12,12 +12,7 @@ import GraftOps
 /// between threads, so they do not change it. It transforms a block of tiles, multiplies, and adds to what
 /// its results, which stay in the second-level cache, already are.
 struct WinogradGradientSchedule: Hashable {
-  var transform: WinogradTransform
-  /// Tiles of an image.
-  var tileRows: Int
-  var tileColumns: Int
-  var inputBlocks: Int
-  var outputBlocks: Int
+  var tiling: WinogradTiling
   /// Input blocks, and outputs, of a register tile.
   var tileBlocks: Int
   var tileOutputs: Int
@@ -27,8 +22,11 @@ struct WinogradGradientSchedule: Hashable {
   /// Image tiles that are transformed at a time.
   var blockTiles: Int
 
-  var side: Int { transform.side }
-  var tiles: Int { tileRows * tileColumns }
+  var transform: WinogradTransform { tiling.transform }
+  var inputBlocks: Int { tiling.inputBlocks }
+  var outputBlocks: Int { tiling.outputBlocks }
+  var side: Int { tiling.side }
+  var tiles: Int { tiling.tiles }
   var inputSets: Int { (inputBlocks + setInputs - 1) / setInputs }
   var outputSets: Int { (outputBlocks + setOutputs - 1) / setOutputs }
   var units: Int { side * inputSets * outputSets }
@@ -85,11 +83,9 @@ struct WinogradGradientSchedule: Hashable {
     images: Int, target: Target
   ) {
     let lanes = target.lanes
-    self.transform = transform
-    tileRows = (shape.resultHeight + transform.step - 1) / transform.step
-    tileColumns = (shape.resultWidth + transform.step - 1) / transform.step
-    inputBlocks = (shape.channels + lanes - 1) / lanes
-    outputBlocks = (shape.outputs + lanes - 1) / lanes
+    let tiling = WinogradTiling(shape, transform: transform, lanes: lanes)
+    let (inputBlocks, outputBlocks) = (tiling.inputBlocks, tiling.outputBlocks)
+    self.tiling = tiling
     self.tileBlocks = tileBlocks
     self.tileOutputs = tileOutputs
     (setInputs, setOutputs, blockTiles) = (1, 1, 16)

@@ -72,7 +72,7 @@ struct WinogradWeightGradient: WeightGradientKernel {
       "input_matrix": table(transform.inputMatrix),
       "gradient_matrix": table(WinogradTransform.transpose(transform.outputMatrix)),
       "side": "\(schedule.side)", "step": "\(transform.step)",
-      "tile_columns": "\(schedule.tileColumns)", "tiles": "\(schedule.tiles)",
+      "tile_columns": "\(schedule.tiling.tileColumns)", "tiles": "\(schedule.tiles)",
       "input_blocks": "\(schedule.inputBlocks)", "output_blocks": "\(schedule.outputBlocks)",
       "tile_blocks": "\(schedule.tileBlocks)", "tile_outputs": "\(schedule.tileOutputs)",
       "set_inputs": "\(schedule.setInputs)", "set_outputs": "\(schedule.setOutputs)",

@@ -76,7 +76,7 @@ struct WinogradConvolution: ConvolutionKernel {
       "input_statements": transform.inputStatements(from: "d", to: "t"),
       "output_statements": transform.outputStatements(from: "p", to: "t"),
       "side": "\(transform.side)", "step": "\(transform.step)",
-      "tile_columns": "\(schedule.tileColumns)", "tiles": "\(schedule.tiles)",
+      "tile_columns": "\(schedule.tiling.tileColumns)", "tiles": "\(schedule.tiles)",
       "input_blocks": "\(schedule.inputBlocks)", "chunk": "\(schedule.chunk)",
       // From the first pixel that a window reads to the end of the border.
       "x_rows": "\(x.height + x.borderHeight + window.pads[0])",

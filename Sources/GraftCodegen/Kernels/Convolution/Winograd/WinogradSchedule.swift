@@ -7,12 +7,7 @@ import GraftOps
 /// Winograd convolution: blocks of image tiles are transformed, multiplied at each point with transformed
 /// weights, and transformed back.
 struct WinogradSchedule: Hashable {
-  var transform: WinogradTransform
-  /// Tiles of an image.
-  var tileRows: Int
-  var tileColumns: Int
-  var inputBlocks: Int
-  var outputBlocks: Int
+  var tiling: WinogradTiling
   /// Output blocks of a register tile of the product.
   var groupBlocks: Int
   /// Image tiles of the wider register tiles; the others have one less.
@@ -28,8 +23,11 @@ struct WinogradSchedule: Hashable {
   /// Whether the cache does not hold all weights, so that they are prefetched.
   var streamsWeights: Bool
 
-  var tiles: Int { tileRows * tileColumns }
-  var points: Int { transform.side * transform.side }
+  var transform: WinogradTransform { tiling.transform }
+  var inputBlocks: Int { tiling.inputBlocks }
+  var outputBlocks: Int { tiling.outputBlocks }
+  var tiles: Int { tiling.tiles }
+  var points: Int { tiling.points }
   var sets: Int { (outputBlocks + setBlocks - 1) / setBlocks }
 
   /// Floats between points beyond what they hold: a power of two would put all in one cache set.
@@ -65,15 +63,13 @@ struct WinogradSchedule: Hashable {
     images: Dimension, target: Target
   ) {
     let lanes = target.lanes
-    self.transform = transform
-    tileRows = (shape.resultHeight + transform.step - 1) / transform.step
-    tileColumns = (shape.resultWidth + transform.step - 1) / transform.step
-    inputBlocks = (shape.channels + lanes - 1) / lanes
-    outputBlocks = (shape.outputs + lanes - 1) / lanes
+    let tiling = WinogradTiling(shape, transform: transform, lanes: lanes)
+    let (inputBlocks, outputBlocks) = (tiling.inputBlocks, tiling.outputBlocks)
+    self.tiling = tiling
     (groupBlocks, groupTiles) = RegisterTile.choose(
       outputBlocks: outputBlocks, preferred: variant?.tileBlocks, target: target)
     let groups = (outputBlocks + groupBlocks - 1) / groupBlocks
-    let points = transform.side * transform.side
+    let points = tiling.points
 
     // Where outputs are many, threads share them, so that each streams its part of the weights only: they
     // all transform every input, which is little beside many products. Else they share tiles.
@@ -88,7 +84,7 @@ struct WinogradSchedule: Hashable {
     // Weights that the cache does not hold had better serve many tiles.
     let usual = weightBytes > target.cacheBytes ? max(fitting, 30) : fitting
     let wanted = variant?.blocking?.scaling(usual) ?? usual
-    let most = images.isBatch ? wanted : min(wanted, images.coefficient * tileRows * tileColumns)
+    let most = images.isBatch ? wanted : min(wanted, images.coefficient * tiling.tiles)
     blockTiles = max(1, (most + groupTiles - 1) / groupTiles) * groupTiles
 
     // As in the direct kernel: 128 terms in a register, for the sake of rounding.
