@@ -32,7 +32,7 @@ let templateFolders =
   [
     "Convolution/Direct", "Convolution/Winograd", "Convolution/Depthwise", "Convolution/Plain",
     "WeightGradient", "MatrixProduct", "Pooling", "Elementwise", "Movement", "Normalization",
-    "Reduction", "Loss", "Update",
+    "LayerNormalization", "Reduction", "Loss", "Update",
   ].map { "Kernels/\($0)" } + ["Program"]
 
 let package = Package(

@@ -6,8 +6,8 @@ import GraftOps
 enum KernelRegistry {
   static let families: [KernelFamily] = [
     .directConvolution, .winogradConvolution, .depthwiseConvolution, .plainConvolution,
-    .weightGradient, .matrixProduct, .pooling, .elementwise, .movement, .normalization, .reduction,
-    .loss, .update,
+    .weightGradient, .matrixProduct, .pooling, .elementwise, .movement, .normalization,
+    .layerNormalization, .reduction, .loss, .update,
   ]
 
   /// Every schedule that some family offers for `node`.

@@ -11,7 +11,8 @@ public enum Catalogue {
     // Linear
     Convolution.self, Gemm.self, MatrixMultiply.self,
     // Normalization
-    BatchNormalization.self, ScaleShift.self, LocalResponseNormalization.self, Standardize.self,
+    BatchNormalization.self, LayerNormalization.self, ScaleShift.self,
+    LocalResponseNormalization.self, Standardize.self,
     Softmax.self, LogSoftmax.self,
     // Activations
     Relu.self, Clip.self, LeakyRelu.self, Elu.self, Sigmoid.self, HardSigmoid.self, Tanh.self,
@@ -38,6 +39,7 @@ public enum Catalogue {
     ActivationGradient.self, ConvolutionWeightGradient.self, TransposeWeights.self,
     InsertZeros.self, BatchOuterProduct.self, BatchStatistics.self,
     BatchNormalizationParameterGradient.self, BatchNormalizationInputGradient.self,
+    LayerNormalizationGradient.self,
     MaxPoolGradient.self, AveragePoolGradient.self, ReduceSum.self, RandomDropout.self,
     SquareSum.self, ClipFactor.self, Accumulate.self, SGDUpdate.self, AdamUpdate.self,
     MovingAverage.self,

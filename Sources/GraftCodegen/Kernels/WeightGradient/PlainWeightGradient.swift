@@ -18,7 +18,7 @@ struct PlainWeightGradient: WeightGradientKernel {
   var summary: String { "one weight at a time, vectors of columns, threads split weights" }
 
   // As for a convolution of plain images.
-  var cost: Double { Double(units * shape.resultPixels) }
+  var cost: Double { Double(units) * Double(shape.resultPixels) }
 
   var units: Int {
     shape.outputs * shape.channelsPerGroup * shape.window.kernel[0] * shape.window.kernel[1]

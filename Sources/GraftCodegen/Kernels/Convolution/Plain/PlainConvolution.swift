@@ -52,7 +52,7 @@ struct PlainConvolution: ConvolutionKernel {
   }
 
   // Loads for every multiplication: about as long as one product at a time.
-  var cost: Double { Double(products * shape.outputs * shape.resultPixels) }
+  var cost: Double { Double(products * shape.outputs) * Double(shape.resultPixels) }
 
   var units: WorkUnits { WorkUnits(schedule.unitsPerImage, times: convolution.y.images) }
 
