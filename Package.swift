@@ -39,7 +39,7 @@ let package = Package(
   name: "graft",
   products: [
     .executable(name: "graft", targets: ["GraftCLI"]),
-    .library(name: "Graft", targets: ["Graft"]),
+    .library(name: "Graft", targets: ["Graft", "GraftTraining"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
@@ -51,8 +51,17 @@ let package = Package(
   targets: [
     .executableTarget(
       name: "GraftCLI",
-      dependencies: ["Graft", "GraftDiagnostics", "CExhaustion", parser, logging],
+      dependencies: [
+        "GraftTraining", "Graft", "GraftDiagnostics", "CExhaustion", parser, logging,
+      ],
       swiftSettings: strict),
+    .target(
+      name: "GraftTraining",
+      dependencies: [
+        "Graft", "GraftPlanning", "GraftAutodiff", "GraftCodegen", "GraftRuntime", "GraftData",
+        "GraftOps", "GraftIR", "GraftDiagnostics",
+      ],
+      resources: [.embedInCode("ReportPage")], swiftSettings: strict),
     .target(
       name: "Graft",
       dependencies: [
@@ -60,8 +69,7 @@ let package = Package(
         "GraftRuntime", "GraftData", "GraftOps", "GraftIR", "GraftSystem", "GraftDiagnostics",
         "CProcess", crypto, logging,
       ],
-      resources: [.embedInCode("Dump/Page"), .embedInCode("FineTune/ReportPage")],
-      swiftSettings: strict),
+      resources: [.embedInCode("Dump/Page")], swiftSettings: strict),
 
     room("GraftONNX", ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"]),
     room("GraftPasses", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
@@ -127,10 +135,12 @@ let package = Package(
     tests(
       "Graft", ["GraftIR", "GraftOps", "GraftDiagnostics", "GraftData", crypto],
       exclude: ["PageLayout"]),
+    tests("GraftTraining", ["Graft", "GraftDiagnostics", "GraftData"]),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Graft", "GraftTesting", "GraftONNX", "GraftAutodiff", "GraftCodegen", "GraftOps",
+        "GraftTraining", "Graft", "GraftTesting", "GraftONNX", "GraftAutodiff", "GraftCodegen",
+        "GraftOps",
         "GraftIR", "GraftDiagnostics", "GraftData",
       ],
       exclude: ["Fixtures"], swiftSettings: strict),

@@ -7,6 +7,7 @@ import Graft
 import GraftData
 import GraftDiagnostics
 import GraftTesting
+import GraftTraining
 import Testing
 
 private let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

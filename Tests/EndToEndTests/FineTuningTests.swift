@@ -7,6 +7,7 @@ import GraftData
 import GraftDiagnostics
 import GraftIR
 import GraftTesting
+import GraftTraining
 import Testing
 
 private let fixtures = URL(filePath: #filePath).deletingLastPathComponent()

@@ -7,6 +7,7 @@ import GraftData
 import GraftIR
 import GraftONNX
 import GraftTesting
+import GraftTraining
 import Testing
 
 private let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

@@ -1,6 +1,6 @@
 // The README's example of fine-tuning from Swift, letter for letter: ReadmeTests compares the two, and runs it.
 
-import Graft
+import GraftTraining
 
 func tune(_ bundle: String, photos: String, to output: String) throws -> Double? {
   var options = FineTuner.Options(data: photos)

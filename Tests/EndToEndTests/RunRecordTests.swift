@@ -10,6 +10,7 @@ import GraftTesting
 import Testing
 
 @testable import Graft
+@testable import GraftTraining
 
 private let root = URL(filePath: #filePath).deletingLastPathComponent()
   .deletingLastPathComponent().deletingLastPathComponent()

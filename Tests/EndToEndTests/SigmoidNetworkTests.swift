@@ -6,6 +6,7 @@ import Graft
 import GraftData
 import GraftDiagnostics
 import GraftTesting
+import GraftTraining
 import Testing
 
 /// x [N, 4] → Gemm of `units` units, all weights 0.5 → Sigmoid → Clip → Identity, as Keras ends.

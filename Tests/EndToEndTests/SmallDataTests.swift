@@ -6,6 +6,7 @@ import GraftTesting
 import Testing
 
 @testable import Graft
+@testable import GraftTraining
 
 private let fixtures = URL(filePath: #filePath).deletingLastPathComponent()
   .appending(path: "Fixtures/training")

@@ -6,6 +6,7 @@ import GraftTesting
 import Testing
 
 @testable import Graft
+@testable import GraftTraining
 
 private let model = URL(filePath: #filePath).deletingLastPathComponent()
   .appending(path: "Fixtures/training/network.onnx").path

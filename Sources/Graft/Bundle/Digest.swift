@@ -9,8 +9,8 @@ import GraftSystem
 import Synchronization
 
 /// SHA-256 in hexadecimal.
-enum Digest {
-  static func sha256(_ data: Data) -> String { hexadecimal(SHA256.hash(data: data)) }
+package enum Digest {
+  package static func sha256(_ data: Data) -> String { hexadecimal(SHA256.hash(data: data)) }
 
   /// Reads the file in pieces: a mapping would count as resident memory beside the weights.
   /// - Throws: ``GraftError`` of kind `inputOutput` naming the file.

@@ -53,6 +53,20 @@ extension Manifest {
     /// The epoch whose weights are in the bundle.
     public var epoch: Int
 
+    package init(
+      weightsSHA256: String, unfreeze: String, head: String, bn: String, optimizer: String,
+      loss: String, seed: UInt64, epoch: Int
+    ) {
+      self.weightsSHA256 = weightsSHA256
+      self.unfreeze = unfreeze
+      self.head = head
+      self.bn = bn
+      self.optimizer = optimizer
+      self.loss = loss
+      self.seed = seed
+      self.epoch = epoch
+    }
+
     enum CodingKeys: String, CodingKey {
       case weightsSHA256 = "weights_sha256"
       case unfreeze, head, bn, optimizer, loss, seed, epoch

@@ -67,7 +67,7 @@ public struct ModelBundle: Sendable {
   /// The path of one of the bundle's files.
   public func path(of name: String) -> String { Self.join(path, name) }
 
-  static func join(_ folder: String, _ name: String) -> String {
+  package static func join(_ folder: String, _ name: String) -> String {
     folder.hasSuffix("/") ? folder + name : folder + "/" + name
   }
 

@@ -167,7 +167,7 @@ public struct Compiler: Sendable {
   ///   - addFiles: called with the folder when all but the manifest is in it; what it writes belongs to the
   ///     bundle.
   @discardableResult
-  func compile(
+  package func compile(
     _ model: SourceModel, training: TrainableNetwork? = nil, to output: String,
     keeping inputs: [String] = [], reusing relative: ModelBundle? = nil,
     clock: StageClock = StageClock(), addFiles: (_ folder: String) throws -> Void = { _ in }
@@ -324,8 +324,10 @@ extension ScheduleReport {
 }
 
 /// How long each step took, in order.
-struct StageClock {
+package struct StageClock {
   private(set) var stages: [(name: String, seconds: Double)] = []
+
+  package init() {}
 
   mutating func measure<Result>(_ name: String, _ body: () throws -> Result) rethrows -> Result {
     let clock = ContinuousClock()

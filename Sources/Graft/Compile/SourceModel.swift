@@ -49,7 +49,7 @@ public struct SourceModel: Sendable {
       warnings: imported.warnings)
   }
 
-  init(
+  package init(
     graph: Graph, preprocessing: Preprocessing?, labels: [String]?,
     provenance: Manifest.Provenance, warnings: [Warning],
     fineTuning: Manifest.FineTuning? = nil

@@ -6,17 +6,17 @@ import Foundation
 import GraftDiagnostics
 
 /// Fills templates.
-enum PageTemplate {
-  static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+package enum PageTemplate {
+  package static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
   /// The source expression of Content Security Policy Level 3, section 2.3.1.
-  static func digest(_ text: String) -> String {
+  package static func digest(_ text: String) -> String {
     "'sha256-\(Data(SHA256.hash(data: Data(text.utf8))).base64EncodedString())'"
   }
 
   /// Replaces each `{{name}}` of a template once; what a value holds is not looked at again.
   /// - Throws: ``GraftError`` of kind `inconsistency` where a name has no value.
-  static func fill(_ template: String, _ values: [String: String]) throws -> String {
+  package static func fill(_ template: String, _ values: [String: String]) throws -> String {
     var result = ""
     var rest = template[...]
     while let open = rest.range(of: "{{"), let close = rest[open.upperBound...].range(of: "}}") {

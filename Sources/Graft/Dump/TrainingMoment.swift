@@ -83,7 +83,7 @@ public struct TrainingMoment: Sendable {
       FrozenOperator(
         scope: $0.scope, opcode: $0.opcode, shape: $0.shape, parameters: $0.parameters)
     }
-    let widths = try Trunk.widths(at: parts)
+    let widths = try parts.cutWidths()
     cached = zip(parts.tail.inputs, widths).map { id, width in
       let type = parts.tail.type(of: id)
       return CachedValue(

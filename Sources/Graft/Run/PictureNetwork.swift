@@ -6,20 +6,20 @@ import GraftDiagnostics
 import GraftIR
 
 /// A bundle as a classifier of items.
-struct PictureNetwork {
-  let bundle: ModelBundle
-  let inputs: [TensorSpecification]
+package struct PictureNetwork {
+  package let bundle: ModelBundle
+  package let inputs: [TensorSpecification]
   /// The output with the classes.
-  let output: TensorSpecification
+  package let output: TensorSpecification
   /// Values that the output has for an item.
-  let outputWidth: Int
-  let activation: Manifest.OutputActivation
+  package let outputWidth: Int
+  package let activation: Manifest.OutputActivation
   /// What is told of the output before anything runs.
-  private(set) var warnings: [Warning] = []
+  package private(set) var warnings: [Warning] = []
 
   /// - Parameter name: the output with the classes; nil takes the one that looks most like it.
   /// - Throws: ``GraftError`` where there is no such output, or it is not one row of numbers an item.
-  init(_ bundle: ModelBundle, output name: String? = nil) throws {
+  package init(_ bundle: ModelBundle, output name: String? = nil) throws {
     self.bundle = bundle
     let manifest = bundle.manifest
     let location = SourceLocation(file: bundle.path)
@@ -55,7 +55,7 @@ struct PictureNetwork {
   }
 
   /// What is told where ``givesProbabilities`` is false.
-  var scoreWarning: Warning? {
+  package var scoreWarning: Warning? {
     givesProbabilities
       ? nil
       : Warning(
@@ -67,13 +67,13 @@ struct PictureNetwork {
   }
 
   /// Whether one probability tells two classes apart: the second one's.
-  var isBinary: Bool { activation == .sigmoid && outputWidth == 1 }
+  package var isBinary: Bool { activation == .sigmoid && outputWidth == 1 }
   /// Whether each class has a probability of its own.
-  var isMultiLabel: Bool { activation == .sigmoid && outputWidth > 1 }
+  package var isMultiLabel: Bool { activation == .sigmoid && outputWidth > 1 }
   /// The classes that the network tells apart.
-  var classCount: Int { isBinary ? 2 : outputWidth }
+  package var classCount: Int { isBinary ? 2 : outputWidth }
   /// Whether the output says how probable classes are.
-  var givesProbabilities: Bool {
+  package var givesProbabilities: Bool {
     activation != .other && (activation == .sigmoid || outputWidth > 1)
   }
 
@@ -91,10 +91,10 @@ struct PictureNetwork {
   }
 
   /// The largest batch of at most `wanted` items that the network takes.
-  func batchSize(_ wanted: Int) -> Int { bundle.manifest.hasFreeBatch ? wanted : 1 }
+  package func batchSize(_ wanted: Int) -> Int { bundle.manifest.hasFreeBatch ? wanted : 1 }
 
   /// Opens a data folder for this network.
-  func open(_ path: String) throws -> (dataset: any Dataset, warnings: [Warning]) {
+  package func open(_ path: String) throws -> (dataset: any Dataset, warnings: [Warning]) {
     try openDataset(
       at: path,
       for: DatasetRequest(
@@ -103,20 +103,20 @@ struct PictureNetwork {
   }
 
   /// The layout of what is fed, where that are pictures.
-  var layout: Preprocessing.Layout? {
+  package var layout: Preprocessing.Layout? {
     guard inputs.count == 1, let shape = inputs.first?.shape else { return nil }
     return bundle.manifest.preprocessing?.layout ?? Preprocessing.Layout(inputShape: shape)
   }
 
   /// The size of what is fed, where that are pictures.
-  var pictureSize: (height: Int, width: Int)? {
+  package var pictureSize: (height: Int, width: Int)? {
     guard let shape = inputs.first?.shape, shape.count == 3, let layout else { return nil }
     return layout == .nchw ? (shape[1], shape[2]) : (shape[0], shape[1])
   }
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` where the data are pictures, and the bundle does not
   ///   say how these become its input.
-  func checkCanRead(_ dataset: any Dataset) throws {
+  package func checkCanRead(_ dataset: any Dataset) throws {
     guard dataset.holdsImages, bundle.manifest.preprocessing == nil else { return }
     throw GraftError(
       .invalidArgument, "the bundle does not say how pictures become its input",
@@ -125,7 +125,7 @@ struct PictureNetwork {
   }
 
   /// Starts reading `dataset` on `threads` threads, in an order and as random views where these are given.
-  func loader(
+  package func loader(
     _ dataset: any Dataset, batchSize: Int, threads: Int, order: [Int]? = nil,
     view: (views: PictureViews, number: Int)? = nil
   ) throws -> BatchLoader {
@@ -136,7 +136,7 @@ struct PictureNetwork {
   }
 
   /// The tensors of a batch by input name.
-  func tensors(_ batch: Batch) throws -> [String: Tensor] {
+  package func tensors(_ batch: Batch) throws -> [String: Tensor] {
     var tensors: [String: Tensor] = [:]
     for (input, values) in zip(inputs, batch.inputs) {
       tensors[input.name] = try Tensor(shape: [batch.count] + input.shape, elements: values)
@@ -146,7 +146,7 @@ struct PictureNetwork {
 
   /// A number for each class from one row of the output: its probability, with a softmax only where the network
   /// has none, or the network's own number where it gives no probabilities.
-  func scores(_ row: ArraySlice<Float>) -> [Float] {
+  package func scores(_ row: ArraySlice<Float>) -> [Float] {
     switch activation {
     case .sigmoid where isBinary: (row.first.map { [1 - $0, $0] }) ?? []
     case .softmax, .sigmoid, .other: Array(row)
@@ -157,13 +157,13 @@ struct PictureNetwork {
   }
 
   /// The `count` classes that fit a row best.
-  func best(_ count: Int, of row: ArraySlice<Float>) -> [Int] {
+  package func best(_ count: Int, of row: ArraySlice<Float>) -> [Int] {
     // Logits tell apart what rounds to the same probability.
     Scores.best(count, of: isBinary ? scores(row)[...] : row)
   }
 
   /// - Throws: ``GraftError`` of kind `invalidData` where the network's answer is no number.
-  func check(_ row: ArraySlice<Float>) throws {
+  package func check(_ row: ArraySlice<Float>) throws {
     let isLogarithm = activation == .logSoftmax || activation == .none
     guard let wrong = row.first(where: { !$0.isFinite && !(isLogarithm && $0 == -.infinity) })
     else { return }
@@ -178,7 +178,7 @@ struct PictureNetwork {
   }
 
   /// The class's label, or its index where the bundle has no labels.
-  func label(_ index: Int) -> String {
+  package func label(_ index: Int) -> String {
     guard let labels = bundle.manifest.labels, labels.indices.contains(index) else {
       return "\(index)"
     }

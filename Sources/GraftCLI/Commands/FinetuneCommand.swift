@@ -4,6 +4,7 @@ import ArgumentParser
 import Foundation
 import Graft
 import GraftDiagnostics
+import GraftTraining
 
 struct FinetuneCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(

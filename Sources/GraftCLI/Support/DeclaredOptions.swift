@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Graft
+import GraftTraining
 
 /// Tells which section of the declarations a group of options is.
 protocol OptionSection {

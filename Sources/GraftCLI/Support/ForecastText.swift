@@ -3,6 +3,7 @@
 import Foundation
 import Graft
 import GraftDiagnostics
+import GraftTraining
 
 extension Forecast {
   /// More tensors than this are summed up.

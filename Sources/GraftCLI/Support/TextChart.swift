@@ -2,6 +2,7 @@
 
 import Foundation
 import Graft
+import GraftTraining
 
 /// Values at even distances as a curve of characters.
 struct TextChart {

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Graft
+import GraftTraining
 
 /// `--head`, `--classes`, `--bn`, `--optimizer`: absent ones take the command's defaults.
 struct TrainingChoice: ParsableArguments {

@@ -1,0 +1,188 @@
+// What a run will do to a network, decided before anything runs: the new head, the freeze line, what trains
+// in which group, and the graphs of the training step.
+
+import GraftAutodiff
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+import GraftRuntime
+
+/// A network taken apart for training.
+package struct FineTuningPlan {
+  package let parts: NetworkParts
+  package let specification: TrainingSpecification
+  package let training: TrainingGraph
+  /// The classes, or the values of a regression.
+  package let outputWidth: Int
+  /// Elements that the optimizer updates.
+  package let trainedParameterCount: Int
+  /// The factor of each group on the learning rate.
+  package let groupRates: [Double]
+  package let warnings: [Warning]
+
+  /// What a network is trained for.
+  package enum Task {
+    /// One class an item.
+    case classes
+    /// Any number of classes an item, each with a probability of its own.
+    case labels
+    case regression
+  }
+  package let task: Task
+
+  /// - Parameters:
+  ///   - graph: with the output that is trained alone.
+  ///   - classes: of the data, or the values of a regression.
+  package init(_ graph: Graph, classes: Int, options: TrainingChoices) throws {
+    let head = try Head(of: graph)
+    let isRegression = options.loss == .meanSquaredError
+    let old = try Self.ending(of: graph)
+    let replaced = try graph.replacingHead(
+      head, by: options.head, classes: !isRegression && old.isBinary && classes == 2 ? 1 : classes,
+      seed: options.seed)
+    let ending = try Self.ending(of: replaced)
+    parts = try NetworkParts(
+      replaced, unfreezing: options.unfreeze, answer: isRegression ? .output : .logits)
+    task = isRegression ? .regression : ending.isMultiLabel ? .labels : .classes
+    outputWidth = isRegression ? ending.units : ending.classes
+    try Self.check(ending, task, options)
+    let newHead = try Head(of: replaced)
+    let tail = parts.tail
+    let statistics = Self.statistics(of: tail)
+    let trained = parts.tailParameters.filter { !statistics.contains($0) }
+    let groups = ParameterGroups(
+      trained, of: tail, head: newHead.node, in: replaced, options)
+    groupRates = groups.rates
+    specification = TrainingSpecification(
+      loss: task == .labels ? .binaryCrossEntropy : options.loss,
+      optimizer: options.optimizer == .sgd
+        ? .sgd(hasMomentum: options.hasMomentum, isNesterov: options.isNesterov)
+        : .adam(isDecoupled: options.optimizer == .adamw),
+      normalization: options.normalization, distills: options.distills,
+      accumulates: options.accumulates, clips: options.clips, groups: groups.groups,
+      groupNames: groups.names)
+    let parameters = tail.parameters.filter { groups.groups[tail[$0].name ?? ""] != nil }
+    try Self.requireGradients(of: parameters, in: tail)
+    training = try TrainingGraph(tail: tail, specification)
+    let hasNormalizations = !Self.statistics(of: tail).isEmpty
+    var warnings: [Warning] = []
+    if options.normalization == .train && !hasNormalizations {
+      warnings.append(
+        Warning("no BatchNorm lies in what trains: there are no statistics to learn"))
+    }
+    if case .other(let opcode) = ending.activation, !isRegression {
+      warnings.append(
+        Warning(
+          "the network ends in \(opcode), which makes no probabilities: training takes its outputs for "
+            + "logits, predict shows them as they are"))
+    }
+    if old.isBinary, ending.isMultiLabel {
+      warnings.append(
+        Warning(
+          "the network ended in the probability of one class: now each of the \(ending.units) classes has one "
+            + "of its own"))
+    }
+    self.warnings = warnings
+    trainedParameterCount = parameters.reduce(0) {
+      $0 + (tail.type(of: $1).shape.elementCount?.constant ?? 0)
+    }
+  }
+
+  private static func ending(of graph: Graph) throws -> Ending {
+    guard let output = graph.outputs.first else {
+      throw GraftError(.unsupported, "the network has no output")
+    }
+    return try Ending(of: output.value, in: graph)
+  }
+
+  /// Refuses choices that make no sense for what the network ends in.
+  private static func check(_ ending: Ending, _ task: Task, _ options: TrainingChoices) throws {
+    guard options.loss != .binaryCrossEntropy || ending.activation == .sigmoid else {
+      throw GraftError(
+        .invalidArgument,
+        "binary cross-entropy is for networks that end in a sigmoid, and this one does not",
+        advice: "Train it with --loss cross-entropy.")
+    }
+    guard task != .classes || ending.classes >= 2 else {
+      throw GraftError(
+        .unsupported,
+        "the network's output is one number without a sigmoid: it tells no classes apart",
+        advice: "Replace its head (--head linear), or train it as a regression (--loss mse).")
+    }
+    guard
+      task != .labels
+        || !options.shapesTargets && !options.distills
+    else {
+      throw GraftError(
+        .invalidArgument,
+        "the network has a probability for each class by itself; label smoothing, class weights and a teacher "
+          + "belong to networks that choose one class")
+    }
+  }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` naming every node through which no gradient goes, with
+  ///   the freeze lines behind them.
+  private static func requireGradients(
+    of parameters: [ValueID], in tail: Graph
+  ) throws {
+    let obstacles = try tail.obstacles(
+      toGradientsOf: parameters, from: tail.outputs.map(\.value))
+    guard let first = obstacles.first, let last = obstacles.last else { return }
+    let list = obstacles.prefix(8).map {
+      "\($0.node.origins.first?.quotedForDisplay ?? $0.node.opcode.rawValue): \($0.reason)"
+    }
+    let behind = tail.nodes.drop { $0.id != last.node.id }.dropFirst()
+    let weighted = behind.filter { Head.hasWeights($0, in: tail) }.count
+    let advice: String
+    switch weighted {
+    case 0: advice = "There is nothing to freeze behind it: the head itself comes before it."
+    case 1: advice = "Freeze up to behind it: --unfreeze none trains the head alone."
+    default: advice = "Freeze up to behind it: --unfreeze none, or last:1 to last:\(weighted - 1)."
+    }
+    throw GraftError(
+      .unsupported, "no gradient goes through \(list.joined(separator: "; "))",
+      at: tail.location(of: first.node), advice: advice)
+  }
+
+  /// The names of running means and variances.
+  private static func statistics(of graph: Graph) -> Set<String> {
+    Set(
+      graph.nodes.flatMap { node -> [String] in
+        let type = Catalogue.type(of: node.opcode)
+        return node.operands.indices.compactMap { position -> String? in
+          guard type?.role(at: position).isStatistic == true else { return nil }
+          return node.operand(position).flatMap { graph[$0].name }
+        }
+      })
+  }
+
+  /// A sentence on what trains.
+  package var summary: String {
+    let tensors = specification.groups.count
+    let literals =
+      switch parts.tailLiterals.count {
+      case 0: ""
+      case 1: "; 1 constant of the network does not"
+      case let count: "; \(count) constants of the network do not"
+      }
+    return "\(trainedParameterCount) parameters in \(tensors) tensors train\(literals); "
+      + "frozen up to "
+      + parts.cutNames.map(\.quotedForDisplay).joined(separator: ", ")
+  }
+
+  /// The whole network with what was trained in it.
+  package func network(trainedBy trainer: LoadedTrainer) throws -> Graph {
+    var graph = parts.network
+    for (index, entry) in trainer.description.states.enumerated() {
+      guard entry.role != .optimizer, entry.role != .accumulator,
+        let id = graph.parameter(named: entry.name), var parameter = graph[id].parameter
+      else { continue }
+      parameter.data = try TensorData(
+        trainer.state(index), shape: graph.type(of: id).shape.constants ?? [])
+      parameter.isTrained = false
+      parameter.group = nil
+      graph[id].definition = .parameter(parameter)
+    }
+    return graph
+  }
+}

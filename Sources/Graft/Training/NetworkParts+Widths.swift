@@ -1,0 +1,24 @@
+// How wide the values at a freeze line are.
+
+import GraftAutodiff
+import GraftDiagnostics
+import GraftIR
+
+extension NetworkParts {
+  /// Floats of one item at each value of the cut.
+  /// - Throws: ``GraftError`` of kind `unsupported` naming a value that is not one row an item.
+  package func cutWidths() throws -> [Int] {
+    try tail.inputs.map { id in
+      let shape = tail.type(of: id).shape
+      guard shape.rank >= 1, shape[0] == .batch,
+        let width = TensorShape(Array(shape.dimensions.dropFirst())).elementCount?.constant
+      else {
+        throw GraftError(
+          .unsupported,
+          "the value \((tail[id].name ?? "").quotedForDisplay) at the freeze line is "
+            + "\(tail.type(of: id)); its first axis must be the batch")
+      }
+      return width
+    }
+  }
+}

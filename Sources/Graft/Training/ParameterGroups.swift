@@ -1,0 +1,77 @@
+// Which weights share a learning rate: the head, and the tail as a whole or layer by layer.
+
+import GraftAutodiff
+import GraftIR
+import GraftOps
+
+/// The parameters that train, each in a group with a factor on the learning rate.
+struct ParameterGroups {
+  /// The index of each trained parameter's group, by name.
+  private(set) var groups: [String: Int] = [:]
+  private(set) var names = ["head"]
+  /// The factor of each group on the learning rate.
+  private(set) var rates: [Double]
+
+  /// - Parameters:
+  ///   - trained: names of parameters of `tail`, in the order in which they are read.
+  ///   - head: the node of the head in `network`, of which `tail` is a part.
+  init(
+    _ trained: [String], of tail: Graph, head: Node, in network: Graph, _ options: TrainingChoices
+  ) {
+    rates = [options.headRateFactor]
+    let headNames = Self.headParameters(of: tail, head: head, in: network)
+    let others = trained.filter { !headNames.contains($0) }
+    for name in trained where headNames.contains(name) { groups[name] = 0 }
+    guard !others.isEmpty else { return }
+    guard options.layerDecay < 1 else {
+      names.append("tail")
+      rates.append(1)
+      for name in others { groups[name] = 1 }
+      return
+    }
+    let depths = Self.depths(of: tail, behind: headNames)
+    for depth in Set(others.map { depths[$0] ?? 1 }).sorted() {
+      for name in others where (depths[name] ?? 1) == depth { groups[name] = names.count }
+      names.append("layer-\(depth)")
+      rates.append((0..<depth).reduce(1) { rate, _ in rate * options.layerDecay })
+    }
+  }
+
+  /// The parameters of the head, of its hidden layer, and of what stands behind it.
+  private static func headParameters(
+    of tail: Graph, head: Node, in network: Graph
+  ) -> Set<String> {
+    guard let first = head.operand(1), let weight = network[first].name else { return [] }
+    let base = weight.hasSuffix(".weight") ? String(weight.dropLast(7)) : weight
+    let nodes = tail.nodes.drop { node in
+      !node.presentOperands.contains { operand in
+        guard tail[operand].parameter != nil, let own = tail[operand].name else { return false }
+        return own == weight || own.hasPrefix(base + ".hidden.")
+      }
+    }
+    return Set(
+      nodes.flatMap(\.presentOperands).compactMap {
+        tail[$0].parameter == nil ? nil : tail[$0].name
+      })
+  }
+
+  /// How many operators with weights lie from each parameter's layer to the head, its own included.
+  /// A layer is an operator with weights and what follows it up to the next in the order of
+  /// execution; parameters before the first belong to the first.
+  private static func depths(of tail: Graph, behind head: Set<String>) -> [String: Int] {
+    func parameters(_ node: Node) -> [String] {
+      node.presentOperands.compactMap { tail[$0].parameter == nil ? nil : tail[$0].name }
+    }
+    let nodes = tail.nodes.filter { !parameters($0).contains(where: head.contains) }
+    let layers = nodes.count { Head.hasWeights($0, in: tail) }
+    var depths: [String: Int] = [:]
+    var passed = 0
+    for node in nodes {
+      if Head.hasWeights(node, in: tail) { passed += 1 }
+      for name in parameters(node) where depths[name] == nil {
+        depths[name] = max(1, layers - max(1, passed) + 1)
+      }
+    }
+    return depths
+  }
+}

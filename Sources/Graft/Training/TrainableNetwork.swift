@@ -1,0 +1,126 @@
+// A network that goes into its bundle together with a training step: the choices, the new head, and the
+// check that libmodel.so and libtrain.so meet at the freeze line. The step itself is FineTuningPlan's and
+// TrainingCompiler's, as in a fine-tuning run.
+
+import GraftAutodiff
+import GraftCodegen
+import GraftDiagnostics
+import GraftIR
+
+/// What a bundle that trains is made for. The defaults are those of `graft finetune`.
+public struct TrainableOptions: Sendable {
+  public var unfreeze: Unfreezing
+  public var head = HeadReplacement.linear
+  /// Classes of a new head; nil takes the number of labels.
+  public var classes: Int?
+  public var normalization = TrainingSpecification.Normalization.frozen
+  public var optimizer = OptimizerName.sgd
+  /// Decides the first weights of a new head.
+  public var seed: UInt64 = 0
+
+  public init(unfreeze: Unfreezing) { self.unfreeze = unfreeze }
+
+  /// The most classes a head may have.
+  static let mostClasses = 1 << 20
+}
+
+/// A network with a new head and its training step.
+package struct TrainableNetwork {
+  let plan: FineTuningPlan
+  private let options: TrainableOptions
+  private let loss: TrainingSpecification.Loss
+
+  /// Gives `model` the head that is to be trained; labels of the old one go.
+  /// - Throws: ``GraftError`` where the number of classes is not known, and as ``FineTuningPlan``.
+  init(
+    replacingHeadOf model: inout SourceModel, _ options: TrainableOptions, labels: [String]?
+  ) throws {
+    model.graph = try model.graph.keepingOutput(nil, labels: (labels ?? model.labels)?.count)
+    let classes = try Self.classes(of: model.graph, options, labels)
+    var choices = TrainingChoices(unfreeze: options.unfreeze)
+    choices.head = options.head
+    choices.normalization = options.normalization
+    choices.optimizer = options.optimizer
+    choices.seed = options.seed
+    plan = try FineTuningPlan(model.graph, classes: classes, options: choices)
+    _ = try plan.parts.cutWidths()
+    self.options = options
+    loss = plan.specification.loss
+    model.graph = plan.parts.network
+    model.warnings += plan.warnings
+    if options.head != .keep { model.labels = nil }
+  }
+
+  private static func classes(
+    of graph: Graph, _ options: TrainableOptions, _ labels: [String]?
+  ) throws -> Int {
+    let ending = try graph.outputs.first.map { try Ending(of: $0.value, in: graph) }
+    let present = options.head == .keep ? ending?.classes : nil
+    guard let classes = present ?? options.classes ?? labels?.count else {
+      throw GraftError(
+        .invalidArgument, "the number of classes of the new head is not known",
+        advice: "Give --classes N or --labels FILE.")
+    }
+    let stated = [
+      (count: options.classes, by: "--classes says"), (labels?.count, "there are labels for"),
+    ]
+    for (count, by) in stated {
+      guard let count, count != classes else { continue }
+      throw GraftError(.invalidArgument, "the head has \(classes) classes, but \(by) \(count)")
+    }
+    guard (2...TrainableOptions.mostClasses).contains(classes) else {
+      throw GraftError(
+        .invalidArgument,
+        "a head tells from 2 to \(TrainableOptions.mostClasses) classes apart, found \(classes)")
+    }
+    return classes
+  }
+
+  /// The values that libmodel.so has to hand out, under their names; inputs need no handing out.
+  var valuesAtCut: [GraphOutput] {
+    zip(plan.parts.cutNames, plan.parts.cut).compactMap { name, value in
+      plan.parts.network.producer(of: value) == nil ? nil : GraphOutput(name: name, value: value)
+    }
+  }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` naming a value at the freeze line that the compiled
+  ///   network does not hold.
+  func check(_ model: GeneratedModel, _ graph: Graph) throws {
+    let cut = Dictionary(
+      zip(plan.parts.cutNames, plan.parts.tail.inputs), uniquingKeysWith: { first, _ in first })
+    for kept in valuesAtCut {
+      let wanted = cut[kept.name].map { plan.parts.tail.type(of: $0).with(layout: .plain) }
+      let index = model.tapNames.firstIndex(of: kept.name)
+      let found = index.map { graph.type(of: model.tapValues[$0]).with(layout: .plain) }
+      guard let wanted, found == wanted else {
+        throw GraftError(
+          .unsupported,
+          "the compiled network does not hold the value \(kept.name.quotedForDisplay), at which "
+            + "--trainable \(options.unfreeze) cuts it",
+          advice: "Choose another freeze line: a layer before or after it, or none or all.")
+      }
+    }
+  }
+
+  /// Compiles the training step into `folder`.
+  func write(to folder: String, target: CompilationTarget) throws -> Manifest.Training {
+    let groups = plan.specification.groupNames
+    let states = try TrainingCompiler(target: target).compile(
+      plan.training, groupNames: groups, into: folder
+    ).states
+    let tail = plan.parts.tail
+    return Manifest.Training(
+      unfreeze: "\(options.unfreeze)", head: "\(options.head)",
+      bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
+      loss: loss.rawValue, seed: options.seed,
+      cut: tail.inputs.map {
+        Manifest.Tensor(name: tail[$0].name ?? "", type: tail.type(of: $0).with(layout: .plain))
+      },
+      classes: plan.outputWidth, groups: groups,
+      states: states.map { state in
+        Manifest.Training.State(
+          name: state.name, shape: state.type.shape.constants ?? [], role: state.role.rawValue,
+          group: state.group.flatMap { groups.indices.contains($0) ? groups[$0] : nil })
+      })
+  }
+}

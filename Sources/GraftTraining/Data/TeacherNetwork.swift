@@ -1,0 +1,161 @@
+// What a teacher says of pictures, and the soft targets that a student learns from it:
+// distillation.
+
+import Foundation
+import Graft
+import GraftData
+import GraftDiagnostics
+
+/// A compiled network whose class probabilities are learned too (Hinton, Vinyals and Dean 2015).
+struct TeacherNetwork {
+  private let options: FineTuner.Teacher
+  private let network: PictureNetwork
+  private let columns: [Int]
+
+  private var location: SourceLocation { SourceLocation(file: options.bundle) }
+
+  /// - Throws: ``GraftError`` where the teacher tells other classes apart than `dataset` has.
+  init(
+    _ options: FineTuner.Teacher, of dataset: any Dataset, classCount: Int
+  ) throws {
+    self.options = options
+    network = try PictureNetwork(ModelBundle(opening: options.bundle))
+    columns = try Self.columns(of: network, options.bundle, dataset, classCount)
+    try network.checkCanRead(dataset)
+  }
+
+  var bundle: ModelBundle { network.bundle }
+
+  /// Loads its library, for batches of so many items at most.
+  func loaded(batchSize: Int, threads: Int) throws -> LoadedTeacher {
+    let size = network.batchSize(batchSize)
+    return LoadedTeacher(
+      options: options, network: network, columns: columns, batchSize: size,
+      session: try Session(network.bundle, threads: threads, largestBatch: size))
+  }
+
+  /// The teacher's column for each of the student's classes.
+  private static func columns(
+    of network: PictureNetwork, _ path: String, _ dataset: any Dataset, _ classCount: Int
+  ) throws -> [Int] {
+    let location = SourceLocation(file: path)
+    guard network.classCount == classCount else {
+      throw GraftError(
+        .invalidArgument,
+        "the teacher tells \(network.classCount) classes apart, the student \(classCount)",
+        at: location)
+    }
+    guard let labels = network.bundle.manifest.labels, !dataset.classes.isEmpty else {
+      return Array(0..<classCount)
+    }
+    return try dataset.classes.map { name in
+      guard let column = labels.firstIndex(of: name) else {
+        throw GraftError(
+          .invalidArgument, "the teacher has no class \(name.quotedForDisplay)", at: location,
+          advice: "Its labels are: \(labels.prefix(20).joined(separator: ", ")).")
+      }
+      return column
+    }
+  }
+
+  /// Checks that the teacher can be shown what the student is fed.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where its inputs or its preprocessing are
+  ///   others.
+  func checkSees(theInputsOf student: PictureNetwork) throws {
+    guard network.inputs.map(\.shape) == student.inputs.map(\.shape),
+      network.bundle.manifest.preprocessing == student.bundle.manifest.preprocessing,
+      network.bundle.manifest.hasFreeBatch
+    else {
+      throw GraftError(
+        .invalidArgument,
+        "the teacher is not fed what the student is, so it cannot be shown the same random views",
+        at: location,
+        advice: "Train without --augment, --mixup and --cutmix, or choose a teacher with the "
+          + "student's input and preprocessing.")
+    }
+  }
+
+}
+
+/// A teacher that can be asked.
+struct LoadedTeacher {
+  fileprivate let options: FineTuner.Teacher
+  fileprivate let network: PictureNetwork
+  fileprivate let columns: [Int]
+  fileprivate let batchSize: Int
+  fileprivate let session: Session
+
+  var classCount: Int { columns.count }
+
+  private var location: SourceLocation { SourceLocation(file: options.bundle) }
+
+  /// The teacher's logits [N, C] for a batch as it is fed, in the order of the student's classes.
+  func logits(of batch: Batch) throws -> [Float] {
+    let rows = try session.run(try network.tensors(batch))[network.output.name]?.elements ?? []
+    // The logarithms of probabilities are logits.
+    let isSoftmax = network.activation == .softmax || network.isBinary
+    var logits: [Float] = []
+    logits.reserveCapacity(batch.count * columns.count)
+    for item in 0..<batch.count {
+      let row = rows[item * network.outputWidth..<(item + 1) * network.outputWidth]
+      let own = network.isBinary ? network.scores(row)[...] : row
+      for column in columns {
+        let value = own[own.startIndex + column]
+        logits.append(isSoftmax ? log(value) : value)
+      }
+    }
+    return logits
+  }
+
+  /// The logits of a whole data set, computed once.
+  /// - Parameters:
+  ///   - names: the items that the student learns from, in their order; broken ones are not there.
+  ///   - largest: bytes beyond which they are kept in a file.
+  /// - Throws: ``GraftError`` where the teacher could not read an item.
+  func logits(
+    of dataset: any Dataset, names: [String], threads: Int, inMemory largest: Int,
+    progress: (Int, Int) -> Void
+  ) throws -> FeatureStore {
+    let store = try FeatureStore(
+      items: names.count, widths: [columns.count], inMemory: largest)
+    let loader = try network.loader(dataset, batchSize: batchSize, threads: threads)
+    var position = 0
+    while let batch = try loader.next() {
+      let rows = try logits(of: batch)
+      for (item, index) in batch.indices.enumerated() {
+        // What the student could not read the teacher need not.
+        guard position < names.count, dataset.name(of: index) == names[position] else { continue }
+        try store.write(
+          rows[(item * columns.count)..<((item + 1) * columns.count)], to: position, kind: 0)
+        position += 1
+      }
+      progress(position, names.count)
+    }
+    guard position == names.count else {
+      throw GraftError(
+        .invalidData, "the teacher could not read \(names[position].quotedForDisplay)",
+        at: location)
+    }
+    return store
+  }
+}
+
+extension FineTuner.Teacher {
+  /// From logits [N, C] the rows alpha · T² · softmax(logits / T) / N. Their cross-entropy with the
+  /// student's logits over T has the gradient of alpha · T² times the divergence of the two, which
+  /// keeps its size at any T.
+  func targets(_ logits: [Float], count: Int) -> [Float] {
+    let width = logits.count / max(1, count)
+    let scale = alpha * temperature * temperature / Double(count)
+    var targets: [Float] = []
+    targets.reserveCapacity(logits.count)
+    for item in 0..<count {
+      let row = logits[item * width..<(item + 1) * width].map { Double($0) / temperature }
+      let largest = row.max() ?? 0
+      let powers = row.map { exp($0 - largest) }
+      let sum = powers.reduce(0, +)
+      targets += powers.map { Float(scale * $0 / sum) }
+    }
+    return targets
+  }
+}

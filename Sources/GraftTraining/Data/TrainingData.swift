@@ -1,0 +1,142 @@
+// A data set as a run uses it: which items are learned from and which are held out, their answers,
+// and their features at the freeze line.
+
+import Graft
+import GraftData
+import GraftDiagnostics
+import GraftOps
+
+/// The items that a run may use, with features and answers.
+struct TrainingData {
+  /// The features of all items that could be read; without rows where views are made anew.
+  fileprivate(set) var features: FeatureStore
+  /// For classification the class of each item.
+  fileprivate(set) var labels: [Int] = []
+  /// For regression the values of each item, one after the other; empty otherwise.
+  fileprivate(set) var values: [Float] = []
+  /// The file of each item, for reports.
+  fileprivate(set) var names: [String] = []
+  /// The place of each item in its data set.
+  fileprivate(set) var places: [Int] = []
+  var count: Int { names.count }
+}
+
+/// Reads a data set through a trunk.
+struct FeatureReader {
+  let network: PictureNetwork
+  let trunk: Trunk
+  let batchSize: Int
+  let threads: Int
+  /// Values an answer has where the loss is a regression's, or each class is right or wrong by itself.
+  let regressionWidth: Int?
+  /// Whether these values are classes: 0 or 1 each, and also given by an item's only class.
+  let areClasses: Bool
+  /// Bytes of features beyond which they go into a file.
+  let largestInMemory: Int
+
+  /// Takes items through the trunk.
+  /// - Parameter places: of the items in the data set; all by default.
+  /// - Throws: ``GraftError`` where an item has no answer, or nothing could be read.
+  func read(
+    _ dataset: any Dataset, places: [Int]? = nil, warnings: inout [Warning],
+    progress: (Int, Int) -> Void
+  ) throws -> TrainingData {
+    let count = places?.count ?? dataset.count
+    var data = TrainingData(
+      features: try FeatureStore(items: count, widths: trunk.widths, inMemory: largestInMemory))
+    let loader = try network.loader(
+      dataset, batchSize: batchSize, threads: threads, order: places)
+    while let batch = try loader.next() {
+      try trunk.run(batch, into: data.features, from: data.count)
+      try add(batch, of: dataset, to: &data)
+      progress(loader.deliveredCount + loader.brokenCount, count)
+    }
+    warnings += loader.warnings
+    return data
+  }
+
+  /// Finds out which items can be read and what their answers are, without computing features.
+  /// Decoded pictures stay in `views` as far as there is room.
+  func scan(
+    _ dataset: any Dataset, _ views: PictureViews, warnings: inout [Warning],
+    progress: (Int, Int) -> Void
+  ) throws -> TrainingData {
+    var data = TrainingData(features: try FeatureStore(items: 0, widths: trunk.widths))
+    let loader = try network.loader(
+      dataset, batchSize: batchSize, threads: threads, view: (views, 0))
+    while let batch = try loader.next() {
+      try add(batch, of: dataset, to: &data)
+      progress(loader.deliveredCount + loader.brokenCount, dataset.count)
+    }
+    warnings += loader.warnings
+    return data
+  }
+
+  private func add(
+    _ batch: Batch, of dataset: any Dataset, to data: inout TrainingData
+  ) throws {
+    for (index, target) in zip(batch.indices, batch.targets) {
+      switch (target, regressionWidth) {
+      case (.label(let label), nil): data.labels.append(label)
+      case (.label(let label), let width?) where areClasses && (0..<width).contains(label):
+        data.labels.append(label)
+        data.values += (0..<width).map { $0 == label ? 1 : 0 }
+      case (.values(let row), let width?) where areClasses && row.count == width:
+        data.values += row
+      case (.values(let row), let width?) where row.count == width: data.values += row
+      default:
+        throw GraftError(
+          .invalidData,
+          "\(dataset.name(of: index).quotedForDisplay) has no answer of the kind that the loss needs",
+          at: SourceLocation(file: dataset.location),
+          advice:
+            "Cross-entropy needs a folder for each class or class indices in y.npy, mse values; a network with a "
+            + "probability for each class also takes N x classes of 0 and 1.")
+      }
+      data.names.append(dataset.name(of: index))
+      data.places.append(index)
+    }
+  }
+}
+
+/// Which items are learned from and which are held out.
+struct Split {
+  var training: [Int]
+  var validation: [Int]
+
+  init(training: [Int], validation: [Int]) {
+    self.training = training
+    self.validation = validation
+  }
+
+  /// Holds out `share` of each class (of all items, where there are no classes), chosen by `seed`:
+  /// of two or more at least one is held out, and one stays.
+  init(labels: [Int], count: Int, share: Double, seed: UInt64) {
+    training = []
+    validation = []
+    let groups =
+      labels.isEmpty
+      ? [Array(0..<count)]
+      : Dictionary(grouping: labels.indices, by: { labels[$0] }).sorted { $0.key < $1.key }
+        .map(\.value)
+    for (number, group) in groups.enumerated() {
+      let shuffled = Self.shuffled(group, seed: seed, stream: UInt32(truncatingIfNeeded: number))
+      let wanted = (Double(group.count) * share).rounded()
+      let held = share == 0 || group.count < 2 ? 0 : min(max(1, Int(wanted)), group.count - 1)
+      validation += shuffled[..<held]
+      training += shuffled[held...]
+    }
+    training.sort()
+    validation.sort()
+  }
+
+  /// Orders by random keys of 64 bits.
+  private static func shuffled(_ items: [Int], seed: UInt64, stream: UInt32) -> [Int] {
+    items.map { item -> (UInt64, Int) in
+      let words = Philox4x32.block(
+        key: (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32)),
+        counter: (UInt32(truncatingIfNeeded: item), stream, 0x7370_6c69, 0))
+      return (UInt64(words[0]) << 32 | UInt64(words[1]), item)
+    }.sorted { $0 < $1 }.map(\.1)
+  }
+}

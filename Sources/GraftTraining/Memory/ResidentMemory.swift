@@ -1,0 +1,25 @@
+// The memory of this process.
+
+import Foundation
+import GraftDiagnostics
+
+/// The process's memory as Linux counts it.
+enum ResidentMemory {
+  /// The most bytes that were ever resident.
+  /// - Throws: ``GraftError`` of kind `machine` where the system does not say.
+  static func peak() throws -> Int { try entry("VmHWM") }
+
+  /// The bytes that are resident.
+  /// - Throws: ``GraftError`` as ``peak()``.
+  static func now() throws -> Int { try entry("VmRSS") }
+
+  private static func entry(_ name: String) throws -> Int {
+    let status = FileManager.default.contents(atPath: "/proc/self/status") ?? Data()
+    let line = String(decoding: status, as: UTF8.self).split(separator: "\n")
+      .first { $0.hasPrefix("\(name):") }
+    guard let kilobytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first,
+      let count = Int(kilobytes)
+    else { throw GraftError(.machine, "/proc/self/status does not tell the memory in use") }
+    return count * 1024
+  }
+}

@@ -1,0 +1,133 @@
+// The data of a run before it is read, and its classes: how many a new head tells apart, and which of
+// them have too few items to be learned or judged.
+
+import Graft
+import GraftData
+import GraftDiagnostics
+
+/// What a run's data are opened for.
+struct DataRequests {
+  private let options: FineTuner.Options
+  private let network: PictureNetwork
+  private let answers: AnswerKind
+  let training: DatasetRequest
+
+  init(_ options: FineTuner.Options, _ network: PictureNetwork, _ manifest: Manifest) {
+    self.options = options
+    self.network = network
+    answers =
+      options.loss == .meanSquaredError
+      ? .values(network.output) : network.activation == .sigmoid ? .labels : .classes
+    let keeps = options.head == .keep
+    training = DatasetRequest(
+      inputs: network.inputs, answers: answers, labels: keeps ? manifest.labels : nil,
+      classCount: keeps ? network.classCount : nil, part: .training)
+  }
+
+  /// For validation data with the classes of `dataset`.
+  func validation(like dataset: any Dataset) -> DatasetRequest {
+    DatasetRequest(
+      inputs: network.inputs, answers: answers,
+      labels: dataset.classes.isEmpty ? nil : dataset.classes,
+      classCount: dataset.classCount == 0 ? nil : dataset.classCount, part: .test)
+  }
+
+  /// The number of classes that the head is to tell apart.
+  /// - Throws: ``GraftError`` of kind `invalidData` where there is nothing to tell apart, or a class
+  ///   has no item.
+  func classes(
+    of dataset: any Dataset
+  ) throws -> (count: Int, warnings: [Warning]) {
+    if options.loss == .meanSquaredError { return (network.outputWidth, []) }
+    if options.head == .keep { return (network.classCount, []) }
+    let location = SourceLocation(file: options.data)
+    let count = dataset.classCount
+    let present = Set((0..<dataset.count).compactMap { dataset.label(of: $0) })
+    guard count >= 2 else {
+      throw GraftError(
+        .invalidData, "there is only one class to tell apart", at: location,
+        advice: dataset.holdsImages
+          ? "Give pictures of at least two classes, each in a folder of its own."
+          : "Give items of at least two classes.")
+    }
+    // Rows of 0 and 1 may leave any class without an item.
+    if dataset.label(of: 0) == nil { return (count, []) }
+    guard !dataset.classes.isEmpty else {
+      return (count, try gaps(in: present, of: count, at: location))
+    }
+    let empty = dataset.classes.indices.filter { !present.contains($0) }
+    guard empty.isEmpty else {
+      throw GraftError(
+        .invalidData,
+        "there is nothing to learn \(classNames(empty, of: dataset)) from: no picture is of the class",
+        at: location, advice: "Remove the folder, or put pictures into it.")
+    }
+    return (count, [])
+  }
+
+  /// Class indices that no item has, where classes have no names: told, and refused where most are.
+  private func gaps(
+    in present: Set<Int>, of count: Int, at location: SourceLocation
+  ) throws -> [Warning] {
+    guard present.count < count else { return [] }
+    guard present.count * 2 >= count else {
+      throw GraftError(
+        .invalidData,
+        "the labels go up to \(count - 1), but only \(present.count) classes have items",
+        at: location,
+        advice: "Number the classes from 0: numpy.unique(y, return_inverse=True)[1].")
+    }
+    let missing = (0..<count).filter { !present.contains($0) }
+    let shown = missing.prefix(8).map(String.init).joined(separator: ", ")
+    let begin = present.min() == 1 ? "; where the labels begin at 1, save y - 1" : ""
+    return [
+      Warning(
+        "no item is of \(missing.count == 1 ? "class" : "the classes") \(shown)"
+          + "\(missing.count > 8 ? ", …" : ""), which the head will have nevertheless\(begin)",
+        at: location)
+    ]
+  }
+}
+
+extension RunPlan {
+  /// What a split leaves without items to learn from or to be judged by.
+  func gaps(
+    in dataset: any Dataset, _ data: TrainingData, learning items: [Int],
+    holding validation: (data: TrainingData, items: [Int])?
+  ) throws -> [Warning] {
+    let location = SourceLocation(file: options.data)
+    guard let validation else {
+      guard options.validationSplit > 0 else { return [] }
+      return [
+        Warning(
+          "there is no validation: no class has two items of which one could be held out, so the "
+            + "last epoch is kept", at: location)
+      ]
+    }
+    guard !data.labels.isEmpty else { return [] }
+    let known = Set((0..<dataset.count).compactMap { dataset.label(of: $0) })
+    let learned = Set(items.map { data.labels[$0] })
+    let judged = Set(validation.items.map { validation.data.labels[$0] })
+    func warning(_ classes: Set<Int>, _ text: String, _ file: String) -> [Warning] {
+      guard !classes.isEmpty else { return [] }
+      let list = classNames(classes.sorted(), of: dataset)
+      return [Warning("\(text): \(list)", at: SourceLocation(file: file))]
+    }
+    return warning(known.subtracting(learned), "no item to learn from is left of", options.data)
+      + warning(
+        judged.subtracting(known), "held out items are of classes that are not learned",
+        options.validationData ?? options.data)
+      + warning(
+        learned.subtracting(judged), "validation has no item of",
+        options.validationData ?? options.data)
+  }
+}
+
+/// Names for a message: at most eight.
+private func classNames(_ classes: [Int], of dataset: any Dataset) -> String {
+  let shown = classes.prefix(8).map {
+    dataset.classes.indices.contains($0) ? dataset.classes[$0].quotedForDisplay : "\($0)"
+  }
+  return shown.joined(separator: ", ")
+    + (classes.count > 8 ? " and \(classes.count - 8) more" : "")
+}

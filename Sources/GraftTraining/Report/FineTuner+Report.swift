@@ -1,0 +1,148 @@
+// From a run that is over to its report: findings on the items that judge it, pictures of the worst mistakes
+// from the tuned network's own library, settings, the command.
+
+import Graft
+import GraftAutodiff
+import GraftData
+import GraftDiagnostics
+import GraftIR
+
+/// All of a report but the pictures, which need the tuned network's library: what stays of a run when its
+/// trainer and its data are gone.
+struct ReportDraft {
+  fileprivate var page: RunReport
+  fileprivate var images: any Dataset
+  /// The places of the mistakes in ``images``.
+  fileprivate var places: [Int]
+  fileprivate var inputs: [TensorSpecification]
+  fileprivate var preprocessing: Preprocessing?
+  fileprivate var classCount: Int
+  fileprivate var threads: Int
+
+  /// The page with pictures.
+  /// - Parameters:
+  ///   - network: the tuned graph, which `folder` has the library of.
+  func html(network: Graph, in folder: String) throws -> String {
+    var page = page
+    guard !page.mistakes.isEmpty, images.holdsImages,
+      // What was learned is not lost because its report has no pictures.
+      let pictures = try? MistakePictures(
+        of: network, in: folder, inputs: inputs, preprocessing: preprocessing,
+        classCount: classCount, threads: threads)
+    else { return try page.html() }
+    page.featureMap = pictures.featureMap
+    for (index, place) in zip(page.mistakes.indices, places) {
+      // A picture that cannot be read any more is no reason to lose the run.
+      guard case .image(let image)? = (try? images.sample(at: place))?.content else { continue }
+      page.mistakes[index].pictures = try? pictures.pair(
+        of: image, predicted: page.mistakes[index].predicted,
+        withHeat: index < pictures.heatLimit)
+    }
+    return try page.html()
+  }
+}
+
+extension Warning {
+  /// The file and what is said of it.
+  fileprivate var sentence: String {
+    (location.file.map { "\($0.escapedForDisplay): " } ?? "") + message
+  }
+}
+
+extension FineTuner {
+  /// Judges the network of a run that is done.
+  /// - Parameter run: its trainer has the state that is kept.
+  func draftReport(
+    on run: TrainingRun, _ ready: Preparation, _ plan: RunPlan, to output: String
+  ) throws -> ReportDraft {
+    let findings = try findings(ready)
+    let mistakes = findings?.mistakes ?? []
+    let judged = ready.validation?.data ?? ready.data
+    return ReportDraft(
+      page: RunReport(
+        output: output, epochs: run.history, kept: run.bestEpoch, findings: findings,
+        labels: ready.classes.isEmpty ? bundle.manifest.labels ?? [] : ready.classes,
+        mistakes: mistakes.map {
+          RunReport.Mistake(
+            file: $0.name, label: $0.label, predicted: $0.predicted, confidence: $0.confidence,
+            ownProbability: $0.ownProbability)
+        },
+        leftOut: warnings.map(\.sentence), settings: settings(ready),
+        command: options.command(bundle: path, output: output)),
+      images: ready.validationSet, places: mistakes.map { judged.places[$0.item] },
+      inputs: plan.network.inputs,
+      preprocessing: bundle.manifest.preprocessing,
+      classCount: ready.plan.outputWidth, threads: options.threads)
+  }
+
+  /// Nil for a regression, and where neither held out items nor kept features are there.
+  private func findings(_ ready: Preparation) throws -> Findings? {
+    guard ready.plan.task == .classes else { return nil }
+    if let validation = ready.validation {
+      return try Findings(
+        ready.trainer, on: validation.data, validation.items, isHeldOut: true,
+        batchSize: ready.batchSize)
+    }
+    guard !options.isRandom else { return nil }
+    return try Findings(
+      ready.trainer, on: ready.data, ready.items, isHeldOut: false, batchSize: ready.batchSize)
+  }
+
+  /// What a reader asks first of how a run was made.
+  private func settings(_ ready: Preparation) -> [(name: String, value: String)] {
+    let plan = ready.plan
+    var rate = "\(options.optimizer.rawValue), learning rate \(options.learningRate)"
+    if let head = options.headLearningRate { rate += " (head \(head))" }
+    if options.optimizer == .sgd {
+      rate += ", momentum \(options.momentum)\(options.isNesterov ? " (Nesterov)" : "")"
+    }
+    if options.weightDecay > 0 { rate += ", weight decay \(options.weightDecay)" }
+    var schedule = options.schedule.name
+    if options.schedule.warmup > 0 { schedule += ", \(options.schedule.warmup) epochs of warm-up" }
+    return [
+      ("network", path), ("data", "\(options.data): \(ready.items.count) training items"),
+      ("validation", validation(ready)),
+      ("head", "\(options.head)"), ("layers that train beside it", "\(options.unfreeze)"),
+      ("what trains", plan.summary), ("BatchNorm", options.normalization.rawValue),
+      ("augmentation", augmentation), ("epochs", epochs),
+      ("optimizer", rate), ("schedule", schedule),
+      (
+        "batch", "\(options.batchSize)" + (options.accumulate > 1 ? " × \(options.accumulate)" : "")
+      ),
+      ("loss", loss(ready.plan)), ("seed", "\(options.seed)"),
+    ]
+  }
+
+  private func validation(_ ready: Preparation) -> String {
+    guard let count = ready.validation?.items.count else { return "none" }
+    if let folder = options.validationData { return "\(folder): \(count) items" }
+    return "\(count) items, \(Int((100 * options.validationSplit).rounded())) % of each class"
+  }
+
+  private var augmentation: String {
+    var parts = options.augmentation.isNone ? [] : ["\(options.augmentation)"]
+    if let alpha = options.mixing.mixup { parts.append("mixup \(alpha)") }
+    if let alpha = options.mixing.cutmix { parts.append("CutMix \(alpha)") }
+    if let count = options.cacheViews { parts.append("\(count) views of each picture kept") }
+    return parts.isEmpty ? "none" : parts.joined(separator: ", ")
+  }
+
+  private var epochs: String {
+    "\(options.epochs)"
+      + (options.earlyStop.map { ", early stop after \($0) without a better validation result" }
+        ?? "")
+  }
+
+  private func loss(_ plan: FineTuningPlan) -> String {
+    var parts = [plan.specification.loss.rawValue]
+    if options.labelSmoothing > 0 { parts.append("label smoothing \(options.labelSmoothing)") }
+    if options.classWeights != .none { parts.append("class weights \(options.classWeights)") }
+    if let teacher = options.teacher {
+      parts.append(
+        "teacher \(teacher.bundle) with the share \(teacher.alpha) of the loss at temperature "
+          + "\(teacher.temperature)")
+    }
+    if let norm = options.clipNorm { parts.append("gradients clipped to a norm of \(norm)") }
+    return parts.joined(separator: ", ")
+  }
+}

@@ -1,0 +1,260 @@
+// The page that a fine-tuning run leaves: one HTML file that asks no other file and no network for anything
+// and runs no script. Names come from files and may hold anything: each goes through one escaping function.
+
+import Foundation
+import Graft
+import GraftData
+import GraftDiagnostics
+
+/// Everything that the page shows.
+struct RunReport {
+  /// A mistake with its pictures.
+  struct Mistake {
+    var file: String
+    var label: Int
+    var predicted: Int
+    var confidence: Double
+    var ownProbability: Double
+    var pictures: MistakePictures.Pair?
+  }
+
+  var output: String
+  var epochs: [FineTuner.Epoch]
+  var kept: Int
+  var findings: Findings?
+  var labels: [String]
+  var mistakes: [Mistake]
+  /// The feature map of the heat maps.
+  var featureMap: String?
+  /// The warnings of the run: files that were left out, classes with too few items.
+  var leftOut: [String] = []
+  /// Name and value, in order.
+  var settings: [(name: String, value: String)]
+  var command: String
+
+  /// The page as text.
+  /// - Throws: ``GraftError`` of kind `inconsistency` where the template asks for what there is not.
+  func html() throws -> String {
+    try PageTemplate.fill(
+      PageTemplate.text(PackageResources.report_html),
+      [
+        "policy":
+          "default-src 'none'; img-src data:; style-src \(PageTemplate.digest(Self.style)); "
+          + "base-uri 'none'; form-action 'none'",
+        "style": Self.style, "output": output.escapedForDisplay.escapedForMarkup,
+        "summary": summary, "curves": curves, "findings": try findingsSection(),
+        "left_out": leftOutSection, "settings": table(settings.map { [$0.name, $0.value] }),
+        "command": command.escapedForMarkup, "tool": GraftVersion.tool.escapedForMarkup,
+      ])
+  }
+
+  private static let style = PageTemplate.text(PackageResources.report_css)
+
+  private func percent(_ share: Double?) -> String {
+    share.map { ReportFigures.decimal(100 * $0, 2) + " %" } ?? "–"
+  }
+
+  private func name(_ label: Int) -> String {
+    labels.indices.contains(label) ? labels[label].escapedForDisplay : "\(label)"
+  }
+
+  // MARK: Sections
+
+  private var summary: String {
+    var tiles: [(String, String)] = []
+    if let findings {
+      tiles.append(
+        (
+          percent(findings.metrics.top1),
+          "accuracy on \(findings.metrics.count) \(findings.isHeldOut ? "held-out" : "training") items"
+        ))
+      tiles.append(
+        (
+          ReportFigures.decimal(findings.metrics.loss ?? .nan, 4),
+          "mean loss of these items, in nats"
+        ))
+      tiles.append(
+        (
+          percent(findings.calibration.expectedError),
+          "calibration error; \(percent(findings.scaled.expectedError)) at temperature "
+            + ReportFigures.decimal(findings.scaled.temperature, 2)
+            + (findings.scaled.isAtBound ? ", the bound of the fit" : "")
+        ))
+    } else if let epoch = epochs.first(where: { $0.epoch == kept }) {
+      tiles.append(
+        (
+          ReportFigures.decimal(epoch.validationLoss ?? epoch.loss, 6),
+          epoch.validationLoss == nil ? "mean training loss" : "mean validation loss"
+        ))
+    }
+    tiles.append(("\(kept)", "epoch kept, of \(epochs.count)"))
+    return tiles.map {
+      "<div class=\"tile\"><b>\($0.0.escapedForMarkup)</b><span>\($0.1.escapedForMarkup)</span></div>"
+    }.joined(separator: "\n")
+  }
+
+  private var curves: String {
+    func series(
+      _ training: KeyPath<FineTuner.Epoch, Double?>, _ validation: KeyPath<FineTuner.Epoch, Double?>
+    ) -> [LineChart.Series] {
+      [
+        .init(name: "training", style: .training, values: epochs.map { $0[keyPath: training] }),
+        .init(
+          name: "validation", style: .validation, values: epochs.map { $0[keyPath: validation] }),
+      ].filter { !$0.points.isEmpty }
+    }
+    let across = LineChart.Horizontal.epochs(epochs.count)
+    let marked = (x: Double(kept), text: "kept")
+    var charts = [
+      LineChart(
+        title: "Loss", series: series(\.optionalLoss, \.validationLoss), horizontal: across,
+        format: { String(format: "%.4g", $0) }, marked: marked)
+    ]
+    if epochs.contains(where: { $0.accuracy != nil }) {
+      charts.append(
+        LineChart(
+          title: "Accuracy", series: series(\.accuracy, \.validationAccuracy),
+          horizontal: across, format: { String(format: "%.4g %%", 100 * $0) }, marked: marked,
+          limits: 0...1))
+    }
+    charts.append(
+      LineChart(
+        title: "Learning rate at the end of the epoch",
+        series: [.init(name: "rate", style: .training, values: epochs.map(\.learningRate))],
+        horizontal: across, format: { String(format: "%.2g", $0) }))
+    return charts.map { chart in
+      let legend =
+        chart.series.count < 2
+        ? ""
+        : chart.series.map { key($0.style, $0.name) }.joined()
+      return "<figure><figcaption>\(chart.title.escapedForMarkup) \(legend)</figcaption>"
+        + chart.drawing().svg(isFile: false) + "</figure>"
+    }.joined(separator: "\n")
+  }
+
+  private func key(_ style: Drawing.Style, _ text: String) -> String {
+    "<span class=\"key \(style.rawValue)\">\(text)</span>"
+  }
+
+  private var leftOutSection: String {
+    guard !leftOut.isEmpty else { return "" }
+    let items = leftOut.map { "<li>\($0.escapedForMarkup)</li>" }.joined(separator: "\n")
+    return "<h2>Warnings</h2>\n<ul>\n\(items)\n</ul>"
+  }
+
+  private func findingsSection() throws -> String {
+    guard let findings else { return "" }
+    return [
+      "<h2>Most frequent confusions</h2>", try confusion(findings), mistakesSection(findings),
+      reliability(findings),
+    ].joined(separator: "\n")
+  }
+
+  private func confusion(_ findings: Findings) throws -> String {
+    let matrix = findings.metrics.confusion
+    var pairs: [(count: Int, label: Int, predicted: Int)] = []
+    for (label, support) in matrix.supports.enumerated() where support > 0 {
+      for predicted in 0..<matrix.classCount where predicted != label {
+        let count = matrix[label: label, prediction: predicted]
+        if count > 0 { pairs.append((count, label, predicted)) }
+      }
+    }
+    pairs.sort { ($1.count, $0.label, $0.predicted) < ($0.count, $1.label, $1.predicted) }
+    let list = pairs.prefix(10).map {
+      [name($0.label), name($0.predicted), "\($0.count) of \(matrix.supports[$0.label])"]
+    }
+    let classes = findings.metrics.classReports.filter { $0.support > 0 }
+      .sorted { ($0.recall ?? 0, $0.index) < ($1.recall ?? 0, $1.index) }.prefix(10)
+      .map { [name($0.index), percent($0.recall), percent($0.precision), "\($0.support)"] }
+    let figure =
+      matrix.classCount <= ReportFigures.largestMatrix
+      ? "<figure class=\"wide\"><figcaption>True class (rows), predicted class (columns)"
+        + "</figcaption>"
+        + (try matrix.drawing(classes: (0..<matrix.classCount).map(name), hasAxes: false)
+          .svg(isFile: false)) + "</figure>"
+      : ""
+    let confused =
+      list.isEmpty
+      ? "<p>Every item was predicted as its own class.</p>"
+      : table(list, header: ["true class", "predicted class", "items"])
+    return "<div class=\"row\">\(figure)<div><h3>Pairs of classes</h3>\(confused)</div>"
+      + "<div><h3>Lowest recall</h3>"
+      + table(Array(classes), header: ["class", "recall", "precision", "items"]) + "</div></div>"
+  }
+
+  private func mistakesSection(_ findings: Findings) -> String {
+    guard !mistakes.isEmpty else { return "" }
+    let explanation =
+      featureMap.map {
+        "Beside each picture, bright is what the predicted class rests on: "
+          + "Grad-CAM (Selvaraju et al. 2017) of the feature map "
+          + "<code>\($0.escapedForDisplay.escapedForMarkup)</code>."
+      } ?? ""
+    let figures = mistakes.map { mistake in
+      var images = ""
+      if let pictures = mistake.pictures {
+        let alternative = mistake.file.escapedForDisplay.escapedForMarkup
+        let picture = "<img alt=\"\(alternative)\" src=\"\(dataAddress(pictures.picture))\">"
+        images = "<div class=\"pictures\">\(picture)"
+        if let heat = pictures.heat {
+          images +=
+            "<span class=\"overlaid\">\(picture)<img class=\"heat\" alt=\"heat map\" "
+            + "src=\"\(dataAddress(heat))\"></span>"
+        }
+        images += "</div>"
+      }
+      return "<figure>\(images)<figcaption><b>\(name(mistake.label).escapedForMarkup)</b>"
+        + " (\(percent(mistake.ownProbability))) predicted as "
+        + "<b>\(name(mistake.predicted).escapedForMarkup)</b> (\(percent(mistake.confidence)))"
+        + "<br><span class=\"file\">\(mistake.file.escapedForDisplay.escapedForMarkup)</span>"
+        + "</figcaption></figure>"
+    }
+    return "<h2>Wrong predictions with the largest loss</h2>\n<p>\(explanation)</p>\n"
+      + "<div class=\"mistakes\">\(figures.joined(separator: "\n"))</div>"
+  }
+
+  private func dataAddress(_ png: [UInt8]) -> String {
+    "data:image/png;base64," + Data(png).base64EncodedString()
+  }
+
+  private func reliability(_ findings: Findings) -> String {
+    let parts = [
+      (findings.calibration, "As trained"),
+      (
+        findings.scaled,
+        "Logits divided by \(ReportFigures.decimal(findings.scaled.temperature, 3))"
+      ),
+    ].map { calibration, title in
+      let caption =
+        "\(title): expected calibration error \(percent(calibration.expectedError)), loss "
+        + ReportFigures.decimal(calibration.loss, 4)
+        + (calibration.isAtBound
+          ? ". The fit stopped at its bound: the least loss lies at a temperature beyond it" : "")
+      return "<figure class=\"square\"><figcaption>\(caption)</figcaption>"
+        + ReportFigures.reliability(calibration, title: title).svg(isFile: false) + "</figure>"
+    }
+    let legend =
+      key(.right, "accuracy") + key(.wrong, "distance to the mean confidence")
+      + key(.diagonal, "accuracy equals confidence")
+    return "<h2>Calibration</h2>\n<p>Items are sorted by the probability of "
+      + "the class that was chosen into \(findings.calibration.bins.count) bins. A bar is the share "
+      + "of its items that were right; the calibration error is the mean distance to the confidence "
+      + "(Guo et al. 2017). The temperature has the least loss on "
+      + "these same \(findings.calibration.count) items, so that new items will fare a little "
+      + "worse. It does not change which class is chosen.</p>\n"
+      + "<p>\(legend)</p>\n<div class=\"row\">\(parts.joined(separator: "\n"))</div>"
+  }
+
+  private func table(_ rows: [[String]], header: [String]? = nil) -> String {
+    func cells(_ row: [String], _ tag: String) -> String {
+      "<tr>" + row.map { "<\(tag)>\($0.escapedForMarkup)</\(tag)>" }.joined() + "</tr>"
+    }
+    let head = header.map { "<thead>\(cells($0, "th"))</thead>" } ?? ""
+    return "<table>\(head)<tbody>" + rows.map { cells($0, "td") }.joined(separator: "\n")
+      + "</tbody></table>"
+  }
+}
+
+extension FineTuner.Epoch {
+  fileprivate var optionalLoss: Double? { loss }
+}

@@ -1,0 +1,58 @@
+// What a run reads and writes, and what stands there from an earlier run.
+
+import Graft
+import GraftData
+import GraftDiagnostics
+
+extension FineTuner.Options {
+  /// - Parameters:
+  ///   - bundle: the bundle that the run starts from.
+  ///   - output: the bundle that it writes; nil where it writes none.
+  public func pathUses(bundle: String, output: String?) -> PathUses {
+    var uses = PathUses()
+    uses.read("BUNDLE", bundle)
+    uses.read("--data", data, .data)
+    uses.read("--val", validationData, .data)
+    uses.read("--teacher", teacher?.bundle)
+    guard let output else { return uses }
+    uses.write("-o", output, .bundle)
+    uses.write("of -o's lock", PathLock.path(for: output), .file)
+    uses.write(
+      resumes ? "--resume" : "--checkpoint", checkpointFolder(of: output),
+      .files(Checkpoint.fileNames))
+    uses.write("--metrics", metrics, .file)
+    uses.write("--tensorboard", tensorboard, .files(["events.out.tfevents.*"]))
+    uses.write("--report", report, .file)
+    return uses
+  }
+
+  /// Where the state of a run to `output` is kept.
+  func checkpointFolder(of output: String) -> String {
+    if let checkpoint { return checkpoint }
+    var name = output
+    while name.count > 1, name.hasSuffix("/") { name.removeLast() }
+    return name + ".checkpoint"
+  }
+}
+
+extension Checkpoint {
+  /// The command that goes on from the state.
+  var resumeCommand: String { "graft finetune --resume \(folder.quotedForShell)" }
+
+  /// Looks for what an earlier run left, before any work.
+  /// - Throws: ``GraftError`` where there is nothing to resume, or where a run from the start would end what
+  ///   another one has come to.
+  func checkPlace(_ options: FineTuner.Options) throws {
+    let location = SourceLocation(file: folder)
+    if options.resumes {
+      guard exists else {
+        throw GraftError(.invalidData, "there is no checkpoint to resume", at: location)
+      }
+    } else if exists, !options.overwrites {
+      throw GraftError(
+        .invalidArgument, "the checkpoint of an earlier run is here", at: location,
+        advice:
+          "Go on from it with: \(resumeCommand), or give --overwrite to remove it and start anew.")
+    }
+  }
+}

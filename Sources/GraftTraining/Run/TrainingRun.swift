@@ -1,0 +1,376 @@
+// The epochs: batches in a random order, the step, validation, the best state, checkpoints, and
+// when to stop.
+
+import Foundation
+import Graft
+import GraftAutodiff
+import GraftData
+import GraftDiagnostics
+import GraftRuntime
+
+/// One run of a trainer over data.
+struct TrainingRun {
+  let options: FineTuner.Options
+  let plan: FineTuningPlan
+  let trainer: LoadedTrainer
+  let data: TrainingData
+  let items: [Int]
+  let validation: (data: TrainingData, items: [Int])?
+  let classCount: Int
+  private(set) var history: [FineTuner.Epoch] = []
+  private(set) var bestEpoch = 0
+  private let feed: any TrainingFeed
+  private var checkpoint: Checkpoint?
+  private let records: RunRecords?
+  private let encoder: TargetEncoder
+  private let divergence: Double
+
+  init(
+    options: FineTuner.Options, plan: FineTuningPlan, trainer: LoadedTrainer, data: TrainingData,
+    items: [Int], validation: (data: TrainingData, items: [Int])?, classCount: Int,
+    feed: any TrainingFeed, checkpoint: Checkpoint?, records: RunRecords? = nil
+  ) throws {
+    self.feed = feed
+    self.checkpoint = checkpoint
+    self.records = records
+    self.options = options
+    self.plan = plan
+    self.trainer = trainer
+    self.data = data
+    self.items = items
+    self.validation = validation
+    self.classCount = classCount
+    var encoder = TargetEncoder(classCount: classCount)
+    encoder.labelSmoothing = options.labelSmoothing
+    if options.classWeights == .balanced {
+      encoder.classWeights = TargetEncoder.balancedWeights(
+        items.map { data.labels[$0] }, classCount: classCount)
+    }
+    encoder.share = options.teacher.map { 1 - $0.alpha } ?? 1
+    self.encoder = encoder
+    divergence = Self.divergence(options, classCount: classCount, values: data.values)
+  }
+
+  private var isClassification: Bool { plan.task == .classes }
+
+  /// The share that is right: of items, or of decisions where each class is one of its own.
+  private func accuracy(_ right: Int, of items: Int) -> Double? {
+    switch plan.task {
+    case .classes: Double(right) / Double(items)
+    case .labels: Double(right) / Double(items * (data.labels.isEmpty ? classCount : 1))
+    case .regression: nil
+    }
+  }
+
+  /// Batches of an epoch; a partial last one counts.
+  var batchCount: Int { (items.count + options.batchSize - 1) / options.batchSize }
+  private var updatesPerEpoch: Int { (batchCount + options.accumulate - 1) / options.accumulate }
+
+  mutating func perform(observe: (FineTuner.Event) throws -> Void) throws {
+    let clock = ContinuousClock()
+    if options.resumes, let checkpoint {
+      let progress = try checkpoint.resume(trainer)
+      history = progress.history
+      bestEpoch = progress.bestEpoch
+      for epoch in history { try observe(.finished(epoch)) }
+      try records?.add(history.count, of: history)
+    }
+    guard history.count < options.epochs, !isExhausted else { return }
+    for epoch in (history.count + 1)...options.epochs {
+      let start = clock.now
+      var (loss, right, done) = (0.0, 0, 0)
+      let order = try order(of: epoch)
+      try feed.prepare(epoch: epoch - 1, order: order) { try? observe(.doing($0)) }
+      for batch in 0..<batchCount {
+        let rows = self.rows(of: batch, in: order)
+        let update = (epoch - 1) * updatesPerEpoch + batch / options.accumulate
+        let result = try step(
+          rows, batch: batch, epoch: epoch, rate: options.learningRate * factor(update: update))
+        loss += result.loss * Double(rows.count)
+        right += result.right
+        done += rows.count
+        try checkDivergence(of: loss / Double(done), epoch: epoch, batches: batch + 1)
+        let seconds = (clock.now - start) / .seconds(1)
+        let rate = Double(done) / max(seconds, 1e-9)
+        let epochSeconds = history.last?.seconds ?? Double(order.count) / rate
+        try observe(
+          .step(
+            FineTuner.Progress(
+              epoch: epoch, epochs: options.epochs, done: done, count: order.count,
+              loss: loss / Double(done),
+              accuracy: accuracy(right, of: done), imagesPerSecond: rate,
+              secondsLeft: Double(order.count - done) / rate
+                + Double(options.epochs - epoch) * epochSeconds)))
+      }
+      let trained = (clock.now - start) / .seconds(1)
+      if epoch < options.epochs {
+        // Reading for the next epoch goes on while this one is judged.
+        try feed.prepare(epoch: epoch, order: try self.order(of: epoch + 1)) {
+          try? observe(.doing($0))
+        }
+      }
+      let held = try validation.map { try evaluate($0.data, $0.items) }
+      try checkState(epoch: epoch, validationLoss: held?.loss)
+      let finished = FineTuner.Epoch(
+        epoch: epoch, loss: loss / Double(done),
+        accuracy: accuracy(right, of: done), validationLoss: held?.loss,
+        validationAccuracy: held?.accuracy,
+        learningRate: options.learningRate * factor(update: epoch * updatesPerEpoch - 1),
+        seconds: (clock.now - start) / .seconds(1),
+        imagesPerSecond: Double(done) / max(trained, 1e-9), time: RunRecords.now)
+      history.append(finished)
+      if isBetter(finished) { bestEpoch = epoch }
+      try checkpoint?.save(
+        trainer, history: history, bestEpoch: bestEpoch, keepsBest: validation != nil)
+      try records?.add(1, of: history)
+      try observe(.finished(finished))
+      if isExhausted {
+        try observe(.note("no better epoch since \(bestEpoch): stopped"))
+        return
+      }
+    }
+  }
+
+  /// The items of an epoch (from 1) in the order in which they are learned from.
+  private func order(of epoch: Int) throws -> [Int] {
+    try trainer.order(epoch: epoch - 1, count: items.count).map { items[$0] }
+  }
+
+  /// Gives the trainer the weights of the best epoch, which is the end of the run.
+  func restoreBest() throws {
+    if bestEpoch != history.count { try checkpoint?.loadBest(bestEpoch, into: trainer) }
+  }
+
+  /// Stops a run that does not learn any more.
+  /// - Parameter loss: the mean of the epoch so far.
+  /// - Throws: ``GraftError`` of kind `invalidData` where that is no finite number, or after ten
+  ///   batches far above what a network that knows nothing has.
+  private func checkDivergence(of loss: Double, epoch: Int, batches: Int) throws {
+    let isHigh = loss > divergence && (batches >= 10 || batches == batchCount)
+    guard !loss.isFinite || isHigh else { return }
+    let place = "after \(batches) batches of epoch \(epoch)"
+    throw diverged(
+      loss.isFinite
+        ? "the loss diverges: \(String(format: "%.4g", loss)) \(place)"
+        : "the loss is no finite number \(place)")
+  }
+
+  /// Sees that what an epoch ends with is fit to be kept.
+  private func checkState(epoch: Int, validationLoss: Double?) throws {
+    if let validationLoss, !(validationLoss <= divergence) {
+      throw diverged(
+        "the validation loss diverges: \(String(format: "%.4g", validationLoss)) after epoch \(epoch)"
+      )
+    }
+    for (index, state) in trainer.description.states.enumerated() {
+      guard try trainer.state(index).allSatisfy(\.isFinite) else {
+        throw diverged("\(state.name.quotedForDisplay) is not finite any more after epoch \(epoch)")
+      }
+    }
+  }
+
+  private func diverged(_ found: String) -> GraftError {
+    var advice = "Choose a smaller --lr (it was \(options.learningRate)), or --clip-norm 1"
+    if let checkpoint, !history.isEmpty {
+      // Without the note the rates must be what they were; the error is what matters now.
+      try? checkpoint.noteDivergence(after: history.count)
+      advice +=
+        "; the state after epoch \(history.count) is in \(checkpoint.folder.escapedForDisplay), and "
+        + "--resume \(checkpoint.folder.quotedForShell) --lr RATE goes on from there"
+    }
+    return GraftError(.invalidData, found, advice: advice + ".")
+  }
+
+  /// A mean loss that no run that learns has: a hundred times that of even probabilities; of a
+  /// regression ten thousand times the mean square of its answers, or 10⁴ where these are small. A
+  /// new head on large features may well begin ten times above even probabilities.
+  private static func divergence(
+    _ options: FineTuner.Options, classCount: Int, values: [Float]
+  ) -> Double {
+    guard options.loss != .meanSquaredError else {
+      let squares = values.reduce(0.0) { $0 + Double($1) * Double($1) }
+      return 1e4 * max(squares / Double(max(1, values.count)), 1)
+    }
+    let share = options.teacher.map {
+      1 - $0.alpha + $0.alpha * $0.temperature * $0.temperature
+    }
+    return 100 * log(Double(max(2, classCount))) * (share ?? 1)
+  }
+
+  /// Whether too many epochs have passed without a better one.
+  private var isExhausted: Bool {
+    guard let patience = options.earlyStop, validation != nil else { return false }
+    return history.count - bestEpoch >= patience
+  }
+
+  private func factor(update: Int) -> Double {
+    options.schedule.factor(update: update, perEpoch: updatesPerEpoch, epochs: options.epochs)
+  }
+
+  /// Without validation data the last epoch is kept; with them the best accuracy, or the lowest
+  /// loss where accuracies are equal or there are none.
+  private func isBetter(_ epoch: FineTuner.Epoch) -> Bool {
+    guard validation != nil, bestEpoch > 0 else { return true }
+    let best = history[bestEpoch - 1]
+    let (new, old) = (epoch.validationAccuracy ?? 0, best.validationAccuracy ?? 0)
+    if new != old { return new > old }
+    return (epoch.validationLoss ?? .infinity) < (best.validationLoss ?? .infinity)
+  }
+
+  private func rows(of batch: Int, in order: [Int]) -> ArraySlice<Int> {
+    order[(batch * options.batchSize)..<min((batch + 1) * options.batchSize, order.count)]
+  }
+
+  /// Steps at rates of their own, epoch after epoch, until `body` has seen enough losses.
+  /// - Parameter rate: of the first group, for a step from 0.
+  func sweep(
+    steps: Int, rate: (Int) -> Double, _ body: (_ step: Int, _ loss: Double) throws -> Bool
+  ) throws {
+    var order: [Int] = []
+    for number in 0..<steps {
+      let (epoch, batch) = (number / batchCount + 1, number % batchCount)
+      if batch == 0 {
+        order = try self.order(of: epoch)
+        try feed.prepare(epoch: epoch - 1, order: order) { _ in }
+      }
+      let result = try step(
+        rows(of: batch, in: order), batch: batch, epoch: epoch, rate: rate(number))
+      guard try body(number, result.loss) else { return }
+    }
+  }
+
+  private func step(
+    _ rows: ArraySlice<Int>, batch: Int, epoch: Int, rate: Double
+  ) throws -> (loss: Double, right: Int) {
+    let settings = LoadedTrainer.StepSettings(
+      hyperparameters: plan.specification.groupNames.indices.map { group in
+        LoadedTrainer.Hyperparameters(
+          learningRate: Float(rate * plan.groupRates[group]), momentum: Float(options.momentum),
+          weightDecay: Float(options.weightDecay))
+      },
+      clipNorm: options.clipNorm.map { Float($0) },
+      temperature: options.teacher.map { Float($0.temperature) } ?? 1,
+      continuesAccumulation: batch % options.accumulate != 0,
+      awaitsMicroBatches: (batch + 1) % options.accumulate != 0 && batch + 1 < batchCount)
+    let fed = try feed.next(rows, epoch: epoch - 1, batch: batch)
+    var inputs = fed.features
+    if isClassification {
+      let share = Float(microBatchShare(batch))
+      var targets = encoder.encode(labels: rows.map { data.labels[$0] }[...])
+      fed.mixing?.mixRows(&targets, count: rows.count)
+      inputs.append(share == 1 ? targets : targets.map { $0 * share })
+      if let teacher = options.teacher, let logits = fed.teacherLogits {
+        inputs.append(teacher.targets(logits, count: rows.count).map { $0 * share })
+      }
+    } else if plan.task == .labels {
+      let share = Float(microBatchShare(batch)) / Float(rows.count * classCount)
+      var targets = pairs(rows).map { $0 * share }
+      fed.mixing?.mixRows(&targets, count: rows.count)
+      inputs.append(targets)
+    } else {
+      inputs.append(rows.flatMap { data.values[($0 * classCount)..<(($0 + 1) * classCount)] })
+      inputs.append(
+        Array(repeating: 1 / Float(rows.count * classCount), count: rows.count))
+    }
+    let result = try trainer.step(batch: rows.count, inputs: inputs, settings: settings)
+    if epoch == 1, batch == 0 { try checkFirst(result.logits, of: rows) }
+    let share = plan.task == .regression ? 1 : microBatchShare(batch)
+    let loss = result.loss.reduce(0.0) { $0 + Double($1) } / share
+    // The class of a mixed picture's larger part is the right one.
+    let partners = (fed.mixing?.share ?? 1) < 0.5 ? rows.suffix(1) + rows.dropLast() : rows
+    let right = plan.task == .regression ? 0 : correct(result.logits, Array(partners))
+    return (loss, right)
+  }
+
+  /// Before the first update, what is no number is the network's doing, and no rate's.
+  private func checkFirst(_ logits: [Float], of rows: ArraySlice<Int>) throws {
+    let width = logits.count / max(1, rows.count)
+    for (position, row) in rows.enumerated() {
+      guard logits[(position * width)..<((position + 1) * width)].contains(where: { !$0.isFinite })
+      else { continue }
+      throw GraftError(
+        .invalidData,
+        "the network's output for \(data.names[row].quotedForDisplay) is no finite number, before anything "
+          + "was learned",
+        advice:
+          "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
+          + "values in between.")
+    }
+  }
+
+  /// [rows, classes, 2]: what an item's class is not and what it is.
+  private func pairs(_ rows: ArraySlice<Int>) -> [Float] {
+    rows.flatMap { row in
+      data.values[(row * classCount)..<((row + 1) * classCount)].flatMap { [1 - $0, $0] }
+    }
+  }
+
+  /// The part of a micro-batch in the mean over all that make one update.
+  private func microBatchShare(_ batch: Int) -> Double {
+    guard options.accumulate > 1 else { return 1 }
+    let first = batch / options.accumulate * options.accumulate
+    return 1 / Double(min(options.accumulate, batchCount - first))
+  }
+
+  /// Items that are right, or decisions where each class is one of its own.
+  private func correct(
+    _ logits: [Float], _ rows: [Int], of data: TrainingData? = nil
+  ) -> Int {
+    let data = data ?? self.data
+    return rows.enumerated().reduce(0) { sum, entry in
+      let (position, row) = entry
+      let own = logits[(position * classCount)..<((position + 1) * classCount)]
+      guard data.labels.isEmpty else {
+        return sum + (Scores.best(1, of: own).first == data.labels[row] ? 1 : 0)
+      }
+      let answers = data.values[(row * classCount)..<((row + 1) * classCount)]
+      return sum + zip(own, answers).count { ($0 >= 0) == ($1 >= 0.5) }
+    }
+  }
+
+  /// Mean loss, unsmoothed and unweighted, and the share that is right.
+  private func evaluate(
+    _ data: TrainingData, _ items: [Int]
+  ) throws -> (loss: Double, accuracy: Double?) {
+    var metrics =
+      isClassification
+      ? try ClassificationMetrics(classCount: classCount, outputKind: .logits) : nil
+    var (squares, right) = (0.0, 0)
+    for start in stride(from: 0, to: items.count, by: options.batchSize) {
+      let rows = items[start..<min(start + options.batchSize, items.count)]
+      let outputs = try trainer.evaluate(
+        batch: rows.count, inputs: try data.features.gather(rows))
+      if isClassification {
+        try metrics?.add(outputs: outputs, labels: rows.map { data.labels[$0] })
+      } else if plan.task == .labels {
+        right += correct(outputs, Array(rows), of: data)
+        for (position, row) in rows.enumerated() {
+          for index in 0..<classCount {
+            squares += Self.binaryCrossEntropy(
+              logit: Double(outputs[position * classCount + index]),
+              target: Double(data.values[row * classCount + index]))
+          }
+        }
+      } else {
+        for (position, row) in rows.enumerated() {
+          for index in 0..<classCount {
+            let difference = Double(
+              outputs[position * classCount + index] - data.values[row * classCount + index])
+            squares += difference * difference
+          }
+        }
+      }
+    }
+    if let metrics { return (metrics.loss ?? .nan, metrics.top1) }
+    return (
+      squares / Double(max(1, items.count * classCount)),
+      plan.task == .labels && !items.isEmpty
+        ? Double(right) / Double(items.count * (data.labels.isEmpty ? classCount : 1)) : nil
+    )
+  }
+
+  /// log(1 + eᶻ) − t · z, which does not overflow.
+  private static func binaryCrossEntropy(logit: Double, target: Double) -> Double {
+    max(logit, 0) - logit * target + log1p(exp(-abs(logit)))
+  }
+}
