@@ -22,6 +22,9 @@ extension KernelFamily {
       .emitting((any Comparison).self) { operation, node, program in
         try program.lower(comparison: operation, node)
       },
+      .emitting((any LogicalPair).self) { operation, node, program in
+        try program.lower(logical: operation, node)
+      },
       .emitting(LogicalNot.self) { _, node, program in
         try program.lowerNot(node)
       },

@@ -25,6 +25,9 @@ extension KernelFamily {
       .emitting(Gather.self) { operation, node, program in
         try program.lower(operation, node)
       },
+      .emitting(GatherGradient.self) { operation, node, program in
+        try program.lower(operation, node)
+      },
       .emitting(Transpose.self) { operation, node, program in
         try program.lower(operation, node)
       },
