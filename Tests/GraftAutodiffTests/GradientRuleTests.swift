@@ -272,37 +272,40 @@ struct GradientRuleTests {
         // Of constants alone.
         "reduce", "standardize",
         // Their results do not move smoothly with an operand, or are whole numbers.
-        "shape", "size", "constant_of_shape", "range", "equal", "greater", "less", "not", "where",
+        "shape", "size", "constant_of_shape", "range", "equal", "greater", "less", "not", "and",
+        "or",
+        "xor", "mod",
         // Training itself makes them.
         "cross_entropy", "cross_entropy_gradient", "squared_error", "squared_error_gradient",
         "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
         "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
         "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
-        "square_sum", "clip_factor", "accumulate", "sgd_update",
+        "gather_gradient", "square_sum", "clip_factor", "accumulate", "sgd_update",
         "adam_update", "moving_average",
       ])
   }
 
-  /// But for constants, choices, and what makes booleans.
+  /// But for constants, and what makes booleans.
   @Test("every operator of a file that may reach a kernel has a gradient")
   func importedOperators() {
     let computing = Catalogue.operators.filter { !$0.onnx.isEmpty && !$0.isCompileTimeOnly }
     let missing = computing.filter { !($0 is any DifferentiableOperator.Type) }
     #expect(
       Set(missing.map { $0.opcode })
-        == ["constant_of_shape", "equal", "greater", "less", "not", "where"])
+        == ["constant_of_shape", "equal", "greater", "less", "not", "and", "or", "xor"])
   }
 
   @Test("a node whose attributes have no rule is named too, before anything is built")
   func conditionalRule() throws {
     var graph = Graph(name: "rule")
     let x = graph.addInput("x", TensorType(.float32, [1, 2, 4, 4]))
-    let indices = graph.addInput("i", TensorType(.int64, [3]))
-    let chosen = try graph.append(Gather(axis: 1), [x, indices], origins: ["choice"])[0]
-    let y = try graph.append(Relu(), [chosen], origins: ["relu"])[0]
+    let divisor = graph.addInput("d", TensorType(.float32, [4]))
+    let quotient = try graph.append(
+      Divide(activation: .relu), [x, divisor], origins: ["quotient"])[0]
+    let y = try graph.append(Relu(), [quotient], origins: ["relu"])[0]
     let found = try graph.obstacles(toGradientsOf: [x], from: [y])
-    #expect(found.map { $0.node.origins } == [["choice"]])
-    #expect(found.first?.reason.contains("indices that are computed") == true)
+    #expect(found.map { $0.node.origins } == [["quotient"]])
+    #expect(found.first?.reason.contains("a quotient with a fused activation") == true)
   }
 
   @Test("an operator without a rule is named")

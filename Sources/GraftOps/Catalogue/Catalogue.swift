@@ -32,7 +32,8 @@ public enum Catalogue {
     ChannelShuffle.self, ConvertLayout.self,
     // Shape arithmetic
     Remainder.self, Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self,
-    Equal.self, Greater.self, Less.self, LogicalNot.self, LogicalAnd.self, LogicalOr.self, LogicalXor.self,
+    Equal.self, Greater.self, Less.self, LogicalNot.self, LogicalAnd.self, LogicalOr.self,
+    LogicalXor.self,
     Where.self,
     // Training: losses, what gradients are made of, updates
     CrossEntropy.self, CrossEntropyGradient.self, SquaredError.self, SquaredErrorGradient.self,
