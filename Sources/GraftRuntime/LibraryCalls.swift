@@ -2,10 +2,11 @@
 
 import CGraftABI
 import GraftDiagnostics
+import GraftIR
 
 /// Calls `body` with the bytes of each array.
-func withBuffers(
-  _ arrays: [[Float]], _ collected: [UnsafeRawBufferPointer] = [],
+func withBuffers<Element: BitwiseCopyable>(
+  _ arrays: [[Element]], _ collected: [UnsafeRawBufferPointer] = [],
   _ body: ([UnsafeRawBufferPointer]) throws -> Void
 ) throws {
   guard collected.count < arrays.count else { return try body(collected) }
@@ -14,9 +15,48 @@ func withBuffers(
   }
 }
 
+/// Calls `body` with the bytes of each array of numbers as elements of the tensor that it is for.
+/// - Throws: ``GraftError`` of kind `invalidData` naming the tensor that does not hold a number.
+func withBuffers(
+  _ arrays: [[Float]], for tensors: [TensorDescription],
+  _ body: ([UnsafeRawBufferPointer]) throws -> Void
+) throws {
+  guard arrays.count == tensors.count, tensors.contains(where: { $0.type.dtype != .float32 })
+  else { return try withBuffers(arrays) { try body($0) } }
+  let bytes = try zip(arrays, tensors).map { numbers, tensor in
+    do { return try tensor.type.dtype.bytes(of: numbers) } catch let error as GraftError {
+      throw error.adding(context: "as the input \(tensor.name.quotedForDisplay)")
+    }
+  }
+  try withBuffers(bytes) { try body($0) }
+}
+
+/// Calls `body` with memory for the elements of each tensor at `batch`, to be written.
+/// - Returns: what was written, as numbers.
+func numbers(
+  of tensors: [TensorDescription], batch: Int,
+  _ body: ([UnsafeMutableRawBufferPointer]) throws -> Void
+) throws -> [[Float]] {
+  let counts = try tensors.map { try $0.type.shape.extents(batch: batch).reduce(1, *) }
+  guard tensors.contains(where: { $0.type.dtype != .float32 }) else {
+    var floats = counts.map { [Float](repeating: 0, count: $0) }
+    try withMutableBuffers(&floats) { try body($0) }
+    return floats
+  }
+  var bytes = zip(counts, tensors).map {
+    [UInt8](repeating: 0, count: $0 * $1.type.dtype.byteCount)
+  }
+  try withMutableBuffers(&bytes) { try body($0) }
+  return try zip(bytes, tensors).map { bytes, tensor in
+    do { return try tensor.type.dtype.numbers(in: bytes) } catch let error as GraftError {
+      throw error.adding(context: "in the value \(tensor.name.quotedForDisplay)")
+    }
+  }
+}
+
 /// Calls `body` with the bytes of each array, to be written.
-func withMutableBuffers(
-  _ arrays: inout [[Float]], _ collected: [UnsafeMutableRawBufferPointer] = [],
+func withMutableBuffers<Element: BitwiseCopyable>(
+  _ arrays: inout [[Element]], _ collected: [UnsafeMutableRawBufferPointer] = [],
   _ body: ([UnsafeMutableRawBufferPointer]) throws -> Void
 ) throws {
   guard let first = arrays.first else { return try body(collected) }

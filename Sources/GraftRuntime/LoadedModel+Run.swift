@@ -125,23 +125,16 @@ public final class LoadedModel: @unchecked Sendable {
     }
   }
 
-  /// Runs the whole network on float32 arrays.
+  /// Runs the whole network on numbers, which cross the interface as elements of its own types.
   /// - Parameter inputs: one array for each input, row-major in its shape at `batch`.
   /// - Returns: one array for each output.
+  /// - Throws: ``GraftError`` of kind `invalidData` for a number that an input does not hold.
   public func run(batch: Int, inputs: [[Float]]) throws -> [[Float]] {
-    var outputs = try description.outputs.map { output in
-      guard output.type.dtype == .float32 else {
-        throw GraftError(.unsupported, "output \(output.name.quotedForDisplay) is not float32")
-      }
-      return [Float](
-        repeating: 0, count: try output.type.shape.extents(batch: batch).reduce(1, *))
-    }
-    try withBuffers(inputs) { inputs in
-      try withMutableBuffers(&outputs) { outputs in
+    try numbers(of: description.outputs, batch: batch) { outputs in
+      try withBuffers(inputs, for: description.inputs) { inputs in
         try run(batch: batch, inputs: inputs, outputs: outputs)
       }
     }
-    return outputs
   }
 
   /// Nanoseconds of each step of the last call, on the caller's thread. The first call switches the
@@ -165,36 +158,24 @@ extension graft_tap {
 }
 
 extension LoadedModel {
-  /// Runs `steps` of the network on float32 arrays, and copies inner values out on the way.
+  /// Runs `steps` of the network on numbers, and copies inner values out on the way.
   /// - Parameters:
   ///   - values: indices into ``LibraryDescription/values``, which `steps` make.
   /// - Returns: one array for each of `values`.
   public func run(
     batch: Int, inputs: [[Float]], tapping values: [Int], steps: Range<Int>
   ) throws -> [[Float]] {
-    func buffers(_ tensors: [TensorDescription]) throws -> [[Float]] {
-      try tensors.map { tensor in
-        guard tensor.type.dtype == .float32 else {
-          throw GraftError(.unsupported, "\(tensor.name.quotedForDisplay) is not float32")
-        }
-        return [Float](
-          repeating: 0, count: try tensor.type.shape.extents(batch: batch).reduce(1, *))
-      }
-    }
     guard values.allSatisfy(description.values.indices.contains) else {
       throw GraftError(.invalidArgument, "there are \(description.values.count) values to tap")
     }
-    var results = try buffers(values.map { description.values[$0] })
-    var outputs = try buffers(description.outputs)
-    try withBuffers(inputs) { inputs in
-      try withMutableBuffers(&outputs) { outputs in
-        try withMutableBuffers(&results) { results in
+    return try numbers(of: values.map { description.values[$0] }, batch: batch) { taps in
+      _ = try numbers(of: description.outputs, batch: batch) { outputs in
+        try withBuffers(inputs, for: description.inputs) { inputs in
           try run(
             batch: batch, inputs: inputs, outputs: outputs,
-            taps: zip(values, results).map { Tap(value: $0, buffer: $1) }, steps: steps)
+            taps: zip(values, taps).map { Tap(value: $0, buffer: $1) }, steps: steps)
         }
       }
     }
-    return results
   }
 }

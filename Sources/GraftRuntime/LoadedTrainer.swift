@@ -171,7 +171,7 @@ public final class LoadedTrainer: @unchecked Sendable {
     }
   }
 
-  /// One training step on float32 arrays.
+  /// One training step on numbers, which cross the interface as elements of its inputs' types.
   /// - Returns: the loss of each image, and the logits [N, C] before the update.
   public func step(
     batch: Int, inputs: [[Float]], settings: StepSettings
@@ -183,7 +183,7 @@ public final class LoadedTrainer: @unchecked Sendable {
       [Float](repeating: 0, count: batch),
       [Float](repeating: 0, count: batch * description.classCount),
     ]
-    try withBuffers(inputs) { inputs in
+    try withBuffers(inputs, for: description.stepInputs) { inputs in
       try withMutableBuffers(&results) { results in
         try step(
           batch: batch, inputs: inputs, settings: settings, loss: results[0], logits: results[1])
@@ -236,14 +236,14 @@ public final class LoadedTrainer: @unchecked Sendable {
     }
   }
 
-  /// Runs the network as it stands on float32 arrays.
+  /// Runs the network as it stands on numbers.
   /// - Returns: the logits [N, C].
   public func evaluate(batch: Int, inputs: [[Float]]) throws -> [Float] {
     guard batch > 0, !batch.multipliedReportingOverflow(by: description.classCount).overflow else {
       throw GraftError(.invalidArgument, "a batch of \(batch), expected at least 1")
     }
     var results = [[Float](repeating: 0, count: batch * description.classCount)]
-    try withBuffers(inputs) { inputs in
+    try withBuffers(inputs, for: description.evaluation.inputs) { inputs in
       try withMutableBuffers(&results) { results in
         try evaluate(batch: batch, inputs: inputs, outputs: results)
       }

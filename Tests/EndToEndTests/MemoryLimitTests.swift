@@ -77,6 +77,30 @@ struct MemoryLimitTests {
     return file.dropFirst(8 + length)
   }
 
+  @Test("a picture that takes more than the limit to decode is named before any work")
+  func largePictures() throws {
+    try withTemporaryFolder { folder in
+      let bundle = folder + "/network.graft"
+      try Compiler().compile(
+        root.appending(path: "models/resnet20-cifar10.onnx").path, to: bundle)
+      for (name, edge) in [("a/1", 32), ("a/2", 32), ("b/1", 32), ("b/large", 6000)] {
+        let url = URL(filePath: folder + "/data/\(name).png")
+        try FileManager.default.createDirectory(
+          at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+        let image = try Image(
+          width: edge, height: edge, channels: 3,
+          pixels: Array(repeating: 9, count: edge * edge * 3))
+        try Data(image.encodedPNG()).write(to: url)
+      }
+      #expect(Image.decodingByteCount(of: folder + "/data/b/large.png") ?? 0 >= 108_000_000)
+      try GraftProgram.expectFailure(
+        [
+          "finetune", bundle, "--data", folder + "/data", "--epochs", "1", "--memory-limit", "100M",
+          "-o", folder + "/tuned.graft",
+        ], saying: ["memory limit of 100.0 MB", "large.png", "decoding the largest pictures"])
+    }
+  }
+
   @Test("a limit that can be kept is, and one that cannot names the least and the other levers")
   func limits() throws {
     try withTemporaryFolder { folder in

@@ -47,14 +47,15 @@ struct ModelFixture: Codable, Sendable, CustomTestStringConvertible {
     var tensors: [String: Tensor] = [:]
     for entry in files {
       let array = try NPYArray(contentsOf: folder + "/" + entry.file)
-      tensors[entry.name] = try Tensor(shape: array.shape, elements: array.floats())
+      tensors[entry.name] = try Tensor(array.element, shape: array.shape, bytes: array.bytes)
     }
     return tensors
   }
 
-  /// Records an issue for every output that is missing, has another shape, or is too far away.
+  /// Records an issue for every output that is missing, has another shape or element type, or is too far away.
+  /// - Parameter ofAnyType: where the outputs' element types do not count.
   func expectOutputs(
-    _ found: [String: Tensor], _ how: String,
+    _ found: [String: Tensor], _ how: String, ofAnyType: Bool = false,
     sourceLocation: Testing.SourceLocation = #_sourceLocation
   ) throws {
     for (name, expected) in try loadOutputs() {
@@ -63,6 +64,9 @@ struct ModelFixture: Codable, Sendable, CustomTestStringConvertible {
         continue
       }
       #expect(output.shape == expected.shape, "\(how): \(name)", sourceLocation: sourceLocation)
+      #expect(
+        ofAnyType || output.dtype == expected.dtype, "\(how): \(name)",
+        sourceLocation: sourceLocation)
       guard output.shape == expected.shape else { continue }
       let largest = expected.elements.map { abs(Double($0)) }.max() ?? 0
       let worst =
@@ -71,7 +75,7 @@ struct ModelFixture: Codable, Sendable, CustomTestStringConvertible {
             ? 0 : abs(Double(found) - Double(expected))
         }.max() ?? 0
       #expect(
-        worst <= (tolerance ?? 1e-5) * max(largest, 1e-3),
+        worst <= (expected.dtype.isFloatingPoint ? tolerance ?? 1e-5 : 0) * max(largest, 1e-3),
         "\(how): \(name) differs by \(worst) of \(largest)", sourceLocation: sourceLocation)
     }
   }

@@ -19,12 +19,16 @@ struct GradientCase: Sendable, CustomTestStringConvertible {
   var indices: [Int64]?
   /// What the operands are near, in place of random values.
   var values: [[Double]]?
+  /// Operands of whole numbers, which are no constants, by position: their elements in turn.
+  var whole: [Int: (dtype: DataType, cycle: [Int])]
 
   init(
     _ operation: any Operator, _ shapes: [[Int]], wanted: [Int]? = nil,
-    range: ClosedRange<Double> = -2...2, indices: [Int64]? = nil
+    range: ClosedRange<Double> = -2...2, indices: [Int64]? = nil,
+    whole: [Int: (dtype: DataType, cycle: [Int])] = [:]
   ) {
     self.indices = indices
+    self.whole = whole
     self.operation = operation
     self.shapes = shapes
     self.wanted = wanted ?? Array(shapes.indices)
@@ -123,6 +127,10 @@ let gradientCases: [GradientCase] = [
   GradientCase(Pad(pads: [0, 0, 2, 1, 0, 0, 3, 4], mode: .reflect), [image]),
   GradientCase(Pad(pads: [0, 1, 2, 7, 0, 0, 3, 0], mode: .edge), [image]),
   GradientCase(Pad(pads: [0, 0, -1, 2, 0, -1, 1, -2]), [image]),
+  GradientCase(Pad(pads: [0, 5, 2, 1, 0, 0, 13, 4], mode: .wrap), [image]),
+  GradientCase(GlobalAveragePool(), [[2, 3, 5]]), GradientCase(GlobalMaxPool(), [[2, 3, 5]]),
+  GradientCase(GlobalAveragePool(), [[2, 3, 2, 3, 2]]),
+  GradientCase(GlobalMaxPool(), [[2, 3, 2, 3, 2]]),
   GradientCase(Slice(axes: [1], starts: [1], extents: [2], steps: [2]), [image]),
   GradientCase(Slice(axes: [1], starts: [3], extents: [2], steps: [-2]), [[2, 4, 3]]),
   GradientCase(Expand(shape: [2, 3, 4]), [[3, 1]]), GradientCase(Cast(to: .float64), [[3, 4]]),
@@ -140,6 +148,15 @@ let gradientCases: [GradientCase] = [
   GradientCase(Gather(axis: 1), [image], indices: [3, 0, -1, 1, 3]),
   GradientCase(Gather(axis: 0), [[5, 3]], indices: [4, 2]),
   GradientCase(Gather(axis: 2), [[2, 3, 4]], indices: [-4, 1, 1]),
+  GradientCase(
+    Gather(axis: 0), [[5, 3], [2, 4]], wanted: [0], whole: [1: (.int64, [4, 0, -1, 2, 2])]),
+  GradientCase(
+    Gather(axis: 1), [[2, 4, 3, 2], [3]], wanted: [0], whole: [1: (.int32, [3, -4, 3])]),
+  GradientCase(Gather(axis: 2), [[2, 3, 4], []], wanted: [0], whole: [1: (.int64, [-2])]),
+  GradientCase(
+    Where(), [[2, 4, 1], [4, 5], [2, 4, 5]], wanted: [1, 2],
+    whole: [0: (.bool, [1, 0, 0, 1, 1])]),
+  GradientCase(Where(), [[3], [2, 3], []], wanted: [1, 2], whole: [0: (.bool, [0, 1, 1])]),
 ]
 
 /// The fixtures of operators without a case of their own.
@@ -190,6 +207,11 @@ struct GradientRuleTests {
     var graph = Graph(name: "rule")
     var inputs: [String: HostTensor] = [:]
     var operands = try item.shapes.enumerated().map { index, shape -> ValueID in
+      if let (dtype, cycle) = item.whole[index] {
+        let elements = (0..<shape.reduce(1, *)).map { Dimension(cycle[$0 % cycle.count]) }
+        inputs["x\(index)"] = .integer(try DenseTensor(shape: shape, elements: elements))
+        return graph.addInput("x\(index)", TensorType(dtype, TensorShape(shape)))
+      }
       // Fixtures hold multiples of 1/8, where functions have their corners.
       let elements =
         item.values?[index].map { $0 + random.next(in: 0.01...0.1) }
@@ -250,37 +272,40 @@ struct GradientRuleTests {
         // Of constants alone.
         "reduce", "standardize",
         // Their results do not move smoothly with an operand, or are whole numbers.
-        "shape", "size", "constant_of_shape", "range", "equal", "greater", "less", "not", "where",
+        "shape", "size", "constant_of_shape", "range", "equal", "greater", "less", "not", "and",
+        "or",
+        "xor", "mod",
         // Training itself makes them.
         "cross_entropy", "cross_entropy_gradient", "squared_error", "squared_error_gradient",
         "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
         "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
         "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
-        "square_sum", "clip_factor", "accumulate", "sgd_update",
+        "gather_gradient", "square_sum", "clip_factor", "accumulate", "sgd_update",
         "adam_update", "moving_average",
       ])
   }
 
-  /// But for constants, choices, and what makes booleans.
+  /// But for constants, and what makes booleans.
   @Test("every operator of a file that may reach a kernel has a gradient")
   func importedOperators() {
     let computing = Catalogue.operators.filter { !$0.onnx.isEmpty && !$0.isCompileTimeOnly }
     let missing = computing.filter { !($0 is any DifferentiableOperator.Type) }
     #expect(
       Set(missing.map { $0.opcode })
-        == ["constant_of_shape", "equal", "greater", "less", "not", "where"])
+        == ["constant_of_shape", "equal", "greater", "less", "not", "and", "or", "xor"])
   }
 
   @Test("a node whose attributes have no rule is named too, before anything is built")
   func conditionalRule() throws {
     var graph = Graph(name: "rule")
     let x = graph.addInput("x", TensorType(.float32, [1, 2, 4, 4]))
-    let indices = graph.addInput("i", TensorType(.int64, [3]))
-    let chosen = try graph.append(Gather(axis: 1), [x, indices], origins: ["choice"])[0]
-    let y = try graph.append(Relu(), [chosen], origins: ["relu"])[0]
+    let divisor = graph.addInput("d", TensorType(.float32, [4]))
+    let quotient = try graph.append(
+      Divide(activation: .relu), [x, divisor], origins: ["quotient"])[0]
+    let y = try graph.append(Relu(), [quotient], origins: ["relu"])[0]
     let found = try graph.obstacles(toGradientsOf: [x], from: [y])
-    #expect(found.map { $0.node.origins } == [["choice"]])
-    #expect(found.first?.reason.contains("indices that are computed") == true)
+    #expect(found.map { $0.node.origins } == [["quotient"]])
+    #expect(found.first?.reason.contains("a quotient with a fused activation") == true)
   }
 
   @Test("an operator without a rule is named")

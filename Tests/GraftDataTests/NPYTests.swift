@@ -165,13 +165,13 @@ import Testing
       #expect(array.shape == [5, 2, 2])
       #expect(array.floats() == (0..<12).map { Float($0) } + [Float](repeating: 7, count: 8))
       let labels = try NPYWriter(folder + "/y.npy", element: .int64, rowShape: [])
-      try labels.append([3, 1, 4] as [Int64])
+      try labels.append([3, 1, 4])
       try labels.finish()
       #expect(try NPYArray(contentsOf: folder + "/y.npy").integers() == [3, 1, 4])
       // One that is not finished leaves what stood there.
       do {
         let other = try NPYWriter(folder + "/y.npy", element: .int64, rowShape: [])
-        try other.append([1] as [Int64])
+        try other.append([1])
       }
       #expect(try NPYArray(contentsOf: folder + "/y.npy").integers() == [3, 1, 4])
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 2)

@@ -21,6 +21,8 @@ import Testing
         atPath: folder + "/dangling", withDestinationPath: "new.csv")
       try FileManager.default.linkItem(
         atPath: folder + "/photo.jpg", toPath: folder + "/hard.jpg")
+      try FileManager.default.linkItem(
+        atPath: folder + "/net.graft/manifest.json", toPath: folder + "/hard.json")
       try body(folder)
     }
   }
@@ -41,6 +43,7 @@ import Testing
         ("absent/../empty/.././photo.jpg", .file, "is the input IMAGE"),
         ("net.graft/manifest.json", .file, "lies inside the input BUNDLE"),
         ("link/new.csv", .file, "lies inside the input BUNDLE"),
+        ("hard.json", .file, "is another name of \"manifest.json\" in the input BUNDLE"),
         ("net.graft", .bundle, "is the input BUNDLE"),
         ("net.graft/", .bundle, "is the input BUNDLE"),
         ("net.graft/x.graft", .bundle, "lies inside the input BUNDLE"),

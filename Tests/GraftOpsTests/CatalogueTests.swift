@@ -186,6 +186,10 @@ private func trainingNodes() -> [(operation: any Operator, types: [TensorType?])
         pool: AveragePool(window: window, countIncludePad: true), extents: [5, 6]), [half]
     ),
     (ReduceSum(axes: [0, 2, 3]), [image]), (ReduceSum(axes: [1], keepsAxes: true), [matrix]),
+    (
+      GatherGradient(axis: 1, extent: 9),
+      [TensorType(.float32, [4, .batch, 2, 3]), TensorType(.int64, [.batch, 2])]
+    ),
     (RandomDropout(ratio: 0.25, stream: 3), [image, TensorType(.int32, [4])]),
     (SquareSum(), [weights]),
     (ClipFactor(), [settings, TensorType(.float32, [1]), TensorType(.float32, [1])]),

@@ -1,9 +1,12 @@
-/* Runs a bundle with nothing of Graft installed: raw float32 inputs on standard input, outputs on standard output.
+/* Runs a bundle with nothing of Graft installed: the inputs' raw elements on standard input, the outputs' on standard output.
  *   cc run_bundle.c -I BUNDLE -ldl -o run_bundle && ./run_bundle BUNDLE BATCH THREADS <in >out */
 #include "graft.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Of a graft_dtype, by its number. */
+static const uint64_t element_bytes[] = {0, 4, 2, 2, 8, 1, 1, 4, 8, 1, 2, 2, 4, 8};
 
 static int fail(const char *text) { return fprintf(stderr, "%s\n", text), 1; }
 
@@ -23,7 +26,7 @@ int main(int count, char **arguments) {
   const uint32_t inputs = net->input_count, all = inputs + net->output_count;
   for (uint32_t i = 0; i < all && i < 64; i++) {
     const graft_tensor *tensor = i < inputs ? &net->inputs[i] : &net->outputs[i - inputs];
-    sizes[i] = sizeof(float);
+    sizes[i] = element_bytes[tensor->dtype];
     for (uint32_t axis = 0; axis < tensor->rank; axis++)
       sizes[i] *= (uint64_t)tensor->extents[axis].scale * options.largest_batch + (uint64_t)tensor->extents[axis].base;
     if (!(buffers[i] = malloc(sizes[i]))) return fail("no memory");

@@ -1,6 +1,6 @@
-"""Runs a bundle from Python with nothing but ctypes: floats in, the first output's floats out.
+"""Runs a bundle from Python with nothing but ctypes: the first input's elements in, the first output's out.
 
-usage: python3 run_bundle.py BUNDLE BATCH <input.f32 >output.f32
+usage: python3 run_bundle.py BUNDLE BATCH <input >output
 """
 import ctypes as c
 import os
@@ -15,8 +15,8 @@ class Tensor(c.Structure):
     _fields_ = [("name", c.c_char_p), ("dtype", c.c_int), ("rank", c.c_uint32),
                 ("extents", Extent * 8), ("available_after_step", c.c_uint32)]
 
-    def count(self, batch):
-        total = 1
+    def bytes(self, batch):
+        total = (0, 4, 2, 2, 8, 1, 1, 4, 8, 1, 2, 2, 4, 8)[self.dtype]
         for extent in self.extents[:self.rank]:
             total *= extent.scale * batch + extent.base
         return total
@@ -59,10 +59,10 @@ def run(bundle, batch, data):
     library.graft_model.restype = c.POINTER(Api)
     api = library.graft_model().contents
     about = api.describe().contents
-    count, out_count = about.inputs[0].count(batch), about.outputs[0].count(batch)
-    if len(data) != 4 * count:
-        sys.exit(f"standard input must hold {count} floats")
-    output, message = c.create_string_buffer(4 * out_count), c.create_string_buffer(512)
+    in_bytes, out_bytes = about.inputs[0].bytes(batch), about.outputs[0].bytes(batch)
+    if len(data) != in_bytes:
+        sys.exit(f"standard input must hold {in_bytes} bytes")
+    output, message = c.create_string_buffer(out_bytes), c.create_string_buffer(512)
     session = c.c_void_p()
     options = Options(c.sizeof(Options), 0, bundle.encode(), None, 0, batch, 2, 0, None, None)
     status = api.create(c.byref(options), c.byref(session), message, len(message))
@@ -70,7 +70,7 @@ def run(bundle, batch, data):
         one = c.c_void_p * 1
         sizes = c.c_uint64 * 1
         source = one(c.cast(c.c_char_p(data), c.c_void_p))
-        sink, source_size, sink_size = one(c.addressof(output)), sizes(len(data)), sizes(4 * out_count)
+        sink, source_size, sink_size = one(c.addressof(output)), sizes(in_bytes), sizes(out_bytes)
         call = Call(c.sizeof(Call), 0, about.step_count, 0, batch, *map(
             c.addressof, (source, source_size, sink, sink_size)), None)
         status = api.run(session, c.byref(call), message, len(message))

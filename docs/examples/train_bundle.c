@@ -14,7 +14,8 @@ static void *symbol(const char *file, const char *name) {
   return found ? found : (stop(dlerror()), NULL);
 }
 static uint64_t bytes_of(const graft_tensor *value, uint64_t batch) {
-  uint64_t bytes = sizeof(float);
+  static const uint64_t sizes[] = {0, 4, 2, 2, 8, 1, 1, 4, 8, 1, 2, 2, 4, 8}; /* of a graft_dtype */
+  uint64_t bytes = sizes[value->dtype];
   for (uint32_t i = 0; i < value->rank; i++) bytes *= (uint64_t)value->extents[i].scale * batch + (uint64_t)value->extents[i].base;
   return bytes;
 }

@@ -16,8 +16,10 @@ def export(
     simplify: str = "constants",
     input_name: str = "input",
     output_name: str = "output",
+    axis: int = 0,
 ) -> None:
-    """Writes `network` (evaluation mode) for inputs shaped like `example` except in the batch.
+    """Writes `network` (evaluation mode) for inputs shaped like `example` except in the batch, which is
+    `axis` of input and output.
 
     Opsets up to 17 go through the TorchScript exporter, without its constant folding, which would
     merge each BatchNorm into its convolution. Newer opsets go through the dynamo
@@ -35,7 +37,7 @@ def export(
             do_constant_folding=False,
             input_names=[input_name],
             output_names=[output_name],
-            dynamic_axes={input_name: {0: "N"}, output_name: {0: "N"}},
+            dynamic_axes={input_name: {axis: "N"}, output_name: {axis: "N"}},
         )
         return
     program = torch.onnx.export(
@@ -47,7 +49,7 @@ def export(
         optimize=simplify == "all",
         input_names=[input_name],
         output_names=[output_name],
-        dynamic_shapes=({0: torch.export.Dim("N")},),
+        dynamic_shapes=({axis: torch.export.Dim("N")},),
     )
     if simplify == "constants":
         optimizer.fold_constants(program.model)

@@ -16,10 +16,13 @@ extension Preprocessing {
   ///   network's only input.
   static func chosen(_ choice: String, for graph: Graph) throws -> Preprocessing? {
     if choice == "none" { return nil }
-    let shape = try pictureShape(of: graph)
+    let (shape, elements) = try pictureInput(of: graph)
     guard let preset = Preset(rawValue: choice) else {
       let specification = try Preprocessing(contentsOf: choice)
-      try at(SourceLocation(file: choice)) { try specification.check(inputShape: shape) }
+      try at(SourceLocation(file: choice)) {
+        try specification.check(inputShape: shape)
+        try specification.check(elements: elements)
+      }
       return specification
     }
     guard let layout = Layout(inputShape: shape) else {
@@ -27,17 +30,19 @@ extension Preprocessing {
         .invalidArgument, "the input of shape \(TensorShape(shape)) takes no pictures",
         advice: "Leave --preprocess out, or give none.")
     }
-    return try Preprocessing(preset, inputShape: shape, layout: layout)
+    return try Preprocessing(preset, inputShape: shape, layout: layout, elements: elements)
   }
 
-  /// The shape of the network's only input, without the batch.
-  private static func pictureShape(of graph: Graph) throws -> [Int] {
+  /// The shape of the network's only input, without the batch, and its element type.
+  private static func pictureInput(
+    of graph: Graph
+  ) throws -> (shape: [Int], elements: DataType) {
     guard graph.inputs.count == 1, let input = graph.inputs.first else {
       throw GraftError(
         .invalidArgument,
         "preprocessing is for networks with one input, this one has \(graph.inputs.count)")
     }
     let extents = try graph.type(of: input).shape.extents(batch: 1)
-    return Array(extents.dropFirst())
+    return (Array(extents.dropFirst()), graph.type(of: input).dtype)
   }
 }

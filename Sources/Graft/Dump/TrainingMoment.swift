@@ -66,7 +66,7 @@ public struct TrainingMoment: Sendable {
     var model = try SourceModel(reading: path, inputShapes: inputShapes)
     var choice = try options ?? Self.choice(of: path) ?? TrainableOptions(unfreeze: .none)
     if choice.head != .keep, choice.classes == nil {
-      let graph = try model.graph.keepingOutput(nil, labels: model.labels?.count)
+      let graph = try model.graph.keepingOutput(nil, labels: model.labels?.count).widened()
       let ending = try graph.outputs.first.map { try Ending(of: $0.value, in: graph) }
       choice.classes = model.labels?.count ?? ending?.classes
     }

@@ -18,7 +18,7 @@ public struct DataWriter {
   /// The files that are written.
   public var fileNames: [String] { tensorNames + ["y.npy", "files.txt"] }
 
-  /// Writes `x.npy` (float32, items × the input's shape; with several inputs a file for each, by its
+  /// Writes `x.npy` (of the input's element type, items × its shape; with several inputs a file for each, by its
   /// name), `y.npy` (int64 class indices) and `files.txt` (a name a line) into `folder`.
   /// - Returns: the number of items written.
   /// - Throws: ``GraftError`` where the data cannot be used or the folder cannot be written.
@@ -38,7 +38,7 @@ public struct DataWriter {
     _ dataset: any Dataset, into folder: String, threads: Int, progress: (Int, Int) -> Void
   ) throws -> Int {
     let writers = try zip(tensorNames, network.inputs).map { name, input in
-      try NPYWriter(ModelBundle.join(folder, name), element: .float32, rowShape: input.shape)
+      try NPYWriter(ModelBundle.join(folder, name), element: input.element, rowShape: input.shape)
     }
     var labels: [Int64] = []
     var files = ""

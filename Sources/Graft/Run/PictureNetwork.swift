@@ -79,7 +79,8 @@ package struct PictureNetwork {
 
   /// An input or output without its first axis, which must be the batch, or 1 where it is not free.
   private static func specification(_ tensor: Manifest.Tensor) throws -> TensorSpecification {
-    let shape = try tensor.type().shape
+    let type = try tensor.type()
+    let shape = type.shape
     guard shape.rank >= 1, shape[0] == .batch || shape[0] == 1,
       let rest = TensorShape(Array(shape.dimensions.dropFirst())).constants
     else {
@@ -87,7 +88,7 @@ package struct PictureNetwork {
         .unsupported,
         "\(tensor.name.quotedForDisplay) has the shape \(shape); its first axis must be the batch")
     }
-    return TensorSpecification(name: tensor.name, shape: rest)
+    return TensorSpecification(name: tensor.name, shape: rest, element: type.dtype)
   }
 
   /// The largest batch of at most `wanted` items that the network takes.
@@ -139,7 +140,7 @@ package struct PictureNetwork {
   package func tensors(_ batch: Batch) throws -> [String: Tensor] {
     var tensors: [String: Tensor] = [:]
     for (input, values) in zip(inputs, batch.inputs) {
-      tensors[input.name] = try Tensor(shape: [batch.count] + input.shape, elements: values)
+      tensors[input.name] = try Tensor(values, of: input, count: batch.count)
     }
     return tensors
   }
@@ -183,5 +184,16 @@ package struct PictureNetwork {
       return "\(index)"
     }
     return labels[index]
+  }
+}
+
+extension Tensor {
+  /// Items for an input, as elements of its type.
+  /// - Throws: ``GraftError`` of kind `invalidData` for a number that the input does not hold.
+  init(_ numbers: [Float], of input: TensorSpecification, count: Int) throws {
+    let bytes = try at(SourceLocation(node: input.name, operatorName: "input")) {
+      try input.element.bytes(of: numbers)
+    }
+    try self.init(input.element, shape: [count] + input.shape, bytes: bytes)
   }
 }

@@ -6,6 +6,7 @@ import GraftAutodiff
 import GraftCodegen
 import GraftDiagnostics
 import GraftIR
+import GraftPasses
 
 /// What a bundle that trains is made for. The defaults are those of `graft finetune`.
 public struct TrainableOptions: Sendable {
@@ -24,6 +25,18 @@ public struct TrainableOptions: Sendable {
   static let mostClasses = 1 << 20
 }
 
+extension Graph {
+  /// The graph with float16 and bfloat16 weights and inner values as float32, which training updates and computes in.
+  /// Inputs and outputs keep their types.
+  func widened() throws -> Graph {
+    var graph = self
+    let widening = PipelineEntry(
+      WidenFloats(), because: "training updates float32 weights")
+    _ = try PassManager([widening], mode: .training, channelBlock: 1).run(&graph)
+    return graph
+  }
+}
+
 /// A network with a new head and its training step.
 package struct TrainableNetwork {
   let plan: FineTuningPlan
@@ -36,6 +49,7 @@ package struct TrainableNetwork {
     replacingHeadOf model: inout SourceModel, _ options: TrainableOptions, labels: [String]?
   ) throws {
     model.graph = try model.graph.keepingOutput(nil, labels: (labels ?? model.labels)?.count)
+      .widened()
     let classes = try Self.classes(of: model.graph, options, labels)
     var choices = TrainingChoices(unfreeze: options.unfreeze)
     choices.head = options.head

@@ -65,7 +65,7 @@ public struct FreezeLine: Sendable {
     case .all: firstNode = 0
     case .last(let count):
       let weighted = nodes.indices.filter {
-        $0 < headIndex && Head.hasWeights(nodes[$0], in: graph)
+        $0 < headIndex && Head.readsWeights(nodes[$0], in: graph)
       }
       guard weighted.count >= count else {
         throw GraftError(

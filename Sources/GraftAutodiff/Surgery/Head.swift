@@ -23,6 +23,18 @@ public struct Head: Sendable {
     }
   }
 
+  /// The same, or an embedding: rows of a weight, chosen by computed indices. No embedding is a head.
+  static func readsWeights(_ node: Node, in graph: Graph) -> Bool {
+    if hasWeights(node, in: graph) { return true }
+    guard let type = Catalogue.type(of: node.opcode),
+      node.presentOperands.contains(where: { graph[$0].parameter == nil })
+    else { return false }
+    return node.operands.enumerated().contains { position, operand in
+      guard let operand, type.role(at: position) == .table else { return false }
+      return graph.type(of: operand).dtype.isFloatingPoint && isWeight(operand, in: graph)
+    }
+  }
+
   /// Whether a value is a weight, or computed from weights alone.
   private static func isWeight(_ value: ValueID, in graph: Graph, depth: Int = 0) -> Bool {
     if let parameter = graph[value].parameter { return !parameter.isLiteral }

@@ -55,7 +55,8 @@ public struct NetworkParts: Sendable {
     for node in nodes[line.firstNode...] { try tail.copy(node) }
     for output in graph.outputs {
       let ending = try Ending(of: output.value, in: graph)
-      var value = try tail.value(for: answer == .logits ? ending.logits : output.value)
+      let last = answer == .logits ? ending.logits : output.value
+      var value = try tail.value(for: graph.beforeCasts(last))
       if answer == .logits { value = try tail.build { try $0.appendRows(of: value, ending) } }
       tail.build { $0.outputs.append(GraphOutput(name: "logits", value: value)) }
     }
@@ -80,5 +81,20 @@ public struct NetworkParts: Sendable {
   /// A name for every value: the user's, or one that is unused.
   private static func names(of values: [ValueID], in graph: Graph) -> [String] {
     values.enumerated().map { graph[$1].name ?? "cut.\($0)" }
+  }
+}
+
+extension Graph {
+  /// What a value is before it is cast to another floating-point type for the caller: losses are of the numbers as
+  /// they were computed.
+  fileprivate func beforeCasts(_ value: ValueID) throws -> ValueID {
+    var value = value
+    while let node = producer(of: value), let x = node.operand(0),
+      try Catalogue.operation(of: node).keepsValues, type(of: value).dtype.isFloatingPoint,
+      type(of: value).dtype != .float32, type(of: x).dtype == .float32
+    {
+      value = x
+    }
+    return value
   }
 }

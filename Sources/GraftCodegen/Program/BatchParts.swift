@@ -33,34 +33,48 @@ public struct BatchParts: Hashable, Sendable {
   static func choose(
     for graph: Graph, arenaBytesPerImage: Int, nodes: [StepWork]
   ) -> BatchParts? {
-    guard graph.isImageByImage, arenaBytesPerImage > 0 else { return nil }
+    guard arenaBytesPerImage > 0 else { return nil }
+    let ends = graph.endsOfParts()
     let images = max(arenaBytesPerImage <= pairBytes ? 2 : 1, activationBytes / arenaBytesPerImage)
     var (saved, most, count) = (0.0, 0.0, 0)
     for (index, work) in nodes.enumerated() {
       saved += weightsPerActivation * Double(work.activationBytes)
       saved -= Double(work.weightBytes) / Double(images)
-      if saved > most { (most, count) = (saved, index + 1) }
+      if saved > most, ends.contains(index + 1) { (most, count) = (saved, index + 1) }
     }
     return count == 0 ? nil : BatchParts(images: images, nodes: count)
   }
 }
 
 extension Graph {
-  /// Whether every value that grows with the batch is a row of memory for each image. No operator computes
-  /// along an axis that depends on the batch, so that images are then all done alike, and in any company.
-  var isImageByImage: Bool {
+  /// How many nodes, the first of the graph, may take a batch in parts: those after which every value that grows
+  /// with the batch, and that later nodes or the caller read, is a row of memory for each image. No operator
+  /// computes along an axis that depends on the batch, so that images are then all done alike, and in any company;
+  /// what stays inside a part may hold the batch on any axis.
+  func endsOfParts() -> Set<Int> {
+    func dependsOnBatch(_ value: ValueID) -> Bool { type(of: value).shape.dependsOnBatch }
     func isRows(_ value: ValueID) -> Bool {
       let shape = type(of: value).shape
       return shape.rank > 0 && shape[0] == .batch
         && !shape.dimensions.dropFirst().contains(where: \.isBatch)
     }
-    return (inputs + outputs.map(\.value)).allSatisfy(isRows)
-      && nodes.allSatisfy { node in
-        let results = node.results.filter {
-          type(of: $0).shape.dimensions.contains(where: \.isBatch)
-        }
-        let readsRows = node.presentOperands.contains(where: isRows)
-        return results.allSatisfy(isRows) && (!readsRows || results.count == node.results.count)
+    guard (inputs + outputs.map(\.value)).allSatisfy(isRows) else { return [] }
+    let nodes = nodes
+    var lastReader: [ValueID: Int] = [:]
+    for (index, node) in nodes.enumerated() {
+      for operand in node.presentOperands { lastReader[operand] = index }
+    }
+    var ends = Set<Int>()
+    // The node behind which nothing but rows crosses.
+    var free = 0
+    for (index, node) in nodes.enumerated() {
+      let mixes = node.presentOperands.contains(where: dependsOnBatch)
+      for result in node.results {
+        if mixes && !dependsOnBatch(result) { return ends }
+        if dependsOnBatch(result), !isRows(result) { free = max(free, lastReader[result] ?? 0) }
       }
+      if index >= free { ends.insert(index + 1) }
+    }
+    return ends
   }
 }

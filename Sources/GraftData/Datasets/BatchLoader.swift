@@ -199,6 +199,7 @@ private struct ItemReader: Sendable {
             ? "Compile the bundle with --preprocess." : "Give its inputs as .npy files.")
       }
       try preprocessing.check(inputShape: input.shape)
+      try preprocessing.check(elements: input.element)
     }
     self.dataset = dataset
     self.inputs = inputs

@@ -3,15 +3,19 @@
 // tells from a folder which it is.
 
 import GraftDiagnostics
+import GraftIR
 
-/// One input or output of a network: its name and its shape without the batch axis.
+/// One input or output of a network: its name, its shape without the batch axis, its element type. Its values are
+/// kept as float32 numbers until they are fed, whatever the type.
 public struct TensorSpecification: Hashable, Sendable {
   public var name: String
   public var shape: [Int]
+  public var element: DataType
 
-  public init(name: String, shape: [Int]) {
+  public init(name: String, shape: [Int], element: DataType = .float32) {
     self.name = name
     self.shape = shape
+    self.element = element
   }
 
   /// Values an item; nil where that is no sane number.

@@ -1,6 +1,7 @@
 // What a network is fed, as NumPy files: x.npy or a file an input, and y.npy.
 
 import GraftDiagnostics
+import GraftIR
 
 /// A folder with `x.npy` (N × the input's shape; with several inputs `INPUT.npy` each) and, where the
 /// answers are known, `y.npy`: N class indices (also [N, 1], as whole floats, or one-hot rows), or N × the
@@ -10,6 +11,8 @@ public struct TensorFolder: Dataset {
   public let classes: [String]
   public let classCount: Int
   private let inputs: [NPYFile]
+  /// What the network takes, an entry an input.
+  private let elements: [DataType]
   private let answers: TensorAnswers
 
   public let count: Int
@@ -39,8 +42,16 @@ public struct TensorFolder: Dataset {
             + "which takes N × \(input.shape)",
           at: SourceLocation(file: file.path))
       }
+      guard input.element.isFloatingPoint || !file.element.isFloatingPoint else {
+        throw GraftError(
+          .invalidData,
+          "elements of \(file.element.storage.numPy), but the input \(input.name.quotedForDisplay) takes "
+            + "\(input.element.rawValue)", at: SourceLocation(file: file.path),
+          advice: "Save x.astype('\(input.element.storage.numPy)').")
+      }
       return file
     }
+    elements = inputs.map(\.element)
     guard let first = self.inputs.first else {
       throw GraftError(.invalidArgument, "the network has no inputs")
     }
@@ -70,12 +81,29 @@ public struct TensorFolder: Dataset {
 
   public func sample(at index: Int) throws -> Sample {
     try check(index)
-    let values = try inputs.map { try Self.finiteRow(index, of: $0) }
+    let values = try zip(inputs, elements).map { file, element in
+      try element.wholeNumbers.map { try Self.wholeRow(index, of: file, in: $0) }
+        ?? Self.finiteRow(index, of: file)
+    }
     if let label = label(of: index) {
       return Sample(content: .tensors(values), target: .label(label))
     }
     let target = try answers.values.map { try Self.finiteRow(index, of: $0) }
     return Sample(content: .tensors(values), target: target.map { .values($0) } ?? .unknown)
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidData` where a number is not in `range`.
+  private static func wholeRow(
+    _ index: Int, of file: NPYFile, in range: ClosedRange<Int>
+  ) throws -> [Float] {
+    let row = try file.integers(rows: index..<index + 1)
+    if let value = row.first(where: { !range.contains($0) }) {
+      throw GraftError(
+        .invalidData,
+        "row \(index) has the value \(value); the input takes \(range.lowerBound) to \(range.upperBound)",
+        at: SourceLocation(file: file.path))
+    }
+    return row.map { Float($0) }
   }
 
   /// - Throws: ``GraftError`` of kind `invalidData` where a number is none, or too large for single precision.

@@ -119,6 +119,10 @@ public struct PathUses: Sendable {
       if input.place.holds(output.place) {
         return "lies inside the input\(name) \(input.path.quotedForDisplay)"
       }
+      if let file = input.place.file(linkedAs: output.place) {
+        return "is another name of \(file.quotedForDisplay) in the input\(name) "
+          + input.path.quotedForDisplay
+      }
     case .data:
       if let conflict = conflict(output, withData: input) { return conflict }
     }

@@ -64,6 +64,17 @@ struct ResolvedPath: Sendable {
     return own == other.identity
   }
 
+  /// The name of a file of this folder, which is a bundle, that has `other` as a second name (a hard link).
+  func file(linkedAs other: ResolvedPath) -> String? {
+    var status = stat()
+    guard stat(other.path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_nlink > 1
+    else { return nil }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    return names.sorted().first {
+      ResolvedPath(resolved: "\(path)/\($0)").isSame(as: other)
+    }
+  }
+
   /// Whether `other` is somewhere below.
   func holds(_ other: ResolvedPath) -> Bool {
     var above = other.parent

@@ -67,6 +67,44 @@ extension Image {
       .turned(byEXIFOrientation: Int(orientation))
   }
 
+  /// Bytes that reading and decoding a file takes: the file, its pixels, and these once more where it says how they
+  /// are turned. Only the header is looked at.
+  /// - Returns: nil for what is no picture that can be read.
+  public static func decodingByteCount(of path: String) -> Int? {
+    guard let file = try? InputFile(path), file.size <= fileSizeLimit else { return nil }
+    // Large headers hold thumbnails and color profiles.
+    for length in [1 << 16, file.size] {
+      guard let start = try? file.read(count: min(length, file.size), at: 0) else { return nil }
+      if let pixels = storedByteCount(start) {
+        let names = ["Exif", "http://ns.adobe.com/xap"].map { Array($0.utf8) }
+        let isTurned = names.contains { start.firstRange(of: $0) != nil }
+        return file.size + pixels * (isTurned ? 2 : 1)
+      }
+      if length >= file.size { break }
+    }
+    return nil
+  }
+
+  /// Bytes of the pixels of the picture that begins so; nil where its header does not end there.
+  private static func storedByteCount(_ start: [UInt8]) -> Int? {
+    var message = MessageBuffer()
+    var reader: OpaquePointer?
+    var header = CImageCodecs_Header()
+    return start.withUnsafeBufferPointer { bytes -> Int? in
+      guard let address = bytes.baseAddress else { return nil }
+      let opened = message.withPointer {
+        CImageCodecs_open(address, bytes.count, &reader, &header, $0, MessageBuffer.capacity)
+      }
+      guard opened == CImageCodecs_ok, let reader else { return nil }
+      CImageCodecs_close(reader)
+      let stored = Int(header.channels)
+      let channels = stored == 1 ? 1 : 3
+      let count = try? checkedCount(
+        width: Int(header.width), height: Int(header.height), channels: channels)
+      return count.map { $0 / channels * stored }
+    }
+  }
+
   /// The picture as a PNG file.
   public func encodedPNG() throws -> [UInt8] {
     var message = MessageBuffer()

@@ -3,6 +3,7 @@
 // doing what it says in Preprocessor.swift.
 
 import GraftDiagnostics
+import GraftIR
 
 /// What happens to a picture on its way into a network: resize, crop, colour, then every value x
 /// becomes (x · scale − mean) / std.
@@ -149,9 +150,12 @@ extension Preprocessing {
     case cifar10
   }
 
-  /// The preset for an input of this shape, axes in the order of `layout`, without the batch.
+  /// The preset for an input of this shape, axes in the order of `layout`, without the batch. An input of an integer
+  /// type is fed the pixels, 0 … 255, as they are: such a network normalizes them itself.
   /// - Throws: ``GraftError`` of kind `invalidArgument` where the preset does not suit the shape.
-  public init(_ preset: Preset, inputShape shape: [Int], layout: Layout) throws {
+  public init(
+    _ preset: Preset, inputShape shape: [Int], layout: Layout, elements: DataType = .float32
+  ) throws {
     guard shape.count == 3, shape.allSatisfy({ $0 > 0 }) else {
       throw GraftError(
         .invalidArgument,
@@ -168,19 +172,42 @@ extension Preprocessing {
           advice: "Describe the preprocessing in a JSON file.")
       }
     }
-    let mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225]
+    let isWhole = !elements.isFloatingPoint
+    let mean = isWhole ? [0, 0, 0] : [0.485, 0.456, 0.406]
+    let std = isWhole ? [1, 1, 1] : [0.229, 0.224, 0.225]
+    let scale = isWhole ? 1 : 1.0 / 255
     switch preset {
     case .imagenet:
       try needs(channels == 3 && height == width, "square pictures in three colours")
       let shorter = Int((256 * Double(height) / 224).rounded())
       try self.init(
         resize: Resize(.shorter(shorter)), crop: CenterCrop(height: height, width: width),
-        color: .rgb, layout: layout, scale: 1.0 / 255, mean: mean, std: std)
+        color: .rgb, layout: layout, scale: scale, mean: mean, std: std)
     case .cifar10:
       try needs(channels == 3, "pictures in three colours")
       try self.init(
         resize: Resize(.exact(height: height, width: width)), crop: nil, color: .rgb,
-        layout: layout, scale: 1.0 / 255, mean: mean, std: std)
+        layout: layout, scale: scale, mean: mean, std: std)
+    }
+  }
+
+  /// Checks that an input of this element type holds what this makes of every pixel value: integer types take whole
+  /// numbers in their range.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` naming the first pixel value whose number is none of the type.
+  public func check(elements: DataType) throws {
+    guard let range = elements.wholeNumbers else { return }
+    for (mean, std) in zip(mean, std) {
+      for pixel in 0..<256 {
+        let number = Float((Double(pixel) * scale - mean) / std)
+        if let whole = Int(exactly: number), range.contains(whole) { continue }
+        throw GraftError(
+          .invalidArgument,
+          "preprocessing makes \(number) of the pixel value \(pixel), but the network's input takes whole numbers "
+            + "from \(range.lowerBound) to \(range.upperBound) (\(elements.rawValue))",
+          advice:
+            "Give \"scale\": 1, \"mean\": 0 and \"std\": 1 for each color, where the network itself "
+            + "normalizes pixels.")
+      }
     }
   }
 

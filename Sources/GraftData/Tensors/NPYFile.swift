@@ -72,12 +72,8 @@ public final class NPYWriter {
   public private(set) var rowCount = 0
 
   /// Begins a file, which may replace a regular one.
-  /// - Parameter element: `float32` or `int64`.
   /// - Throws: ``GraftError`` naming the file where it cannot be written.
   public init(_ path: String, element: NPYElement, rowShape: [Int]) throws {
-    guard element == .float32 || element == .int64 else {
-      throw GraftError(.inconsistency, "rows of \(element.storage.numPy) are not written")
-    }
     self.element = element
     self.rowShape = rowShape
     rowElements = try NPYHeader(element: element, shape: rowShape).count
@@ -90,23 +86,15 @@ public final class NPYWriter {
     try pending.namingErrors { try header.withUnsafeBytes { try file.write($0) } }
   }
 
-  /// Appends whole rows.
-  /// - Throws: ``GraftError`` where the count is no multiple of a row, or the disk says no.
+  /// Appends whole rows, as elements of the file's type.
+  /// - Throws: ``GraftError`` where the count is no multiple of a row, a number is none of the type, or the disk says
+  ///   no.
   public func append(_ values: [Float]) throws {
-    try append(values, as: .float32)
-  }
-
-  public func append(_ values: [Int64]) throws {
-    try append(values, as: .int64)
-  }
-
-  private func append<Value>(_ values: [Value], as kind: NPYElement) throws {
-    guard kind == element, rowElements > 0, values.count.isMultiple(of: rowElements) else {
-      throw GraftError(
-        .inconsistency, "\(values.count) values of \(kind.storage.numPy) are no rows of \(rowShape)"
-      )
+    guard rowElements > 0, values.count.isMultiple(of: rowElements) else {
+      throw GraftError(.inconsistency, "\(values.count) values are no rows of \(rowShape)")
     }
-    try pending.namingErrors { try values.withUnsafeBytes { try file.write($0) } }
+    let bytes = try element.bytes(of: values)
+    try pending.namingErrors { try bytes.withUnsafeBytes { try file.write($0) } }
     rowCount += values.count / rowElements
   }
 

@@ -30,6 +30,9 @@ struct ExportPlan {
   private(set) var inputs: [Value] = []
   private(set) var outputs: [Value] = []
 
+  /// Bytes up to which a literal is a node: those are built in memory.
+  private static let largestConstant = 1 << 16
+
   private let graph: Graph
   private let opset: Int
   private var names: [ValueID: String] = [:]
@@ -55,7 +58,15 @@ struct ExportPlan {
       }
       let name = unused(graph[id].name ?? "parameter")
       names[id] = name
-      initializers.append(Initializer(name: name, data: data))
+      // What the network's nodes state comes back as such, and not as a weight.
+      if graph[id].parameter?.isLiteral == true, data.byteCount <= Self.largestConstant {
+        nodes.append(
+          Node(
+            name: "", opType: "Constant", inputs: [], outputs: [name],
+            attributes: [("value", .tensor(data))]))
+      } else {
+        initializers.append(Initializer(name: name, data: data))
+      }
     }
     for node in graph.nodes {
       try at(SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)) {

@@ -306,17 +306,27 @@ struct Converter {
     try FreedBatch.check(operation, types, results)
   }
 
-  /// Some exporters write all weights as Constant nodes: where no initializer is a weight, those are.
+  /// Some exporters write weights as Constant nodes: whole tensors that weighted operators read are weights, and
+  /// where no initializer is one, so are all others.
   private mutating func adoptWeightsOfConstants() {
-    let weighted = graph.nodes.filter {
+    let products = graph.nodes.filter {
       [.convolution, .matrix].contains(Catalogue.type(of: $0.opcode)?.group)
     }
-    let weights = Set(weighted.flatMap(\.presentOperands)).filter { graph[$0].parameter != nil }
-    guard !weights.isEmpty, weights.allSatisfy({ graph[$0].parameter?.isLiteral == true }) else {
-      return
+    let normalizations = graph.nodes.filter {
+      Catalogue.type(of: $0.opcode) is any ChannelwiseOperator.Type
     }
-    for id in graph.parameters
-    where weights.contains(id) || (graph.type(of: id).shape.elementCount?.constant ?? 0) > 1 {
+    func stated(_ values: some Sequence<ValueID>) -> [ValueID] {
+      values.filter { id in
+        graph[id].parameter?.isLiteral == true && graph.type(of: id).dtype.isFloatingPoint
+          && (graph.type(of: id).shape.elementCount?.constant ?? 0) > 1
+      }
+    }
+    let weights = Set(products.flatMap(\.presentOperands)).filter { graph[$0].parameter != nil }
+    var adopted = stated(weights.union(normalizations.flatMap(\.presentOperands)))
+    if !weights.isEmpty, weights.allSatisfy({ graph[$0].parameter?.isLiteral == true }) {
+      adopted += weights + stated(graph.parameters)
+    }
+    for id in adopted {
       guard var parameter = graph[id].parameter else { continue }
       parameter.isLiteral = false
       graph[id].definition = .parameter(parameter)

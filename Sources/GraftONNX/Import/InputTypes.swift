@@ -1,5 +1,5 @@
 // The types that the graph's inputs get: what the file says, what the caller fixes, and the free
-// batch on the first axis.
+// batch, on the first axis unless the caller or an axis's name puts it elsewhere.
 
 import GraftDiagnostics
 import GraftIR
@@ -43,7 +43,11 @@ struct InputTypes {
       inputs.append((input.name, type))
       batches.insert(batch)
       if let chosen, batch != nil {
-        if chosen.dependsOnBatch { mustFree = true } else { isFixedByCaller = true }
+        if chosen.dimensions.first?.isBatch == true {
+          mustFree = true
+        } else {
+          isFixedByCaller = true
+        }
       }
     }
     try open.throwIfAny()
@@ -80,7 +84,7 @@ struct InputTypes {
     }
     var batch: Int?
     if let extents = input.shape, extents.count >= 2, case .constant(let extent) = extents[0],
-      !extents[0].isOpen
+      !extents[0].isOpen, !shape.dimensions.dropFirst().contains(where: \.isBatch)
     {
       batch = extent
     }
@@ -120,9 +124,19 @@ struct InputTypes {
             "axis \(axis) has the extent \(value) in the file, which is read as a free one",
             at: SourceLocation(node: input.name, operatorName: "input")))
       }
-      if wish == nil, axis > 0 { isOpen = true }
+      if wish == nil, axis > 0, !Self.isBatch(axis, of: extents) { isOpen = true }
       dimensions.append(wish ?? .batch)
     }
     return isOpen ? nil : TensorShape(dimensions)
+  }
+
+  /// Whether an open axis behind the first is the batch: the first is fixed, no other one is open, and the name
+  /// says so, as in sequences [length, batch, features].
+  private static func isBatch(_ axis: Int, of extents: [FileValueInfo.Extent]) -> Bool {
+    guard case .named(let name) = extents[axis] else { return false }
+    let isOnlyOne = extents.indices.allSatisfy { $0 == axis || !extents[$0].isOpen }
+    return isOnlyOne
+      && (name == "N"
+        || name.lowercased().split(whereSeparator: { !$0.isLetter }).contains("batch"))
   }
 }

@@ -32,16 +32,18 @@ public enum Catalogue {
     Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,
     ChannelShuffle.self, ConvertLayout.self,
     // Shape arithmetic
-    Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self, Equal.self,
-    Greater.self, Less.self, LogicalNot.self, Where.self,
+    Remainder.self, Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self,
+    Equal.self, Greater.self, Less.self, LogicalNot.self, LogicalAnd.self, LogicalOr.self,
+    LogicalXor.self,
+    Where.self,
     // Training: losses, what gradients are made of, updates
     CrossEntropy.self, CrossEntropyGradient.self, SquaredError.self, SquaredErrorGradient.self,
     ActivationGradient.self, ConvolutionWeightGradient.self, TransposeWeights.self,
     InsertZeros.self, BatchOuterProduct.self, BatchStatistics.self,
     BatchNormalizationParameterGradient.self, BatchNormalizationInputGradient.self,
-    LayerNormalizationGradient.self,
-    MaxPoolGradient.self, AveragePoolGradient.self, ReduceSum.self, RandomDropout.self,
-    SquareSum.self, ClipFactor.self, Accumulate.self, SGDUpdate.self, AdamUpdate.self,
+    LayerNormalizationGradient.self, MaxPoolGradient.self, AveragePoolGradient.self,
+    ReduceSum.self, GatherGradient.self, RandomDropout.self, SquareSum.self, ClipFactor.self,
+    Accumulate.self, SGDUpdate.self, AdamUpdate.self,
     MovingAverage.self,
   ]
 

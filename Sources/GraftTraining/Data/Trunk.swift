@@ -126,10 +126,12 @@ struct Trunk {
     case .session(let session, let names):
       var tensors: [String: Tensor] = [:]
       for (input, values) in zip(inputs, values) {
-        tensors[input.name] = try Tensor(shape: [items.count] + input.shape, elements: values)
+        tensors[input.name] = try Tensor(values, of: input, count: items.count)
       }
       let outputs = try session.run(tensors)
-      return names.map { outputs[$0]?.elements ?? [] }
+      return try names.map { name in
+        try outputs[name].map { try $0.dtype.numbers(in: $0.bytes) } ?? []
+      }
     case .taps(let model, let taps, let steps):
       return try model.run(batch: items.count, inputs: values, tapping: taps, steps: steps)
     }

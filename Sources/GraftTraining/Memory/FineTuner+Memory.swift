@@ -36,13 +36,14 @@ struct MemoryEstimate {
     let measured = rehearsal.measured
     // Where there is a limit, the run comes after a rehearsal in the same process.
     training = measured.trainingPeak + (room.arena == nil ? 0 : rehearsal.residue)
-    peak = rehearsal.peak
     session = measured.sessionBytes
     arena = measured.arenaBytes
     let cache = FeatureStore.byteCount(items: measured.cachedRows, widths: size.widths)
     let pictures = measured.pictureBytes * (size.pictures > 0 ? measured.itemsRead : 0)
     kept = (cache <= room.largestCache ? cache : 0) + min(pictures, room.pictures)
     pictureBytes = measured.pictureBytes
+    // Both decode pictures, of which the rehearsal may have met smaller ones.
+    peak = max(rehearsal.peak, size.decoding.bytes == 0 ? 0 : training - kept + size.decoding.bytes)
     self.size = size
   }
 
@@ -71,7 +72,10 @@ struct MemoryEstimate {
       throw GraftError(
         .invalidArgument,
         "this run takes at least \((least + least / 31).asBytes), more than the memory limit of "
-          + "\(limit.asBytes), though all that can be is recomputed or read from a file",
+          + "\(limit.asBytes), though all that can be is recomputed or read from a file"
+          + (size.decoding.bytes > limit / 4
+            ? "; decoding the largest pictures takes \(size.decoding.bytes.asBytes) of them, the largest is "
+              + size.decoding.largest.escapedForDisplay : ""),
         advice: "Choose a smaller --batch-size, fewer layers with --unfreeze, or --memory-limit "
           + "\(least + least / 31).")
     }
@@ -94,7 +98,8 @@ extension FineTuner {
     guard let limit = options.memoryLimit else { return }
     try observe(.note("a rehearsal tells what can be kept within \(limit.asBytes)"))
     let rehearsal = try rehearse(plan, in: .least, observe: observe)
-    let size = try plan.size()
+    var size = try plan.size()
+    size.decoding = plan.largestPictures()
     room = try MemoryEstimate(rehearsal, in: .least, size: size).room(
       within: limit, arena: lowered(plan.training, in: MemoryRoom(), batch: plan.batchSize).arena)
   }

@@ -41,7 +41,8 @@ struct RunPlan {
     let location = SourceLocation(file: path)
     let graph = try at(location) {
       try bundle.loadGraph().keepingOutput(
-        options.output, labels: bundle.manifest.labels?.count)
+        options.output, labels: bundle.manifest.labels?.count
+      ).widened()
     }
     training = try at(location) {
       try FineTuningPlan(
@@ -76,6 +77,15 @@ struct RunPlan {
       throw GraftError(
         .invalidArgument, "--cutmix cuts pictures, and the network's input is none",
         at: SourceLocation(file: path))
+    }
+    if options.mixing.mixup != nil,
+      let input = network.inputs.first(where: { !$0.element.isFloatingPoint })
+    {
+      throw GraftError(
+        .invalidArgument,
+        "--mixup blends numbers, and the input \(input.name.quotedForDisplay) takes whole ones "
+          + "(\(input.element.rawValue))", at: SourceLocation(file: path),
+        advice: "Use --cutmix, or random views.")
     }
     try teacher?.checkSees(theInputsOf: network)
   }
@@ -139,6 +149,21 @@ extension RunPlan {
   }
 }
 
+extension RunPlan {
+  /// Bytes that as many of the data's largest pictures take to decode as there are threads, and the largest's file.
+  func largestPictures() -> (bytes: Int, largest: String) {
+    var found: [(bytes: Int, path: String)] = []
+    for dataset in [whole] + (validation.map { [$0] } ?? []) where dataset.holdsImages {
+      for index in 0..<dataset.count {
+        let file = dataset.path(of: index)
+        if let bytes = Image.decodingByteCount(of: file) { found.append((bytes, file)) }
+      }
+    }
+    let largest = found.sorted { $0.bytes > $1.bytes }.prefix(max(1, options.threads))
+    return (largest.reduce(0) { $0 + $1.bytes }, largest.first?.path ?? "")
+  }
+}
+
 /// How much data a run has, and what it would keep of them.
 struct RunSize {
   /// Items of the data, before any are held out.
@@ -153,6 +178,10 @@ struct RunSize {
   var widths: [Int]
   /// Pictures that random views are made from.
   var pictures: Int
+
+  /// Bytes that the largest pictures take while every thread decodes one, and the largest of them; looked for only
+  /// where there is a limit.
+  var decoding = (bytes: 0, largest: "")
 
   /// Rows of all stores.
   var rows: Int { stores.reduce(0) { $0 + $1.rows } }

@@ -41,6 +41,19 @@ extension Lowering {
       [a, try operand(1, of: node)], to: try result(of: node))
   }
 
+  mutating func lower(logical operation: any LogicalPair, _ node: Node) throws {
+    let sign =
+      switch operation {
+      case is LogicalAnd: "&"
+      case is LogicalOr: "|"
+      case is LogicalXor: "^"
+      default: throw GraftError(.unsupported, "no kernel computes \(node.opcode)")
+      }
+    try mapElements(
+      ElementFunction(name: "\(node.opcode)_bool", expression: "a_value \(sign) b_value"),
+      [try operand(0, of: node), try operand(1, of: node)], to: try result(of: node))
+  }
+
   mutating func lowerNot(_ node: Node) throws {
     try mapElements(
       ElementFunction(name: "not_bool", expression: "!a_value"), [try operand(0, of: node)],
@@ -76,12 +89,14 @@ extension Lowering {
     let loads = zip(names, operands).enumerated().map { index, entry in
       let dtype = type(entry.1).dtype
       let stride = loop.innerStride(index)
-      let stored = "\(entry.0)_row[\(stride == 1 ? "i" : "(ptrdiff)i * \(stride)")]"
+      let stored = "\(entry.0)_row[\(stride == 1 ? "i" : "(ptrdiff)i * \(stride.step)")]"
       return function.readsNumbers
         ? "const \(dtype.numberType) \(entry.0)_value = \(dtype.number(stored));"
         : "const \(dtype.storage.cType) \(entry.0)_value = \(stored);"
     }
     let extents = loop.extents.map { $0.isBatch ? "n" : "\($0.coefficient)" }.joined(separator: "x")
+    let constants = loop.innerCount
+    let batch = BatchParameter(readBy: rows + loads + [constants])
     let kernel = try library.add(
       "\(function.name)_\(extents.isEmpty ? "1" : extents)",
       algorithm: "rows of \(loop.innerExtent) elements, threads split rows"
@@ -89,7 +104,7 @@ extension Lowering {
       try Templates.mapElements.render([
         "banner": "\(function.name): \(function.expression).", "name": name,
         "parameters": zip(names, storages).map { "const \($1) *\($0)," }.joined(separator: " "),
-        "element": element, "count": "\(loop.innerExtent)",
+        "element": element, "constants": constants, "batch": batch.declaration,
         "row_addresses": rows.joined(separator: "\n"), "loads": loads.joined(separator: "\n"),
         "expression": function.expression,
       ])
@@ -99,7 +114,7 @@ extension Lowering {
       arguments.append("(const \(storage) *)(const void *)\(try address(operand))")
     }
     arguments.append("(\(element) *)(void *)\(try address(result))")
-    emit(kernel, arguments, units: loop.rows)
+    emit(kernel, arguments + batch.arguments, units: loop.rows)
   }
 }
 

@@ -22,6 +22,9 @@ extension KernelFamily {
       .emitting((any Comparison).self, arithmetic: nil) { operation, node, program in
         try program.lower(comparison: operation, node)
       },
+      .emitting((any LogicalPair).self, arithmetic: nil) { operation, node, program in
+        try program.lower(logical: operation, node)
+      },
       .emitting(LogicalNot.self, arithmetic: nil) { _, node, program in
         try program.lowerNot(node)
       },

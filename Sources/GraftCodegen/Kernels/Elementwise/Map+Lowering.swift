@@ -171,7 +171,7 @@ extension Lowering {
     _ function: MapFunction, _ sources: [MapSource], to result: ValueID
   ) throws {
     let shape = type(result).shape
-    let strides = try sources.map { source in
+    let strides = try sources.map { source -> [Dimension] in
       let operand: ValueID
       switch source {
       case .value(let value): operand = value
@@ -201,7 +201,7 @@ extension Lowering {
 
   /// Loads of every operand, whole vectors and parts, for strides of 0 and 1.
   private func plainLoads(
-    _ count: Int, at: (Int) -> String, stride: (Int) -> Int
+    _ count: Int, at: (Int) -> String, stride: (Int) -> Dimension
   ) throws -> (whole: String, part: String) {
     var whole: [String] = []
     var part: [String] = []
@@ -257,16 +257,19 @@ extension Lowering {
     let loads = try plainLoads(
       count, at: { "\(names[$0])_row" }, stride: { loop.innerStride($0) })
     let extents = loop.extents.map { $0.isBatch ? "n" : "\($0.coefficient)" }.joined(separator: "x")
+    let constants = loop.innerCount
+    let batch = BatchParameter(readBy: rows + [constants])
     let kernel = try library.add(
       "\(function.name)_f32_rows_\(extents)\(function.activation.nameSuffix)",
       algorithm: "rows of \(loop.innerExtent) elements, threads split rows"
     ) { name in
       try Templates.mapRows.render(
         plainValues(function, name: name, count: count, loads: loads).merging([
-          "count": "\(loop.innerExtent)", "row_addresses": rows.joined(separator: "\n"),
+          "constants": constants, "batch": batch.declaration,
+          "row_addresses": rows.joined(separator: "\n"),
         ]) { $1 })
     }
-    emit(kernel, arguments, units: loop.rows)
+    emit(kernel, arguments + batch.arguments, units: loop.rows)
   }
 
   private func plainValues(

@@ -112,10 +112,11 @@ extension Lowering {
     let (a, b) = (try operand(0, of: node), try operand(1, of: node))
     let output = try result(of: node)
     let depthAxis = operation.transposesA ? 0 : 1
-    guard let columns = type(output).shape[1].constant,
-      let depth = type(a).shape[depthAxis].constant,
-      let aWidth = type(a).shape[1].constant, let bWidth = type(b).shape[1].constant
-    else { throw GraftError(.unsupported, "a product of \(type(a)) and \(type(b))") }
+    guard let depth = type(a).shape[depthAxis].constant else {
+      throw GraftError(.unsupported, "a product of \(type(a)) and \(type(b))")
+    }
+    let columns = type(output).shape[1]
+    let (aWidth, bWidth) = (type(a).shape[1], type(b).shape[1])
     let finish =
       operation.alpha == 1
       ? "" : "for (size_t j = 0; j < COLUMNS; j++) to[j] *= \(CText.float(operation.alpha));"
@@ -148,10 +149,10 @@ extension Lowering {
       bShape.append(1)
       yShape.append(1)
     }
-    guard aShape.count >= 2, bShape.count >= 2, let columns = yShape.last?.constant,
+    guard aShape.count >= 2, bShape.count >= 2, let columns = yShape.last,
       let depth = aShape.last?.constant
     else { throw GraftError(.unsupported, "a product of \(type(a)) and \(type(b))") }
-    if !type(b).shape.dependsOnBatch, bShape.count == 2,
+    if !type(b).shape.dependsOnBatch, bShape.count == 2, let columns = columns.constant,
       let rows = TensorShape(Array(yShape.dropLast())).elementCount
     {
       return try fullyConnected(
@@ -168,42 +169,48 @@ extension Lowering {
     let loop = try StridedLoop(
       extents: leading.dimensions + [2],
       strides: [aLeading.dropLast(2) + [0], bLeading.dropLast(2) + [0]].map(Array.init))
-    guard !rows.isBatch || leading.elementCount == 1 else {
-      throw GraftError(.unsupported, "a product whose rows grow with the batch, of \(type(a))")
-    }
     try matmul(
       a, b, to: output, depth: depth, columns: columns, rows: rows,
       matrices: leading.elementCount ?? 1,
       aOffset: loop.offset(0, row: "matrix"), bOffset: loop.offset(1, row: "matrix"),
-      aSteps: (depth, 1), bSteps: (columns, 1), finish: "")
+      aSteps: (Dimension(depth), 1), bSteps: (columns, 1), finish: "")
   }
 
   private mutating func matmul(
-    _ a: ValueID, _ b: ValueID, to output: ValueID, depth: Int, columns: Int, rows: Dimension,
-    matrices: Dimension, aOffset: String, bOffset: String, aSteps: (row: Int, column: Int),
-    bSteps: (row: Int, column: Int), finish: String
+    _ a: ValueID, _ b: ValueID, to output: ValueID, depth: Int, columns: Dimension,
+    rows: Dimension, matrices: Dimension, aOffset: String, bOffset: String,
+    aSteps: (row: Dimension, column: Dimension), bSteps: (row: Dimension, column: Dimension),
+    finish: String
   ) throws {
     try requireFloat([a, b, output])
     guard let units = rows.multiplied(by: matrices) else {
       throw GraftError(.unsupported, "a product whose size grows with the square of the batch")
     }
-    // Rows that grow with the batch belong to one matrix.
-    let rowCount = rows.isBatch ? "((size_t)-1)" : "\(rows.coefficient)"
+    // Where rows grow with the batch and belong to one matrix, no number of them is needed.
+    let rowCount = rows.isBatch && matrices == 1 ? "((size_t)-1)" : rows.count
+    let constants =
+      columns.isBatch
+      ? "enum { DEPTH = \(depth) };\nconst size_t COLUMNS = \(columns.count);"
+      : "enum { DEPTH = \(depth), COLUMNS = \(columns) };"
+    let steps = [aSteps.row, aSteps.column, bSteps.row, bSteps.column].map(\.step)
+    let batch = BatchParameter(readBy: [rowCount, constants, aOffset, bOffset] + steps)
     let kernel = try library.add(
-      "matmul_f32_\(rows.isBatch ? "n" : "\(rows.coefficient)")x\(depth)x\(columns)",
+      "matmul_f32_\(rows.isBatch ? "n" : "\(rows.coefficient)")x\(depth)x"
+        + (columns.isBatch ? "n" : "\(columns)"),
       algorithm: "plain product, threads split rows"
     ) { name in
       try Templates.matmul.render([
         "banner": "Product of two computed matrices, depth \(depth), \(columns) columns.",
-        "name": name, "rows": rowCount, "depth": "\(depth)", "columns": "\(columns)",
-        "a_offset": aOffset, "b_offset": bOffset, "a_row": "\(aSteps.row)",
-        "a_column": "\(aSteps.column)", "b_row": "\(bSteps.row)", "b_column": "\(bSteps.column)",
-        "finish": finish,
+        "name": name, "rows": rowCount, "constants": constants, "batch": batch.declaration,
+        "a_offset": aOffset, "b_offset": bOffset, "a_row": steps[0], "a_column": steps[1],
+        "b_row": steps[2], "b_column": steps[3], "finish": finish,
       ])
     }
     let left = try address(a)
     let right = try address(b)
-    emit(kernel, [left, right, try address(output)], units: WorkUnits(1, times: units))
+    emit(
+      kernel, [left, right, try address(output)] + batch.arguments,
+      units: WorkUnits(1, times: units))
   }
 }
 

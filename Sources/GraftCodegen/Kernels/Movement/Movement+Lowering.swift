@@ -93,28 +93,48 @@ extension Lowering {
   }
 
   /// Copies along `loop`, whose operand 0 is the source and 1 the destination.
+  /// - Parameters:
+  ///   - xOffset: elements before the first of the source, as a sum.
+  ///   - yOffset: elements before the first of the destination, likewise.
   mutating func copyPlain(
-    loop: StridedLoop, from: String, to: String, xOffset: Int = 0, yOffset: Int = 0,
+    loop: StridedLoop, from: String, to: String, xOffset: [Dimension] = [],
+    yOffset: [Dimension] = [],
     dtype: DataType
   ) throws {
     let loop = loop.split(longest: 4096)
     let element = dtype.movedType
     let extents = loop.extents.map { $0.isBatch ? "n" : "\($0.coefficient)" }.joined(separator: "x")
-    let offset = { (text: String, start: Int) in start == 0 ? text : "\(text) + \(start)" }
+    let offset = { (text: String, start: [Dimension]) in
+      let (constant, batch) = (start.filter { !$0.isBatch }, start.filter(\.isBatch))
+      let sums = [
+        Dimension.batch(times: batch.reduce(0) { $0 + $1.coefficient }),
+        Dimension(constant.reduce(0) { $0 + $1.coefficient }),
+      ]
+      return sums.reduce(text) { $1 == 0 ? $0 : "\($0) + \($1.step)" }
+    }
+    let (xOffset, yOffset) = (offset(loop.offset(0), xOffset), offset(loop.offset(1), yOffset))
+    let (count, xStep, yStep) = (loop.innerExtent, loop.innerStride(0), loop.innerStride(1))
+    let isConstant = !count.isBatch && !xStep.isBatch && !yStep.isBatch
+    let constants =
+      isConstant
+      ? "enum { COUNT = \(count), X_STEP = \(xStep), Y_STEP = \(yStep) };"
+      : "const size_t COUNT = \(count.count);\n"
+        + "const ptrdiff X_STEP = \(xStep.step), Y_STEP = \(yStep.step);"
+    let batch = BatchParameter(readBy: [xOffset, yOffset, constants])
     let kernel = try library.add(
       "copy_\(element.name)_\(extents.isEmpty ? "1" : extents)",
       algorithm: "runs of \(loop.innerExtent) elements, threads split runs"
     ) { name in
       try Templates.copyRows.render([
         "banner": "Copies elements: extents \(extents), strides \(loop.strides).", "name": name,
-        "element": element.type, "count": "\(loop.innerExtent)",
-        "x_step": "\(loop.innerStride(0))", "y_step": "\(loop.innerStride(1))",
-        "x_offset": offset(loop.offset(0), xOffset), "y_offset": offset(loop.offset(1), yOffset),
+        "element": element.type, "constants": constants, "batch": batch.declaration,
+        "x_offset": xOffset, "y_offset": yOffset,
       ])
     }
     let pointer = element.type == "float" ? "" : "(\(element.type) *)(void *)"
     let constPointer = element.type == "float" ? "" : "(const \(element.type) *)(const void *)"
-    emit(kernel, [constPointer + from, pointer + to], units: loop.rows)
+    emit(
+      kernel, [constPointer + from, pointer + to] + batch.arguments, units: loop.rows)
   }
 
   mutating func lower(_ operation: ChannelShuffle, _ node: Node) throws {
@@ -133,7 +153,8 @@ extension Lowering {
           strides: [
             [channels * inner, inner, each * inner, 1],
             [channels * inner, groups * inner, inner, 1],
-          ]), from: address(input), to: address(output), dtype: type(output).dtype)
+          ].map { $0.map { Dimension($0) } }), from: address(input), to: address(output),
+        dtype: type(output).dtype)
     }
     let y = try ImageGeometry(type(output))
     let each = y.channels / groups

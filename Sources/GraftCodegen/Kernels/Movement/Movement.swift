@@ -26,6 +26,9 @@ extension KernelFamily {
       .emitting(Gather.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },
+      .emitting(GatherGradient.self) { operation, node, program in
+        try program.lower(operation, node)
+      },
       .emitting(Transpose.self, arithmetic: nil) { operation, node, program in
         try program.lower(operation, node)
       },

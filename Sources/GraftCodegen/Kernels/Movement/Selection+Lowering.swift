@@ -31,7 +31,8 @@ extension Lowering {
         try copyPlain(
           loop: StridedLoop(
             extents: shape.dimensions, strides: [try shape.plainStrides(), strides]),
-          from: address(operand), to: address(output), yOffset: start * strides[operation.axis],
+          from: address(operand), to: address(output),
+          yOffset: [try strides[operation.axis].times(Dimension(start))],
           dtype: type(output).dtype)
       }
       start += extent
@@ -54,7 +55,8 @@ extension Lowering {
         try copyPlain(
           loop: StridedLoop(
             extents: shape.dimensions, strides: [strides, try shape.plainStrides()]),
-          from: address(input), to: address(output), xOffset: start * strides[operation.axis],
+          from: address(input), to: address(output),
+          xOffset: [try strides[operation.axis].times(Dimension(start))],
           dtype: type(output).dtype)
       }
       start += size
@@ -72,84 +74,15 @@ extension Lowering {
         map: (0..<operation.extents[0]).map { (0, operation.starts[0] + $0 * operation.steps[0]) })
     }
     var strides = try type(input).shape.plainStrides()
-    var start = 0
+    var start: [Dimension] = []
     for (index, axis) in operation.axes.enumerated() {
-      start += operation.starts[index] * strides[axis]
-      strides[axis] *= operation.steps[index]
+      start.append(try strides[axis].times(Dimension(operation.starts[index])))
+      strides[axis] = try strides[axis].times(Dimension(operation.steps[index]))
     }
     let shape = type(output).shape
     try copyPlain(
       loop: StridedLoop(extents: shape.dimensions, strides: [strides, try shape.plainStrides()]),
       from: address(input), to: address(output), xOffset: start, dtype: type(output).dtype)
-  }
-
-  /// One copy for each index that is constant.
-  mutating func lower(_ operation: Gather, _ node: Node) throws {
-    let (input, indices) = (try operand(0, of: node), try operand(1, of: node))
-    let output = try result(of: node)
-    let xShape = type(input).shape
-    guard let extent = xShape[operation.axis].constant else {
-      throw GraftError(
-        .unsupported, "a choice along an axis that grows with the batch, of \(xShape)")
-    }
-    guard let positions = graph[indices].parameter?.data?.integers() else {
-      return try gatherRows(operation, input, indices, extent: extent, to: output)
-    }
-    let axis = operation.axis
-    let indexRank = type(indices).rank
-    let xStrides = try xShape.plainStrides()
-    let yStrides = try type(output).shape.plainStrides()
-    let extents = Array(xShape.dimensions[..<axis] + xShape.dimensions[(axis + 1)...])
-    let from = Array(xStrides[..<axis] + xStrides[(axis + 1)...])
-    let to = Array(yStrides[..<axis] + yStrides[(axis + indexRank)...])
-    let inner = indexRank > 0 ? yStrides[axis + indexRank - 1] : 0
-    for (number, position) in positions.enumerated() {
-      let index = position < 0 ? position + extent : position
-      guard (0..<extent).contains(index) else {
-        throw GraftError(.invalidGraph, "index \(position) is outside axis \(axis) of \(xShape)")
-      }
-      try copyPlain(
-        loop: StridedLoop(extents: extents, strides: [from, to]), from: address(input),
-        to: address(output), xOffset: index * xStrides[axis], yOffset: number * inner,
-        dtype: type(output).dtype)
-    }
-  }
-
-  /// Rows by indices that are computed while the network runs.
-  private mutating func gatherRows(
-    _ operation: Gather, _ input: ValueID, _ indices: ValueID, extent: Int, to output: ValueID
-  ) throws {
-    let (x, choice) = (type(input), type(indices))
-    let before = TensorShape(Array(x.shape.dimensions[..<operation.axis])).elementCount
-    let count = TensorShape(Array(x.shape.dimensions[(operation.axis + 1)...])).elementCount?
-      .constant
-    guard choice.dtype == .int32 || choice.dtype == .int64, extent > 0, let count, let before,
-      let chosen = choice.shape.elementCount, let units = before.multiplied(by: chosen)
-    else { throw GraftError(.unsupported, "a choice from \(x) by \(choice)") }
-    let element = x.dtype.movedType
-    // Where the indices grow with the batch, no axis before theirs does.
-    guard chosen.constant != nil || before == 1 else {
-      throw GraftError(
-        .unsupported, "a choice from \(x) by \(choice): the batch is on an inner axis")
-    }
-    let kernel = try library.add(
-      "gather_\(element.name)_\(choice.dtype.rawValue)_\(extent)x\(count)",
-      algorithm: "a row for each index, threads split indices"
-    ) { name in
-      try Templates.gatherRows.render([
-        "banner":
-          "Rows of \(count) elements, each of \(extent), by \(choice); the nearest where an "
-          + "index is outside.",
-        "name": name, "element": element.type, "index": choice.dtype.storage.cType,
-        "extent": "\(extent)", "count": "\(count)",
-        "outer": chosen.constant.map { "unit / \($0)" } ?? "0",
-        "position": chosen.constant.map { "unit % \($0)" } ?? "unit",
-      ])
-    }
-    let source = "(const \(element.type) *)(const void *)\(try address(input))"
-    let index = "(const \(choice.dtype.storage.cType) *)(const void *)\(try address(indices))"
-    let result = "(\(element.type) *)(void *)\(try address(output))"
-    emit(kernel, [source, index, result], units: WorkUnits(1, times: units))
   }
 
   mutating func lower(_ operation: Transpose, _ node: Node) throws {
@@ -182,7 +115,7 @@ extension Lowering {
     try fill(output, with: operation.value)
     // What of x stays: negative pads take elements away.
     var extents = xShape.dimensions
-    var (xStart, yStart) = (0, 0)
+    var (xStart, yStart): ([Dimension], [Dimension]) = ([], [])
     for axis in extents.indices {
       let (before, after) = (operation.pads[axis], operation.pads[axis + extents.count])
       if before == 0 && after == 0 { continue }
@@ -192,8 +125,8 @@ extension Lowering {
       let kept = extent + min(0, before) + min(0, after)
       guard kept > 0 else { return }
       extents[axis] = Dimension(kept)
-      xStart += max(0, -before) * xStrides[axis]
-      yStart += max(0, before) * yStrides[axis]
+      xStart.append(try xStrides[axis].times(Dimension(max(0, -before))))
+      yStart.append(try yStrides[axis].times(Dimension(max(0, before))))
     }
     try copyPlain(
       loop: StridedLoop(extents: extents, strides: [xStrides, yStrides]), from: address(input),
@@ -207,6 +140,7 @@ extension Lowering {
     case .constant: return shifted
     case .edge: return "nearest(\(shifted), \(extent))"
     case .reflect: return "mirrored(\(shifted), \(extent))"
+    case .wrap: return "wrapped(\(shifted), \(extent))"
     }
   }
 
@@ -218,26 +152,31 @@ extension Lowering {
     let strides = try x.plainStrides()
     var terms: [String] = []
     var column = "column"
-    var inner = 1
+    var inner = Dimension(1)
     for axis in y.dimensions.indices.reversed() {
       let isPadded = operation.pads[axis] != 0 || operation.pads[axis + y.rank] != 0
-      if axis == y.rank - 1 {
+      func source(of index: String) throws -> String {
+        guard isPadded || (axis == y.rank - 1 && !x[axis].isBatch) else { return index }
         guard let extent = x[axis].constant else {
-          throw GraftError(.unsupported, "padding of \(x), whose last axis is the batch")
+          throw GraftError(.unsupported, "padding of \(x) along the batch")
         }
-        column = source(operation.mode, of: column, pad: operation.pads[axis], extent: extent)
+        return self.source(operation.mode, of: index, pad: operation.pads[axis], extent: extent)
+      }
+      if axis == y.rank - 1 {
+        column = try source(of: column)
         continue
       }
-      var index = inner == 1 ? "(ptrdiff)unit" : "(ptrdiff)unit / \(inner)"
-      if let extent = y[axis].constant {
-        if axis > 0 { index = "\(index) % \(extent)" }
-        inner *= extent
-      }
-      if isPadded, let extent = x[axis].constant {
-        index = source(operation.mode, of: index, pad: operation.pads[axis], extent: extent)
-      }
-      terms.append("(\(index)) * \(strides[axis])")
+      var index = inner == 1 ? "(ptrdiff)unit" : "(ptrdiff)unit / \(inner.factor)"
+      if axis > 0 { index = "\(index) % \(y[axis].factor)" }
+      inner = try inner.times(y[axis])
+      terms.append("(\(try source(of: index))) * \(strides[axis].step)")
     }
+    let count = y.dimensions.last ?? 1
+    let constants =
+      count.isBatch
+      ? "const ptrdiff COUNT = (ptrdiff)(\(count.count));" : "enum { COUNT = \(count) };"
+    let offset = terms.isEmpty ? "0" : terms.reversed().joined(separator: " + ")
+    let batch = BatchParameter(readBy: [offset, constants])
     let element = type(output).dtype.movedType
     let kernel = try library.add(
       "pad_\(element.name)_\(operation.mode.rawValue)_\(y.dimensions.map(\.description).joined(separator: "x"))",
@@ -246,16 +185,14 @@ extension Lowering {
       try Templates.padPlain.render([
         "banner": "Pads \(x) to \(y), \(operation.mode.rawValue).", "name": name,
         "element": element.type,
-        "count": "\(y.dimensions.last?.constant ?? 1)",
-        "x_offset": terms.isEmpty ? "0" : terms.reversed().joined(separator: " + "),
+        "constants": constants, "batch": batch.declaration, "x_offset": offset,
         "column_source": column,
       ])
     }
     let source = "(const \(element.type) *)(const void *)\(try address(input))"
     let destination = "(\(element.type) *)(void *)\(try address(output))"
     emit(
-      kernel, [source, destination],
-      units: WorkUnits(inner, times: y.dimensions.first.flatMap { $0.isBatch ? $0 : nil } ?? 1))
+      kernel, [source, destination] + batch.arguments, units: WorkUnits(1, times: inner))
   }
 
   /// A constant whose shape has the batch in it, which nothing could fold.
@@ -320,7 +257,6 @@ extension Lowering {
 
 extension Templates {
   static let fill = Template("fill.c", PackageResources.fill_c_in)
-  static let gatherRows = Template("gather_rows.c", PackageResources.gather_rows_c_in)
   static let padPlain = Template("pad_plain.c", PackageResources.pad_plain_c_in)
   static let padBlocked = Template("pad_blocked.c", PackageResources.pad_blocked_c_in)
 }

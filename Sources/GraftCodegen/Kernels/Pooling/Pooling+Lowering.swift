@@ -80,8 +80,8 @@ extension Lowering {
   mutating func lowerGlobalPool(_ node: Node, isAverage: Bool) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
     try requireFloat([input, output])
-    let x = try ImageGeometry(type(input))
-    let y = try ImageGeometry(type(output))
+    let x = try ImageGeometry(Self.asImage(type(input)))
+    let y = try ImageGeometry(Self.asImage(type(output)))
     try requireSameBlock(x, y)
     let name = isAverage ? "global_average_pool" : "global_max_pool"
     let kernel = try library.add(
@@ -99,6 +99,14 @@ extension Lowering {
     }
     try emit(
       kernel, [address(input), address(output)], units: WorkUnits(y.blocks, times: y.images))
+  }
+
+  /// A plain value with other spatial axes than two as an image whose height they are, and whose width is 1.
+  private static func asImage(_ type: TensorType) -> TensorType {
+    guard type.rank != 4, type.rank >= 3, type.layout.isPlain,
+      let pixels = TensorShape(Array(type.shape.dimensions.dropFirst(2))).elementCount
+    else { return type }
+    return TensorType(type.dtype, [type.shape[0], type.shape[1], pixels, 1])
   }
 
   /// Local response normalisation across channels.

@@ -246,17 +246,19 @@ extension Lowering {
     guard let rows = TensorShape(kept.map { shape[$0] }).elementCount,
       let count = TensorShape(axes.map { shape[$0] }).elementCount
     else { throw GraftError(.unsupported, "a sum over axes \(axes) of \(type(input))") }
+    let (outerOffset, innerOffset) = (outerLoop.offset(0), innerLoop.offset(0, row: "i"))
+    let batch = BatchParameter(readBy: [outerOffset, innerOffset])
     let kernel = try library.add(
       "sum_axes_f32_\(axes.map(String.init).joined(separator: "_"))",
       algorithm: "one sum at a time in double, threads split sums"
     ) { name in
       try Templates.sumAxes.render([
         "banner": "Sums over axes \(axes) of \(shape).", "name": name,
-        "x_offset": outerLoop.offset(0), "inner_offset": innerLoop.offset(0, row: "i"),
+        "x_offset": outerOffset, "inner_offset": innerOffset, "batch": batch.declaration,
       ])
     }
     try emit(
-      kernel, [address(input), address(output), count.expression],
+      kernel, [address(input), address(output), count.expression] + batch.arguments,
       units: WorkUnits(1, times: rows))
   }
 }

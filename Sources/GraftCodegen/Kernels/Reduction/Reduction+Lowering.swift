@@ -17,17 +17,24 @@ extension Lowering {
     let normalized = operation.flattens ? dimensions[axis...] : dimensions[axis...axis]
     let innerAxes = operation.flattens ? [] : dimensions[(axis + 1)...]
     guard let count = TensorShape(Array(normalized)).elementCount?.constant, count > 0,
-      let inner = TensorShape(Array(innerAxes)).elementCount?.constant,
-      let outer = TensorShape(Array(dimensions[..<axis])).elementCount
+      let inner = TensorShape(Array(innerAxes)).elementCount,
+      let outer = TensorShape(Array(dimensions[..<axis])).elementCount,
+      let units = inner.multiplied(by: outer)
     else {
       throw GraftError(.unsupported, "\(node.opcode) over axis \(axis) of \(type(input))")
     }
+    let constants =
+      inner.isBatch
+      ? "enum { COUNT = \(count) };\nconst size_t INNER = \(inner.count);"
+      : "enum { COUNT = \(count), INNER = \(inner) };"
+    let batch = BatchParameter(readBy: [constants])
     let kernel = try library.add(
-      "\(node.opcode)_f32_\(count)x\(inner)", algorithm: "one row at a time, threads split rows"
+      "\(node.opcode)_f32_\(count)x\(inner.isBatch ? "n" : "\(inner)")",
+      algorithm: "one row at a time, threads split rows"
     ) { name in
       try Templates.softmax.render([
         "banner": "\(node.opcode) of rows of \(count) elements, \(inner) apart.", "name": name,
-        "count": "\(count)", "inner": "\(inner)",
+        "constants": constants, "batch": batch.declaration,
         "stored": isLogarithm ? "value[lane]" : "power[lane]",
         "finish": isLogarithm
           ? "const float shift = __builtin_logf(sum);" : "const float scale = 1.0f / sum;",
@@ -35,7 +42,8 @@ extension Lowering {
       ])
     }
     try emit(
-      kernel, [address(input), address(output)], units: WorkUnits(inner, times: outer))
+      kernel, [address(input), address(output)] + batch.arguments,
+      units: WorkUnits(1, times: units))
   }
 
   mutating func lower(_ operation: ReduceMean, _ node: Node) throws {
@@ -66,15 +74,19 @@ extension Lowering {
     else {
       throw GraftError(.unsupported, "a mean over axes \(axes) of \(type(input))")
     }
+    let (outerOffset, innerOffset) = (outerLoop.offset(0), innerLoop.offset(0, row: "i"))
+    let batch = BatchParameter(readBy: [outerOffset, innerOffset])
     let kernel = try library.add(
       "reduce_mean_f32_\(count)", algorithm: "one mean at a time in double, threads split means"
     ) { name in
       try Templates.reduceRows.render([
         "banner": "Means over axes \(axes) of \(shape).", "name": name, "count": "\(count)",
-        "x_offset": outerLoop.offset(0), "inner_offset": innerLoop.offset(0, row: "i"),
+        "x_offset": outerOffset, "inner_offset": innerOffset, "batch": batch.declaration,
       ])
     }
-    try emit(kernel, [address(input), address(output)], units: WorkUnits(1, times: rows))
+    try emit(
+      kernel, [address(input), address(output)] + batch.arguments,
+      units: WorkUnits(1, times: rows))
   }
 }
 

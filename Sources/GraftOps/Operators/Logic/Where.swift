@@ -78,3 +78,16 @@ public struct Where: ONNXExportable {
     ExportedOperator("Where", inputs: [.operand(0), .operand(1), .operand(2)])
   }
 }
+
+extension Where: DifferentiableOperator {
+  /// dy goes to the operand that each element was taken from; the condition has no gradient.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let condition = try builder.operand(0)
+    let dy = try builder.incoming()
+    let zero = try builder.scalar(0, like: dy)
+    for index in [1, 2] where builder.wants(index) {
+      let own = index == 1 ? [condition, dy, zero] : [condition, zero, dy]
+      try builder.setGradient(of: index, summing: try builder.apply(Where(), own))
+    }
+  }
+}

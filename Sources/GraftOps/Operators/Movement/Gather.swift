@@ -130,18 +130,22 @@ extension Gather: DifferentiableOperator {
   /// 64 MiB as float32: far above what a choice of channels needs.
   private static let largestMatrix = 1 << 24
 
-  /// Each row of dy goes to the row that it was read from, and what several read adds up: the product with
-  /// a matrix that has a 1 where a row [indices] was read from a row [extent of the axis].
+  /// Each row of dy goes to the row that it was read from, and what several read adds up: where the indices are
+  /// constant, the product with a matrix that has a 1 where a row [indices] was read from a row [extent of the
+  /// axis]; else by their values while the network runs.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let x = builder.shape(of: try builder.operand(0))
-    let indices = builder.graph[try builder.operand(1)].parameter?.data?.integers()
-    guard let indices, let available = x[axis].constant else {
-      throw GraftError(.unsupported, "indices that are computed while the network runs")
+    guard let available = x[axis].constant else {
+      throw GraftError(.unsupported, "the gradient of choosing along an axis of \(x)")
     }
-    let (count, overflows) = indices.count.multipliedReportingOverflow(by: available)
-    guard !overflows, (1...Self.largestMatrix).contains(count) else {
-      throw GraftError(
-        .unsupported, "the gradient of \(indices.count) indices of \(available) rows")
+    let indices = builder.graph[try builder.operand(1)].parameter?.data?.integers()
+    let (count, overflows) = (indices?.count ?? 0).multipliedReportingOverflow(by: available)
+    guard let indices, !overflows, (1...Self.largestMatrix).contains(count) else {
+      return try builder.setGradient(
+        of: 0,
+        try builder.apply(
+          GatherGradient(axis: axis, extent: available),
+          [try builder.incoming(), try builder.operand(1)]))
     }
     var matrix = Array(repeating: 0.0, count: count)
     for (row, index) in indices.enumerated() {

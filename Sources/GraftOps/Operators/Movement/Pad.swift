@@ -19,6 +19,8 @@ public struct Pad: StructuralOperator, ONNXExportable {
     case reflect
     /// The nearest element.
     case edge
+    /// The elements again, as if the axis were a circle.
+    case wrap
   }
 
   public static let opcode: Opcode = "pad"
@@ -80,8 +82,8 @@ public struct Pad: StructuralOperator, ONNXExportable {
         try require(
           "C3", (0..<max(extent, 1)).contains(before) && (0..<max(extent, 1)).contains(after),
           "axis \(axis) of \(x) cannot be reflected by \(before) and \(after)")
-      case .edge:
-        try require("C3", extent > 0, "axis \(axis) of \(x) has no edge")
+      case .edge, .wrap:
+        try require("C3", extent > 0, "axis \(axis) of \(x) has no elements to repeat")
       }
       shape[axis] = Dimension(extent + before + after)
     }
@@ -135,6 +137,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     case .constant: return nil
     case .reflect: return index < 0 ? -index : 2 * (extent - 1) - index
     case .edge: return index < 0 ? 0 : extent - 1
+    case .wrap: return (index % extent + extent) % extent
     }
   }
 
@@ -164,7 +167,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     _ node: ONNXNode, pads: [Int], axes: [Int]?, value: ScalarConstant
   ) throws -> ImportedOperator {
     let name = try node.string("mode", default: Mode.constant.rawValue)
-    guard let mode = Mode(rawValue: name) else {
+    guard let mode = Mode(rawValue: name), mode != .wrap || node.opset >= 19 else {
       throw GraftError(.unsupported, "padding mode \(name.quotedForDisplay)")
     }
     let shape = try node.input(0).type.shape

@@ -22,11 +22,11 @@ public struct GlobalAveragePool: GlobalPooling {
 extension GlobalAveragePool: DifferentiableOperator {
   /// As an ``AveragePool`` with one window.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
-    let extents = try builder.pooledExtents()
-    try builder.setGradient(
-      of: 0,
-      try builder.apply(
-        AveragePoolGradient(pool: AveragePool(window: Window(kernel: extents)), extents: extents),
-        [try builder.incoming()]))
+    let x = try builder.operand(0)
+    let extents = try builder.pooledExtents(of: try builder.pooledImage(x))
+    let image = try builder.apply(
+      AveragePoolGradient(pool: AveragePool(window: Window(kernel: extents)), extents: extents),
+      [try builder.pooledImage(try builder.incoming())])
+    try builder.setGradient(of: 0, try builder.reshaped(image, to: builder.shape(of: x)))
   }
 }

@@ -22,11 +22,15 @@ public struct GlobalMaxPool: GlobalPooling {
 extension GlobalMaxPool: DifferentiableOperator {
   /// As a ``MaxPool`` with one window.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
-    let pool = MaxPool(window: Window(kernel: try builder.pooledExtents()))
-    try builder.setGradient(
-      of: 0,
-      try builder.apply(
-        MaxPoolGradient(pool: pool),
-        [try builder.incoming(), try builder.operand(0), builder.result()]))
+    let x = try builder.operand(0)
+    let image = try builder.pooledImage(x)
+    let pool = MaxPool(window: Window(kernel: try builder.pooledExtents(of: image)))
+    let gradient = try builder.apply(
+      MaxPoolGradient(pool: pool),
+      [
+        try builder.pooledImage(try builder.incoming()), image,
+        try builder.pooledImage(builder.result()),
+      ])
+    try builder.setGradient(of: 0, try builder.reshaped(gradient, to: builder.shape(of: x)))
   }
 }

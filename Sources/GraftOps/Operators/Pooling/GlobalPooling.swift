@@ -61,12 +61,22 @@ extension GlobalPooling {
 }
 
 extension GradientBuilder {
-  /// The height and width of operand 0, for the rule of a pool over the whole image.
-  func pooledExtents() throws -> [Int] {
-    let shape = shape(of: try operand(0))
-    guard shape.rank == 4, let height = shape[2].constant, let width = shape[3].constant else {
-      throw GraftError(
-        .unsupported, "the gradient of a global pool of \(type(of: try operand(0))): rank 4 only")
+  /// A value of a pool over the whole image as [batch, channels, height, width]: where there are other spatial axes
+  /// than two, these are the height, and the width is 1.
+  mutating func pooledImage(_ value: ValueID) throws -> ValueID {
+    let shape = shape(of: value)
+    guard shape.rank != 4 else { return value }
+    guard let pixels = TensorShape(Array(shape.dimensions.dropFirst(2))).elementCount else {
+      throw GraftError(.unsupported, "the gradient of a global pool of \(type(of: value))")
+    }
+    return try reshaped(value, to: [shape[0], shape[1], pixels, 1])
+  }
+
+  /// The height and width of an image from ``pooledImage(_:)``.
+  func pooledExtents(of image: ValueID) throws -> [Int] {
+    let shape = shape(of: image)
+    guard let height = shape[2].constant, let width = shape[3].constant else {
+      throw GraftError(.unsupported, "the gradient of a global pool of \(type(of: image))")
     }
     return [height, width]
   }

@@ -85,7 +85,7 @@ extension ReduceMean: DifferentiableOperator {
     for axis in axes { kept[axis] = 1 }
     let dy = try builder.reshaped(try builder.incoming(), to: kept)
     if axes == [2, 3], shape.rank == 4 {
-      let extents = try builder.pooledExtents()
+      let extents = try builder.pooledExtents(of: try builder.operand(0))
       let pool = AveragePool(window: Window(kernel: extents))
       return try builder.setGradient(
         of: 0, try builder.apply(AveragePoolGradient(pool: pool, extents: extents), [dy]))
