@@ -8,6 +8,7 @@ import GraftData
 import GraftDiagnostics
 import GraftIR
 import GraftTesting
+import GraftTraining
 import Testing
 
 private let typed = URL(filePath: #filePath).deletingLastPathComponent()

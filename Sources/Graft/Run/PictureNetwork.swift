@@ -190,7 +190,7 @@ package struct PictureNetwork {
 extension Tensor {
   /// Items for an input, as elements of its type.
   /// - Throws: ``GraftError`` of kind `invalidData` for a number that the input does not hold.
-  init(_ numbers: [Float], of input: TensorSpecification, count: Int) throws {
+  package init(_ numbers: [Float], of input: TensorSpecification, count: Int) throws {
     let bytes = try at(SourceLocation(node: input.name, operatorName: "input")) {
       try input.element.bytes(of: numbers)
     }

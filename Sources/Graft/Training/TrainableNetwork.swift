@@ -28,11 +28,11 @@ public struct TrainableOptions: Sendable {
 extension Graph {
   /// The graph with float16 and bfloat16 weights and inner values as float32, which training updates and computes in.
   /// Inputs and outputs keep their types.
-  func widened() throws -> Graph {
+  package func widened() throws -> Graph {
     var graph = self
     let widening = PipelineEntry(
       WidenFloats(), because: "training updates float32 weights")
-    _ = try PassManager([widening], mode: .training, channelBlock: 1).run(&graph)
+    _ = try PassManager([widening], mode: .training).run(&graph)
     return graph
   }
 }

@@ -114,5 +114,7 @@ struct LayoutCosts {
       model.conversionTime(of: graph.type(of: value), from: .plain, to: .blocked(block)))
   }
 
-  private static func count(_ time: Double) -> Int { time.isNaN ? 0 : Int(max(0, min(time, mostTime))) }
+  private static func count(_ time: Double) -> Int {
+    time.isNaN ? 0 : Int(max(0, min(time, mostTime)))
+  }
 }
