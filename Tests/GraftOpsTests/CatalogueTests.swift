@@ -165,7 +165,12 @@ private func trainingNodes() -> [(operation: any Operator, types: [TensorType?])
   let table = TensorType(.float32, [2, 8])
   let settings = TensorType(.float32, [8])
   let window = Window(kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1], dilations: [1, 1])
+  let number = TensorType(.float32, [.batch, 1])
   return [
+    (
+      LayerNormalizationGradient(axis: 1),
+      [matrix, matrix, TensorType(.float32, [3]), number, number]
+    ),
     (CrossEntropy(), [matrix, matrix]), (CrossEntropyGradient(), [matrix, matrix]),
     (SquaredError(), [matrix, matrix, TensorType(.float32, [.batch])]),
     (SquaredErrorGradient(), [matrix, matrix, TensorType(.float32, [.batch])]),

@@ -101,7 +101,7 @@ public struct LayerNormalization: RealOperator, ONNXExportable {
       return ImportedOperator(
         LayerNormalization(
           axis: axis, epsilon: try node.float("epsilon", default: Double(Float(1e-5)))),
-        operands: [0, 1, 2])
+        operands: node.optionalInput(2) == nil ? [0, 1] : [0, 1, 2])
     }
   ]
 
