@@ -81,7 +81,9 @@ struct MemoryLimitTests {
   func largePictures() throws {
     try withTemporaryFolder { folder in
       let bundle = folder + "/network.graft"
-      try Compiler().compile(
+      var options = Compiler.Options()
+      options.preprocessing = "cifar10"
+      try Compiler(options).compile(
         root.appending(path: "models/resnet20-cifar10.onnx").path, to: bundle)
       for (name, edge) in [("a/1", 32), ("a/2", 32), ("b/1", 32), ("b/large", 6000)] {
         let url = URL(filePath: folder + "/data/\(name).png")

@@ -280,7 +280,8 @@ struct GradientRuleTests {
         "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
         "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
         "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
-        "gather_gradient", "square_sum", "clip_factor", "accumulate", "sgd_update",
+        "gather_gradient", "layer_normalization_gradient", "square_sum", "clip_factor",
+        "accumulate", "sgd_update",
         "adam_update", "moving_average",
       ])
   }

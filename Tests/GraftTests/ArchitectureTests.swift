@@ -91,9 +91,6 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
     ),
     "GraftPasses/Fuse/LowerToScaleShift.swift": (["ScaleShift"], "what it makes it leaves"),
     "GraftPasses/Layout/AssignLayout.swift": (["ConvertLayout"], "what it puts in it takes out"),
-    "GraftPasses/Layout/LayoutCosts.swift": (
-      ["Convolution", "ConvolutionWeightGradient"], "estimates of convolutions in either layout"
-    ),
     "GraftPasses/Simplify/LowerMatrixMultiply.swift": (
       ["MatrixMultiply"], "a MatMul becomes a Gemm"
     ),

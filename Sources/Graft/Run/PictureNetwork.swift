@@ -163,7 +163,8 @@ package struct PictureNetwork {
     Scores.best(count, of: isBinary ? scores(row)[...] : row)
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where the network's answer is no number.
+  /// - Throws: ``GraftError`` of kind `invalidData` where the network's answer is no number; the caller says for
+  ///   which item.
   package func check(_ row: ArraySlice<Float>) throws {
     let isLogarithm = activation == .logSoftmax || activation == .none
     guard let wrong = row.first(where: { !$0.isFinite && !(isLogarithm && $0 == -.infinity) })
@@ -172,7 +173,6 @@ package struct PictureNetwork {
       .invalidData,
       "the network's output \(output.name.quotedForDisplay) holds "
         + (wrong.isNaN ? "NaN, which is no number" : "an infinite number"),
-      at: SourceLocation(file: bundle.path),
       advice:
         "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
         + "values in between.")

@@ -49,6 +49,9 @@ extension Unfreezing: CustomStringConvertible {
 public struct FreezeLine: Sendable {
   /// Index into `Graph.nodes`.
   public let firstNode: Int
+  /// For each of `Graph.nodes` whether it trains: those from `firstNode` on, and before them those that compute from
+  /// parameters alone what these read, such as the transpose of a weight.
+  public let trains: [Bool]
   /// The values that cross the line, in the order in which they are made: inputs of the graph or results of
   /// nodes before it.
   public let cut: [ValueID]
@@ -88,17 +91,34 @@ public struct FreezeLine: Sendable {
       }
       firstNode = min(index, headIndex)
     }
-    cut = Self.crossing(graph, at: firstNode)
+    trains = Self.training(in: nodes, from: firstNode, graph)
+    cut = Self.crossing(graph, trains)
   }
 
-  private static func crossing(_ graph: Graph, at firstNode: Int) -> [ValueID] {
-    let nodes = graph.nodes
-    let before = Set(graph.inputs + nodes[..<firstNode].flatMap(\.results))
-    var read = Set(nodes[firstNode...].flatMap(\.presentOperands))
-    read.formUnion(graph.outputs.map(\.value))
-    return (graph.inputs + nodes[..<firstNode].flatMap(\.results)).filter {
-      before.contains($0) && read.contains($0)
+  private static func training(in nodes: [Node], from firstNode: Int, _ graph: Graph) -> [Bool] {
+    var computed = Set(graph.inputs)
+    for node in nodes where node.presentOperands.contains(where: computed.contains) {
+      computed.formUnion(node.results)
     }
+    var trains = nodes.indices.map { $0 >= firstNode }
+    var read = Set(nodes[firstNode...].flatMap(\.presentOperands))
+    for index in nodes[..<firstNode].indices.reversed() {
+      let results = nodes[index].results
+      guard results.contains(where: read.contains), !results.contains(where: computed.contains),
+        !nodes[index].presentOperands.isEmpty
+      else { continue }
+      trains[index] = true
+      read.formUnion(nodes[index].presentOperands)
+    }
+    return trains
+  }
+
+  private static func crossing(_ graph: Graph, _ trains: [Bool]) -> [ValueID] {
+    var (before, read) = (graph.inputs, Set(graph.outputs.map(\.value)))
+    for (node, trains) in zip(graph.nodes, trains) {
+      if trains { read.formUnion(node.presentOperands) } else { before += node.results }
+    }
+    return before.filter(read.contains)
   }
 }
 

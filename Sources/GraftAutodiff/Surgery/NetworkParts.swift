@@ -48,11 +48,14 @@ public struct NetworkParts: Sendable {
       let copy = try trunk.value(for: value)
       trunk.build { $0.outputs.append(GraphOutput(name: name, value: copy)) }
     }
+    if line.trains[..<line.firstNode].contains(true) {
+      trunk.build { _ = $0.removeDeadCode() }
+    }
     self.trunk = trunk.target
 
     var tail = GraphCopier(from: graph, named: graph.name)
     for (value, name) in zip(line.cut, names) { tail.addInput(name, for: value) }
-    for node in nodes[line.firstNode...] { try tail.copy(node) }
+    for (node, trains) in zip(nodes, line.trains) where trains { try tail.copy(node) }
     for output in graph.outputs {
       let ending = try Ending(of: output.value, in: graph)
       let last = answer == .logits ? ending.logits : output.value

@@ -115,20 +115,38 @@ public struct LayerNormalization: RealOperator, ONNXExportable {
 }
 
 extension LayerNormalization: DifferentiableOperator {
-  /// dx by ``LayerNormalizationGradient``; dbias = Σ dy and dscale = Σ dy · (x − mean) · factor over all rows.
+  /// dx by ``LayerNormalizationGradient``, to which the mean's gradient adds m / D and the factor's
+  /// −f · factor³ · (x − mean) / D, with D the elements of a row; dbias = Σ dy and
+  /// dscale = Σ dy · (x − mean) · factor over all rows.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
-    guard builder.gradient(ofResult: 1) == nil, builder.gradient(ofResult: 2) == nil else {
-      throw GraftError(.unsupported, "the gradient of a layer's mean and deviation")
-    }
     let (x, scale) = (try builder.operand(0), try builder.operand(1))
-    let (dy, mean, factor) = (try builder.incoming(), builder.result(1), builder.result(2))
+    let (mean, factor) = (builder.result(1), builder.result(2))
+    let dy = builder.gradient(ofResult: 0)
+    let centered = try builder.apply(Subtract(), [x, mean])
     if builder.wants(0) {
-      try builder.setGradient(
-        of: 0,
-        try builder.apply(LayerNormalizationGradient(axis: axis), [dy, x, scale, mean, factor]))
+      let share = 1 / Double(try NormalizedRows(builder.type(of: x), axis: axis).count)
+      var parts: [ValueID] = []
+      if let dy {
+        parts.append(
+          try builder.apply(LayerNormalizationGradient(axis: axis), [dy, x, scale, mean, factor]))
+      }
+      if let ofFactor = builder.gradient(ofResult: 2) {
+        let cube = try builder.apply(Power(exponent: 3), [factor])
+        let slope = try builder.scaled(
+          try builder.apply(Multiply(), [ofFactor, cube]), by: -share)
+        parts.append(try builder.apply(Multiply(), [centered, slope]))
+      }
+      if let ofMean = builder.gradient(ofResult: 1) {
+        // Every element of a row has the same share; zeros give it the row's shape.
+        let zeros = try builder.scaled(centered, by: 0)
+        parts.append(try builder.apply(Add(), [zeros, try builder.scaled(ofMean, by: share)]))
+      }
+      guard var sum = parts.first else { return }
+      for part in parts.dropFirst() { sum = try builder.apply(Add(), [sum, part]) }
+      try builder.setGradient(of: 0, sum)
     }
+    guard let dy else { return }
     if builder.wants(1) {
-      let centered = try builder.apply(Subtract(), [x, mean])
       let normalized = try builder.apply(Multiply(), [centered, factor])
       try builder.setGradient(of: 1, summing: try builder.apply(Multiply(), [dy, normalized]))
     }
