@@ -188,6 +188,9 @@ public struct Pad: StructuralOperator, ONNXExportable {
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
+    guard mode != .wrap || opset >= 19 else {
+      throw GraftError(.unsupported, "Pad has the mode \"wrap\" from opset 19 on, not in \(opset)")
+    }
     let dtype = try operand(0, of: operands).dtype
     return ExportedOperator(
       "Pad", attributes: [("mode", .string(mode.rawValue))],

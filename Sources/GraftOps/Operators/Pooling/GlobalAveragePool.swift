@@ -23,7 +23,8 @@ extension GlobalAveragePool: DifferentiableOperator {
   /// As an ``AveragePool`` with one window.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let x = try builder.operand(0)
-    let extents = try builder.pooledExtents(of: try builder.pooledImage(x))
+    let input = try builder.pooledImage(x)
+    let extents = try builder.pooledExtents(of: input)
     let image = try builder.apply(
       AveragePoolGradient(pool: AveragePool(window: Window(kernel: extents)), extents: extents),
       [try builder.pooledImage(try builder.incoming())])
