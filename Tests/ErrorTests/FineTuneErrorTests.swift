@@ -53,7 +53,7 @@ struct FineTuneErrorTests {
       [
         "finetune", bundle, "--data", training.path, "--unfreeze", "all", "-o",
         scratch.url("tuned.graft").path,
-      ], saying: ["\"rectify\"", "where has no gradient", "--unfreeze none, or last:1 to last:2"])
+      ], saying: ["\"compare\"", "greater has no gradient", "--unfreeze none, or last:1 to last:2"])
     #expect(scratch.listing == before)
     let result = try GraftProgram.run([
       "finetune", bundle, "--data", training.path, "--unfreeze", "last:2", "--epochs", "1",

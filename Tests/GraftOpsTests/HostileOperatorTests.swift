@@ -8,7 +8,7 @@ import GraftTesting
 import Testing
 
 @Suite struct HostileOperatorTests {
-  private let rounds = 10_000
+  private let rounds = 20_000
 
   @Test func noAttributesOrTypesTrap() throws {
     var random = SplitMix(state: 1)

@@ -47,12 +47,20 @@ public enum Subprocess {
     seconds: Double = mostSeconds
   ) throws -> Result {
     var outcome = CProcess_outcome()
-    let code = withArguments([program] + arguments) { arguments in
-      guard let input else {
-        return CProcess_run(program, arguments, nil, 0, folder, seconds, &outcome)
+    func start() -> Int32 {
+      withArguments([program] + arguments) { arguments in
+        guard let input else {
+          return CProcess_run(program, arguments, nil, 0, folder, seconds, &outcome)
+        }
+        let bytes = Array(input.utf8)
+        return CProcess_run(program, arguments, bytes, bytes.count, folder, seconds, &outcome)
       }
-      let bytes = Array(input.utf8)
-      return CProcess_run(program, arguments, bytes, bytes.count, folder, seconds, &outcome)
+    }
+    var code = start()
+    // A program that was written just now is busy while a child of another thread still has it open.
+    for _ in 0..<50 where code == ETXTBSY {
+      usleep(10_000)
+      code = start()
     }
     guard code == 0 else {
       throw GraftError(
