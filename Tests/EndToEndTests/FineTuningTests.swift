@@ -51,26 +51,7 @@ private struct Expected: Decodable {
   }()
 }
 
-private func options() -> FineTuner.Options {
-  var options = FineTuner.Options(data: fixtures.path)
-  options.head = .keep
-  options.unfreeze = .all
-  options.validationSplit = 0
-  options.batchSize = 12
-  options.schedule = LearningRateSchedule(.constant)
-  options.threads = 2
-  return options
-}
-
-/// The float32 parameters of a bundle by name.
-private func weights(of path: String) throws -> [String: [Float]] {
-  let graph = try ModelBundle(opening: path).loadGraph()
-  return Dictionary(
-    uniqueKeysWithValues: graph.parameters.compactMap { id in
-      guard let name = graph[id].name, let data = graph[id].parameter?.data else { return nil }
-      return (name, data.floats())
-    })
-}
+private func options() -> FineTuner.Options { .wholeBatch(of: fixtures.path) }
 
 @Suite("Fine-tuning")
 struct FineTuningTests {
@@ -98,8 +79,8 @@ struct FineTuningTests {
     for (found, loss) in zip(report.epochs.map(\.loss), expected.losses) {
       #expect(abs(found - loss) <= 1e-4 * loss, "\(found) for \(loss)")
     }
-    let tuned = try weights(of: folder.path + "/tuned.graft")
-    let before = try weights(of: bundle.path)
+    let tuned = try trainedWeights(of: folder.path + "/tuned.graft")
+    let before = try trainedWeights(of: bundle.path)
     for (name, values) in expected.weights {
       // The gradient of a bias before a normalisation by the batch's own statistics is zero but for
       // rounding, which Adam divides by itself.
@@ -143,10 +124,11 @@ struct FineTuningTests {
     #expect(second.epochs.map(\.loss) == report.epochs.map(\.loss))
     #expect(second.kept == report.kept)
     let (a, b) = (
-      try weights(of: folder.path + "/whole.graft"), try weights(of: folder.path + "/resumed.graft")
+      try trainedWeights(of: folder.path + "/whole.graft"),
+      try trainedWeights(of: folder.path + "/resumed.graft")
     )
     #expect(a == b)
-    let before = try weights(of: bundle.path)
+    let before = try trainedWeights(of: bundle.path)
     for (name, values) in a {
       let trains = ["depthwise", "grouped", "fc"].contains { name.hasPrefix($0) }
       #expect((values != before[name]) == trains, "\(name)")
@@ -205,7 +187,8 @@ struct FineTuningTests {
     var parts = try FineTuner(bundle.path, options)
     _ = try parts.run(to: folder.path + "/parts.graft")
     let (a, b) = (
-      try weights(of: folder.path + "/whole.graft"), try weights(of: folder.path + "/parts.graft")
+      try trainedWeights(of: folder.path + "/whole.graft"),
+      try trainedWeights(of: folder.path + "/parts.graft")
     )
     for (name, values) in a {
       let other = try #require(b[name])
@@ -227,8 +210,8 @@ struct FineTuningTests {
       let output = folder.path + "/\(options.layerDecay).graft"
       var tuner = try FineTuner(bundle.path, options)
       _ = try tuner.run(to: output)
-      let before = try weights(of: bundle.path)
-      return try weights(of: output).reduce(into: [:]) { changes, entry in
+      let before = try trainedWeights(of: bundle.path)
+      return try trainedWeights(of: output).reduce(into: [:]) { changes, entry in
         changes[entry.key] = zip(entry.value, before[entry.key] ?? []).map { $0 - $1 }
       }
     }

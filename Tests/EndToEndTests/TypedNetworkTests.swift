@@ -164,27 +164,12 @@ private struct ExpectedRun: Decodable, CustomTestStringConvertible, Sendable {
       [ExpectedRun].self, from: Data(contentsOf: URL(filePath: typed + "/expected.json")))) ?? []
 
   var options: FineTuner.Options {
-    var options = FineTuner.Options(data: folder)
-    options.head = .keep
-    options.unfreeze = .all
-    options.validationSplit = 0
-    options.batchSize = 12
-    options.schedule = LearningRateSchedule(.constant)
-    options.threads = 2
+    var options = FineTuner.Options.wholeBatch(of: folder)
     options.learningRate = lr
     options.momentum = momentum
     options.weightDecay = weightDecay
     return options
   }
-}
-
-private func weights(of path: String) throws -> [String: [Float]] {
-  let graph = try ModelBundle(opening: path).loadGraph()
-  return Dictionary(
-    uniqueKeysWithValues: graph.parameters.compactMap { id in
-      guard let name = graph[id].name, let data = graph[id].parameter?.data else { return nil }
-      return (name, data.floats())
-    })
 }
 
 @Suite("Fine-tuning of networks with inputs of other types, and with a sigmoid")
@@ -202,7 +187,7 @@ struct TypedTrainingTests {
       for (found, loss) in zip(report.epochs.map(\.loss), expected.losses) {
         #expect(abs(found - loss) <= 1e-4 * loss, "\(found) for \(loss)")
       }
-      let (before, after) = (try weights(of: bundle), try weights(of: tuned))
+      let (before, after) = (try trainedWeights(of: bundle), try trainedWeights(of: tuned))
       for (name, values) in expected.weights {
         let found = try #require(after[name], "\(name) is missing of \(after.keys)")
         let change = zip(values, try #require(before[name])).map { abs($0 - Double($1)) }.max() ?? 0
@@ -223,7 +208,7 @@ struct TypedTrainingTests {
     try withTemporaryFolder { folder in
       let bundle = folder + "/net.graft"
       try compile(ids.folder + "/network.onnx", to: bundle)
-      let before = try weights(of: bundle)
+      let before = try trainedWeights(of: bundle)
       var bits: [[Float]] = []
       for index in 0..<5 {
         var options = ids.options
@@ -239,7 +224,7 @@ struct TypedTrainingTests {
         options.threads = index % 2 + 1
         var tuner = try FineTuner(bundle, options)
         _ = try tuner.run(to: folder + "/\(index).graft")
-        let after = try weights(of: folder + "/\(index).graft")
+        let after = try trainedWeights(of: folder + "/\(index).graft")
         #expect((after["embedding.weight"] != before["embedding.weight"]) == (index > 1))
         #expect((after["layer.weight"] != before["layer.weight"]) == (index > 0))
         if index > 1 { bits.append(try #require(after["embedding.weight"])) }

@@ -1,5 +1,5 @@
-// The compiler as a whole: load, optimise, lay out, plan, generate, compile, write. Each step is a module
-// of its own; this file is their order.
+// The compiler as a whole: load, optimize, lay out, plan, generate, compile, write. Other modules do each step;
+// this file calls them in order.
 
 import Foundation
 import GraftAutodiff

@@ -11,7 +11,7 @@ public struct Evaluator {
     public var file: String
     public var label: String
     public var predicted: String
-    /// Of what it was taken for; the network's own number where it gives no probabilities.
+    /// The probability of `predicted`; the network's own number where it gives no probabilities.
     public var probability: Double
   }
 
@@ -71,7 +71,7 @@ public struct Evaluator {
   }
 
   private let batchSize: Int
-  /// Of items with any number of classes.
+  /// Metrics of items that may have any number of classes.
   private var several: MultiLabelMetrics
 
   private var outputKind: ClassificationMetrics.OutputKind {

@@ -17,7 +17,7 @@ public struct TrainingChoices: Sendable {
   public var loss = TrainingSpecification.Loss.crossEntropy
   /// Decides the first weights of a new head.
   public var seed: UInt64 = 0
-  /// Of sgd.
+  /// Whether the optimizer `sgd` keeps a momentum.
   public var hasMomentum = true
   public var isNesterov = false
   /// The factor on the learning rate from each layer to the one before it, counted from the head.

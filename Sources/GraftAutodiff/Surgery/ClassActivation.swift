@@ -90,8 +90,8 @@ public struct ClassActivation: Sendable {
     self.graph = graph
   }
 
-  /// Where the class was seen: relu(Σₖ αₖ Aᵏ), αₖ the mean of the gradient over channel k (equations 1 and 2
-  /// of the paper).
+  /// Where the class was seen: relu(Σₖ αₖ Aᵏ), αₖ the mean of the gradient over channel k
+  /// (Selvaraju et al. 2017, equations 1 and 2).
   /// - Parameters:
   ///   - features: one item's map [C, H, W].
   ///   - selection: [classes].
