@@ -5,7 +5,7 @@ import PackageDescription
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 
 /// A Swift library target under Sources/, held to warnings as errors.
-func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
@@ -71,28 +71,29 @@ let package = Package(
       ],
       resources: [.embedInCode("Dump/Page")], swiftSettings: strict),
 
-    room("GraftONNX", ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"]),
-    room("GraftPasses", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
-    room("GraftPlanning", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
-    room("GraftAutodiff", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
+    library(
+      "GraftONNX", ["GraftOps", "GraftIR", "GraftDiagnostics", "COnnxProto", "COnnxChecker"]),
+    library("GraftPasses", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
+    library("GraftPlanning", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
+    library("GraftAutodiff", ["GraftOps", "GraftIR", "GraftDiagnostics"]),
     .target(
       name: "GraftCodegen",
       dependencies: [
         "GraftOps", "GraftIR", "GraftSystem", "GraftDiagnostics", "CGraftABI", "CProcess", crypto,
       ],
       resources: templateFolders.map { .embedInCode("\($0)/Templates") }, swiftSettings: strict),
-    room("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
-    room(
+    library("GraftRuntime", ["GraftOps", "GraftIR", "GraftDiagnostics", "CGraftABI"]),
+    library(
       "GraftData",
       [
         "GraftOps", "GraftIR", "GraftSystem", "GraftDiagnostics", "CImageCodecs", "CFileSystem",
         "CProcess", "CTensorBoard", "CCairo",
       ]),
 
-    room("GraftOps", ["GraftIR", "GraftDiagnostics", numerics]),
-    room("GraftIR", ["GraftDiagnostics", "CProcess", collections]),
-    room("GraftSystem"),
-    room("GraftDiagnostics"),
+    library("GraftOps", ["GraftIR", "GraftDiagnostics", numerics]),
+    library("GraftIR", ["GraftDiagnostics", "CProcess", collections]),
+    library("GraftSystem"),
+    library("GraftDiagnostics"),
 
     .target(name: "CGraftABI", exclude: ["runtime"]),
     .target(name: "CFileSystem"),

@@ -122,7 +122,7 @@ CImageCodecs_Status CImageCodecs_openJPEG(
 
   switch (decoder->num_components) {
     case 1:
-      reader->header.color = CImageCodecs_grey;
+      reader->header.color = CImageCodecs_gray;
       decoder->out_color_space = JCS_GRAYSCALE;
       break;
     case 3:
@@ -135,7 +135,7 @@ CImageCodecs_Status CImageCodecs_openJPEG(
       break;
     default:
       snprintf(
-          reader->message, sizeof reader->message, "a JPEG of %d colour components",
+          reader->message, sizeof reader->message, "a JPEG of %d color components",
           decoder->num_components);
       return CImageCodecs_unsupported;
   }

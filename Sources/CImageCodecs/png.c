@@ -1,4 +1,4 @@
-// PNG through libpng: every kind of picture to 8-bit grey or RGB without alpha. Sixteen bits keep
+// PNG through libpng: every kind of picture to 8-bit gray or RGB without alpha. Sixteen bits keep
 // their high byte, and alpha is dropped rather than blended, as in Pillow's convert("RGB").
 #include "internal.h"
 
@@ -109,7 +109,7 @@ CImageCodecs_Status CImageCodecs_openPNG(
     CImageCodecs_copyMessage("an unknown kind of pixel", reader->message, sizeof reader->message);
     return CImageCodecs_unsupported;
   }
-  reader->header.color = channels == 1 ? CImageCodecs_grey : CImageCodecs_rgb;
+  reader->header.color = channels == 1 ? CImageCodecs_gray : CImageCodecs_rgb;
   reader->header.width = png_get_image_width(png->decoder, png->info);
   reader->header.height = png_get_image_height(png->decoder, png->info);
   readOrientation(reader);

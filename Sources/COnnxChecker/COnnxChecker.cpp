@@ -38,7 +38,7 @@ int32_t check(
     }
     ONNX_NAMESPACE::ModelProto model;
     if (!model.ParseFromArray(bytes, static_cast<int>(count))) {
-      return answer(COnnxChecker_failed, "not a serialised ModelProto", message, capacity);
+      return answer(COnnxChecker_failed, "not a serialized ModelProto", message, capacity);
     }
     body(model);
     return answer(COnnxChecker_accepted, "", message, capacity);

@@ -47,7 +47,7 @@ struct Liveness {
     let outputs = try Self.checkedOutputs(of: graph)
     let end = max(0, graph.nodeCount - 1)
     for (step, node) in graph.nodes.enumerated() {
-      let operation = try Catalogue.operation(of: node)
+      let operation = try Catalog.operation(of: node)
       for (index, result) in node.results.enumerated() {
         if index == 0, try share(result, of: node, operation, at: step, outputs: outputs) {
           continue

@@ -21,7 +21,7 @@ extension MemoryPlan {
     for value in graph.inputs + graph.parameters { holder[try root(of: value, in: graph)] = value }
     let outputs = Set(graph.outputs.map(\.value))
     for node in graph.nodes {
-      let operation = try Catalogue.operation(of: node)
+      let operation = try Catalog.operation(of: node)
       for operand in node.presentOperands {
         try check(operand, isHeldIn: holder, graph, node)
       }
@@ -48,7 +48,7 @@ extension MemoryPlan {
     var value = value
     while let node = graph.producer(of: value), let source = node.operand(0),
       node.results.first == value, try root(of: source, in: graph) == root(of: value, in: graph),
-      isMoveless(node, try Catalogue.operation(of: node), in: graph)
+      isMoveless(node, try Catalog.operation(of: node), in: graph)
     { value = source }
     return value
   }

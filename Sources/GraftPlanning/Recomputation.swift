@@ -37,7 +37,7 @@ extension MemoryPlan {
   }
 }
 
-/// Neighbouring nodes of the forward pass.
+/// Neighboring nodes of the forward pass.
 private struct Stretch {
   var steps: Range<Int>
   /// Bytes of one image that the backward pass reads of them.
@@ -77,7 +77,7 @@ private struct RecomputationSearch {
       for operand in Set(node.presentOperands) { reads[operand, default: []].append(step) }
     }
     for node in nodes[..<turn] {
-      let operation = try Catalogue.operation(of: node)
+      let operation = try Catalog.operation(of: node)
       costs.append(try graph.multiplyAdds(of: [node.id]))
       canRunAgain.append(
         !(operation is any StateUpdate)
@@ -110,8 +110,8 @@ private struct RecomputationSearch {
     try MemoryPlan(planning: candidate.graph).bytes(batch: batch)
   }
 
-  /// Of one partition the fewest stretches, those that save most for their work first, with which at most
-  /// `bytes` are live; and what takes least of all that was looked at.
+  /// The fewest stretches of one partition with which at most `bytes` are live, those that save most for their
+  /// work first; and the choice that takes least memory of all that were looked at.
   private func cheapest(
     of stretches: [Stretch], within bytes: Int
   ) throws -> (found: Candidate?, smallest: Candidate) {

@@ -23,7 +23,7 @@ extension Graph {
   /// Runs elementwise nodes again where a result waits for a reader beyond the fullest moment while all
   /// that it is made from is there anyway.
   ///
-  /// A normalisation with its activation is the typical case: its input is kept for its own gradient, so its
+  /// A normalization with its activation is the typical case: its input is kept for its own gradient, so its
   /// result, which the gradient of the next convolution reads, need not be. The bits stay the same. Nothing
   /// lives longer than before but vectors of less than a sixteenth of what is saved.
   /// - Throws: ``GraftError`` as planning does.
@@ -51,7 +51,7 @@ extension Graph {
     try nodes.reduce(0) { sum, id in
       let node = self[id]
       return sum
-        + (try Catalogue.operation(of: node).cost(
+        + (try Catalog.operation(of: node).cost(
           operands: operandTypes(of: node), results: resultTypes(of: node)
         ).multiplyAdds)
     }
@@ -91,7 +91,7 @@ extension Graph {
 
   /// Whether a node costs one pass over its operands and has no state.
   private func isElementwise(_ node: Node) throws -> Bool {
-    let operation = try Catalogue.operation(of: node)
+    let operation = try Catalog.operation(of: node)
     return operation is any UnaryElementwise || operation is any BinaryElementwise
       || operation is any ChannelwiseOperator
   }

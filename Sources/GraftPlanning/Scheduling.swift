@@ -17,10 +17,10 @@ public struct ScheduleReport: Hashable, Sendable {
 extension Graph {
   /// Puts the nodes in the order, among several, that needs the fewest live bytes.
   ///
-  /// Minimising the peak over all orders is NP-complete (Sethi 1975), hence a choice among heuristics:
+  /// Minimizing the peak over all orders is NP-complete (Sethi 1975), hence a choice among heuristics:
   /// depth first from the outputs with the subtree that needs most memory first (Sethi and Ullman
   /// 1970), and a list schedule that always takes the ready node after which least is live. Where they
-  /// are equal the file's order stays, since neighbours in it are neighbours in the user's mind and,
+  /// are equal the file's order stays, since neighbors in it are neighbors in the user's mind and,
   /// more often than not, in the cache.
   /// - Throws: ``GraftError`` as ``MemoryPlan`` planning does.
   @discardableResult

@@ -58,7 +58,7 @@ public final class LoadedTrainer: @unchecked Sendable {
     public var learningRate: Float
     public var momentum: Float
     public var weightDecay: Float
-    /// Of Adam (Kingma and Ba 2015), as are the next two.
+    /// Adam's (Kingma and Ba 2015), as are the next two.
     public var beta1: Float
     public var beta2: Float
     public var epsilon: Float
@@ -82,7 +82,7 @@ public final class LoadedTrainer: @unchecked Sendable {
     public var hyperparameters: [Hyperparameters]
     /// The largest Euclidean norm of all gradients together; nil for no limit.
     public var clipNorm: Float?
-    /// Of distillation (Hinton et al. 2015).
+    /// What distillation divides logits by (Hinton et al. 2015).
     public var temperature: Float
     /// Adds to the gradients of the micro-batches before this one.
     public var continuesAccumulation: Bool

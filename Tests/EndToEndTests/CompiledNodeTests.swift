@@ -118,7 +118,7 @@ private struct NodeCase {
     }
     for node in graph.nodes {
       let results = try joined.append(
-        Catalogue.operation(of: node), node.operands.map { $0.flatMap { new[$0] } },
+        Catalog.operation(of: node), node.operands.map { $0.flatMap { new[$0] } },
         origins: [name])
       for (old, result) in zip(node.results, results) { new[old] = result }
     }

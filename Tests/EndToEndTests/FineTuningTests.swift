@@ -82,7 +82,7 @@ struct FineTuningTests {
     let tuned = try trainedWeights(of: folder.path + "/tuned.graft")
     let before = try trainedWeights(of: bundle.path)
     for (name, values) in expected.weights {
-      // The gradient of a bias before a normalisation by the batch's own statistics is zero but for
+      // The gradient of a bias before a normalization by the batch's own statistics is zero but for
       // rounding, which Adam divides by itself.
       if name == "conv2.bias", expected.bn == "train", expected.optimizer != .sgd { continue }
       let found = try #require(tuned[name], "\(name) is missing")

@@ -32,7 +32,7 @@ struct ForecastTests {
       #expect(plan.trainedParameters == [72, 8, 32, 8, 32, 4].reduce(0, +))
       // conv1, bn1, conv2, bn2, down.
       #expect(plan.frozenParameters == [162, 24, 440, 32, 48].reduce(0, +))
-      // Of 3 items in each of 4 classes one is held out.
+      // One of the 3 items in each of 4 classes is held out.
       #expect(plan.trainingItems == 8 && plan.validationItems == 4)
       #expect(plan.memory.cache == 12 * 8 * 3 * 3 * 4)
       // Convolutions before the line: 12² · 27 · 6, 3² · 54 · 8, 3² · 6 · 8. One for each element that the

@@ -60,7 +60,7 @@ struct FrozenWeightsTests {
       trained += trains ? 1 : 0
       #expect((after[name] != bytes) == trains, "\(name)")
     }
-    // Two blocks of two convolutions and two normalisations of four tensors, and the head.
+    // Two blocks of two convolutions and two normalizations of four tensors, and the head.
     #expect(trained == 2 * (2 + 2 * 4) + 2)
   }
 

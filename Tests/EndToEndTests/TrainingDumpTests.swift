@@ -73,7 +73,7 @@ struct TrainingDumpTests {
     #expect(try GraphPage.html(moment).contains("\"phase\":\"backward\""))
   }
 
-  /// What a ResNet's backward pass makes again: normalisations with their activations.
+  /// What a ResNet's backward pass makes again: normalizations with their activations.
   @Test func everyFormatMarksWhatIsRecomputed() throws {
     let resnet = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().appending(path: "models/resnet20-cifar10.onnx").path

@@ -262,14 +262,14 @@ struct GradientRuleTests {
   func coverage() throws {
     // random_dropout takes integers too; training graphs are tested with it.
     let covered = Set(try (gradientCases + fixtureCases()).map(\.opcode) + [RandomDropout.opcode])
-    let differentiable = Catalogue.operators.filter { $0 is any DifferentiableOperator.Type }
+    let differentiable = Catalog.operators.filter { $0 is any DifferentiableOperator.Type }
     #expect(Set(differentiable.map { $0.opcode }) == covered)
-    let others = Catalogue.operators.filter { !($0 is any DifferentiableOperator.Type) }
+    let others = Catalog.operators.filter { !($0 is any DifferentiableOperator.Type) }
     #expect(
       Set(others.map { $0.opcode.rawValue }) == [
         // Only passes make them.
         "scale_shift", "channel_shuffle", "convert_layout", "round_to",
-        // Of constants alone.
+        // Applied to constants alone.
         "reduce", "standardize",
         // Their results do not move smoothly with an operand, or are whole numbers.
         "shape", "size", "constant_of_shape", "range", "equal", "greater", "less", "not", "and",
@@ -289,7 +289,7 @@ struct GradientRuleTests {
   /// But for constants, and what makes booleans.
   @Test("every operator of a file that may reach a kernel has a gradient")
   func importedOperators() {
-    let computing = Catalogue.operators.filter { !$0.onnx.isEmpty && !$0.isCompileTimeOnly }
+    let computing = Catalog.operators.filter { !$0.onnx.isEmpty && !$0.isCompileTimeOnly }
     let missing = computing.filter { !($0 is any DifferentiableOperator.Type) }
     #expect(
       Set(missing.map { $0.opcode })

@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Training graphs")
 struct TrainingGraphTests {
-  /// conv, normalisation, relu, strided conv, residual sum, pool, dropout, gemm.
+  /// conv, normalization, relu, strided conv, residual sum, pool, dropout, gemm.
   private func network() throws -> Graph {
     var random = SeededNumbers(seed: 3)
     var graph = Graph(name: "small")

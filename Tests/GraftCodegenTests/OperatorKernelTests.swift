@@ -96,7 +96,7 @@ import Testing
         inputs = [harness.input(shape, given: image)]
       }
       let types = inputs.map { harness.graph.type(of: $0) }
-      let results = try Catalogue.inferTypes(operation, types)
+      let results = try Catalog.inferTypes(operation, types)
       guard results.first?.rank == 4,
         operation.layoutSupport(operands: types, results: results) == .blocked
       else { continue }
@@ -111,7 +111,7 @@ import Testing
 
   /// The table of C has a row, with the derivative, for each activation that kernels fuse.
   @Test func everyFusedActivationHasItsRow() {
-    let functions = Catalogue.operators.compactMap { $0 as? any ActivationFunction.Type }
+    let functions = Catalog.operators.compactMap { $0 as? any ActivationFunction.Type }
     #expect(!functions.isEmpty)
     for type in functions {
       let function = type.init(parameters: (0..<type.parameterCount).map { Double($0 + 1) })

@@ -86,7 +86,7 @@ import Testing
     + (UInt32(0)..<(1 << 16)).map { Float(bitPattern: $0 << 16 | (($0 &* 40_503) & 0xFFFF)) }
     .filter { $0.isNormal }
 
-  /// Of each operation, in units of the last place of the exact result.
+  /// The largest error of each operation, in units of the last place of the exact result.
   private func largestErrors(
     _ operations: [any GraftOps.Operator], _ numbers: [Float], target: Target,
     exact: [(Double) -> Double]

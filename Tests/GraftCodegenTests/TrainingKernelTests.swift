@@ -164,7 +164,7 @@ import Testing
     }
   }
 
-  // MARK: Normalisation
+  // MARK: Normalization
 
   /// Statistics far from zero, where the sum of squares less the square of the sum has no digits left.
   @Test func batchStatistics() throws {

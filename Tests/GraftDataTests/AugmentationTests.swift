@@ -76,11 +76,11 @@ private func expectMoments(
 
 @Suite struct AugmentationTests {
   @Test(
-    "Colours change as torchvision changes them, but for one grey level where a float32 is cut",
+    "Colors change as torchvision changes them, but for one gray level where a float32 is cut",
     arguments: ["brightness", "contrast", "saturation", "hue"])
   func colors(_ function: String) throws {
     let photo = try Fixture.image("photo.png")
-    let cases = try pictures(function) + pictures("grey-" + function)
+    let cases = try pictures(function) + pictures("gray-" + function)
     #expect(cases.count == (function == "hue" ? 2 : 4))
     for (arguments, expected) in cases {
       let factor = try #require(Float(arguments[0]))
@@ -203,7 +203,7 @@ private func expectMoments(
     for expected in numbers.cases {
       let recipe =
         if let x = expected.x, let y = expected.y {
-          BatchMixing.Recipe.cutting(expected.share, centre: (x, y), (4, 5))
+          BatchMixing.Recipe.cutting(expected.share, center: (x, y), (4, 5))
         } else { BatchMixing.Recipe(share: expected.share, box: nil) }
       var values = numbers.input
       recipe.mix(&values, count: 3, layout: .nchw, size: (4, 5))

@@ -5,7 +5,7 @@ import GraftData
 import GraftDiagnostics
 import Testing
 
-/// A grey PNG of one value.
+/// A gray PNG of one value.
 private func picture(_ value: UInt8, edge: Int = 4) throws -> [UInt8] {
   try Image(
     width: edge, height: edge, channels: 1, pixels: [UInt8](repeating: value, count: edge * edge)
@@ -73,7 +73,7 @@ private func link(_ path: String, to target: String) throws {
         .invalidData, containing: "1 of 2 classes is not among the network's labels: \"cat\"",
         "Its labels are: \"dog\", \"bird\""
       ) { _ = try ImageFolder(folder, labels: ["dog", "bird"]) }
-      expectError(.invalidData, containing: "more than one class labelled \"cat\"") {
+      expectError(.invalidData, containing: "more than one class labeled \"cat\"") {
         _ = try ImageFolder(folder, labels: ["cat", "dog", "cat"])
       }
       expectError(

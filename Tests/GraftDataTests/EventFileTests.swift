@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct EventFileTests {
   @Test func checksumIsCastagnolis() {
-    // RFC 3720, appendix B.4, and the catalogue's check value.
+    // RFC 3720, appendix B.4, and the catalog's check value.
     #expect(EventFile.checksum(Array("123456789".utf8)) == 0xe306_9283)
     #expect(EventFile.checksum(Array(repeating: 0, count: 32)) == 0x8a91_36aa)
     #expect(EventFile.checksum([]) == 0)

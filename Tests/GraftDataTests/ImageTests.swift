@@ -68,7 +68,7 @@ import Testing
 
   @Test(arguments: [
     "jpeg-420.jpg", "jpeg-progressive.jpg", "jpeg-cmyk.jpg", "png-rgb-16.png",
-    "png-rgb-interlaced.png", "png-grey-1.png",
+    "png-rgb-interlaced.png", "png-gray-1.png",
   ])
   func refusesTruncatedFiles(name: String) throws {
     let bytes = try Fixture.bytes(name)
@@ -172,10 +172,10 @@ import Testing
     #expect(found.greatest <= allowed, "differs by \(found)")
   }
 
-  @Test(arguments: ResampleFilter.allCases) func resizesGreyAsPillow(filter: ResampleFilter) throws
+  @Test(arguments: ResampleFilter.allCases) func resizesGrayAsPillow(filter: ResampleFilter) throws
   {
-    let image = try Fixture.image("photo.png").convertedToGrey()
-    let expected = try Fixture.image("resized-grey-\(filter.rawValue)-50x33.png")
+    let image = try Fixture.image("photo.png").convertedToGray()
+    let expected = try Fixture.image("resized-gray-\(filter.rawValue)-50x33.png")
     let found = difference(try image.resized(width: 50, height: 33, filter: filter), expected)
     #expect(found.greatest == 0, "differs by \(found)")
   }

@@ -112,7 +112,7 @@ import Testing
       #expect(abs(box.3 - opacity) < 1e-12)
       let (red, green, blue) = box.2.color
       let found = try #require(picture[x: box.0, y: box.1])
-      // The plain box below is 7 % of grey.
+      // The plain box below is 7 % of gray.
       let paper = 0.93 * 255.0 + 0.07 * 98.0
       for (value, color) in zip(found, [red, green, blue]) {
         let expected: Double = box.3 * Double(color) + (1.0 - box.3) * paper

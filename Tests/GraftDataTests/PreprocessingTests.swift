@@ -50,7 +50,7 @@ import Testing
     arguments: [
       ("\"color\":\"RGB\"", "\"color\":\"RGB\",\"gamma\":2", "\"gamma\" is not known"),
       ("\"antialias\":true", "\"antialais\":true", "\"resize.antialais\" is not known"),
-      ("\"center\"", "\"centre\"", "\"crop.centre\" is not known"),
+      ("\"center\"", "\"center\"", "\"crop.center\" is not known"),
       (
         "\"bilinear\"", "\"lanczos\"",
         "\"resize.filter\" is \"lanczos\"; it may be: bilinear, bicubic"
@@ -162,14 +162,14 @@ import Testing
     #expect(try values(.rgb, .nhwc) == [1, 1, 0.75, 7, 4, 2.25])
     #expect(try values(.bgr, .nchw) == [5, 11, 1, 4, -0.25, 1.25])
     // 0.299 · 1 + 0.587 · 2 + 0.114 · 3 = 1.815, and 4.815.
-    #expect(try values(.grey, .nchw) == [3, 9])
+    #expect(try values(.gray, .nchw) == [3, 9])
   }
 
-  @Test func growsGreyPicturesLast() throws {
-    let grey = try Fixture.image("photo.png").convertedToGrey()
+  @Test func growsGrayPicturesLast() throws {
+    let gray = try Fixture.image("photo.png").convertedToGray()
     let spec = try Preprocessing(.imagenet, inputShape: [3, 40, 40], layout: .nchw)
-    let one = try Preprocessor(spec).pixels(of: grey)
-    #expect(one == (try Preprocessor(spec).pixels(of: grey.expandedToRGB())))
+    let one = try Preprocessor(spec).pixels(of: gray)
+    #expect(one == (try Preprocessor(spec).pixels(of: gray.expandedToRGB())))
     #expect(one.channels == 3)
   }
 

@@ -32,7 +32,7 @@ struct ConstantTreeTests {
     return graph.parameter(named: "w").flatMap { graph[$0].parameter?.data?.floats() }
   }
 
-  @Test("a weight normalisation, with axes as an attribute and as an input")
+  @Test("a weight normalization, with axes as an attribute and as an input")
   func weightNorm() throws {
     // Both rows have the norm 3, so g · v / |v| is v for the first and 2 · v for the second.
     for opset in [13, 18] {
@@ -50,7 +50,7 @@ struct ConstantTreeTests {
     }
   }
 
-  @Test("standardised weights: a BatchNormalization in training mode, unread statistics")
+  @Test("standardized weights: a BatchNormalization in training mode, unread statistics")
   func standardized() throws {
     let file = model {
       floats(&$0, "v", [2, 3, 1, 1], [0, 1, 2, 4, 4, 7])

@@ -102,7 +102,7 @@ private struct Refusal: CustomTestStringConvertible {
     Refusal(Softmax(axis: 1), [integers([2, 3])], "found i64[2,3] [C1]"),
     Refusal(Softmax(axis: -1), [matrix], "axis -1 is not an axis of f32[N,6] [C2]"),
     Refusal(
-      LogSoftmax(axis: 0), [matrix], "the normalised axes of f32[N,6] must be constant [C3]"),
+      LogSoftmax(axis: 0), [matrix], "the normalized axes of f32[N,6] must be constant [C3]"),
   ]
 
   private static let pools: [Refusal] = [
@@ -247,7 +247,7 @@ private struct Refusal: CustomTestStringConvertible {
   @Test(arguments: linear + normalization + pools + arithmetic + movement + shapes)
   private func refusesWithTheConstraint(_ refusal: Refusal) {
     let error = #expect(throws: GraftError.self) {
-      try Catalogue.inferTypes(refusal.operation, refusal.types)
+      try Catalog.inferTypes(refusal.operation, refusal.types)
     }
     let message = error?.message ?? ""
     #expect(message.hasSuffix(refusal.message) || message.hasPrefix(refusal.message), "\(message)")

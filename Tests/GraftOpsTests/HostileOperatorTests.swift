@@ -17,7 +17,7 @@ import Testing
     let samplesByOpcode = Dictionary(grouping: samples) { Swift.type(of: $0.operation).opcode }
     var accepted: [Opcode: Int] = [:]
     for round in 0..<rounds {
-      let type = Catalogue.operators[round % Catalogue.operators.count]
+      let type = Catalog.operators[round % Catalog.operators.count]
       guard let sample = samplesByOpcode[type.opcode]?.randomElement(using: &random) else {
         Issue.record("no sample of \(type.opcode)")
         continue
@@ -44,7 +44,7 @@ import Testing
       if exercise(operation, types, &random) { accepted[type.opcode, default: 0] += 1 }
     }
     // A test that only ever meets refusals tests nothing.
-    for type in Catalogue.operators {
+    for type in Catalog.operators {
       // With many operands few mutations leave all of them sound.
       let least = type.operands.count > 5 ? 1 : 10
       #expect(accepted[type.opcode, default: 0] >= least, "\(type.opcode)")
@@ -77,7 +77,7 @@ import Testing
         node.freedBatch = [1, 2, 3, Int.max].randomElement(using: &random)
       }
       node.outputCount = Int.random(in: 0...4, using: &random)
-      let bindings = Catalogue.bindings(onnx: node.opType)
+      let bindings = Catalog.bindings(onnx: node.opType)
       for binding in bindings where binding.opsets.contains(node.opset) {
         guard let imported = try? binding.read(node) else { continue }
         let types = imported.operands.map { index in
@@ -100,7 +100,7 @@ import Testing
       else { return nil }
       return random.values(shape: extents)
     }
-    guard let results = try? Catalogue.inferTypes(operation, types) else { return false }
+    guard let results = try? Catalog.inferTypes(operation, types) else { return false }
     _ = try? operation.foldShapes(types: types, values: values)
     let cost = operation.cost(operands: types, results: results)
     #expect(cost.multiplyAdds >= 0)

@@ -9,7 +9,7 @@ import Testing
 @Suite struct OperatorFixtureTests {
   @Test func everyCaseGivesWhatONNXRuntimeGives() throws {
     let fixtures = try OperatorFixture.all()
-    let bound = Set(Catalogue.operators.flatMap { $0.onnx.map(\.opType) })
+    let bound = Set(Catalog.operators.flatMap { $0.onnx.map(\.opType) })
     let missing = bound.subtracting(fixtures.map(\.op)).sorted()
     #expect(missing.isEmpty, "tools/make-operator-fixtures has no case of these")
     for (index, fixture) in fixtures.enumerated() {
@@ -17,7 +17,7 @@ import Testing
       do {
         let imported = try read(fixture.node())
         let operands = imported.operands.map { $0.flatMap { fixture.inputs[$0] } }
-        let types = try Catalogue.inferTypes(imported.operation, operands.map { $0?.type })
+        let types = try Catalog.inferTypes(imported.operation, operands.map { $0?.type })
         #expect(types == fixture.outputs.map(\.type), "\(name)")
         let found = try imported.operation.evaluate(
           operands.map { try $0?.host }, extents: types.map { try $0.shape.extents(batch: 1) })
@@ -36,7 +36,7 @@ import Testing
         let node = try fixture.node(freeing: true)
         let imported = try read(node)
         let operands = imported.operands.map { $0.flatMap { node.inputs[$0]?.type } }
-        let types = try Catalogue.inferTypes(imported.operation, operands)
+        let types = try Catalog.inferTypes(imported.operation, operands)
         let batch = fixture.inputs.first.flatMap { $0?.shape.first } ?? 1
         let shapes = try types.map { try $0.shape.extents(batch: batch) }
         #expect(shapes == fixture.outputs.map(\.shape), "\(name)")
@@ -57,8 +57,8 @@ import Testing
       if let softmax = operation as? any SoftmaxFamily, softmax.flattens { continue }
       let operands = imported.operands.map { $0.flatMap { fixture.inputs[$0] } }
       let types = operands.map { $0?.type }
-      let results = try Catalogue.inferTypes(operation, types)
-      let bindings = Catalogue.bindings(onnx: fixture.op)
+      let results = try Catalog.inferTypes(operation, types)
+      let bindings = Catalog.bindings(onnx: fixture.op)
       for opset in [17, 18, 21] where bindings.contains(where: { $0.opsets.contains(opset) }) {
         if let pool = operation as? AveragePool, pool.window.dilations != [1, 1], opset < 19 {
           continue

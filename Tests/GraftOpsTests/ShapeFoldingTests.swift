@@ -159,7 +159,7 @@ private func fold(
     // Nor is another number the batch.
     let other = try read(node("Reshape", shape, [8, 16], fixed: 4)).operation
     #expect(throws: GraftError.self) {
-      try Catalogue.inferTypes(other, [TensorType(.float32, shape)])
+      try Catalog.inferTypes(other, [TensorType(.float32, shape)])
     }
   }
 

@@ -4,12 +4,12 @@ import Testing
 
 @testable import GraftPasses
 
-@Suite struct RecogniseActivationsTests {
+@Suite struct RecognizeActivationsTests {
   private func check(
     _ name: String, fires: Bool = true, three: Double = 3, _ body: String
   ) throws {
     try checkPass(
-      RecogniseActivations(), "recognise-activations-\(name)", fires: fires,
+      RecognizeActivations(), "recognize-activations-\(name)", fires: fires,
       constants: ["three": [three], "six": [6], "sixth": [1.0 / 6]],
       graphText(
         """

@@ -4,12 +4,12 @@ import Testing
 
 @testable import GraftPasses
 
-@Suite struct CanonicaliseTests {
+@Suite struct CanonicalizeTests {
   private func text(_ body: String) -> String { graphText("%0 \"x\" = input : f32[N,8,2,3]", body) }
 
   @Test func removesWhatDoesNothing() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-nothing",
+      Canonicalize(), "canonicalize-nothing",
       text(
         """
         %1 = identity(%0) : f32[N,8,2,3] from "identity"
@@ -30,7 +30,7 @@ import Testing
 
   @Test func makesReshapes() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-reshapes",
+      Canonicalize(), "canonicalize-reshapes",
       text(
         """
         %1 = flatten(%0) {axis=2} : f32[8N,6] from "flatten"
@@ -43,7 +43,7 @@ import Testing
 
   @Test func keepsReshapesWithOtherReaders() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-reshape-second-reader",
+      Canonicalize(), "canonicalize-reshape-second-reader",
       text(
         """
         %1 = flatten(%0) {axis=1} : f32[N,48] from "flatten"
@@ -55,7 +55,7 @@ import Testing
 
   @Test func mergesTransposes() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-transposes",
+      Canonicalize(), "canonicalize-transposes",
       text(
         """
         %1 = transpose(%0) {permutation=[0, 2, 3, 1]} : f32[N,2,3,8] from "a"
@@ -68,7 +68,7 @@ import Testing
 
   @Test func makesSumsAdditions() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-sum",
+      Canonicalize(), "canonicalize-sum",
       text(
         """
         %1 = relu(%0) : f32[N,8,2,3] from "relu"
@@ -80,7 +80,7 @@ import Testing
 
   @Test func oneIndexIsASlice() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-gather", constants: ["index": [-1], "two": [0, 1]],
+      Canonicalize(), "canonicalize-gather", constants: ["index": [-1], "two": [0, 1]],
       """
       graph "g" {
         %0 "x" = input : f32[N,8,2,3]
@@ -97,7 +97,7 @@ import Testing
 
   @Test func limitsMeet() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-limits",
+      Canonicalize(), "canonicalize-limits",
       text(
         """
         %1 = clip(%0) {low=0.0, high=inf} : f32[N,8,2,3] from "positive"
@@ -108,13 +108,13 @@ import Testing
 
   @Test func trainingKeepsDropout() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-training", fires: false, mode: .training,
+      Canonicalize(), "canonicalize-training", fires: false, mode: .training,
       text("%1 = dropout(%0) {ratio=0.5} : f32[N,8,2,3] from \"dropout\"\noutput \"y\" = %1"))
   }
 
   @Test func keepsWhatDoesSomething() throws {
     try checkPass(
-      Canonicalise(), "canonicalise-something", fires: false,
+      Canonicalize(), "canonicalize-something", fires: false,
       text(
         """
         %1 = slice(%0) {axes=[3], starts=[2], extents=[3], steps=[-1]} : f32[N,8,2,3] from "flip"
@@ -269,9 +269,9 @@ import Testing
         """))
   }
 
-  @Test func recognisesTheShuffle() throws {
+  @Test func recognizesTheShuffle() throws {
     try checkPass(
-      RecogniseChannelShuffle(), "recognise-channel-shuffle",
+      RecognizeChannelShuffle(), "recognize-channel-shuffle",
       text(
         """
         %1 = reshape(%0) {shape=shape [N,2,2,3,5]} : f32[N,2,2,3,5] from "split"
@@ -283,7 +283,7 @@ import Testing
 
   @Test func leavesOtherRank5Transposes() throws {
     try checkPass(
-      RecogniseChannelShuffle(), "recognise-channel-shuffle-wrong-shape", fires: false,
+      RecognizeChannelShuffle(), "recognize-channel-shuffle-wrong-shape", fires: false,
       text(
         """
         %1 = reshape(%0) {shape=shape [N,2,2,5,3]} : f32[N,2,2,5,3] from "split"
@@ -292,7 +292,7 @@ import Testing
         output "y" = %3
         """))
     try checkPass(
-      RecogniseChannelShuffle(), "recognise-channel-shuffle-second-reader", fires: false,
+      RecognizeChannelShuffle(), "recognize-channel-shuffle-second-reader", fires: false,
       text(
         """
         %1 = reshape(%0) {shape=shape [N,2,2,3,5]} : f32[N,2,2,3,5] from "split"

@@ -20,7 +20,7 @@ import Testing
     #expect(plan == BufferPlan(offsets: [0, 0, 0], byteCount: 128))
   }
 
-  @Test func aChainTakesItsTwoLargestNeighbours() {
+  @Test func aChainTakesItsTwoLargestNeighbors() {
     let sizes = [640, 320, 960, 64, 512]
     let plan = planMemory(sizes.enumerated().map { request($0, $0 + 1, $1) })
     #expect(plan.byteCount == 320 + 960)

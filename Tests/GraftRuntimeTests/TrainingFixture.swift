@@ -14,7 +14,7 @@ struct TrainingNumbers: Decodable {
     var begin, end: Int
     var rate, biasRate, clipNorm: Float
     var continues, goesOn: Bool
-    /// Of each image; the others are what they are after the call, logits before it.
+    /// `losses` has one for each image; the others are as they are after the call, `logits` as before it.
     var losses, logits, weight, bias, mean: [Double]
 
     var settings: LoadedTrainer.StepSettings {
@@ -36,7 +36,7 @@ struct TrainingNumbers: Decodable {
     var seed: String
     var epoch, count: Int
     var first, last: [Int]
-    /// Of position times entry, modulo 2^64.
+    /// The sum of position times entry, modulo 2^64.
     var sum: String
   }
 

@@ -38,9 +38,9 @@ public enum Wire {
 public struct ModelFile {
   public var irVersion: Int? = 8
   public var opsets: [(domain: String, version: Int)] = [("", 17)]
-  /// Fields of the GraphProto, serialised.
+  /// Fields of the GraphProto, serialized.
   public var graph: [[UInt8]] = [Wire.text(2, "test")]
-  /// Further fields of the ModelProto, serialised.
+  /// Further fields of the ModelProto, serialized.
   public var more: [[UInt8]] = []
 
   public init() {}

@@ -133,7 +133,7 @@ public struct OperatorFixture: Decodable {
 
 /// Reads a node with the binding of its opset.
 public func read(_ node: ONNXNode) throws -> ImportedOperator {
-  let fitting = Catalogue.bindings(onnx: node.opType).filter { $0.opsets.contains(node.opset) }
+  let fitting = Catalog.bindings(onnx: node.opType).filter { $0.opsets.contains(node.opset) }
   guard let binding = fitting.first, fitting.count == 1 else {
     throw GraftError(
       .inconsistency, "\(fitting.count) bindings of \(node.opType) at opset \(node.opset)")

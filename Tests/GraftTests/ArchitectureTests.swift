@@ -68,7 +68,7 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
     }
   }
 
-  /// The files that name operators of the catalogue in decisions, and which. All other code asks an operator for
+  /// The files that name operators of the catalog in decisions, and which. All other code asks an operator for
   /// what it needs to know (``Operator``), so that a new one is right everywhere. Kernel families say what they
   /// serve; these are about particular operators by what they do.
   static let namedOperators: [String: (names: Set<String>, why: String)] = [
@@ -94,10 +94,10 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
     "GraftPasses/Simplify/LowerMatrixMultiply.swift": (
       ["MatrixMultiply"], "a MatMul becomes a Gemm"
     ),
-    "GraftPasses/Simplify/RecogniseActivations.swift": (
+    "GraftPasses/Simplify/RecognizeActivations.swift": (
       ["Sigmoid"], "a part of what it recognizes"
     ),
-    "GraftPasses/Simplify/RecogniseChannelShuffle.swift": (
+    "GraftPasses/Simplify/RecognizeChannelShuffle.swift": (
       ["Reshape"], "a part of what it recognizes"
     ),
     "GraftPasses/Simplify/SimplifyGlobalPools.swift": (
@@ -109,7 +109,7 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
   ]
 
   @Test func operatorsAreAskedNotNamed() throws {
-    let names = Set(Catalogue.operators.map { String(describing: $0) })
+    let names = Set(Catalog.operators.map { String(describing: $0) })
     var unused = Self.namedOperators.mapValues(\.names)
     for (path, text) in try files(in: "Sources", suffix: ".swift") {
       let file = String(path.dropFirst("Sources/".count))

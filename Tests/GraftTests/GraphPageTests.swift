@@ -1,5 +1,5 @@
 // The page of `graft dump --format html`: names stay data, nothing comes from elsewhere, the page
-// knows every operator of the catalogue. Where node is installed its layout is checked as geometry.
+// knows every operator of the catalog. Where node is installed its layout is checked as geometry.
 
 import Crypto
 import Foundation

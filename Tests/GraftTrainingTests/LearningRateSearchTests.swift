@@ -13,7 +13,7 @@ import Testing
     (0..<steps).map { loss(-6 + 7 * Double($0) / Double(steps - 1)) }
   }
 
-  @Test("A logistic fall is steepest at its centre, with noise of a known seed too")
+  @Test("A logistic fall is steepest at its center, with noise of a known seed too")
   func steepest() throws {
     for noise in [0.0, 0.05] {
       var state: UInt64 = 1

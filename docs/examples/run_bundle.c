@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Of a graft_dtype, by its number. */
+/* The bytes of one element, indexed by graft_dtype. */
 static const uint64_t element_bytes[] = {0, 4, 2, 2, 8, 1, 1, 4, 8, 1, 2, 2, 4, 8};
 
 static int fail(const char *text) { return fprintf(stderr, "%s\n", text), 1; }

@@ -25,7 +25,7 @@ def photograph(path):
 def pictures(photo):
     """The names say the function and its argument, which the tests read out of them."""
     tensor = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
-    grey = tensor[:1]
+    gray = tensor[:1]
 
     def picture(result):
         array = result.permute(1, 2, 0).numpy()
@@ -35,7 +35,7 @@ def pictures(photo):
         for factor in [0.6, 1.37]:
             change = getattr(F, f"adjust_{name}")
             yield f"{name}_{factor}", picture(change(tensor, factor))
-            yield f"grey-{name}_{factor}", picture(change(grey, factor))
+            yield f"gray-{name}_{factor}", picture(change(gray, factor))
     for turn in [-0.1, 0.043]:
         yield f"hue_{turn}", picture(F.adjust_hue(tensor, turn))
     for top, left, height, width, size in [(3, 5, 40, 51, 32), (10, 0, 20, 17, 32), (0, 0, 60, 70, 24)]:

@@ -33,7 +33,7 @@ def load(path: str, split: str) -> tuple[np.ndarray, np.ndarray, list[str], list
     return pictures, labels, classes, names
 
 
-def normalise(pictures: np.ndarray) -> np.ndarray:
+def normalize(pictures: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W, 3) to the network's input, float32 (N, 3, H, W)."""
     scaled = (pictures.astype(np.float32) / 255 - MEAN) / STD
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))

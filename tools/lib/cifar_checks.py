@@ -34,7 +34,7 @@ def _verify(
     report: Report,
 ) -> None:
     pictures, labels, _, _ = cifar.load(str(archive), "test")
-    data = cifar.normalise(pictures)
+    data = cifar.normalize(pictures)
     folder = work / "cifar10/test"
     if not folder.exists():
         with zipfile.ZipFile(archive) as file:

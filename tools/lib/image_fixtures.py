@@ -32,7 +32,7 @@ def photograph():
 def decoded(data):
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     if picture.mode == "I;16":
-        # Pillow's convert clips these at 255; the high byte is what it takes of colours of 16 bits.
+        # Pillow's convert clips these at 255; the high byte is what it takes of colors of 16 bits.
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
 
@@ -45,7 +45,7 @@ def jpegs(photo):
         "jpeg-444": (small, {"subsampling": 0}),
         "jpeg-422": (small, {"subsampling": 1}),
         "jpeg-progressive": (small, {"progressive": True}),
-        "jpeg-grey": (small.convert("L"), {}),
+        "jpeg-gray": (small.convert("L"), {}),
         "jpeg-cmyk": (small.convert("CMYK"), {}),
         "jpeg-restart": (small, {"restart_marker_blocks": 2}),
     }
@@ -114,11 +114,11 @@ def orientation_chunks():
 
 
 def pngs(photo):
-    grey = np.asarray(photo.convert("L").resize((23, 17)))
+    gray = np.asarray(photo.convert("L").resize((23, 17)))
     color = np.asarray(photo.resize((23, 17)))
-    alpha = np.linspace(0, 255, grey.size).astype(np.uint8).reshape(grey.shape)
+    alpha = np.linspace(0, 255, gray.size).astype(np.uint8).reshape(gray.shape)
     for depth in (1, 2, 4, 8):
-        yield f"png-grey-{depth}", png(grey >> (8 - depth), 0, depth)
+        yield f"png-gray-{depth}", png(gray >> (8 - depth), 0, depth)
     quantized = photo.resize((23, 17)).quantize(16)
     palette = (b"PLTE", bytes(quantized.getpalette()[:48]))
     indices = np.asarray(quantized)
@@ -128,7 +128,7 @@ def pngs(photo):
         "png-palette-transparent",
         png(indices, 3, 8, extra=[palette, (b"tRNS", bytes([0, 128, 255]))]),
     )
-    yield "png-grey-alpha", png(np.dstack([grey, alpha]), 4, 8)
+    yield "png-gray-alpha", png(np.dstack([gray, alpha]), 4, 8)
     yield "png-rgb-interlaced", png(color, 2, 8, True)
     yield (
         "png-rgb-transparent",
@@ -136,7 +136,7 @@ def pngs(photo):
     )
     yield "png-rgba", png(np.dstack([color, alpha]), 6, 8)
     wide = color.astype(np.uint16) * 257 ^ 0x5A
-    yield "png-grey-16", png(grey.astype(np.uint16) * 257 ^ 0x5A, 0, 16)
+    yield "png-gray-16", png(gray.astype(np.uint16) * 257 ^ 0x5A, 0, 16)
     yield "png-rgb-16", png(wide, 2, 16)
     yield "png-rgba-16", png(np.dstack([wide, alpha.astype(np.uint16) * 257]), 6, 16)
     yield "png-orientation-6", png(color, 2, 8, extra=[(b"eXIf", tiff(6))])
@@ -151,7 +151,7 @@ def resized(photo):
     for name, filter in FILTERS.items():
         for width, height in SIZES:
             yield f"resized-{name}-{width}x{height}", photo.resize((width, height), filter)
-        yield f"resized-grey-{name}-50x33", photo.convert("L").resize((50, 33), filter)
+        yield f"resized-gray-{name}-50x33", photo.convert("L").resize((50, 33), filter)
         pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float()
         for width, height in [(64, 44), (110, 75)]:
             result = F.interpolate(pixels, (height, width), mode=name, align_corners=False)

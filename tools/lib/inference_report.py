@@ -131,11 +131,11 @@ def chart(records: list[dict], path: pathlib.Path, title: str) -> bool:
     figure, axes = pyplot.subplots(figsize=(7, 1.3 + 0.36 * len(chosen)), dpi=120)
     labels = ["the fastest peer's time", "onnxruntime's time"]
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # where 1 is near
-    colours = ["#1f5fa8", "#9bbfe0"]
-    for index, (label, colour) in enumerate(zip(labels, colours)):
+    colors = ["#1f5fa8", "#9bbfe0"]
+    for index, (label, color) in enumerate(zip(labels, colors)):
         values = [ratios(record)[index] for record in chosen]
         places = [row + 0.38 * (index - 0.5) for row in range(len(chosen))]
-        axes.barh(places, values, 0.36, label=label, color=colour)
+        axes.barh(places, values, 0.36, label=label, color=color)
         for place, value in zip(places, values):
             axes.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=7, bbox=ground)
     axes.axvline(1, color="#444444", linewidth=1, linestyle="--")

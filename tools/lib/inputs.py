@@ -20,11 +20,11 @@ def photograph(name: str, side: int) -> np.ndarray:
     picture = picture.resize([round(x * scale) for x in picture.size], Image.Resampling.BILINEAR)
     left, top = [(x - side) // 2 for x in picture.size]
     picture = picture.crop((left, top, left + side, top + side))
-    return cifar.normalise(np.asarray(picture)[None])[0]
+    return cifar.normalize(np.asarray(picture)[None])[0]
 
 
 def unlike(side: int, seed: int = 1) -> np.ndarray:
-    """Black, two photographs and noise: (4, 3, side, side) float32, normalised as ImageNet is."""
+    """Black, two photographs and noise: (4, 3, side, side) float32, normalized as ImageNet is."""
     black = np.broadcast_to((-cifar.MEAN / cifar.STD)[:, None, None], (3, side, side))
     noise = np.random.RandomState(seed).standard_normal((3, side, side)).astype(np.float32)
     return np.stack([black, photograph("cat.jpg", side), photograph("coffee.jpg", side), noise])

@@ -6,7 +6,7 @@ import numpy as np
 import skimage
 from PIL import Image
 
-# Those of scikit-image's wheel that are photographs in colour: the classes.
+# Those of scikit-image's wheel that are photographs in color: the classes.
 SUBJECTS = {"astronaut": "astronaut.png", "cat": "chelsea.png", "coffee": "coffee.png"}
 SUBJECTS["rocket"] = "rocket.jpg"
 # The commonest size in ImageNet.

@@ -1,4 +1,4 @@
-"""PNG files of the kinds that Pillow cannot write: any colour type and depth, Adam7 interlacing.
+"""PNG files of the kinds that Pillow cannot write: any color type and depth, Adam7 interlacing.
 
 Import only. Written from the PNG specification (https://www.w3.org/TR/png-3/), for test fixtures.
 """

@@ -33,7 +33,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """(N, 3, 32, 32) normalised RGB in, (N, classes) logits out."""
+    """(N, 3, 32, 32) normalized RGB in, (N, classes) logits out."""
 
     def __init__(self, classes: int = 10):
         super().__init__()

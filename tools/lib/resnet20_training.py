@@ -16,7 +16,7 @@ from torch import nn
 BATCH = 128
 
 
-def normalise(pictures: torch.Tensor) -> torch.Tensor:
+def normalize(pictures: torch.Tensor) -> torch.Tensor:
     """uint8 (N, 3, H, W) to float32 as the cifar10 preset has it, in channels-last memory."""
     mean = torch.from_numpy(cifar.MEAN).view(1, 3, 1, 1)
     std = torch.from_numpy(cifar.STD).view(1, 3, 1, 1)
@@ -35,7 +35,7 @@ def augment(pictures: torch.Tensor, shift: int, random: torch.Generator) -> torc
     columns = left + torch.where(mirrored, width - 1 - across, across)
     index = torch.arange(count).view(-1, 1, 1, 1)
     channels = torch.arange(3).view(1, -1, 1, 1)
-    return normalise(padded[index, channels, rows[:, None, :, None], columns[:, None, None, :]])
+    return normalize(padded[index, channels, rows[:, None, :, None], columns[:, None, None, :]])
 
 
 def accuracy(network: nn.Module, pictures: torch.Tensor, labels: torch.Tensor) -> float:
@@ -44,7 +44,7 @@ def accuracy(network: nn.Module, pictures: torch.Tensor, labels: torch.Tensor) -
     right = 0
     with torch.inference_mode():
         for part, expected in zip(pictures.split(500), labels.split(500), strict=True):
-            right += (network(normalise(part)).argmax(1) == expected).sum().item()
+            right += (network(normalize(part)).argmax(1) == expected).sum().item()
     return right / len(labels)
 
 

@@ -69,7 +69,7 @@ def seed(name: str, number: int = 1) -> nn.Module:
     statistics from one pass in training mode over `smooth_pictures` (momentum 1 makes that pass
     the whole history).
     Without BatchNorm the default weights shrink the signal until the biases alone decide; He et
-    al.'s initialisation (arXiv:1502.01852, equation 10) keeps its size through every layer.
+    al.'s initialization (arXiv:1502.01852, equation 10) keeps its size through every layer.
     """
     torch.manual_seed(number)
     network = create(name)

@@ -24,8 +24,8 @@ typedef struct graft_frame {
   /* What training keeps from call to call, plain row-major, one buffer an entry of the program's
    * table: 64-byte aligned, and zero from its last element to the next multiple of 64 bytes. */
   void *const *state;
-  /* Of a part of a batch: the arena of the whole, which has what later steps read, the whole batch, and
-   * which image the part begins with. Else arena, batch and 0. */
+  /* For a part of a batch: the arena of the whole batch, which has what later steps read; the size of the
+   * whole batch; and the image that the part begins with. Otherwise arena, batch and 0. */
   unsigned char *kept;
   size_t kept_batch;
   size_t first_image;
@@ -68,7 +68,7 @@ typedef struct graft_program {
    * of every input and output, and then through the others together; 0: all together. */
   uint64_t images_at_once;
   uint32_t steps_in_parts;
-  /* Of training alone: */
+  /* Null and 0 unless the program trains: */
   const struct graft_state *states; /* see graft_train.h; the same table for both programs */
   uint32_t state_count;
   /* Where the optimizer's update begins: a micro-batch that others follow stops before it.

@@ -1,6 +1,6 @@
 // JPEG (libjpeg-turbo), PNG (libpng) and orientation (EXIF by libexif, XMP), from and to memory, as 8-bit
 // pixels. The libraries report errors by longjmp, which must not cross Swift frames, so every call
-// into them is made here. Limits, colour conversion and turning are the caller's: no policy here.
+// into them is made here. Limits, color conversion and turning are the caller's: no policy here.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -14,13 +14,13 @@ typedef enum CImageCodecs_Status {
   CImageCodecs_notAnImage = 1,    // neither a JPEG nor a PNG signature
   CImageCodecs_damaged = 2,       // the library refuses what the file says
   CImageCodecs_truncated = 3,     // the file ends before its pixels do
-  CImageCodecs_unsupported = 4,   // legal, but not 8-bit grey, RGB or CMYK after decoding
+  CImageCodecs_unsupported = 4,   // legal, but not 8-bit gray, RGB or CMYK after decoding
   CImageCodecs_outOfMemory = 5,
   CImageCodecs_badArgument = 6    // a buffer of the wrong size
 } CImageCodecs_Status;
 
 typedef enum CImageCodecs_Color {
-  CImageCodecs_grey = 1,
+  CImageCodecs_gray = 1,
   CImageCodecs_rgb = 3,
   // As the file stores it; Adobe's programs, and nearly all others, store it inverted.
   CImageCodecs_cmyk = 4
@@ -51,7 +51,7 @@ CImageCodecs_Status CImageCodecs_read(
 
 void CImageCodecs_close(CImageCodecs_Reader *reader);
 
-// Encodes interleaved grey (channels 1) or RGB (channels 3) pixels as a PNG file. On success *file
+// Encodes interleaved gray (channels 1) or RGB (channels 3) pixels as a PNG file. On success *file
 // holds *length bytes and must be freed with CImageCodecs_free.
 CImageCodecs_Status CImageCodecs_encodePNG(
     const uint8_t *pixels, size_t capacity, uint32_t width, uint32_t height, uint32_t channels,

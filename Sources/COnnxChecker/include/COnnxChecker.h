@@ -15,7 +15,7 @@ enum {
   COnnxChecker_failed = 2,
 };
 
-/// Checks the nodes of a serialised ModelProto of `count` bytes against the schemas of their operators: its
+/// Checks the nodes of a serialized ModelProto of `count` bytes against the schemas of their operators: its
 /// functions' nodes, and those of the graph for which `is_read`, of `node_count` bytes, is not 0.
 /// `message`, of `capacity` bytes, receives a NUL-terminated text, cut where it is too long.
 /// `node` receives the place of the graph's node that is refused; -1 for a function's.
@@ -23,7 +23,7 @@ int32_t COnnxChecker_check_nodes(
     const uint8_t *bytes, uint64_t count, const uint8_t *is_read, uint64_t node_count, int64_t *node,
     char *message, uint64_t capacity);
 
-/// Checks a serialised ModelProto as a whole, but for its files of external data.
+/// Checks a serialized ModelProto as a whole, but for its files of external data.
 int32_t COnnxChecker_check_model(
     const uint8_t *bytes, uint64_t count, char *message, uint64_t capacity);
 

@@ -177,7 +177,7 @@ public struct Compiler: Sendable {
     let toolchain = try Toolchain.find()
     let previous = try relative?.build(by: toolchain, for: options.target)
 
-    options.progress("optimising \(model.graph.nodeCount) nodes")
+    options.progress("optimizing \(model.graph.nodeCount) nodes")
     let moment = try clock.measure("passes and memory plan") {
       try explained(of: inputs.first) {
         try lower(model.graph, keeping: training?.valuesAtCut ?? [])

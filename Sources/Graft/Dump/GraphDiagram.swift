@@ -9,7 +9,7 @@ import GraftOps
 
 /// Draws graphs in Graphviz' language, and as SVG where Graphviz is installed.
 public enum GraphDiagram {
-  /// The DOT text: one box a node with what it was made from, edges labelled with the shapes.
+  /// The DOT text: one box a node with what it was made from, edges labeled with the shapes.
   /// - Parameter moment: the training step that the graph is of: its phases are framed, what is recomputed is
   ///   dashed, and what is frozen is a box before the values that are cached.
   public static func dot(_ graph: Graph, of moment: TrainingMoment? = nil) -> String {
@@ -104,7 +104,7 @@ public enum GraphDiagram {
   }
 
   private static func color(of opcode: Opcode) -> String {
-    switch Catalogue.type(of: opcode)?.group {
+    switch Catalog.type(of: opcode)?.group {
     case .convolution: "#cfe2f3"
     case .matrix: "#d9d2e9"
     case .pooling: "#fff2cc"

@@ -181,7 +181,7 @@ public struct GraphDocument: Encodable, Sendable {
   }
 
   /// - Parameter stage: the name that `graft dump --stage` gives it.
-  /// - Throws: ``GraftError`` for a graph that the catalogue does not know.
+  /// - Throws: ``GraftError`` for a graph that the catalog does not know.
   public init(
     _ graph: Graph, stage: String, plan: MemoryPlan? = nil, scratchBytesPerThread: Int? = nil
   ) throws {
@@ -217,7 +217,7 @@ public struct GraphDocument: Encodable, Sendable {
             ($0.key, AttributeDocument(value: $0.value))
           }),
         origins: node.origins,
-        multiplyAdds: try Catalogue.operation(of: node).cost(
+        multiplyAdds: try Catalog.operation(of: node).cost(
           operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
         ).multiplyAdds,
         kernel: node.kernel.map(KernelDocument.init))

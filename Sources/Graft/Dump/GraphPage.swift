@@ -14,7 +14,7 @@ public enum GraphPage {
   /// - Parameters:
   ///   - stage: the name that `graft dump --stage` gives it.
   ///   - plan: adds a map of the memory, steps by addresses.
-  /// - Throws: ``GraftError`` for a graph that the catalogue does not know.
+  /// - Throws: ``GraftError`` for a graph that the catalog does not know.
   public static func html(
     _ graph: Graph, stage: String, plan: MemoryPlan? = nil
   ) throws -> String {
@@ -70,7 +70,7 @@ public enum GraphPage {
   private static func operators(of graph: Graph) throws -> String {
     var descriptions: [String: OperatorDescription] = [:]
     for opcode in Set(graph.nodes.map(\.opcode)) {
-      guard let type = Catalogue.type(of: opcode) else { continue }
+      guard let type = Catalog.type(of: opcode) else { continue }
       descriptions[opcode.rawValue] = OperatorDescription(
         summary: type.summary, operands: type.operands.map(\.name), group: type.group.rawValue)
     }

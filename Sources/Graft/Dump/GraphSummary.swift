@@ -35,7 +35,7 @@ public struct GraphSummary: Sendable {
     rows = try graph.nodes.map { node in
       let weights = node.presentOperands.filter { graph[$0].parameter != nil }
       let fresh = weights.filter { counted.insert($0).inserted }
-      let cost = try Catalogue.operation(of: node).cost(
+      let cost = try Catalog.operation(of: node).cost(
         operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
       return Row(
         scope: Self.scope(of: node, weights: weights, in: graph), opcode: node.opcode.rawValue,

@@ -113,7 +113,7 @@ public struct TrainingMoment: Sendable {
       needed.formUnion(node.presentOperands)
     }
     return try graph.nodes.map { node in
-      let operation = try Catalogue.operation(of: node)
+      let operation = try Catalog.operation(of: node)
       if operation is any UpdateOperator { return .update }
       return node.results.contains(where: needed.contains) ? .forward : .backward
     }

@@ -1,10 +1,10 @@
-// Evaluation: a labelled data set through a network, and how often it was right.
+// Evaluation: a labeled data set through a network, and how often it was right.
 
 import Foundation
 import GraftData
 import GraftDiagnostics
 
-/// Measures how well a bundle does on labelled data.
+/// Measures how well a bundle does on labeled data.
 public struct Evaluator {
   /// What was found for one item.
   public struct Prediction: Sendable {

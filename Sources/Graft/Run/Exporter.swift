@@ -8,7 +8,7 @@ import GraftONNX
 /// Exports bundles as ONNX.
 public enum Exporter {
   /// Writes the bundle's graph as imported: unfused, with its own names and its weights byte for byte.
-  /// - Parameter isFused: whether to write the optimised graph instead, whose weights are folded.
+  /// - Parameter isFused: whether to write the optimized graph instead, whose weights are folded.
   /// - Returns: what was written.
   /// - Throws: ``GraftError`` where the bundle is damaged or the file cannot be written.
   public static func export(

@@ -100,7 +100,7 @@ public final class Session: Sendable {
     return call.outputs
   }
 
-  /// The network's inner values too, by the names that the model gives them, as far as the optimised
+  /// The network's inner values too, by the names that the model gives them, as far as the optimized
   /// network still computes them.
   public func runKeepingValues(
     _ inputs: [String: Tensor]

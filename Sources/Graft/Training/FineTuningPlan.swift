@@ -148,7 +148,7 @@ package struct FineTuningPlan {
   private static func statistics(of graph: Graph) -> Set<String> {
     Set(
       graph.nodes.flatMap { node -> [String] in
-        let type = Catalogue.type(of: node.opcode)
+        let type = Catalog.type(of: node.opcode)
         return node.operands.indices.compactMap { position -> String? in
           guard type?.role(at: position).isStatistic == true else { return nil }
           return node.operand(position).flatMap { graph[$0].name }

@@ -31,7 +31,7 @@ public struct ClassActivation: Sendable {
     let nodes = network.nodes
     guard let end = nodes.firstIndex(where: { $0.id == head.id }),
       let first = nodes[..<end].firstIndex(where: {
-        Catalogue.type(of: $0.opcode)?.group == .convolution
+        Catalog.type(of: $0.opcode)?.group == .convolution
       })
     else { return [] }
     var lastUse: [ValueID: Int] = [:]
@@ -106,7 +106,7 @@ public struct ClassActivation: Sendable {
     }
     let (channels, height, width) = (extents[1], extents[2], extents[3])
     var evaluator = ReferenceEvaluator(graph)
-    // Of a map that only linear operators follow, the gradient does not depend on it.
+    // Where only linear operators follow a map, the gradient does not depend on the map.
     let given = [Port.features: features, Port.selection: selection]
     var inputs: [String: HostTensor] = [:]
     for input in graph.inputs {
@@ -130,7 +130,7 @@ public struct ClassActivation: Sendable {
   /// Multiplications with their additions that ``heatMap(features:selection:)`` takes.
   public func multiplyAdds() throws -> Int {
     try graph.nodes.reduce(0) { sum, node in
-      let cost = try Catalogue.operation(of: node).cost(
+      let cost = try Catalog.operation(of: node).cost(
         operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
       return sum + cost.multiplyAdds
     }

@@ -38,7 +38,7 @@ struct ClassAxes {
       let made: [TensorType]
       do {
         let changed = try adapted(node, to: other)
-        made = try Catalogue.inferTypes(
+        made = try Catalog.inferTypes(
           changed.operation,
           node.operands.enumerated().map { index, operand in
             guard let operand else { return nil }
@@ -100,7 +100,7 @@ struct ClassAxes {
 
   /// - Throws: ``GraftError`` of kind `unsupported` where the node cannot be changed.
   func adapted(_ node: Node, to classes: Int) throws -> Adaptation {
-    var result = Adaptation(operation: try Catalogue.operation(of: node))
+    var result = Adaptation(operation: try Catalog.operation(of: node))
     guard let position = node.operands.firstIndex(where: { $0.map { axes[$0] != nil } ?? false }),
       let value = node.operands[position], let axis = axes[value]
     else { return result }
@@ -162,7 +162,7 @@ struct ClassAxes {
   func initialValue(
     of operand: Int, in node: Node, isTrained: Bool
   ) throws -> Float {
-    let type = Catalogue.type(of: node.opcode)
+    let type = Catalog.type(of: node.opcode)
     let isArithmetic = type?.role(at: operand) == .value
     let elements = node.operand(operand).flatMap { graph[$0].parameter?.data?.floats() } ?? []
     if isArithmetic, !isTrained, let first = elements.first, elements.allSatisfy({ $0 == first }) {

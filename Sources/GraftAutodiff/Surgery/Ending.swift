@@ -56,7 +56,7 @@ public struct Ending: Sendable {
     var changed: Opcode?
     var limited: Opcode?
     while let node = graph.producer(of: value), let x = node.operand(0) {
-      let operation = try Catalogue.operation(of: node)
+      let operation = try Catalog.operation(of: node)
       let maker = operation as? any ProbabilityActivation
       let found = maker.flatMap { maker in
         joinsAll(maker.normalizedAxes(rank: graph.type(of: x).rank), graph.type(of: x).shape)
@@ -87,7 +87,7 @@ public struct Ending: Sendable {
   private static func makesProbabilities(before value: ValueID, in graph: Graph) -> Bool {
     var open: Set = [value]
     for node in graph.nodes.reversed() where node.results.contains(where: open.contains) {
-      if Catalogue.type(of: node.opcode) is any ProbabilityActivation.Type { return true }
+      if Catalog.type(of: node.opcode) is any ProbabilityActivation.Type { return true }
       if !Head.hasWeights(node, in: graph) { open.formUnion(node.presentOperands) }
     }
     return false

@@ -26,7 +26,7 @@ struct GraphCopier {
   mutating func copy(_ node: Node) throws {
     let operands = try node.operands.map { try $0.map { try value(for: $0) } }
     let results = try target.append(
-      try Catalogue.operation(of: node), operands, names: node.results.map { source[$0].name },
+      try Catalog.operation(of: node), operands, names: node.results.map { source[$0].name },
       origins: node.origins)
     for (old, new) in zip(node.results, results) { values[old] = new }
   }

@@ -16,7 +16,7 @@ public struct Head: Sendable {
   /// Whether a node is an operator with weights of its own: a convolution, a gemm or a matmul. One that
   /// multiplies two computed values, or by numbers that are no weights, is none.
   public static func hasWeights(_ node: Node, in graph: Graph) -> Bool {
-    guard let type = Catalogue.type(of: node.opcode) else { return false }
+    guard let type = Catalog.type(of: node.opcode) else { return false }
     return type.operands.indices.contains { position in
       [.weight, .factor].contains(type.role(at: position))
         && node.operand(position).map { isWeight($0, in: graph) } == true
@@ -26,7 +26,7 @@ public struct Head: Sendable {
   /// The same, or an embedding: rows of a weight, chosen by computed indices. No embedding is a head.
   static func readsWeights(_ node: Node, in graph: Graph) -> Bool {
     if hasWeights(node, in: graph) { return true }
-    guard let type = Catalogue.type(of: node.opcode),
+    guard let type = Catalog.type(of: node.opcode),
       node.presentOperands.contains(where: { graph[$0].parameter == nil })
     else { return false }
     return node.operands.enumerated().contains { position, operand in
@@ -97,7 +97,7 @@ public struct Head: Sendable {
         advice: "Export the network so that the head multiplies features by a stored weight.")
     }
     self.node = node
-    switch try Catalogue.operation(of: node) {
+    switch try Catalog.operation(of: node) {
     case let gemm as Gemm where !gemm.transposesA && shape.count == 2:
       (classes, features) =
         gemm.transposesB ? (shape[0], shape[1]) : (shape[1], shape[0])

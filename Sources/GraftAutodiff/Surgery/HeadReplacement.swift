@@ -44,7 +44,7 @@ extension HeadReplacement: CustomStringConvertible {
 }
 
 extension Graph {
-  /// The graph with another head for `classes` classes, its weights as PyTorch initialises them.
+  /// The graph with another head for `classes` classes, its weights as PyTorch initializes them.
   ///
   /// A gemm, or a matmul of rows, becomes a gemm, a 1×1 convolution a 1×1 convolution, with a bias that an Add
   /// behind it may have been. What follows is kept: reshapes name the new number of classes, and parameters with a

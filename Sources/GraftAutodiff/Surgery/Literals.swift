@@ -1,5 +1,5 @@
 // Which of a graph's parameters are no weights, but numbers that the network's code holds: a GELU's √2 and
-// ½, the mean and deviation that pictures are normalised with, a BatchNorm's scale where it has none of its
+// ½, the mean and deviation that pictures are normalized with, a BatchNorm's scale where it has none of its
 // own. PyTorch does not train them, so training here leaves them as they are.
 
 import GraftDiagnostics
@@ -58,7 +58,7 @@ public struct Literals: Sendable {
   /// numbers of its own.
   private static func holdsWeights(_ node: Node, in graph: Graph) -> Bool {
     if Head.hasWeights(node, in: graph) { return true }
-    guard let type = Catalogue.type(of: node.opcode) else { return false }
+    guard let type = Catalog.type(of: node.opcode) else { return false }
     return node.operands.enumerated().contains { position, operand in
       let role = type.role(at: position)
       return (role.isStatistic || role == .scale || role == .table)
@@ -69,7 +69,7 @@ public struct Literals: Sendable {
   private static func reason(
     _ node: Node, _ index: Int, _ value: ValueID, isEarly: Bool, in graph: Graph
   ) -> Reason? {
-    guard let type = Catalogue.type(of: node.opcode) else { return nil }
+    guard let type = Catalog.type(of: node.opcode) else { return nil }
     if type is any ChannelwiseOperator.Type {
       let isAffine = [.scale, .bias].contains(type.role(at: index))
       return isAffine && isIdentity(node, type, in: graph) ? .identity : nil

@@ -93,7 +93,7 @@ extension Graph {
   fileprivate func beforeCasts(_ value: ValueID) throws -> ValueID {
     var value = value
     while let node = producer(of: value), let x = node.operand(0),
-      try Catalogue.operation(of: node).keepsValues, type(of: value).dtype.isFloatingPoint,
+      try Catalog.operation(of: node).keepsValues, type(of: value).dtype.isFloatingPoint,
       type(of: value).dtype != .float32, type(of: x).dtype == .float32
     {
       value = x

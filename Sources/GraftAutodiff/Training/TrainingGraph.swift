@@ -104,7 +104,7 @@ public struct TrainingGraph: Sendable {
       name, type, Parameter(isTrained: true, group: role.group, data: zeros))
   }
 
-  /// Makes every normalisation of the tail use its batch's statistics, where the specification says so.
+  /// Makes every normalization of the tail use its batch's statistics, where the specification says so.
   /// - Returns: the statistics that move: old contents, what they move towards, name.
   private mutating func useBatchStatistics() throws -> [(ValueID, ValueID, String)] {
     guard specification.normalization == .train else { return [] }
@@ -140,7 +140,7 @@ public struct TrainingGraph: Sendable {
   /// The dropouts of the tail, to be made active once their input is there.
   private func activateDropout() throws -> [NodeID] {
     try step.nodes.filter {
-      guard let dropout = try Catalogue.operation(of: $0) as? Dropout else { return false }
+      guard let dropout = try Catalog.operation(of: $0) as? Dropout else { return false }
       return dropout.ratio > 0
     }.map(\.id)
   }
@@ -150,7 +150,7 @@ public struct TrainingGraph: Sendable {
     let random = step.addInput(
       Input.random.rawValue, TensorType(.int32, TensorShape([TrainingInterface.randomWordCount])))
     for (stream, id) in dropouts.enumerated() {
-      guard let dropout = try Catalogue.operation(of: step[id]) as? Dropout else { continue }
+      guard let dropout = try Catalog.operation(of: step[id]) as? Dropout else { continue }
       let node = step[id]
       let made = try step.append(
         RandomDropout(ratio: dropout.ratio, stream: stream), [node.operand(0), random],

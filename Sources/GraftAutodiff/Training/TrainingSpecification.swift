@@ -6,8 +6,8 @@ import GraftIR
 public struct TrainingSpecification: Hashable, Sendable {
   public enum Loss: String, Hashable, Sendable, CaseIterable {
     case crossEntropy = "cross-entropy"
-    /// Of each class by itself, as any number of them may be right; the targets are [batch, classes, 2], what an
-    /// item's class is not and what it is.
+    /// The loss of each class by itself, since any number of them may be right; targets are [batch, classes, 2]:
+    /// the weight of the class being absent, then of its being present.
     case binaryCrossEntropy = "binary-cross-entropy"
     case meanSquaredError = "mse"
   }
@@ -18,7 +18,7 @@ public struct TrainingSpecification: Hashable, Sendable {
     case adam(isDecoupled: Bool)
   }
 
-  /// Which statistics a BatchNorm of the tail normalises with.
+  /// Which statistics a BatchNorm of the tail normalizes with.
   public enum Normalization: String, Hashable, Sendable, CaseIterable {
     /// The stored ones, which stay.
     case frozen

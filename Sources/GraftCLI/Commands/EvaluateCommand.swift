@@ -1,4 +1,4 @@
-// graft evaluate: how often a bundle is right on labelled data.
+// graft evaluate: how often a bundle is right on labeled data.
 
 import ArgumentParser
 import Graft
@@ -6,7 +6,7 @@ import GraftDiagnostics
 
 struct EvaluateCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
-    commandName: "evaluate", abstract: "Measure accuracy on labelled data.",
+    commandName: "evaluate", abstract: "Measure accuracy on labeled data.",
     discussion: """
       DIR has a folder of pictures for each class, or CIFAR-10's binary batches, or x.npy and y.npy. \
       Where the bundle has labels, folders match them by name. Running a bundle runs its author's code.

@@ -16,7 +16,7 @@ struct ExportCommand: ParsableCommand, UsesPaths {
     name: [.short, .long], help: "The ONNX file to write.", completion: .file(extensions: ["onnx"]))
   var output: String
 
-  @Flag(help: "Write the optimised graph instead, its weights folded.")
+  @Flag(help: "Write the optimized graph instead, its weights folded.")
   var fused = false
 
   func pathUses() throws -> PathUses {

@@ -34,7 +34,7 @@ public struct StepDescription: Hashable, Sendable {
   /// Algorithm and tile in words.
   public var algorithm: String
   public var work: StepWork
-  /// Of a convolution: what its speed depends on.
+  /// What the speed of a convolution depends on; nil for other steps.
   public var site: ConvolutionSite?
 }
 
@@ -71,7 +71,7 @@ public struct TrainedState: Hashable, Sendable {
   public var name: String
   public var type: TensorType
   public var role: Role
-  /// Of a weight: the group of weights that it shares hyperparameters with.
+  /// The group of weights that a weight shares hyperparameters with; nil for other state.
   public var group: Int?
 }
 

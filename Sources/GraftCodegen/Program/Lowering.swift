@@ -15,7 +15,7 @@ struct Step {
   var units: WorkUnits
   /// What the algorithm makes of the node's arithmetic.
   var shape = WorkShape()
-  /// Of a convolution: what its speed depends on.
+  /// What the speed of a convolution depends on; nil for other calls.
   var site: ConvolutionSite?
 }
 

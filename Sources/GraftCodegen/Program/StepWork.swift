@@ -53,7 +53,7 @@ extension KernelSelection {
     guard schedule.hasWork else { return StepWork() }
     let shape = schedule.workShape
     var work = StepWork()
-    work.multiplyAdds = try Catalogue.operation(of: node).cost(
+    work.multiplyAdds = try Catalog.operation(of: node).cost(
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
     ).multiplyAdds
     work.performedMultiplyAdds = Self.scaled(work.multiplyAdds, by: shape.multiplyAdds)

@@ -1,5 +1,5 @@
 // Loops over plain, row-major values with a stride for each operand: broadcasting, slices, transposes.
-// Neighbouring axes that every operand walks alike become one, so that most loops are one long run.
+// Neighboring axes that every operand walks alike become one, so that most loops are one long run.
 // The free batch may be one of the axes, wherever it stands; extents and strides that depend on it are C
 // expressions in n, which a kernel then takes as a parameter (BatchParameter).
 
@@ -131,7 +131,7 @@ struct BatchParameter {
 }
 
 extension TensorShape {
-  /// Elements between neighbours along each axis in plain row-major order.
+  /// Elements between neighbors along each axis in plain row-major order.
   /// - Throws: ``GraftError`` of kind `unsupported` where they grow with the square of the batch.
   func plainStrides() throws -> [Dimension] {
     var strides = Array(repeating: Dimension(1), count: rank)

@@ -180,7 +180,7 @@ struct StateTable {
   private static func groups(of step: Graph) throws -> [String: Int] {
     var groups: [String: Int] = [:]
     for node in step.nodes {
-      let operation = try Catalogue.operation(of: node)
+      let operation = try Catalog.operation(of: node)
       guard let group = (operation as? any OptimizerUpdate)?.group, let weight = node.operand(0),
         let name = step[weight].name
       else { continue }

@@ -18,7 +18,7 @@ extension Lowering {
   /// - Throws: ``GraftError`` of kind `inconsistency` where another node comes after the update's first.
   func trainingOrder() throws -> TrainingOrder {
     let nodes = graph.nodes
-    let operations = try nodes.map { try Catalogue.operation(of: $0) }
+    let operations = try nodes.map { try Catalog.operation(of: $0) }
     guard places.hasStates,
       let begin = operations.firstIndex(where: { Self.stage(of: $0) == .everyUpdate })
     else {
@@ -73,7 +73,7 @@ extension Lowering {
         type(output.value).shape == type(state).shape, type(output.value).layout.isPlain,
         places.root(of: output.value) == output.value
       else { throw fail("no node writes it in place") }
-      let operation = try Catalogue.operation(of: writer)
+      let operation = try Catalog.operation(of: writer)
       guard operation is any StateUpdate else {
         throw fail("\(writer.opcode) does not write where it reads")
       }

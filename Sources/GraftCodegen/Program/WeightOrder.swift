@@ -10,7 +10,7 @@ struct WeightOrder {
   /// What tells it apart from other orders of the same parameter.
   var form: String
   var floatCount: Int
-  /// Of the target's vectors.
+  /// Lanes of the target's vectors.
   var lanes: Int
   var panels: WeightPanels
   /// The C function that packs at run time.

@@ -1,4 +1,4 @@
-// The kernels of one model: each distinct specialisation once, under a name that says what it is.
+// The kernels of one model: each distinct specialization once, under a name that says what it is.
 
 import GraftDiagnostics
 

@@ -1,5 +1,5 @@
 // The template engine: C text with @names@ in it, and nothing else. No conditions, no loops: what
-// differs between specialisations is either a constant that C itself decides on, or a value given here.
+// differs between specializations is either a constant that C itself decides on, or a value given here.
 
 import Foundation
 import GraftDiagnostics

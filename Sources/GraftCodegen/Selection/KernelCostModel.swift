@@ -39,18 +39,18 @@ public struct KernelCostModel: NodeCostModel {
 }
 
 extension SelectionContext {
-  /// Of reading and writing each activation of a node once.
+  /// The time of reading and writing each activation of a node once.
   func memoryTime(_ node: Node) -> Double {
     let values = (node.presentOperands + node.results).filter { graph[$0].parameter == nil }
     return KernelCostModel.memoryTime(values.map(type), lanes: target.lanes)
   }
 
-  /// Of the multiplications that an operator asks for, in whole vectors.
+  /// The time of the multiplications that an operator asks for, in whole vectors.
   func arithmeticTime(_ node: Node, _ operation: any Operator) -> Double {
     scalarTime(node, operation) / Double(target.lanes)
   }
 
-  /// Of the same one at a time, or by vectors that are gathered: as long as so many vectors.
+  /// The time of the same multiplications one at a time, or by vectors that are gathered, which takes as long.
   func scalarTime(_ node: Node, _ operation: any Operator) -> Double {
     Double(
       operation.cost(

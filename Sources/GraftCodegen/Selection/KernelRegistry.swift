@@ -14,7 +14,7 @@ enum KernelRegistry {
   static func candidates(
     for node: Node, _ context: SelectionContext
   ) throws -> [(family: String, schedule: any KernelSchedule)] {
-    let operation = try Catalogue.operation(of: node)
+    let operation = try Catalog.operation(of: node)
     return try families.flatMap { family in
       try family.rules.flatMap { try $0.schedules(operation, node, context) ?? [] }
         .map { (family.name, $0) }

@@ -41,7 +41,7 @@ public struct BatchMixing: Hashable, Sendable {
     let share = draws.beta(alpha)
     guard cuts else { return Recipe(share: share, box: nil) }
     let x = draws.integer(below: size.width)
-    return .cutting(share, centre: (x, draws.integer(below: size.height)), size)
+    return .cutting(share, center: (x, draws.integer(below: size.height)), size)
   }
 }
 
@@ -49,12 +49,12 @@ extension BatchMixing.Recipe {
   /// A box of 1 − `share` of the area around a pixel, as far as it lies in the picture; the share
   /// becomes what is left.
   static func cutting(
-    _ share: Double, centre: (x: Int, y: Int), _ size: (height: Int, width: Int)
+    _ share: Double, center: (x: Int, y: Int), _ size: (height: Int, width: Int)
   ) -> Self {
     let half = 0.5 * (1 - share).squareRoot()
     let (halfWidth, halfHeight) = (Int(half * Double(size.width)), Int(half * Double(size.height)))
-    let x = max(0, centre.x - halfWidth)..<min(size.width, centre.x + halfWidth)
-    let y = max(0, centre.y - halfHeight)..<min(size.height, centre.y + halfHeight)
+    let x = max(0, center.x - halfWidth)..<min(size.width, center.x + halfWidth)
+    let y = max(0, center.y - halfHeight)..<min(size.height, center.y + halfHeight)
     return Self(
       share: 1 - Double(x.count * y.count) / Double(size.width * size.height),
       box: PixelRectangle(

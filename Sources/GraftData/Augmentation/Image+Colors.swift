@@ -9,7 +9,7 @@ extension Image {
     mappingValues { Float($0) * factor }
   }
 
-  /// Moved away from (or towards) the mean of the grey picture, which is cut to whole numbers.
+  /// Moved away from (or towards) the mean of the gray picture, which is cut to whole numbers.
   func adjustingContrast(by factor: Float) -> Image {
     // The sum is exact.
     let sum = luma().reduce(0.0) { $0 + Double($1) }
@@ -18,7 +18,7 @@ extension Image {
     return mappingValues { Float($0) * factor + shift }
   }
 
-  /// Each pixel moved away from (or towards) its own grey; grey pictures stay.
+  /// Each pixel moved away from (or towards) its own gray; gray pictures stay.
   func adjustingSaturation(by factor: Float) -> Image {
     guard channels == 3 else { return self }
     let luma = luma()
@@ -30,16 +30,16 @@ extension Image {
     }
   }
 
-  /// The hue turned by `turn` of the circle, in the HSV model of Pillow; grey pictures stay.
+  /// The hue turned by `turn` of the circle, in the HSV model of Pillow; gray pictures stay.
   func turningHue(by turn: Float) -> Image {
     guard channels == 3 else { return self }
     let one: Float = 1 / 255
     return mappingPixels { _, red, green, blue in
       let (r, g, b) = (Float(red) * one, Float(green) * one, Float(blue) * one)
       let (least, most) = (min(r, g, b), max(r, g, b))
-      let isGrey = least == most
-      let saturation = (most - least) / (isGrey ? 1 : most)
-      let range = isGrey ? 1 : most - least
+      let isGray = least == most
+      let saturation = (most - least) / (isGray ? 1 : most)
+      let range = isGray ? 1 : most - least
       let (rc, gc, bc) = ((most - r) / range, (most - g) / range, (most - b) / range)
       let sector = most == r ? bc - gc : most == g ? rc + 2 - bc : gc + 4 - rc
       var hue = fmodf(sector * (1 / 6) + 1, 1) + turn
@@ -68,7 +68,7 @@ extension Image {
     }
   }
 
-  /// The grey of each pixel in whole numbers.
+  /// The gray of each pixel in whole numbers.
   private func luma() -> [Float] {
     guard channels == 3 else { return pixels.map { Float($0) } }
     return pixels.withUnsafeBufferPointer { source in

@@ -44,7 +44,7 @@ struct ClassMapping {
     }
     if let twice = names.first(where: { (known[$0]?.count ?? 0) > 1 }) {
       throw GraftError(
-        .invalidData, "the network has more than one class labelled \(twice.quotedForDisplay)",
+        .invalidData, "the network has more than one class labeled \(twice.quotedForDisplay)",
         at: SourceLocation(file: location), advice: "Give its labels names that differ.")
     }
     classes = labels

@@ -133,7 +133,7 @@ struct TensorAnswers {
     return labels
   }
 
-  /// Of several labels an item each is from 0, it is not, to 1, it is.
+  /// Checks that each label of a multi-label item lies between 0 (absent) and 1 (present).
   private static func checkShares(in file: NPYFile, classCount: Int?) throws {
     let width = file.rowElements
     if let classCount, width != classCount {

@@ -8,7 +8,7 @@ public struct MultiLabelMetrics: Sendable {
   public let classCount: Int
   /// Items added.
   public private(set) var count = 0
-  /// Of each class how many items have it, were taken for having it, and both.
+  /// For each class, how many items have it, were predicted to have it, and both.
   public private(set) var supports: [Int]
   public private(set) var predictions: [Int]
   public private(set) var correct: [Int]

@@ -16,12 +16,12 @@ extension Image {
     self = try at(SourceLocation(file: path)) { try Image(decoding: bytes) }
   }
 
-  /// Decodes a JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline or progressive) or a PNG (every colour
+  /// Decodes a JPEG (gray, YCbCr, RGB, CMYK, YCCK; baseline or progressive) or a PNG (every color
   /// type and depth, interlaced or not), turned as its EXIF orientation, or else that
   /// of its XMP packet, says.
   ///
-  /// The pixels are those of Pillow's `convert("RGB")`, or `"L"` for pictures that are grey: palettes
-  /// looked up, CMYK taken as inverted, alpha dropped, 16 bits cut to their high byte. (For grey
+  /// The pixels are those of Pillow's `convert("RGB")`, or `"L"` for pictures that are gray: palettes
+  /// looked up, CMYK taken as inverted, alpha dropped, 16 bits cut to their high byte. (For gray
   /// pictures of 16 bits Pillow clips at 255 instead, which turns nearly all of them white.)
   ///
   /// - Throws: ``GraftError`` of kind `invalidData` for anything else: not a picture, damaged,

@@ -1,4 +1,4 @@
-// Turning by EXIF orientation, flips, cropping with padding, and grey to colour and back.
+// Turning by EXIF orientation, flips, cropping with padding, and gray to color and back.
 
 import GraftDiagnostics
 
@@ -6,7 +6,7 @@ extension Image {
   /// The picture as it is meant to be seen, given the EXIF orientation (1 … 8) of its stored pixels.
   func turned(byEXIFOrientation orientation: Int) -> Image {
     // Where the upper left pixel of the result stands in the source, and how far apart in the
-    // source (in pixels) neighbours of the result's rows and columns are.
+    // source (in pixels) neighbors of the result's rows and columns are.
     let last = width * height - 1
     let (start, stepX, stepY, swapped): (Int, Int, Int, Bool)
     switch orientation {
@@ -74,7 +74,7 @@ extension Image {
     return lower..<max(lower, min(size, whole - clampedStart))
   }
 
-  /// The picture with three equal channels where it is grey, else itself.
+  /// The picture with three equal channels where it is gray, else itself.
   public func expandedToRGB() -> Image {
     guard channels == 1 else { return self }
     let count = pixels.count
@@ -93,10 +93,10 @@ extension Image {
   }
 
   /// The picture's luma by ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, as Pillow rounds it.
-  public func convertedToGrey() -> Image {
+  public func convertedToGray() -> Image {
     guard channels == 3 else { return self }
     let count = pixels.count / 3
-    let grey = [UInt8](unsafeUninitializedCapacity: count) { target, filled in
+    let gray = [UInt8](unsafeUninitializedCapacity: count) { target, filled in
       pixels.withUnsafeBufferPointer { source in
         for index in 0..<count {
           let red = UInt32(source[index * 3])
@@ -108,6 +108,6 @@ extension Image {
       }
       filled = count
     }
-    return Image(unchecked: grey, width: width, height: height, channels: 1)
+    return Image(unchecked: gray, width: width, height: height, channels: 1)
   }
 }

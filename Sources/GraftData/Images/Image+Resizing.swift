@@ -1,6 +1,6 @@
 // Resizing, to the bit as Pillow does it: across, rounded to 8 bits, then down (ResampleWeights.swift
 // says with which weights). From version 13 on Pillow goes down first where the height shrinks much
-// more than the width, which may differ by one grey level. Only a window of the result need be
+// more than the width, which may differ by one gray level. Only a window of the result need be
 // computed, since a crop usually follows.
 
 import GraftDiagnostics
@@ -21,7 +21,7 @@ extension Image {
     let rows = window?.rows ?? 0..<max(0, newHeight)
     let count = try Self.checkedCount(
       width: columns.count, height: rows.count, channels: channels)
-    // Beyond 2⁴⁰ positions double precision no longer tells neighbouring pixels well apart.
+    // Beyond 2⁴⁰ positions double precision no longer tells neighboring pixels well apart.
     guard newWidth < 1 << 40, newHeight < 1 << 40, columns.lowerBound >= 0, rows.lowerBound >= 0,
       columns.upperBound <= newWidth, rows.upperBound <= newHeight
     else {

@@ -1,4 +1,4 @@
-// A decoded picture: 8-bit pixels, grey or RGB. Files become one in Image+Coding.swift; what a
+// A decoded picture: 8-bit pixels, gray or RGB. Files become one in Image+Coding.swift; what a
 // network is fed is made from one in Preprocessing.
 
 import GraftDiagnostics
@@ -7,7 +7,7 @@ import GraftDiagnostics
 public struct Image: Hashable, Sendable {
   public let width: Int
   public let height: Int
-  /// 1 (grey) or 3 (red, green, blue).
+  /// 1 (gray) or 3 (red, green, blue).
   public let channels: Int
   /// height × width × channels values.
   public private(set) var pixels: [UInt8]

@@ -1,6 +1,6 @@
 // The weights with which the pixels of one axis are summed when a picture is resized. They are
 // Pillow's (src/libImaging/Resample.c, its 8-bit path): a filter stretched over the source by the
-// scale, cut at the borders, normalised in double precision and rounded to 22 fractional bits.
+// scale, cut at the borders, normalized in double precision and rounded to 22 fractional bits.
 
 import Glibc
 
@@ -63,8 +63,8 @@ struct ResampleWeights {
       let end = max(start + 1, min(source, Int(center + support + 0.5)))
       weights.removeAll(keepingCapacity: true)
       var sum = 0.0
-      for neighbour in start..<end {
-        let distance = (Double(neighbour) - center + 0.5) / max(scale, 1)
+      for neighbor in start..<end {
+        let distance = (Double(neighbor) - center + 0.5) / max(scale, 1)
         let weight = filter.value(at: distance, sharpness: -0.5)
         weights.append(weight)
         sum += weight
@@ -86,9 +86,9 @@ struct ResampleWeights {
       let start = min(max(0, first), source - 1)
       let end = min(max(start, first + 2 * reach - 1), source - 1)
       var weights = [Double](repeating: 0, count: end - start + 1)
-      for neighbour in first..<first + 2 * reach {
-        let distance = Double(neighbour) + 0.5 - center
-        weights[min(max(neighbour, start), end) - start] +=
+      for neighbor in first..<first + 2 * reach {
+        let distance = Double(neighbor) + 0.5 - center
+        weights[min(max(neighbor, start), end) - start] +=
           filter.value(at: distance, sharpness: -0.75)
       }
       starts.append(start)

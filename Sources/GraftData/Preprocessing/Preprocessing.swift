@@ -5,7 +5,7 @@
 import GraftDiagnostics
 import GraftIR
 
-/// What happens to a picture on its way into a network: resize, crop, colour, then every value x
+/// What happens to a picture on its way into a network: resize, crop, color, then every value x
 /// becomes (x · scale − mean) / std.
 public struct Preprocessing: Hashable, Sendable {
   /// The size that a picture is brought to before it is cropped.
@@ -45,11 +45,11 @@ public struct Preprocessing: Hashable, Sendable {
   public enum Color: String, Hashable, Sendable, CaseIterable {
     case rgb = "RGB"
     case bgr = "BGR"
-    /// Grey: the luma of ITU-R BT.601.
-    case grey = "L"
+    /// Gray: the luma of ITU-R BT.601.
+    case gray = "L"
 
     /// Values a pixel.
-    public var channels: Int { self == .grey ? 1 : 3 }
+    public var channels: Int { self == .gray ? 1 : 3 }
   }
 
   /// The axis order of the tensor that is fed.
@@ -178,13 +178,13 @@ extension Preprocessing {
     let scale = isWhole ? 1 : 1.0 / 255
     switch preset {
     case .imagenet:
-      try needs(channels == 3 && height == width, "square pictures in three colours")
+      try needs(channels == 3 && height == width, "square pictures in three colors")
       let shorter = Int((256 * Double(height) / 224).rounded())
       try self.init(
         resize: Resize(.shorter(shorter)), crop: CenterCrop(height: height, width: width),
         color: .rgb, layout: layout, scale: scale, mean: mean, std: std)
     case .cifar10:
-      try needs(channels == 3, "pictures in three colours")
+      try needs(channels == 3, "pictures in three colors")
       try self.init(
         resize: Resize(.exact(height: height, width: width)), crop: nil, color: .rgb,
         layout: layout, scale: scale, mean: mean, std: std)

@@ -17,12 +17,12 @@ public struct Preprocessor: Sendable {
     }
   }
 
-  /// The pixels that are fed, as a picture: resized, cropped, in grey or in RGB (BGR's order is
+  /// The pixels that are fed, as a picture: resized, cropped, in gray or in RGB (BGR's order is
   /// taken only by ``write(_:into:)``).
   /// - Throws: ``GraftError`` of kind `invalidData` where the resized picture would be too large.
   public func pixels(of image: Image) throws -> Image {
-    // Grey pictures grow their two other channels last, since all three would be the same.
-    var image = specification.color == .grey ? image.convertedToGrey() : image
+    // Gray pictures grow their two other channels last, since all three would be the same.
+    var image = specification.color == .gray ? image.convertedToGray() : image
     let size = resizedSize(of: image)
     let crop = specification.crop
     let cropHeight = crop?.height ?? size.height
@@ -43,7 +43,7 @@ public struct Preprocessor: Sendable {
     } else if crop != nil {
       image = try image.cropped(x: left, y: top, width: cropWidth, height: cropHeight)
     }
-    return specification.color == .grey ? image : image.expandedToRGB()
+    return specification.color == .gray ? image : image.expandedToRGB()
   }
 
   /// A part of a decoded picture in place of what resize and crop would make: resized to `size` with the
@@ -51,12 +51,12 @@ public struct Preprocessor: Sendable {
   func pixels(
     of image: Image, part: PixelRectangle, size: (height: Int, width: Int)
   ) throws -> Image {
-    let isGrey = specification.color == .grey
+    let isGray = specification.color == .gray
     let filter = specification.resize ?? Preprocessing.Resize(.shorter(1))
     let part = try image.cropped(x: part.x, y: part.y, width: part.width, height: part.height)
-    let resized = try (isGrey ? part.convertedToGrey() : part).resized(
+    let resized = try (isGray ? part.convertedToGray() : part).resized(
       width: size.width, height: size.height, filter: filter.filter, antialias: filter.antialias)
-    return isGrey ? resized : resized.expandedToRGB()
+    return isGray ? resized : resized.expandedToRGB()
   }
 
   /// The numbers of a picture from ``pixels(of:)``: channels × height × width of them, in the order
@@ -112,7 +112,7 @@ public struct Preprocessor: Sendable {
     }
   }
 
-  /// Where a centred crop begins; negative where it reaches beyond the edge. torchvision rounds the
+  /// Where a centerd crop begins; negative where it reaches beyond the edge. torchvision rounds the
   /// half pixel to even, and pads the lesser half first.
   private static func start(of crop: Int, in whole: Int) -> Int {
     let excess = whole - crop

@@ -95,7 +95,7 @@ struct ExportPlan {
   }
 
   private mutating func add(_ node: GraftIR.Node) throws {
-    guard let operation = try Catalogue.operation(of: node) as? any ONNXExportable else {
+    guard let operation = try Catalog.operation(of: node) as? any ONNXExportable else {
       throw GraftError(.unsupported, "ONNX has no such operator")
     }
     let exported = try operation.exported(

@@ -32,7 +32,7 @@ enum ConstantTrees {
       else { continue }
       known.formUnion(node.results)
       constants.append(node)
-      let isCompileTimeOnly = try Catalogue.operation(of: node).isCompileTimeOnly(
+      let isCompileTimeOnly = try Catalog.operation(of: node).isCompileTimeOnly(
         operands: graph.operandTypes(of: node), results: types)
       // Integers do not train, so what becomes numbers of them is the weight.
       let becomesReal =
@@ -54,7 +54,7 @@ enum ConstantTrees {
   ) throws {
     // Read anew: its operands have become parameters.
     let node = graph[original.id]
-    let operation = try Catalogue.operation(of: node)
+    let operation = try Catalog.operation(of: node)
     let types = graph.resultTypes(of: node)
     let cost = operation.cost(operands: graph.operandTypes(of: node), results: types)
     guard cost.multiplyAdds <= Self.largestCost else {

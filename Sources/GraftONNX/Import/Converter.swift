@@ -136,7 +136,7 @@ struct Converter {
     let types = imported.operands.map { index -> TensorType? in
       index.flatMap { $0 < inputs.count ? inputs[$0]?.type : nil }
     }
-    let results = try Catalogue.inferTypes(imported.operation, types)
+    let results = try Catalog.inferTypes(imported.operation, types)
     let outputs = imported.results ?? Array(results.indices)
     let names = outputs.map { $0 < node.outputs.count ? node.outputs[$0] : "" }
     let operandNames = imported.operands.map { index -> String? in
@@ -176,7 +176,7 @@ struct Converter {
       outputCount: node.outputs.count,
       readOutputCount: node.outputs.lastIndex { readNames.contains($0) }.map { $0 + 1 } ?? 0,
       freedBatch: freedBatch)
-    let bindings = Catalogue.bindings(onnx: node.opType)
+    let bindings = Catalog.bindings(onnx: node.opType)
     guard let binding = bindings.first(where: { $0.opsets.contains(model.opset) }) else {
       throw GraftError(.unsupported, "Graft has no such operator")
     }
@@ -310,10 +310,10 @@ struct Converter {
   /// where no initializer is one, so are all others.
   private mutating func adoptWeightsOfConstants() {
     let products = graph.nodes.filter {
-      [.convolution, .matrix].contains(Catalogue.type(of: $0.opcode)?.group)
+      [.convolution, .matrix].contains(Catalog.type(of: $0.opcode)?.group)
     }
     let normalizations = graph.nodes.filter {
-      Catalogue.type(of: $0.opcode) is any ChannelwiseOperator.Type
+      Catalog.type(of: $0.opcode) is any ChannelwiseOperator.Type
     }
     func stated(_ values: some Sequence<ValueID>) -> [ValueID] {
       values.filter { id in

@@ -97,7 +97,7 @@ enum SupportCheck {
         }
       guard isUnknown else { continue }
       computed.formUnion(node.results)
-      let operation = try Catalogue.operation(of: node)
+      let operation = try Catalog.operation(of: node)
       let (operands, results) = (graph.operandTypes(of: node), graph.resultTypes(of: node))
       guard operation.isCompileTimeOnly(operands: operands, results: results) else { continue }
       // One operator may stand for several of ONNX's; how it is written says which.
@@ -117,7 +117,7 @@ enum SupportCheck {
       return "Graft has no operators of the domain \(node.domain.quotedForDisplay)"
     }
     if Converter.rewrittenOperators.contains(node.opType) { return nil }
-    let bindings = Catalogue.bindings(onnx: node.opType)
+    let bindings = Catalog.bindings(onnx: node.opType)
     if bindings.isEmpty { return "Graft has no such operator" }
     guard bindings.contains(where: { $0.opsets.contains(opset) }) else {
       let ranges = bindings.map { "\($0.opsets.lowerBound) to \($0.opsets.upperBound)" }

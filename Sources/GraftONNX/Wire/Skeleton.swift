@@ -17,7 +17,7 @@ struct Skeleton {
   /// protobuf-c and protobuf count lengths in 31 bits.
   static let largestSize = (2 << 30) - 64
 
-  /// Serialised, without weights, documentation and what Graft does not know.
+  /// Serialized, without weights, documentation and what Graft does not know.
   private(set) var bytes: [UInt8] = []
   /// `FunctionProto.11` and the like: what newer versions of ONNX added and was left out.
   private(set) var unknownFields: Set<String> = []

@@ -23,7 +23,7 @@ public enum ConstantEvaluator {
         return data
       }
       return try evaluate(
-        Catalogue.operation(of: node), operands, results: graph.resultTypes(of: node))
+        Catalog.operation(of: node), operands, results: graph.resultTypes(of: node))
     }
   }
 

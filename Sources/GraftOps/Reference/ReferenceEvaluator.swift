@@ -48,7 +48,7 @@ public struct ReferenceEvaluator {
       let results = try at(graph.location(of: node)) { () throws -> [HostTensor] in
         let operands = try node.operands.map { try $0.map { try value(of: $0, in: values) } }
         let extents = try node.results.map { try graph.type(of: $0).shape.extents(batch: batch) }
-        let results = try Catalogue.operation(of: node).evaluate(operands, extents: extents)
+        let results = try Catalog.operation(of: node).evaluate(operands, extents: extents)
           .map { $0.converted(to: precision) }
         guard results.map(\.shape) == extents else {
           throw GraftError(

@@ -108,7 +108,7 @@ public enum TrainingInterface {
     case clipNorm
     /// What the sum of the gradients before this micro-batch counts: 0 for the first of an update, else 1.
     case keptGradients
-    /// Of distillation (Hinton et al. 2015).
+    /// What distillation divides logits by (Hinton et al. 2015).
     case temperature
   }
 

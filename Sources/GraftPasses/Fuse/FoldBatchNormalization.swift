@@ -4,7 +4,7 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Batch normalisation after a convolution disappears into its weights and bias; so does any other
+/// Batch normalization after a convolution disappears into its weights and bias; so does any other
 /// multiplication or addition of constants for each channel.
 ///
 /// ```
@@ -30,7 +30,7 @@ public struct FoldBatchNormalization: Pass {
       guard let affine = try ChannelAffine(graph[id], in: graph, context),
         let producer = graph.producer(of: affine.x)
       else { continue }
-      guard let operation = try Catalogue.operation(of: producer) as? any LinearOperator else {
+      guard let operation = try Catalog.operation(of: producer) as? any LinearOperator else {
         continue
       }
       let what = "\(graph.title(affine.node)) after \(graph.title(producer))"

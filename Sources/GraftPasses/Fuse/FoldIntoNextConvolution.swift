@@ -4,7 +4,7 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A batch normalisation, or a scale and shift, whose one reader is a convolution moves into it.
+/// A batch normalization, or a scale and shift, whose one reader is a convolution moves into it.
 ///
 /// ```
 /// %7 = batch_normalization(%0, %2, %3, %4, %5) {epsilon=1e-05} : f32[N,8,8,8] from "bn"

@@ -28,7 +28,7 @@ public struct FoldPadding: Pass {
       guard let pad = try graph.producer(of: node.operand(0), as: Pad.self),
         let x = pad.node.operand(0), node.results.count == 1
       else { continue }
-      guard let window = try Catalogue.operation(of: node) as? any PaddingFolding else { continue }
+      guard let window = try Catalog.operation(of: node) as? any PaddingFolding else { continue }
       let what = "\(graph.title(pad.node)) before \(graph.title(node))"
       guard let added = spatialPads(pad.operation) else {
         context.left(what, because: "it does not pad height and width alone")
@@ -40,7 +40,7 @@ public struct FoldPadding: Pass {
         let folded = window.folding(
           pads: added, of: pad.operation.value.real, isNonNegative: try isNonNegative(x, graph)),
         // Rounding up may count another window where the end is padding instead of image.
-        let inferred = try? Catalogue.inferTypes(
+        let inferred = try? Catalog.inferTypes(
           folded, operands.map { $0.map { graph.type(of: $0) } }), inferred == [type]
       else {
         context.left(what, because: "its windows would see other values")
@@ -61,7 +61,7 @@ public struct FoldPadding: Pass {
 
   private func isNonNegative(_ value: ValueID, _ graph: Graph) throws -> Bool {
     guard let producer = graph.producer(of: value) else { return false }
-    let operation = try Catalogue.operation(of: producer)
+    let operation = try Catalog.operation(of: producer)
     let activation =
       (operation as? any ActivationFusing)?.activation
       ?? (operation as? any UnaryElementwise)?.fusedActivation

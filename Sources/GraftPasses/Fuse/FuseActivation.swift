@@ -26,9 +26,9 @@ public struct FuseActivation: Pass {
     for id in graph.nodeIDs where graph.contains(id) {
       let node = graph[id]
       guard let x = node.operand(0), let producer = graph.producer(of: x),
-        let function = try Catalogue.operation(of: node) as? any UnaryElementwise,
+        let function = try Catalog.operation(of: node) as? any UnaryElementwise,
         let activation = function.fusedActivation,
-        var fused = try Catalogue.operation(of: producer) as? any ActivationFusing
+        var fused = try Catalog.operation(of: producer) as? any ActivationFusing
       else { continue }
       let what = "\(graph.title(node)) after \(graph.title(producer))"
       guard graph.type(of: x).dtype.isFloatingPoint, producer.results.count == 1 else { continue }

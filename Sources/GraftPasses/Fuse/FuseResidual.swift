@@ -1,4 +1,4 @@
-// The addition of a shortcut moves into the convolution or normalisation that makes the other summand.
+// The addition of a shortcut moves into the convolution or normalization that makes the other summand.
 
 import GraftDiagnostics
 import GraftIR
@@ -6,7 +6,7 @@ import GraftOps
 
 /// An addition of two images of one shape, one of which comes from a convolution that nothing else
 /// reads, becomes the convolution's residual, with the activation that follows. In training, where the
-/// normalisation stays behind the convolution, it is the normalisation that takes it.
+/// normalization stays behind the convolution, it is the normalization that takes it.
 ///
 /// ```
 /// %3 = convolution(%0, %1) {…} : f32[N,8,8,8] from "conv"
@@ -37,7 +37,7 @@ public struct FuseResidual: Pass {
       }
       for (summand, residual) in candidates {
         guard let producer = graph.producer(of: summand),
-          var fused = try Catalogue.operation(of: producer) as? any ActivationFusing,
+          var fused = try Catalog.operation(of: producer) as? any ActivationFusing,
           let residualPosition = type(of: fused).position(of: .residual)
         else { continue }
         let what = "\(graph.title(node)) after \(graph.title(producer))"

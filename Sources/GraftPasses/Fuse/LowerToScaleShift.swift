@@ -4,7 +4,7 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Batch normalisations that are left, and additions and multiplications of constants for each channel,
+/// Batch normalizations that are left, and additions and multiplications of constants for each channel,
 /// become `scale_shift`; two in a row become one.
 ///
 /// ```
@@ -17,7 +17,7 @@ import GraftOps
 public struct LowerToScaleShift: Pass {
   public static let name = "lower-to-scale-shift"
   public static let summary =
-    "remaining normalisations and constant arithmetic of channels into one"
+    "remaining normalizations and constant arithmetic of channels into one"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}

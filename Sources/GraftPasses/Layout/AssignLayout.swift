@@ -54,7 +54,7 @@ private struct LayoutAssignment {
 
   init(_ graph: Graph, _ model: (any NodeCostModel)?, _ context: inout PassContext) throws {
     nodes = graph.nodes
-    operations = try nodes.map { try Catalogue.operation(of: $0) }
+    operations = try nodes.map { try Catalog.operation(of: $0) }
     costs = LayoutCosts(graph: graph, block: model?.lanes ?? 1)
     guard let model, model.lanes > 1 else {
       blocked = []

@@ -13,14 +13,14 @@ public enum Pipeline {
       FoldConstants(),
       because: "exporters compute weights with nodes, and later passes look for parameters"),
     PipelineEntry(
-      Canonicalise(), because: "every later pass then knows one form of each computation"),
+      Canonicalize(), because: "every later pass then knows one form of each computation"),
     PipelineEntry(
       MergeCommonSubexpressions(),
       because:
-        "after canonicalising, equal computations look equal; and a value that is made twice "
+        "after canonicalizing, equal computations look equal; and a value that is made twice "
         + "hides that it has other readers"),
     PipelineEntry(
-      RecogniseActivations(),
+      RecognizeActivations(),
       because: "before constants are folded into convolutions: x + 3 there is part of an activation"
     ),
     PipelineEntry(
@@ -29,15 +29,15 @@ public enum Pipeline {
       SinkTransposes(),
       because: "a transpose between a convolution and its reader hides one from the other"),
     PipelineEntry(
-      Canonicalise(), because: "transposes that met and moved to small images may be reshapes now"),
+      Canonicalize(), because: "transposes that met and moved to small images may be reshapes now"),
     PipelineEntry(
       SimplifyGlobalPools(),
       because: "after transposes have gone, height and width are axes 2 and 3"),
     PipelineEntry(
-      RecogniseChannelShuffle(), because: "its rank-5 transposes have no use for blocked layouts"),
+      RecognizeChannelShuffle(), because: "its rank-5 transposes have no use for blocked layouts"),
     PipelineEntry(
       FoldPadding(),
-      because: "before normalisations: which of them a convolution can take depends on its pads"),
+      because: "before normalizations: which of them a convolution can take depends on its pads"),
     PipelineEntry(
       LowerChannelPadding(),
       because: "before additions are fused: a shortcut that is a convolution can take part"),
@@ -45,7 +45,7 @@ public enum Pipeline {
       JoinChannels(), because: "before scales are folded: the scale of all channels may be"),
     PipelineEntry(
       FoldBatchNormalization(),
-      because: "before activations are fused: a normalisation reads the bare convolution"),
+      because: "before activations are fused: a normalization reads the bare convolution"),
     PipelineEntry(
       FoldIntoNextConvolution(),
       because: "what could not go into the convolution before may go into the one after"),

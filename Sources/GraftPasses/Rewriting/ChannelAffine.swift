@@ -1,5 +1,5 @@
 // One multiplication and one addition for each channel, however the user's file writes it: as a batch
-// normalisation, a scale_shift, or an Add, Sub, Mul or Div with constants. Passes fold it into what makes
+// normalization, a scale_shift, or an Add, Sub, Mul or Div with constants. Passes fold it into what makes
 // the value or what reads it.
 
 import GraftDiagnostics
@@ -14,13 +14,13 @@ struct ChannelAffine {
   let shift: [Double]
   let activation: Activation
 
-  /// Recognises a node.
+  /// Recognizes a node.
   /// - Returns: nil where the node is something else, or its constants may not be computed with yet.
   init?(_ node: Node, in graph: Graph, _ context: PassContext) throws {
     guard node.results.count == 1, graph.type(of: node.results[0]).dtype == .float32 else {
       return nil
     }
-    let operation = try Catalogue.operation(of: node)
+    let operation = try Catalog.operation(of: node)
     if let channelwise = operation as? any ChannelwiseOperator {
       guard let x = node.operand(0),
         let vectors = Self.vectors(node.operands.dropFirst(), graph, context),

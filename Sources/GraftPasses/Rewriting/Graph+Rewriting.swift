@@ -19,7 +19,7 @@ extension Graph {
     of value: ValueID?, as: Operation.Type
   ) throws -> (node: Node, operation: Operation)? {
     guard let value, let node = producer(of: value), node.opcode == Operation.opcode,
-      let operation = try Catalogue.operation(of: node) as? Operation
+      let operation = try Catalog.operation(of: node) as? Operation
     else { return nil }
     return (node, operation)
   }
@@ -27,7 +27,7 @@ extension Graph {
   /// The node's operator, if it is an `Operation`.
   func operation<Operation: Operator>(_ node: Node, as: Operation.Type) throws -> Operation? {
     guard node.opcode == Operation.opcode else { return nil }
-    return try Catalogue.operation(of: node) as? Operation
+    return try Catalog.operation(of: node) as? Operation
   }
 
   /// Puts a new node in the place of the single-result `node`, doing its work and that of `absorbed`

@@ -30,7 +30,7 @@ public struct MergeCommonSubexpressions: Pass {
     var first: [Key: NodeID] = [:]
     for id in graph.nodeIDs {
       let node = graph[id]
-      if context.mode == .training, Catalogue.type(of: node.opcode)?.isRandom == true { continue }
+      if context.mode == .training, Catalog.type(of: node.opcode)?.isRandom == true { continue }
       let key = Key(
         opcode: node.opcode, operands: node.operands, attributes: node.attributes,
         types: graph.resultTypes(of: node))

@@ -38,7 +38,7 @@ public struct SimplifyGlobalPools: Pass {
   }
 
   private func globalPool(_ node: Node, of x: TensorType) throws -> (any Operator)? {
-    switch try Catalogue.operation(of: node) {
+    switch try Catalog.operation(of: node) {
     case let mean as ReduceMean: return mean.axes == [2, 3] ? GlobalAveragePool() : nil
     case let pool as AveragePool: return isWhole(pool.window, of: x) ? GlobalAveragePool() : nil
     case let pool as MaxPool: return isWhole(pool.window, of: x) ? GlobalMaxPool() : nil

@@ -147,7 +147,7 @@ private struct TransposeSinking {
   }
 
   func sunk(_ node: Node) throws -> Sunk? {
-    let operation = try Catalogue.operation(of: node)
+    let operation = try Catalog.operation(of: node)
     guard
       let first = try node.presentOperands.lazy.compactMap({
         try graph.producer(of: $0, as: Transpose.self)

@@ -79,7 +79,7 @@ public struct WidenFloats: Pass {
 
   /// Makes of a node that names a narrow type one that does not, once the values are float32.
   private func rewrite(_ node: Node, _ graph: inout Graph) throws {
-    switch try Catalogue.operation(of: node) {
+    switch try Catalog.operation(of: node) {
     case let cast as Cast:
       guard let x = node.operand(0), !graph.type(of: node.results[0]).dtype.isNarrow else { return }
       let isWide = graph.type(of: x).dtype == .float32

@@ -69,7 +69,7 @@ extension FineTuner {
     /// Nil for no limit.
     public var clipNorm: Double?
     public var accumulate = 1
-    /// Of training pictures, never of validation data.
+    /// Applied to training pictures, never to validation data.
     public var augmentation = Augmentation.none
     public var mixing = BatchMixing()
     /// Nil makes new views in every epoch.

@@ -11,7 +11,7 @@ import GraftIR
 struct RunPlan {
   var options: FineTuner.Options
   let bundle: ModelBundle
-  /// Of the bundle.
+  /// The bundle's folder.
   let path: String
   let network: PictureNetwork
   /// The network taken apart, and its training step.

@@ -13,7 +13,7 @@ struct MistakePictures {
   /// PNG files.
   struct Pair {
     var picture: [UInt8]
-    /// The heat map in colour, as large as the feature map or a little larger; nil where there is none.
+    /// The heat map in color, as large as the feature map or a little larger; nil where there is none.
     var heat: [UInt8]?
   }
 
@@ -101,12 +101,12 @@ struct MistakePictures {
     let heat = try source.activation.heatMap(features: map, selection: selection)
     let greatest = heat.values.max() ?? 0
     guard greatest > 0, greatest.isFinite else { return nil }
-    let grey = try Image(
+    let gray = try Image(
       width: heat.width, height: heat.height, channels: 1,
       pixels: heat.values.map { UInt8(255 * ($0 / greatest)) })
-    // Interpolated before it is coloured: colours between two others would mean nothing.
+    // Interpolated before it is colored: colors between two others would mean nothing.
     let scale = max(1, 56 / max(heat.width, heat.height))
-    let smooth = try grey.resized(
+    let smooth = try gray.resized(
       width: heat.width * scale, height: heat.height * scale, filter: .bilinear)
     return try Image(
       width: smooth.width, height: smooth.height, channels: 3,

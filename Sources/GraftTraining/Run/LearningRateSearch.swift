@@ -56,10 +56,10 @@ extension FineTuner {
             + String(format: "%.2g", Self.rate(step: losses.count, of: steps)))
       }
       let width = Double(steps) / 25
-      let smoothed = losses.indices.map { centre -> Double in
+      let smoothed = losses.indices.map { center -> Double in
         var (sum, total) = (0.0, 0.0)
         for (index, loss) in losses.enumerated() {
-          let distance = Double(index - centre) / width
+          let distance = Double(index - center) / width
           let weight = exp(-distance * distance / 2)
           sum += weight * loss
           total += weight
@@ -72,7 +72,7 @@ extension FineTuner {
       }
       let lowest = smoothed.indices.min { smoothed[$0] < smoothed[$1] } ?? 0
       minimumTenth = rates[lowest] / 10
-      // The ramp is even in the logarithm, so slopes are differences of neighbours.
+      // The ramp is even in the logarithm, so slopes are differences of neighbors.
       func slope(_ index: Int) -> Double { smoothed[index + 1] - smoothed[index - 1] }
       let steep = (1..<max(2, lowest)).min { slope($0) < slope($1) }
       steepest = rates[steep ?? 1]

@@ -61,12 +61,12 @@ function reach(vertex) {
   return last.layer;
 }
 
-/** Moves vertices to the median of their neighbours; those without any keep their places. */
+/** Moves vertices to the median of their neighbors; those without any keep their places. */
 function sortByMedian(layer, downwards) {
   const keyed = [];
   for (const vertex of layer) {
     const places = (downwards ? vertex.up.map((e) => e.from) : vertex.down.map((e) => e.to))
-      .map((neighbour) => neighbour.order)
+      .map((neighbor) => neighbor.order)
       .sort((a, b) => a - b);
     if (places.length) keyed.push({ vertex, key: median(places) });
   }
@@ -79,7 +79,7 @@ function sortByMedian(layer, downwards) {
   number(layer);
 }
 
-/** The median, leaning to the side on which the neighbours lie closer together. */
+/** The median, leaning to the side on which the neighbors lie closer together. */
 function median(places) {
   const middle = places.length >> 1;
   if (places.length % 2) return places[middle];
@@ -90,7 +90,7 @@ function median(places) {
   return (places[middle - 1] * right + places[middle] * left) / (left + right);
 }
 
-/** Swaps neighbours as long as that removes crossings. */
+/** Swaps neighbors as long as that removes crossings. */
 function transpose(layers) {
   for (let round = 0, improved = true; improved && round < 6; round += 1) {
     improved = false;
@@ -108,7 +108,7 @@ function transpose(layers) {
   }
 }
 
-/** Crossings between the edges of two neighbours when `left` stands left of `right`. */
+/** Crossings between the edges of two neighbors when `left` stands left of `right`. */
 function pairCrossings(left, right) {
   let count = 0;
   for (const a of left.up) for (const b of right.up) if (a.from.order > b.from.order) count += 1;

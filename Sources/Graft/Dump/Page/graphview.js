@@ -119,7 +119,7 @@ class GraphView {
     }
     this.selection = { box, value };
     this.mark("chosen", box, value);
-    for (const target of box ? this.neighbours(box) : this.ends(value)) {
+    for (const target of box ? this.neighbors(box) : this.ends(value)) {
       this.elements.get(target)?.classList.add("near");
     }
     const element = this.elements.get(box ?? value?.producer);
@@ -148,7 +148,7 @@ class GraphView {
     for (const net of nets) this.marks.append(path(this.layout.lines.get(net).path, "out"));
   }
 
-  neighbours(box) {
+  neighbors(box) {
     return [...box.reads.map((net) => net.source), ...box.writes.flatMap((net) => net.targets)];
   }
 

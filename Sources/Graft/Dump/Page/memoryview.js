@@ -21,10 +21,10 @@ class MemoryView {
     }, { passive: false });
     this.svg.addEventListener("pointermove", (event) => this.move(event));
     this.svg.addEventListener("pointerleave", () => this.leave());
-    this.svg.addEventListener("pointerdown", () => { this.travelled = 0; });
+    this.svg.addEventListener("pointerdown", () => { this.traveled = 0; });
     this.svg.addEventListener("click", (event) => {
       const place = this.placeOf(event.target);
-      if (this.travelled < 4) this.actions.selectValue(place?.value ?? null);
+      if (this.traveled < 4) this.actions.selectValue(place?.value ?? null);
     });
   }
 
@@ -151,7 +151,7 @@ class MemoryView {
 
   move(event) {
     if (event.buttons === 1) {
-      this.travelled = (this.travelled ?? 0) + Math.abs(event.movementX);
+      this.traveled = (this.traveled ?? 0) + Math.abs(event.movementX);
       this.panBy(event.movementX);
     }
     const step = Math.floor(this.stepAt(event));

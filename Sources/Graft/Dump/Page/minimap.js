@@ -72,7 +72,7 @@ class Minimap {
   }
 }
 
-/** The families' colours as the style sheet has them now, in light or dark. */
+/** The families' colors as the style sheet has them now, in light or dark. */
 function familyColors() {
   const style = getComputedStyle(document.documentElement);
   return Object.fromEntries(

@@ -2,7 +2,7 @@
 // simple horizontal coordinate assignment" (2001). Lines through several layers come out straight,
 // and so does the main chain of boxes.
 
-/** Sets `x`, the centre of each vertex, so that the leftmost edge is at 0. @returns the width. */
+/** Sets `x`, the center of each vertex, so that the leftmost edge is at 0. @returns the width. */
 function placeLayers(layers) {
   const vertices = layers.flat();
   vertices.forEach((vertex, index) => {
@@ -89,13 +89,13 @@ function alignBlocks(layers, count, fromTop, fromLeft, conflicts) {
     let taken = -Infinity;
     for (const vertex of layer) {
       const { index } = vertex;
-      const neighbours = (fromTop ? vertex.up : vertex.down)
+      const neighbors = (fromTop ? vertex.up : vertex.down)
         .filter((edge) => !conflicts.has(edge))
         .map((edge) => (fromTop ? edge.from : edge.to))
         .sort((a, b) => order(a) - order(b));
-      const middle = (neighbours.length - 1) / 2;
+      const middle = (neighbors.length - 1) / 2;
       for (let i = Math.floor(middle); i >= 0 && i <= Math.ceil(middle); i += 1) {
-        const above = neighbours[i];
+        const above = neighbors[i];
         if (next[index] !== index || order(above) <= taken) continue;
         next[above.index] = index;
         roots[index] = roots[above.index];
@@ -107,7 +107,7 @@ function alignBlocks(layers, count, fromTop, fromLeft, conflicts) {
   return roots;
 }
 
-/** Pushes the blocks together as far as the separation of neighbours lets them. @returns places */
+/** Pushes the blocks together as far as the separation of neighbors lets them. @returns places */
 function compact(layers, roots) {
   const before = Array.from(roots, () => []);
   const after = Array.from(roots, () => []);
@@ -125,7 +125,7 @@ function compact(layers, roots) {
       places[block] = Math.max(places[block], places[other.block] + other.gap);
     }
   }
-  // Back again, so that a block with room moves towards its right neighbour.
+  // Back again, so that a block with room moves towards its right neighbor.
   for (const block of topological(after)) {
     let limit = Infinity;
     for (const other of after[block]) limit = Math.min(limit, places[other.block] - other.gap);

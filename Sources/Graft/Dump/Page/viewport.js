@@ -118,7 +118,7 @@ class Viewport {
   down(event) {
     if (event.button !== 0) return;
     this.pointers.set(event.pointerId, this.at(event));
-    this.travelled = 0;
+    this.traveled = 0;
     this.dragged = false;
   }
 
@@ -128,8 +128,8 @@ class Viewport {
     const now = this.at(event);
     const others = [...this.pointers].filter(([id]) => id !== event.pointerId);
     this.pointers.set(event.pointerId, now);
-    this.travelled += Math.hypot(now.x - before.x, now.y - before.y);
-    if (this.travelled < 4) return;
+    this.traveled += Math.hypot(now.x - before.x, now.y - before.y);
+    if (this.traveled < 4) return;
     if (!this.dragged) this.svg.setPointerCapture(event.pointerId);
     this.dragged = true;
     if (others.length) {

@@ -33,7 +33,7 @@ enum ConvolutionCost {
   /// worth it.
   static let leastGain = 0.1
 
-  /// Of one image: the kernel streams weights for each.
+  /// The cost of one image: the kernel reads all weights again for each.
   static func direct(_ shape: ConvolutionShape, target: Target) -> Double {
     let lanes = target.lanes
     let depth = shape.channels / max(1, shape.groups)
@@ -44,13 +44,13 @@ enum ConvolutionCost {
       pixels: shape.resultPixels, target: target)
   }
 
-  /// Of one image for which every packed weight is multiplied with every pixel of the result.
+  /// The cost of one image for which every packed weight is multiplied with every pixel of the result.
   static func streaming(weights: Int, pixels: Int, target: Target) -> Double {
     stream(
       Double(weights) / Double(target.lanes) * Double(pixels), Double(weights) * 4, target)
   }
 
-  /// Of one image among `images`, whose tiles share weights.
+  /// The cost of one image among `images`, whose tiles share weights.
   static func winograd(_ schedule: WinogradSchedule, images: Int, target: Target) -> Double {
     let lanes = target.lanes
     let tiles = schedule.tiles * images

@@ -1,4 +1,4 @@
-// Normalisation of channels where the statistics are no constants, and in training mode: statistics of the
+// Normalization of channels where the statistics are no constants, and in training mode: statistics of the
 // batch, and the gradients that go through them.
 
 import GraftDiagnostics
@@ -31,7 +31,7 @@ extension Lowering {
   ) throws -> String {
     try requireFloat([scale, variance])
     guard let channels = type(scale).shape.elementCount?.constant, channels > 0 else {
-      throw GraftError(.unsupported, "a normalisation of \(type(scale)) channels")
+      throw GraftError(.unsupported, "a normalization of \(type(scale)) channels")
     }
     let kernel = try library.add(
       "normalization_factor_f32_\(channels)", algorithm: "in double, threads split vectors"
@@ -58,12 +58,12 @@ extension Lowering {
     let shape = type(x).shape
     guard let channels = shape[1].constant, channels > 0,
       let pixels = TensorShape(Array(shape.dimensions[2...])).elementCount?.constant
-    else { throw GraftError(.unsupported, "a normalisation of \(type(x))") }
+    else { throw GraftError(.unsupported, "a normalization of \(type(x))") }
     let kernel = try library.add(
       "normalization_slopes_f32_\(channels)", algorithm: "in double, threads split vectors"
     ) { name in
       try Templates.normalizationSlopes.render([
-        "banner": "What a normalisation's gradient is of each of \(channels) channels.",
+        "banner": "What a normalization's gradient is of each of \(channels) channels.",
         "name": name, "channels": "\(channels)", "epsilon": "\(operation.epsilon)",
         "pixels": "\(pixels)",
       ])

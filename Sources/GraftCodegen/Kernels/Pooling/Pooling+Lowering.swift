@@ -109,7 +109,7 @@ extension Lowering {
     return TensorType(type.dtype, [type.shape[0], type.shape[1], pixels, 1])
   }
 
-  /// Local response normalisation across channels.
+  /// Local response normalization across channels.
   mutating func lower(_ operation: LocalResponseNormalization, _ node: Node) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
     try requireFloat([input, output])

@@ -1,5 +1,5 @@
 // Sums over a batch, one or two for each channel: gradients of biases, statistics of a batch, gradients of
-// a normalisation's scale and bias. Rows are summed in float vectors, rows of rows in double, in an order
+// a normalization's scale and bias. Rows are summed in float vectors, rows of rows in double, in an order
 // that only the shapes decide: parts of the batch first, which threads share, then the parts in turn.
 
 import GraftDiagnostics

@@ -1,4 +1,4 @@
-// Normalisations and means along axes of plain values.
+// Normalizations and means along axes of plain values.
 
 import GraftDiagnostics
 import GraftIR

@@ -55,10 +55,10 @@ struct WinogradGradientSchedule: Hashable {
       + "\(setOutputs * lanes) outputs"
   }
 
-  /// Of vectors, in vector multiply-adds: one row of points of one tile of x, and of dy.
+  /// The cost of transforming one row of points of one tile of x, and of dy, in vector multiply-adds.
   private static let inputTransform = 56.0
   private static let gradientTransform = 40.0
-  /// Of a vector of results: written, read, transformed back, and stored lane by lane.
+  /// The cost of one vector of results: written, read, transformed back, and stored lane by lane.
   private static let resultCost = 12.0
 
   /// The estimated time for `images` images, in vector multiply-adds.

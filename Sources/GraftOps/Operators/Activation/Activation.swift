@@ -84,7 +84,7 @@ public struct Activation: Sendable {
       return
     }
     guard
-      let type = Catalogue.type(of: Opcode(rawValue: name)) as? any ActivationFunction.Type,
+      let type = Catalog.type(of: Opcode(rawValue: name)) as? any ActivationFunction.Type,
       type.parameterCount == parameters.count
     else {
       throw GraftError(

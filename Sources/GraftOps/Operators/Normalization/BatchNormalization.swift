@@ -18,7 +18,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
   public static let opcode: Opcode = "batch_normalization"
   public static let group = OperatorGroup.normalization
   public static let summary =
-    "normalises each channel with stored mean and variance, with optional residual and activation"
+    "normalizes each channel with stored mean and variance, with optional residual and activation"
   public static let operands: [OperandRule] = [
     .required("x"), .required("scale", .scale), .required("bias", .bias),
     .required("mean", .mean), .required("variance", .variance), .optional("residual", .residual),
@@ -103,7 +103,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
         ? node.flag("training_mode", default: false) : node.outputCount > 1
       guard node.readOutputCount <= 1 else { throw node.trainingMode() }
       if isTraining {
-        // Of weights, or refused: nothing else may depend on the other images of a batch.
+        // For weights alone; for activations it is refused, since a result must not depend on the other images.
         return ImportedOperator(
           Standardize(epsilon: epsilon, overBatch: true), operands: [0, 1, 2])
       }
@@ -116,7 +116,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
   ) throws -> ExportedOperator {
     guard activation == .none, optionalOperand(5, of: operands) == nil else {
       throw GraftError(
-        .unsupported, "ONNX has no normalisation with a fused residual or activation")
+        .unsupported, "ONNX has no normalization with a fused residual or activation")
     }
     return ExportedOperator(
       "BatchNormalization", attributes: [("epsilon", .float(epsilon))],
@@ -137,7 +137,7 @@ extension BatchNormalization: DifferentiableOperator {
       statistics?.opcode == BatchStatistics.opcode && statistics?.operand(0) == x
       && builder.graph.producer(of: variance)?.id == statistics?.id
     guard isBatchOwn || !(builder.wants(3) || builder.wants(4)) else {
-      throw GraftError(.unsupported, "the gradient of a normalisation by computed statistics")
+      throw GraftError(.unsupported, "the gradient of a normalization by computed statistics")
     }
     var sums: [ValueID] = []
     if builder.wants(1) || builder.wants(2) || isBatchOwn {

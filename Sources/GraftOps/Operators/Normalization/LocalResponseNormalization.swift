@@ -15,7 +15,7 @@ import RealModule
 public struct LocalResponseNormalization: RealOperator, ONNXExportable {
   public static let opcode: Opcode = "lrn"
   public static let group = OperatorGroup.normalization
-  public static let summary = "normalises each element by neighbouring channels"
+  public static let summary = "normalizes each element by neighboring channels"
   public static let operands: [OperandRule] = [.required("x")]
 
   public var size: Int
@@ -65,8 +65,8 @@ public struct LocalResponseNormalization: RealOperator, ONNXExportable {
         let last = min(channels - 1, channel + size / 2)
         for position in 0..<inner {
           var sum: Scalar = 0
-          for neighbour in first...last {
-            let value = x.elements[(image * channels + neighbour) * inner + position]
+          for neighbor in first...last {
+            let value = x.elements[(image * channels + neighbor) * inner + position]
             sum += value * value
           }
           let base = Scalar(bias) + Scalar(alpha) / Scalar(size) * sum

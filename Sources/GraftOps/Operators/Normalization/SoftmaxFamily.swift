@@ -58,7 +58,7 @@ extension SoftmaxFamily {
     try require("C2", (0..<x.rank).contains(axis), "axis \(axis) is not an axis of \(x)")
     let normalized = flattens ? x.shape.dimensions[axis...] : x.shape.dimensions[axis...axis]
     try require(
-      "C3", normalized.allSatisfy { !$0.isBatch }, "the normalised axes of \(x) must be constant")
+      "C3", normalized.allSatisfy { !$0.isBatch }, "the normalized axes of \(x) must be constant")
     return [TensorType(x.dtype, x.shape)]
   }
 

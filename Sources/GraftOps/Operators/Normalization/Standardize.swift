@@ -1,4 +1,4 @@
-// Normalization by a tensor's own mean and variance, which networks use on weights: standardised
+// Normalization by a tensor's own mean and variance, which networks use on weights: standardized
 // convolutions write it as a BatchNormalization in training mode, or as an InstanceNormalization, of the
 // reshaped weights. ONNX InstanceNormalization, opsets 6, 22, BatchNormalization, opsets 9, 14, 15;
 // https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html
@@ -18,7 +18,7 @@ import RealModule
 public struct Standardize: RealOperator, ONNXExportable {
   public static let opcode: Opcode = "standardize"
   public static let group = OperatorGroup.normalization
-  public static let summary = "normalises each channel with its own mean and variance"
+  public static let summary = "normalizes each channel with its own mean and variance"
   public static let operands: [OperandRule] = [
     .required("x"), .required("scale"), .required("bias"),
   ]

@@ -28,7 +28,7 @@ extension ShapeChange {
 /// A change of shape by axes of extent 1 alone.
 public protocol UnitAxisChange: ShapeChange {
   static var onnxName: String { get }
-  /// Of the shape that has them, counted from the front, ascending.
+  /// The axes of extent 1 that are added or removed, counted from the front of the shape that has them, ascending.
   var axes: [Int] { get }
   init(axes: [Int])
 }

@@ -17,8 +17,8 @@ import GraftOps
 /// ```
 /// %3 = hard_swish(%0) : f32[N,8] from "add", "clip", "mul", "div"
 /// ```
-public struct RecogniseActivations: Pass {
-  public static let name = "recognise-activations"
+public struct RecognizeActivations: Pass {
+  public static let name = "recognize-activations"
   public static let summary = "activations spelt out in several nodes under their own names"
 
   public init() {}
@@ -31,7 +31,7 @@ public struct RecogniseActivations: Pass {
       else { continue }
       let nodes = match.nodes.map(graph.title).joined(separator: ", ")
       context.did(
-        "recognised \(type(of: match.operation).opcode) in \(nodes), \(graph.title(node))")
+        "recognized \(type(of: match.operation).opcode) in \(nodes), \(graph.title(node))")
       try graph.replace(node, with: match.operation, [match.x], absorbing: match.nodes)
     }
   }
@@ -123,7 +123,7 @@ private struct PatternMatcher {
 
   /// A value times a constant, as a product or a quotient.
   private func scaled(_ node: Node) throws -> (value: ValueID, factor: Double)? {
-    guard let binary = try Catalogue.operation(of: node) as? any BinaryElementwise,
+    guard let binary = try Catalog.operation(of: node) as? any BinaryElementwise,
       binary.activation == .none, let (x, number) = constant(node),
       let (scale, shift) = type(of: binary).affine(with: number, at: x == node.operand(0) ? 1 : 0),
       shift == 0

@@ -1,4 +1,4 @@
-// The second half of verification, which needs the catalogue: every node is a known operator whose
+// The second half of verification, which needs the catalog: every node is a known operator whose
 // attributes read, whose operands are as many as it takes, and whose result types are the inferred ones.
 
 import GraftDiagnostics
@@ -8,7 +8,7 @@ extension Graph {
   /// Checks the structure of the graph (``Graph/verifyStructure()``) and the types of every node.
   ///
   /// - V1: the structure holds.
-  /// - V2: every opcode is in the catalogue and its attributes read.
+  /// - V2: every opcode is in the catalog and its attributes read.
   /// - V3: every result has the element type and the shape that the operator infers.
   /// - V4: a blocked layout stands only where the operator's kernels take one.
   /// - Throws: ``GraftError`` of kind `invalidGraph` with the IR line.
@@ -27,10 +27,10 @@ extension Graph {
   }
 
   private func verifyTypes(of node: Node) throws {
-    let operation = try Catalogue.operation(of: node)
+    let operation = try Catalog.operation(of: node)
     let operands = operandTypes(of: node)
     let results = resultTypes(of: node)
-    let inferred = try Catalogue.inferTypes(operation, operands)
+    let inferred = try Catalog.inferTypes(operation, operands)
     guard inferred.count == results.count else {
       throw GraftError(
         .invalidGraph, "\(results.count) results, the operator makes \(inferred.count) [V3]")

@@ -19,8 +19,8 @@ import GraftOps
 /// ```
 /// %1 = reshape(%0) {shape=shape [N,8]} : f32[N,8] from "flat"
 /// ```
-public struct Canonicalise: Pass {
-  public static let name = "canonicalise"
+public struct Canonicalize: Pass {
+  public static let name = "canonicalize"
   public static let summary = "one form for each computation; what does nothing goes"
 
   public init() {}
@@ -56,7 +56,7 @@ public struct Canonicalise: Pass {
     let candidate = SimplifiableNode(node, in: graph, isTraining: context.mode == .training) {
       context.isConstant($0, in: graph)
     }
-    return try Catalogue.operation(of: node).simplified(candidate)
+    return try Catalog.operation(of: node).simplified(candidate)
   }
 
   private func replace(

@@ -5,7 +5,7 @@ import GraftDiagnostics
 import GraftIR
 
 /// The list of all operators.
-public enum Catalogue {
+public enum Catalog {
   /// Every operator, in the order of the documentation. Adding one here is the only registration.
   public static let operators: [any Operator.Type] = [
     // Linear
@@ -122,7 +122,7 @@ extension Graph {
   ) throws -> [ValueID] {
     let opcode = Swift.type(of: operation).opcode
     let types = try at(SourceLocation(node: origins.first, operatorName: opcode.rawValue)) {
-      try Catalogue.inferTypes(operation, operands.map { $0.map { self.type(of: $0) } })
+      try Catalog.inferTypes(operation, operands.map { $0.map { self.type(of: $0) } })
     }
     return addNode(
       opcode, operands, operation.attributes, types: types, names: names, origins: origins,

@@ -1,4 +1,4 @@
-// Helpers for type inference: labelled constraints, and the questions that many operators ask.
+// Helpers for type inference: labeled constraints, and the questions that many operators ask.
 
 import GraftDiagnostics
 import GraftIR
@@ -10,7 +10,7 @@ func require(
   guard holds else { throw GraftError(.invalidGraph, "\(message()) [\(label)]") }
 }
 
-/// The operand at `index`; operand counts are checked by the catalogue before inference.
+/// The operand at `index`; operand counts are checked by the catalog before inference.
 func operand(_ index: Int, of operands: [TensorType?]) throws -> TensorType {
   guard index < operands.count, let type = operands[index] else {
     throw GraftError(.invalidGraph, "operand \(index) is missing")

@@ -16,8 +16,8 @@ import GraftOps
 /// ```
 /// %1 = channel_shuffle(%0) {groups=2} : f32[N,8,8,8] from "a", "b", "c"
 /// ```
-public struct RecogniseChannelShuffle: Pass {
-  public static let name = "recognise-channel-shuffle"
+public struct RecognizeChannelShuffle: Pass {
+  public static let name = "recognize-channel-shuffle"
   public static let summary = "reshape, transpose, reshape as one channel shuffle"
 
   public init() {}
@@ -46,7 +46,7 @@ public struct RecogniseChannelShuffle: Pass {
         context.left(what, because: "a value between has other readers")
         continue
       }
-      context.did("recognised a shuffle of \(groups) groups in \(what)")
+      context.did("recognized a shuffle of \(groups) groups in \(what)")
       try graph.replace(node, with: ChannelShuffle(groups: groups), [x], absorbing: nodes)
     }
   }

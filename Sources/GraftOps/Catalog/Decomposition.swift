@@ -21,7 +21,7 @@ public struct DecompositionBuilder {
   /// - Throws: ``GraftError`` naming the node.
   public static func decompose(_ node: Node, in graph: inout Graph) throws -> ValueID? {
     try at(SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)) {
-      let operation = try Catalogue.operation(of: node)
+      let operation = try Catalog.operation(of: node)
       var builder = DecompositionBuilder(node)
       // The builder has the graph to itself meanwhile, so that appending does not copy it.
       swap(&builder.graph, &graph)

@@ -42,7 +42,7 @@ public struct GradientBuilder {
     of node: Node, in graph: inout Graph, resultGradients: [ValueID?], wanted: Set<ValueID>
   ) throws -> [ValueID?] {
     try at(graph.location(of: node)) {
-      guard let operation = try Catalogue.operation(of: node) as? any DifferentiableOperator else {
+      guard let operation = try Catalog.operation(of: node) as? any DifferentiableOperator else {
         throw GraftError(.unsupported, "\(node.opcode) has no gradient")
       }
       var builder = GradientBuilder(

@@ -55,7 +55,7 @@ public struct SimplifiableNode {
     guard let value = node.operand(index), let producer = graph.producer(of: value),
       producer.opcode == Operation.opcode, producer.operand(0) != nil
     else { return nil }
-    return try Catalogue.operation(of: producer) as? Operation
+    return try Catalog.operation(of: producer) as? Operation
   }
 
   /// The integers of operand `index`; nil where it is no constant of integers.

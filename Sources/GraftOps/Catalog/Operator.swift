@@ -1,5 +1,5 @@
 // What an operator is: every facet that the compiler asks for, in one protocol, so that an operator is
-// one file. The list of all operators is Catalogue; running a graph of them is ReferenceEvaluator.
+// one file. The list of all operators is Catalog; running a graph of them is ReferenceEvaluator.
 
 import GraftDiagnostics
 import GraftIR
@@ -84,7 +84,7 @@ public struct OperatorCost: Hashable, Sendable {
 
 /// An operator with its attributes.
 ///
-/// Constraints are labelled C1, C2 … in the doc comment of each operator and cited by the errors that
+/// Constraints are labeled C1, C2 … in the doc comment of each operator and cited by the errors that
 /// ``inferTypes(_:)`` throws.
 public protocol Operator: Sendable {
   /// The name in the IR.
@@ -222,7 +222,7 @@ extension Operator {
   /// The extents of the results where shape arithmetic may compute them: they are constant, and few
   /// enough elements that a hostile file cannot fill the memory with them.
   func foldableExtents(_ types: [TensorType?]) throws -> [[Int]]? {
-    let results = try Catalogue.inferTypes(self, types)
+    let results = try Catalog.inferTypes(self, types)
     let extents = results.compactMap(\.shape.constants)
     guard extents.count == results.count,
       extents.allSatisfy({ $0.reduce(1, *) <= largestFoldedCount })

@@ -1,4 +1,4 @@
-// The catalogue itself: that names are unique, attributes survive, bindings do not overlap, and the
+// The catalog itself: that names are unique, attributes survive, bindings do not overlap, and the
 // documentation lists exactly what there is.
 
 import Foundation
@@ -8,20 +8,20 @@ import GraftOps
 import GraftTesting
 import Testing
 
-@Suite struct CatalogueTests {
+@Suite struct CatalogTests {
   @Test func opcodesAreUniqueAndSnakeCase() {
-    let opcodes = Catalogue.operators.map { $0.opcode.rawValue }
+    let opcodes = Catalog.operators.map { $0.opcode.rawValue }
     #expect(Set(opcodes).count == opcodes.count)
     for opcode in opcodes {
       let isSnakeCase = opcode.allSatisfy { $0.isLowercase || $0 == "_" }
       #expect(isSnakeCase && !opcode.hasPrefix("_") && !opcode.hasSuffix("_"), "\(opcode)")
-      #expect(Catalogue.type(of: Opcode(rawValue: opcode))?.opcode.rawValue == opcode)
+      #expect(Catalog.type(of: Opcode(rawValue: opcode))?.opcode.rawValue == opcode)
     }
-    #expect(Catalogue.type(of: "no_such_operator") == nil)
+    #expect(Catalog.type(of: "no_such_operator") == nil)
   }
 
   @Test func everyFacetIsThere() {
-    for type in Catalogue.operators {
+    for type in Catalog.operators {
       #expect(!type.summary.isEmpty && !type.summary.hasSuffix("."), "\(type.opcode)")
       #expect(!type.resultNames.isEmpty, "\(type.opcode)")
       let names = type.operands.map(\.name)
@@ -43,9 +43,9 @@ import Testing
   }
 
   @Test func bindingsOfOneOperatorDoNotOverlapAndLeaveNoGap() {
-    let names = Set(Catalogue.operators.flatMap { $0.onnx.map(\.opType) })
+    let names = Set(Catalog.operators.flatMap { $0.onnx.map(\.opType) })
     for name in names {
-      let opsets = Catalogue.bindings(onnx: name).map(\.opsets).sorted {
+      let opsets = Catalog.bindings(onnx: name).map(\.opsets).sorted {
         $0.lowerBound < $1.lowerBound
       }
       for (earlier, later) in zip(opsets, opsets.dropFirst()) {
@@ -53,7 +53,7 @@ import Testing
       }
       #expect(opsets.last?.upperBound == 21, "\(name)")
     }
-    #expect(Catalogue.bindings(onnx: "Loop").isEmpty)
+    #expect(Catalog.bindings(onnx: "Loop").isEmpty)
   }
 
   @Test func attributesSurviveBeingWrittenAndRead() throws {
@@ -64,13 +64,13 @@ import Testing
       let again = try type.init(attributes: operation.attributes)
       #expect(again.attributes == operation.attributes, "\(type.opcode)")
     }
-    let all = Set(Catalogue.operators.map { $0.opcode })
+    let all = Set(Catalog.operators.map { $0.opcode })
     #expect(seen == all)
   }
 
   @Test func aMissingOrWrongAttributeIsNamed() throws {
     let samples = try sampleOperators()
-    for type in Catalogue.operators {
+    for type in Catalog.operators {
       guard let sample = samples.first(where: { Swift.type(of: $0) == type }) else {
         continue
       }
@@ -88,26 +88,26 @@ import Testing
 
   @Test func tooManyOrTooFewOperandsAreRefused() throws {
     let image = TensorType(.float32, [.batch, 3, 8, 8])
-    let few = #expect(throws: GraftError.self) { try Catalogue.inferTypes(Add(), [image]) }
+    let few = #expect(throws: GraftError.self) { try Catalog.inferTypes(Add(), [image]) }
     #expect(few?.message == "operand 1 (b) is missing")
     let many = #expect(throws: GraftError.self) {
-      try Catalogue.inferTypes(Relu(), [image, image])
+      try Catalog.inferTypes(Relu(), [image, image])
     }
     #expect(many?.message == "2 operands, at most 1 are expected")
     let impossible = TensorType(.float32, [Dimension(-1), 3])
-    let error = #expect(throws: GraftError.self) { try Catalogue.inferTypes(Relu(), [impossible]) }
+    let error = #expect(throws: GraftError.self) { try Catalog.inferTypes(Relu(), [impossible]) }
     #expect(error?.message == "operand 0 has an impossible shape: f32[-1,3]")
   }
 
   /// With `UPDATE_GOLDEN=1` the table is rewritten, and the test fails once more.
-  @Test func documentationListsExactlyTheCatalogue() throws {
+  @Test func documentationListsExactlyTheCatalog() throws {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
     let url = root.appending(path: "docs/operators.md")
     let lines = try String(contentsOf: url, encoding: .utf8).split(
       separator: "\n", omittingEmptySubsequences: false)
     let rows = lines.filter { $0.hasPrefix("| `") }.map(String.init)
-    let expected = Catalogue.operators.map { type -> String in
+    let expected = Catalog.operators.map { type -> String in
       let names = Dictionary(grouping: type.onnx, by: \.opType).sorted { $0.key < $1.key }
       let columns = names.map { name, bindings in
         let first = bindings.map(\.opsets.lowerBound).min() ?? 0
