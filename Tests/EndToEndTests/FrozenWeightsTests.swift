@@ -33,7 +33,7 @@ struct FrozenWeightsTests {
     let (bundle, tuned) = (folder.path + "/network.graft", folder.path + "/tuned.graft")
     try Compiler().compile(source, to: bundle)
     // 8 pictures of noise of 10 classes: what is learnt from them is of no matter.
-    var random = SplitMix(state: 5)
+    var random = SplitMix(seed: 5)
     let pixels = (0..<(8 * 3 * 32 * 32)).map { _ in Float.random(in: -1...1, using: &random) }
     let data = folder.path + "/data"
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)

@@ -54,7 +54,7 @@ struct InterruptedTrainingTests {
 
       // Every other run writes onto a bundle that is there already.
       let (output, state) = (folder + "/tuned.graft", folder + "/state")
-      var random = SplitMix(state: 11)
+      var random = SplitMix(seed: 11)
       var (kills, finished) = (0, 0)
       func begin() throws {
         for path in [output, state] where FileManager.default.fileExists(atPath: path) {

@@ -18,7 +18,7 @@ struct MemoryLimitTests {
   private func setting(in folder: String) throws -> (bundle: String, data: String) {
     let (bundle, data) = (folder + "/network.graft", folder + "/data")
     try Compiler().compile(root.appending(path: "models/resnet20-cifar10.onnx").path, to: bundle)
-    var random = SplitMix(state: 7)
+    var random = SplitMix(seed: 7)
     let pixels = (0..<(24 * 3 * 32 * 32)).map { _ in Float.random(in: -1...1, using: &random) }
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
     try Data(NPYArray(pixels, shape: [24, 3, 32, 32]).encoded())

@@ -140,7 +140,7 @@ struct MendedDigestTests {
     let bundle = try copy(into: scratch)
     let url = bundle.appending(path: "libmodel.so")
     let good = try Data(contentsOf: url)
-    var random = SplitMix(state: 7)
+    var random = SplitMix(seed: 7)
     for round in 0..<24 {
       var bad = good
       if round.isMultiple(of: 2) {

@@ -203,7 +203,7 @@ struct GradientRuleTests {
   }
 
   private func check(_ item: GradientCase) throws {
-    var random = SeededNumbers(seed: 7)
+    var random = SplitMix(seed: 7)
     var graph = Graph(name: "rule")
     var inputs: [String: HostTensor] = [:]
     var operands = try item.shapes.enumerated().map { index, shape -> ValueID in
@@ -214,8 +214,8 @@ struct GradientRuleTests {
       }
       // Fixtures hold multiples of 1/8, where functions have their corners.
       let elements =
-        item.values?[index].map { $0 + random.next(in: 0.01...0.1) }
-        ?? (0..<shape.reduce(1, *)).map { _ in random.next(in: item.range) }
+        item.values?[index].map { $0 + random.number(in: 0.01...0.1) }
+        ?? (0..<shape.reduce(1, *)).map { _ in random.number(in: item.range) }
       inputs["x\(index)"] = .float64(try DenseTensor(shape: shape, elements: elements))
       return graph.addInput("x\(index)", TensorType(.float32, TensorShape(shape)))
     }
@@ -230,7 +230,7 @@ struct GradientRuleTests {
     var seeds: [(value: ValueID, gradient: ValueID)] = []
     for (index, result) in results.enumerated() {
       let shape = try graph.type(of: result).shape.extents(batch: 1)
-      let elements = (0..<shape.reduce(1, *)).map { _ in random.next(in: -1...1) }
+      let elements = (0..<shape.reduce(1, *)).map { _ in random.number(in: -1...1) }
       inputs["r\(index)"] = .float64(try DenseTensor(shape: shape, elements: elements))
       seeds.append((result, graph.addInput("r\(index)", graph.type(of: result))))
       graph.outputs.append(GraphOutput(name: "y\(index)", value: result))

@@ -1,22 +1,7 @@
-// Random numbers, central differences and the comparison that the tests of gradients share.
+// Central differences and the comparison that the tests of gradients share.
 
 import GraftOps
 import Testing
-
-/// A sequence of numbers that is the same on every run.
-struct SeededNumbers {
-  private var counter: UInt32 = 0
-  private let seed: UInt32
-
-  init(seed: UInt32) { self.seed = seed }
-
-  mutating func next(in range: ClosedRange<Double>) -> Double {
-    defer { counter += 1 }
-    let word = Philox4x32.block(key: (seed, 0), counter: (counter, 0, 0, 0))[0]
-    let unit = Double(word) / 4_294_967_296
-    return range.lowerBound + unit * (range.upperBound - range.lowerBound)
-  }
-}
 
 /// The derivative of `quantity` by every element of the input `name`: (q(x + h) − q(x − h)) / 2h.
 func differences(

@@ -5,18 +5,19 @@ import GraftAutodiff
 import GraftDiagnostics
 import GraftIR
 import GraftOps
+import GraftTesting
 import Testing
 
 @Suite("Training graphs")
 struct TrainingGraphTests {
   /// conv, normalization, relu, strided conv, residual sum, pool, dropout, gemm.
   private func network() throws -> Graph {
-    var random = SeededNumbers(seed: 3)
+    var random = SplitMix(seed: 3)
     var graph = Graph(name: "small")
     func parameter(_ name: String, _ shape: [Int], around center: Double = 0) throws -> ValueID {
       // Multiples of 1/64, to which a step of 2⁻¹² can be added without rounding.
       let elements = (0..<shape.reduce(1, *)).map { _ in
-        Float(((center + random.next(in: -0.5...0.5)) * 64).rounded() / 64)
+        Float(((center + random.number(in: -0.5...0.5)) * 64).rounded() / 64)
       }
       return graph.addParameter(
         name, TensorType(.float32, TensorShape(shape)),
@@ -54,7 +55,7 @@ struct TrainingGraphTests {
   }
 
   private func inputs(rate: Double, graph: Graph) throws -> [String: HostTensor] {
-    var random = SeededNumbers(seed: 11)
+    var random = SplitMix(seed: 11)
     var inputs: [String: HostTensor] = [:]
     for id in graph.inputs {
       let (name, shape) = (graph[id].name ?? "", try graph.type(of: id).shape.extents(batch: 4))
@@ -70,10 +71,10 @@ struct TrainingGraphTests {
           try DenseTensor(shape: [8], elements: [.infinity, 0, 2, 0, 0, 0, 0, 0]))
       case "targets", "teacher_targets":
         inputs[name] = .float64(
-          DenseTensor(shape: shape, repeating: 0).map { (_: Double) in random.next(in: 0...0.5) })
+          DenseTensor(shape: shape, repeating: 0).map { (_: Double) in random.number(in: 0...0.5) })
       default:
         inputs[name] = .float64(
-          DenseTensor(shape: shape, repeating: 0).map { (_: Double) in random.next(in: -1...1) })
+          DenseTensor(shape: shape, repeating: 0).map { (_: Double) in random.number(in: -1...1) })
       }
     }
     return inputs
@@ -143,10 +144,10 @@ struct TrainingGraphTests {
       parts.tailParameters == [
         "layer.conv2.weight", "layer.down.weight", "fc.weight", "fc.bias",
       ])
-    var random = SeededNumbers(seed: 1)
+    var random = SplitMix(seed: 1)
     let image = HostTensor.float64(
       DenseTensor(shape: [2, 2, 6, 6], repeating: 0).map { (_: Double) in
-        random.next(in: -1...1)
+        random.number(in: -1...1)
       })
     var observed: [Double] = []
     var whole = ReferenceEvaluator(graph, precision: .double)

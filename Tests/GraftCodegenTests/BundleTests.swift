@@ -44,7 +44,7 @@ import Testing
   }
 
   static func input(_ batch: Int, seed: UInt64 = 5) -> [Float] {
-    var random = TestRandom(seed: seed)
+    var random = SplitMix(seed: seed)
     return (0..<(batch * 3 * 64)).map { _ in random.float() }
   }
 

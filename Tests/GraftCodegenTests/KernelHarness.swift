@@ -6,6 +6,7 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 import GraftRuntime
+import GraftTesting
 import Testing
 
 @testable import GraftCodegen
@@ -13,27 +14,15 @@ import Testing
 /// Foundation has a Dimension of its own.
 typealias Dimension = GraftIR.Dimension
 
-/// A small counter-based generator: the same numbers on every machine.
-struct TestRandom: RandomNumberGenerator {
-  var state: UInt64
-  init(seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-  mutating func float(_ range: ClosedRange<Float> = -1...1) -> Float {
-    Float.random(in: range, using: &self)
-  }
+extension SplitMix {
+  mutating func float(_ range: ClosedRange<Float> = -1...1) -> Float { number(in: range) }
   mutating func int(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
 }
 
 /// A graph under construction with the layouts that passes would give it.
 struct KernelHarness {
   var graph = Graph(name: "kernels \"*/ under test")
-  var random: TestRandom
+  var random: SplitMix
   var target: Target
   /// Inputs that are not to be random, and how each number of the others becomes a legal one.
   var given: [ValueID: [Float]] = [:]
@@ -47,7 +36,7 @@ struct KernelHarness {
     seed: UInt64, target: Target = .native, convolutions: ConvolutionAlgorithm? = nil
   ) {
     self.convolutions = ConvolutionChoices(convolutions)
-    random = TestRandom(seed: seed)
+    random = SplitMix(seed: seed)
     self.target = target
   }
 

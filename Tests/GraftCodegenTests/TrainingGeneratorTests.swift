@@ -7,6 +7,7 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 import GraftRuntime
+import GraftTesting
 import Testing
 
 @testable import GraftCodegen
@@ -32,7 +33,7 @@ private struct TinyTraining {
   ) throws -> ValueID {
     let count = shape.reduce(1, *)
     let isZero = group == "optimizer" || group == "accumulator"
-    var random = TestRandom(seed: name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) })
+    var random = SplitMix(seed: name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) })
     let elements = (0..<count).map { _ -> Float in
       isZero ? 0 : name.hasSuffix("variance") ? random.float(0.5...1.5) : random.float() * 0.5
     }
@@ -198,7 +199,7 @@ private struct TinyTraining {
     }
     let rows: [[Float]] = [[0.1, 0.9, 0.01, 0, 0, 0], [0.05, 0.5, 0.02, 0.9, 0.99, 1e-6]]
     var reference = try ReferenceTraining(training.step.graph, rows: rows, seed: 0x1_0000_0005)
-    var random = TestRandom(seed: 52)
+    var random = SplitMix(seed: 52)
     let calls = [
       Call(batch: 4), Call(batch: 3, goesOn: true), Call(batch: 1, continues: true), Call(batch: 2),
     ]

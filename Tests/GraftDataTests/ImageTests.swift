@@ -4,6 +4,7 @@
 import Foundation
 import GraftData
 import GraftDiagnostics
+import GraftTesting
 import Testing
 
 @Suite struct ImageDecodingTests {
@@ -227,19 +228,5 @@ import Testing
       try image.cropped(x: -1, y: 1, width: 5, height: 2).pixels == [0, 4, 5, 6, 0, 0, 0, 0, 0, 0])
     #expect(try image.cropped(x: .min, y: .max, width: 1, height: 1).pixels == [0])
     #expect(image.mirrored().pixels == [3, 2, 1, 6, 5, 4])
-  }
-}
-
-/// Steele, Lea and Flood's SplitMix64: tests that draw numbers draw the same ones each time.
-struct SplitMix: RandomNumberGenerator {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ mixed >> 31
   }
 }

@@ -4,6 +4,7 @@
 import Foundation
 import GraftData
 import GraftDiagnostics
+import GraftTesting
 import Testing
 
 @Suite struct NPYTests {

@@ -4,6 +4,7 @@
 import Foundation
 import GraftData
 import GraftDiagnostics
+import GraftTesting
 import Testing
 
 @Suite struct PreprocessingTests {
@@ -50,7 +51,7 @@ import Testing
     arguments: [
       ("\"color\":\"RGB\"", "\"color\":\"RGB\",\"gamma\":2", "\"gamma\" is not known"),
       ("\"antialias\":true", "\"antialais\":true", "\"resize.antialais\" is not known"),
-      ("\"center\"", "\"center\"", "\"crop.center\" is not known"),
+      ("\"center\"", "\"centre\"", "\"crop.centre\" is not known"),
       (
         "\"bilinear\"", "\"lanczos\"",
         "\"resize.filter\" is \"lanczos\"; it may be: bilinear, bicubic"

@@ -11,7 +11,7 @@ import Testing
   private let rounds = 20_000
 
   @Test func noAttributesOrTypesTrap() throws {
-    var random = SplitMix(state: 1)
+    var random = SplitMix(seed: 1)
     let samples = try sampleNodes()
     let names = Array(Set(samples.flatMap { $0.operation.attributes.values.keys })).sorted()
     let samplesByOpcode = Dictionary(grouping: samples) { Swift.type(of: $0.operation).opcode }
@@ -52,7 +52,7 @@ import Testing
   }
 
   @Test func noONNXNodeTraps() throws {
-    var random = SplitMix(state: 2)
+    var random = SplitMix(seed: 2)
     let fixtures = try OperatorFixture.all()
     var accepted = 0
     for _ in 0..<rounds {
@@ -132,18 +132,7 @@ import Testing
   }
 }
 
-/// A small seeded generator (Steele, Lea and Flood 2014) and the values that it makes.
-struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-
+extension SplitMix {
   mutating func pick<Element>(_ elements: [Element]) -> Element {
     elements[Int.random(in: elements.indices, using: &self)]
   }

@@ -3,6 +3,7 @@
 import GraftCodegen
 import GraftIR
 import GraftOps
+import GraftTesting
 import Testing
 
 @testable import GraftPasses
@@ -158,13 +159,13 @@ import Testing
 @Suite struct MinimumCutTests {
   /// Every split of a random network is tried; none is cheaper than the one that was found.
   @Test(arguments: 0..<20) func isTheCheapestSplit(seed: UInt64) {
-    var numbers = SeededNumbers(seed: seed)
+    var numbers = SplitMix(seed: seed)
     let count = 6
     var network = MinimumCut(vertices: count)
     var edges: [(Int, Int, Int)] = []
     for tail in 0..<(count + 2) {
-      for head in 0..<(count + 2) where tail != head && numbers.next() > 0.2 {
-        let edge = (tail, head, Int(abs(numbers.next()) * 20) + 1)
+      for head in 0..<(count + 2) where tail != head && numbers.number(in: -1.0...1) > 0.2 {
+        let edge = (tail, head, Int(abs(numbers.number(in: -1.0...1)) * 20) + 1)
         edges.append(edge)
         network.addEdge(edge.0, edge.1, edge.2)
       }

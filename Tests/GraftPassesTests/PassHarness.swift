@@ -45,12 +45,12 @@ func graphText(_ head: String, _ body: String) -> String { "graph \"g\" {\n\(hea
 /// where the name speaks of a variance; or the constants given.
 func graph(_ text: String, constants: [String: [Double]] = [:]) throws -> Graph {
   var graph = try Graph(parsing: text)
-  var numbers = SeededNumbers(seed: 7)
+  var numbers = SplitMix(seed: 7)
   for id in graph.parameters {
     let name = try #require(graph[id].name)
     let shape = try graph.type(of: id).shape.extents(batch: 1)
     let count = shape.reduce(1, *)
-    var elements = (0..<count).map { _ in numbers.next() }
+    var elements = (0..<count).map { _ in numbers.number(in: -1.0...1) }
     if name.contains("var") { elements = elements.map { abs($0) + 0.25 } }
     if let given = constants[name] {
       elements = given.count == 1 ? Array(repeating: given[0], count: count) : given
@@ -78,10 +78,10 @@ func expectSameOutputs(
   sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
   var inputs: [String: HostTensor] = [:]
-  var numbers = SeededNumbers(seed: 11)
+  var numbers = SplitMix(seed: 11)
   for id in before.inputs {
     let shape = try before.type(of: id).shape.extents(batch: 2)
-    let elements = (0..<shape.reduce(1, *)).map { _ in 4 * numbers.next() }
+    let elements = (0..<shape.reduce(1, *)).map { _ in numbers.number(in: -4.0...4) }
     inputs[try #require(before[id].name)] = .float64(
       try DenseTensor(shape: shape, elements: elements))
   }
@@ -101,15 +101,5 @@ func expectSameOutputs(
     let allowed = dtype == .float16 ? 0x1p-10 : dtype == .bfloat16 ? 0x1p-7 : tolerance
     #expect(worst <= allowed * scale, "output \(name)", sourceLocation: sourceLocation)
     #expect(left.contains { $0 != left.first }, "constant output", sourceLocation: sourceLocation)
-  }
-}
-
-/// Numbers in -1 ... 1 from a linear congruential generator (Knuth's MMIX constants).
-struct SeededNumbers {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-  mutating func next() -> Double {
-    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-    return Double(Int64(bitPattern: state) >> 11) / Double(1 << 52)
   }
 }

@@ -1,6 +1,7 @@
 // The planner as a pure function: hand-made cases whose optimum is plain, random ones whose invariants
 // must hold, and small random ones against every order of placing.
 
+import GraftTesting
 import Testing
 
 @testable import GraftPlanning
@@ -50,7 +51,7 @@ import Testing
   }
 
   @Test(arguments: 0..<60) func randomPlansAreSoundAndCloseToTheBound(seed: UInt64) {
-    var numbers = SplitMix64(state: seed)
+    var numbers = SplitMix(seed: seed)
     let requests = randomRequests(Int.random(in: 1...60, using: &numbers), &numbers)
     let plan = planMemory(requests)
     expectDisjoint(requests, plan)
@@ -61,7 +62,7 @@ import Testing
   }
 
   @Test(arguments: 0..<30) func smallPlansAreOptimal(seed: UInt64) {
-    var numbers = SplitMix64(state: 1000 + seed)
+    var numbers = SplitMix(seed: 1000 + seed)
     let requests = randomRequests(Int.random(in: 2...6, using: &numbers), &numbers)
     #expect(planMemory(requests).byteCount == bestOverAllOrders(requests))
   }
@@ -92,7 +93,7 @@ import Testing
     #expect(plan.byteCount == greatestLiveBytes(requests))
   }
 
-  private func randomRequests(_ count: Int, _ numbers: inout SplitMix64) -> [BufferRequest] {
+  private func randomRequests(_ count: Int, _ numbers: inout SplitMix) -> [BufferRequest] {
     (0..<count).map { _ in
       let first = Int.random(in: 0..<40, using: &numbers)
       return request(

@@ -2,6 +2,7 @@
 
 import Foundation
 import GraftDiagnostics
+import GraftTesting
 import Testing
 
 @testable import GraftTraining
@@ -16,11 +17,9 @@ import Testing
   @Test("A logistic fall is steepest at its center, with noise of a known seed too")
   func steepest() throws {
     for noise in [0.0, 0.05] {
-      var state: UInt64 = 1
+      var random = SplitMix(seed: 1)
       let losses = Self.losses { x in
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        let uniform = Double(state >> 40) / Double(1 << 24) - 0.5
-        return 2 / (1 + exp(6 * (x + 3))) + exp(3 * (x - 0.3)) + noise * uniform
+        2 / (1 + exp(6 * (x + 3))) + exp(3 * (x - 0.3)) + noise * random.number(in: -0.5...0.5)
       }
       let found = try FineTuner.LearningRateSearch(losses: losses, of: Self.steps)
       #expect(abs(log10(found.steepest) + 3) < 0.1, "\(found.steepest)")

@@ -10,7 +10,8 @@ extension Graph {
   /// - V1: the structure holds.
   /// - V2: every opcode is in the catalog and its attributes read.
   /// - V3: every result has the element type and the shape that the operator infers.
-  /// - V4: a blocked layout stands only where the operator's kernels take one.
+  /// - V4: a blocked layout stands only where the operator's kernels take one, with one size of block.
+  /// - V5: an operand that a node with blocks reads beyond its edge has a border that wide.
   /// - Throws: ``GraftError`` of kind `invalidGraph` with the IR line.
   public func verify() throws {
     try verifyStructure()
@@ -50,6 +51,22 @@ extension Graph {
       guard support != .reducing || results.allSatisfy(\.layout.isPlain) else {
         throw GraftError(.invalidGraph, "the operator's kernels make plain results only [V4]")
       }
+      let blocks = Set(layouts.filter(\.isBlocked).map(\.channelBlock))
+      guard blocks.count <= 1 || support == .conversion else {
+        throw GraftError(
+          .invalidGraph, "blocks of \(blocks.sorted()) channels meet in one node [V4]")
+      }
+    }
+    guard layouts.contains(where: \.isBlocked) else { return }
+    for (index, operand) in operands.enumerated() {
+      let border = operation.border(ofOperand: index, types: operands)
+      guard let layout = operand?.layout,
+        layout.borderHeight < border.height || layout.borderWidth < border.width
+      else { continue }
+      throw GraftError(
+        .invalidGraph,
+        "operand \(index) lies as \(layout); a border of \(border.height)x\(border.width) is read [V5]"
+      )
     }
   }
 }

@@ -1,6 +1,5 @@
 // Runs a graph in plain Swift, one operator after the other: what `graft run --reference` does, and the
-// measure that compiled kernels, passes and gradients are tested against. Layouts do not change values,
-// so it ignores them.
+// measure that compiled kernels, passes and gradients are tested against. Values lie as their layouts say.
 
 import GraftDiagnostics
 import GraftIR
@@ -19,7 +18,7 @@ public struct ReferenceEvaluator {
   /// Runs the graph.
   /// - Parameters:
   ///   - inputs: a tensor for each input by name, in the precision of this evaluator.
-  ///   - observe: called with every value that a node makes, in execution order.
+  ///   - observe: called with every value that a node makes, without its layout, in execution order.
   /// - Returns: the outputs by name.
   /// - Throws: ``GraftError`` where an input is missing or of the wrong shape, or a node fails.
   public mutating func run(
@@ -47,18 +46,13 @@ public struct ReferenceEvaluator {
     for node in graph.nodes {
       let results = try at(graph.location(of: node)) { () throws -> [HostTensor] in
         let operands = try node.operands.map { try $0.map { try value(of: $0, in: values) } }
-        let extents = try node.results.map { try graph.type(of: $0).shape.extents(batch: batch) }
-        let results = try Catalog.operation(of: node).evaluate(operands, extents: extents)
-          .map { $0.converted(to: precision) }
-        guard results.map(\.shape) == extents else {
-          throw GraftError(
-            .inconsistency, "evaluation gave \(results.map(\.shape)), the types say \(extents)")
-        }
-        return results
+        return try evaluate(node, operands, batch: batch)
       }
       for (id, tensor) in zip(node.results, results) {
         values[id] = tensor
-        try observe(id, tensor)
+        let type = graph.type(of: id)
+        try observe(
+          id, tensor.loaded(from: type.layout, shape: try type.shape.extents(batch: batch)))
       }
       for operand in node.presentOperands {
         remaining[operand, default: 0] -= 1
@@ -68,6 +62,33 @@ public struct ReferenceEvaluator {
     var outputs: [String: HostTensor] = [:]
     for output in graph.outputs { outputs[output.name] = try value(of: output.value, in: values) }
     return outputs
+  }
+
+  /// The results of a node as they lie in memory, from operands as they lie.
+  private func evaluate(
+    _ node: Node, _ operands: [HostTensor?], batch: Int
+  ) throws -> [HostTensor] {
+    let operation = try Catalog.operation(of: node)
+    let (operandTypes, types) = (graph.operandTypes(of: node), graph.resultTypes(of: node))
+    let isPlain = (operandTypes.compactMap(\.self) + types).allSatisfy(\.layout.isPlain)
+    if operation.isView, !isPlain, let x = operands.first ?? nil {
+      return try types.map { try x.viewed(as: $0.storedShape.extents(batch: batch)) }
+    }
+    let dense = try operands.indices.map { index -> HostTensor? in
+      guard let operand = operands[index], let type = operandTypes[index] else { return nil }
+      return try operand.loaded(
+        from: type.layout, shape: try type.shape.extents(batch: batch),
+        border: operation.border(ofOperand: index, types: operandTypes))
+    }
+    let extents = try types.map { try $0.shape.extents(batch: batch) }
+    let results = try operation.evaluate(dense, extents: extents)
+    guard results.map(\.shape) == extents else {
+      throw GraftError(
+        .inconsistency, "evaluation gave \(results.map(\.shape)), the types say \(extents)")
+    }
+    return try zip(results, types).map { result, type in
+      try result.converted(to: precision).stored(as: type.layout)
+    }
   }
 
   private mutating func value(
