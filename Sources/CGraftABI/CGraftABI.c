@@ -22,6 +22,9 @@ static const unsigned char cpu[] = {
 static const unsigned char engine[] = {
 #embed "runtime/graft_engine.c"
 };
+static const unsigned char run[] = {
+#embed "runtime/graft_run.c"
+};
 static const unsigned char memory[] = {
 #embed "runtime/graft_memory.c"
 };
@@ -52,6 +55,9 @@ static const unsigned char shuffle[] = {
 static const unsigned char train[] = {
 #embed "runtime/graft_train.c"
 };
+static const unsigned char trainMemory[] = {
+#embed "runtime/graft_train_memory.c"
+};
 static const unsigned char trainStep[] = {
 #embed "runtime/graft_train_step.c"
 };
@@ -66,6 +72,7 @@ CGraftABI_file CGraftABI_fileAt(size_t index) {
       {"graft_engine.c", engine, sizeof engine, 1},
       {"graft_memory.c", memory, sizeof memory, 1},
       {"graft_pace.c", pace, sizeof pace, 1},
+      {"graft_run.c", run, sizeof run, 1},
       {"graft_session.c", session, sizeof session, 1},
       {"graft_threads.c", threads, sizeof threads, 1},
   };
@@ -84,11 +91,13 @@ CGraftABI_file CGraftABI_trainingFileAt(size_t index) {
       {"graft_json.c", json, sizeof json, 1},
       {"graft_memory.c", memory, sizeof memory, 1},
       {"graft_pace.c", pace, sizeof pace, 1},
+      {"graft_run.c", run, sizeof run, 1},
       {"graft_shuffle.c", shuffle, sizeof shuffle, 1},
       {"graft_state_reader.c", stateReader, sizeof stateReader, 1},
       {"graft_state_writer.c", stateWriter, sizeof stateWriter, 1},
       {"graft_threads.c", threads, sizeof threads, 1},
       {"graft_train.c", train, sizeof train, 1},
+      {"graft_train_memory.c", trainMemory, sizeof trainMemory, 1},
       {"graft_train_step.c", trainStep, sizeof trainStep, 1},
   };
   return index < sizeof files / sizeof files[0] ? files[index] : none;

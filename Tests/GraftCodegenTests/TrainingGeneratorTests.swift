@@ -1,6 +1,5 @@
-// A whole training library from two graphs, against the reference evaluator: several steps with micro-batches,
-// clipping, dropout, running statistics, two groups and two optimizers, then an evaluation. And what the
-// generator refuses.
+// A whole training library from two graphs, against the reference evaluator: steps with micro-batches, clipping,
+// dropout, running statistics and two groups and optimizers, then an evaluation; and what generators refuse.
 
 import Foundation
 import GraftDiagnostics

@@ -143,7 +143,7 @@ bool graft_pace_is_alone(graft_pace *pace, const graft_program *program, const g
 void graft_pace_learn(graft_pace *pace, bool was_alone, uint64_t nanoseconds, uint32_t long_waits);
 
 /* graft_engine.c: what sessions of every kind are made of: weights, an arena, and threads to run a
- * program's steps on, each split over the threads by its number of units alone. */
+ * program's steps on. */
 typedef struct graft_engine {
   atomic_flag busy;
   uint32_t threads;
@@ -169,9 +169,6 @@ void graft_engine_close(graft_engine *engine);
 graft_status graft_engine_enter(graft_engine *engine, char *message, size_t message_bytes);
 void graft_engine_leave(graft_engine *engine);
 
-/* Bytes of arena that the program needs for a batch; false where they cannot be counted. */
-bool graft_arena_bytes(
-    const graft_program *program, uint64_t batch, uint32_t threads, uint64_t *bytes);
 graft_status graft_check_batch(
     const graft_program *program, uint64_t batch, char *message, size_t message_bytes);
 /* Makes the arena one of `bytes`, for batches up to `batch`. */
@@ -185,6 +182,13 @@ graft_status graft_check_buffer(
     const char *kind, const graft_tensor *tensor, const void *data, uint64_t bytes,
     uint64_t batch, char *message, size_t message_bytes);
 
+/* Bytes of one element, and an extent of a tensor at a batch. */
+size_t graft_element_bytes(graft_dtype dtype);
+uint64_t graft_extent_at(const graft_tensor *tensor, uint32_t axis, uint64_t batch);
+
+/* graft_run.c: bytes of arena that the program needs for a batch; false where they cannot be counted. */
+bool graft_arena_bytes(
+    const graft_program *program, uint64_t batch, uint32_t threads, uint64_t *bytes);
 /* Checks the call against the program and runs it. A call that is refused has run nothing. */
 typedef struct graft_engine_call {
   const graft_program *program;

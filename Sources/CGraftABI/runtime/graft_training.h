@@ -30,7 +30,14 @@ struct graft_training_session {
   uint64_t *input_bytes;
 };
 
-/* graft_train.c: zeroed buffers for the description's states. */
+/* graft_train_memory.c: the arena, which serves both programs, one at a time; false where its bytes cannot be
+ * counted. */
+bool graft_training_arena_bytes(uint64_t batch, uint32_t threads, uint64_t *bytes);
+/* All memory of a session; 0 where it cannot be counted. */
+uint64_t graft_training_session_bytes(uint64_t batch, uint32_t threads);
+/* The buffers of the session itself; what was allocated before a failure is the session's to release. */
+bool graft_allocate_own(graft_training_session *session, uint64_t batch);
+/* Zeroed buffers for the description's states. */
 bool graft_allocate_state(
     graft_training_state *state, const graft_training_description *description);
 void graft_release_state(graft_training_state *state);
