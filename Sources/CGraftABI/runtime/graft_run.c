@@ -41,7 +41,6 @@ typedef struct run_state {
   graft_engine *engine;
   const graft_program *program;
   const graft_call *call;
-  const graft_step *steps;
   graft_frame frame;
   unsigned char *scratch; /* scratch_bytes_per_thread for each thread */
   uint64_t *nanoseconds;  /* one a step, or NULL */
@@ -157,7 +156,7 @@ static bool has_tap_after(const run_state *state, uint32_t step) {
 }
 
 static void run_share(const run_state *state, uint32_t index, uint32_t thread) {
-  const graft_step *step = &state->steps[index];
+  const graft_step *step = &state->program->steps[index];
   const uint64_t threads = state->threads;
   const uint64_t units = step->units_per_image * state->frame.batch + step->units_fixed;
   /* The first units % threads shares have one unit more. */
@@ -314,7 +313,6 @@ graft_status graft_engine_run(
       .engine = engine,
       .program = call->program,
       .call = call->call,
-      .steps = call->steps,
       .threads = engine->threads,
       .frame = {.arena = engine->arena.data,
                 .fixed = engine->arena.data +

@@ -61,9 +61,8 @@ typedef struct graft_place {
 /* All that generated code says of one network to run: the model, a training step, an evaluation. */
 typedef struct graft_program {
   const graft_description *description;
-  const graft_step *steps_one;  /* used at batch 1; training has no use for them */
-  const graft_step *steps_many; /* used at batch 2 and above, and by training always */
-  const graft_place *places;    /* one a named value */
+  const graft_step *steps;
+  const graft_place *places; /* one for each named value */
   /* Larger batches go through the first steps_in_parts steps in parts of at most so many images, each a row
    * of every input and output, and then through the others together; 0: all together. */
   uint64_t images_at_once;
@@ -192,7 +191,6 @@ bool graft_arena_bytes(
 /* Checks the call against the program and runs it. A call that is refused has run nothing. */
 typedef struct graft_engine_call {
   const graft_program *program;
-  const graft_step *steps; /* the program's, of one batch class */
   const graft_call *call;
   void *const *state; /* the frame's */
   bool is_timed;      /* whether step times are those of this call, if someone asked for them */

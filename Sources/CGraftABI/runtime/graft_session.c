@@ -79,10 +79,8 @@ static graft_status run(
     graft_session *session, const graft_call *call, char *message, size_t message_bytes) {
   graft_status status = enter(session, message, message_bytes);
   if (status != GRAFT_OK) return status;
-  const graft_program *program = session->program;
   const graft_engine_call one = {
-      .program = program,
-      .steps = call && call->batch == 1 ? program->steps_one : program->steps_many,
+      .program = session->program,
       .call = call,
       .is_timed = true,
   };

@@ -177,7 +177,6 @@ static graft_status evaluate(
   if (status != GRAFT_OK) return status;
   const graft_engine_call run = {
       .program = &graft_program_of_evaluation,
-      .steps = graft_program_of_evaluation.steps_many,
       .call = call,
       .state = session->state.buffers,
   };

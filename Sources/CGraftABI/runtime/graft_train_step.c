@@ -161,7 +161,6 @@ static graft_status run_step(
   };
   const graft_engine_call run = {
       .program = program,
-      .steps = program->steps_many,
       .call = &call,
       .state = state->buffers,
       .is_timed = true,

@@ -312,11 +312,9 @@ struct ModelWriter {
           .has_batch = \(graph.hasFreeBatch ? 1 : 0),
       };
 
-      /* Both batch classes run the same steps: every kernel treats each image alike. */
       const graft_program \(kind.programName) = {
           .description = &\(kind.descriptionName),
-          .steps_one = steps,
-          .steps_many = steps,
+          .steps = steps,
           .places = places,
           .images_at_once = \(parts?.images ?? 0),
           .steps_in_parts = \(stepsInParts),

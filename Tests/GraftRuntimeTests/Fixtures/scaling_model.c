@@ -31,4 +31,4 @@ static const graft_description description = {
     .build_id = {5}, .packed_bytes = 64, .arena_bytes_per_image = 12, .has_batch = 1};
 
 const graft_program graft_program_of_model = {
-    .description = &description, .steps_one = steps, .steps_many = steps, .places = &place};
+    .description = &description, .steps = steps, .places = &place};

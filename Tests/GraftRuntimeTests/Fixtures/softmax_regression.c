@@ -177,10 +177,10 @@ static const graft_description evaluation_description = {
 #define OVER_STATES .states = states, .state_count = STATES, .constant_bytes = 64
 
 const graft_program graft_program_of_training = {
-    OVER_STATES, .description = &step_description, .steps_many = steps, .places = places,
+    OVER_STATES, .description = &step_description, .steps = steps, .places = places,
     .update_first_step = 3};
 const graft_program graft_program_of_evaluation = {
-    OVER_STATES, .description = &evaluation_description, .steps_many = evaluation_steps,
+    OVER_STATES, .description = &evaluation_description, .steps = evaluation_steps,
     .update_first_step = 1};
 
 static const char *const group_names[] = {"head", "bias"};
