@@ -45,7 +45,8 @@ struct FineTuneErrorTests {
     let model = network { model in
       model.weights("zero", [1], value: 0)
       model.node("Greater", ["a", "zero"], ["positive"], name: "compare")
-      model.node("Where", ["positive", "a", "zero"], ["b"], name: "rectify")
+      model.node(
+        "Cast", ["positive"], ["b"], name: "cast", attributes: [ModelFile.attribute("to", int: 1)])
     }
     let bundle = try compile(try scratch.write(model.bytes, "network.onnx"), scratch)
     let before = scratch.listing

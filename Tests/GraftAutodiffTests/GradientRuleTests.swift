@@ -322,4 +322,36 @@ struct GradientRuleTests {
     let found = try graph.obstacles(toGradientsOf: [x], from: [y])
     #expect(found.map(\.reason) == ["channel_shuffle has no gradient"])
   }
+
+  /// The value where it is above zero, else zero: the derivative is relu's, 1 above zero and 0 elsewhere.
+  @Test("a comparison is a constant to a gradient")
+  func comparisons() throws {
+    var graph = Graph(name: "rule")
+    let x = graph.addInput("x", TensorType(.float32, [4]))
+    let zero = graph.addInput("zero", TensorType(.float32, []))
+    let dy = graph.addInput("dy", TensorType(.float32, [4]))
+    let isPositive = try graph.append(Greater(), [x, zero], origins: ["compare"])[0]
+    let y = try graph.append(Where(), [isPositive, x, zero], origins: ["choose"])[0]
+    #expect(try graph.obstacles(toGradientsOf: [x], from: [y]).isEmpty)
+    let gradients = try graph.appendGradients(of: [(y, dy)], withRespectTo: [x])
+    graph.outputs = [GraphOutput(name: "dx", value: try #require(gradients[x]))]
+    var evaluator = ReferenceEvaluator(graph)
+    let found = try evaluator.run([
+      "x": .float32(DenseTensor(shape: [4], elements: [-1, 2, 0, 3])),
+      "zero": .float32(DenseTensor(scalar: 0)),
+      "dy": .float32(DenseTensor(shape: [4], elements: [5, 6, 7, 8])),
+    ])
+    #expect(found["dx"]?.doubles == [0, 6, 0, 8])
+  }
+
+  @Test("a comparison is named where no other way leads to a parameter")
+  func onlyComparisons() throws {
+    var graph = Graph(name: "rule")
+    let x = graph.addInput("x", TensorType(.float32, [4]))
+    let isPositive = try graph.append(Greater(), [x, x], origins: ["compare"])[0]
+    let y = try graph.append(Cast(to: .float32), [isPositive], origins: ["cast"])[0]
+    let found = try graph.obstacles(toGradientsOf: [x], from: [y])
+    #expect(found.map { $0.node.origins } == [["compare"]])
+    #expect(found.map(\.reason) == ["greater has no gradient"])
+  }
 }

@@ -15,6 +15,15 @@ extension Graph {
     return dependent
   }
 
+  /// The values through which a gradient can reach `sources`. Comparisons and indices are constants to a gradient.
+  private func values(leadingGradientsTo sources: [ValueID]) -> Set<ValueID> {
+    var found = Set(sources)
+    for node in nodes where node.presentOperands.contains(where: found.contains) {
+      found.formUnion(node.results.filter { type(of: $0).dtype.isFloatingPoint })
+    }
+    return found
+  }
+
   /// Appends nodes that compute the gradients of `sources`, parameters or inputs, given those of some
   /// values, and only what these need (Griewank and Walther 2008, chapter 3).
   ///
@@ -25,7 +34,7 @@ extension Graph {
     of seeds: [(value: ValueID, gradient: ValueID)], withRespectTo sources: [ValueID]
   ) throws -> [ValueID: ValueID] {
     let forward = nodes
-    let wanted = values(dependingOn: sources)
+    let wanted = values(leadingGradientsTo: sources)
     var gradients: [ValueID: ValueID] = [:]
     for seed in seeds { try add(seed.gradient, to: seed.value, in: &gradients, origins: []) }
     for node in forward.reversed() {
@@ -56,17 +65,18 @@ extension Graph {
   }
 
   /// The nodes through which the gradients of `parameters` would have to go and cannot, with the reason:
-  /// every node's rule is tried on a copy of the graph.
+  /// every node's rule is tried on a copy of the graph. A comparison is one where a parameter has no other way to
+  /// the outputs.
   public func obstacles(
     toGradientsOf parameters: [ValueID], from outputs: [ValueID]
   ) throws -> [(node: Node, reason: String)] {
-    let wanted = values(dependingOn: parameters)
+    let wanted = values(leadingGradientsTo: parameters)
     var needed = Set(outputs)
     var found: [(node: Node, reason: String)] = []
     var scratch = self
     for node in nodes.reversed() where node.results.contains(where: needed.contains) {
       guard node.presentOperands.contains(where: wanted.contains) else { continue }
-      needed.formUnion(node.presentOperands)
+      needed.formUnion(node.presentOperands.filter { type(of: $0).dtype.isFloatingPoint })
       do {
         // A result has the type that its gradient has.
         let incoming = node.results.map { needed.contains($0) ? $0 : nil }
@@ -76,6 +86,13 @@ extension Graph {
         found.append((node, error.message))
       }
     }
-    return found.reversed()
+    let separated = values(dependingOn: parameters.filter { !needed.contains($0) })
+    for node in nodes where !node.results.contains(where: { type(of: $0).dtype.isFloatingPoint }) {
+      let operands = node.presentOperands.filter { type(of: $0).dtype.isFloatingPoint }
+      guard operands.contains(where: separated.contains) else { continue }
+      found.append((node, "\(node.opcode) has no gradient"))
+    }
+    let places = Dictionary(uniqueKeysWithValues: nodes.enumerated().map { ($1.id, $0) })
+    return found.sorted { places[$0.node.id, default: 0] < places[$1.node.id, default: 0] }
   }
 }
