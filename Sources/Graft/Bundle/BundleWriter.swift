@@ -7,6 +7,7 @@ import GraftCodegen
 import GraftData
 import GraftDiagnostics
 import GraftIR
+import Synchronization
 
 /// Writes bundles.
 struct BundleWriter {
@@ -65,14 +66,21 @@ struct BundleWriter {
     try file.close()
   }
 
+  private static func digests(of folder: String) throws -> [String: Manifest.File] {
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+    let files = Mutex<[String: Manifest.File]>([:])
+    try concurrently(names.count) { index in
+      let digest = try Digest.sha256(fileAt: ModelBundle.join(folder, names[index]))
+      files.withLock {
+        $0[names[index]] = Manifest.File(bytes: digest.bytes, sha256: digest.sha256)
+      }
+    }
+    return files.withLock { $0 }
+  }
+
   /// Writes the manifest over the files that are there, and its digest.
   func writeManifest(to folder: String) throws {
-    let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
-    var files: [String: Manifest.File] = [:]
-    for name in names {
-      let digest = try Digest.sha256(fileAt: ModelBundle.join(folder, name))
-      files[name] = Manifest.File(bytes: digest.bytes, sha256: digest.sha256)
-    }
+    let files = try Self.digests(of: folder)
     let graph = model.graph
     let activations = try Self.activations(of: graph)
     let classOutput = try graph.classOutput(labels: model.labels?.count)

@@ -49,6 +49,7 @@ struct WeightPanels {
     _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, lanes: Int,
     scale: Float = 1
   ) throws {
+    let filters = ThreeTapFilters(contents)
     try weights.withUnsafeBufferPointer { weights in
       for unit in 0..<count {
         guard let names = names(of: unit), let place = names["place"], let width = names["width"],
@@ -84,7 +85,7 @@ struct WeightPanels {
           try require(outputs.upperBound * channels * 9 <= weights.count, unit)
           for input in 0..<max(0, min(lanes, channels - firstInput)) {
             for output in outputs {
-              transform.place(
+              filters.transform(
                 weights, at: (output * channels + firstInput + input) * 9, into: packed,
                 at: place + input * row + output - firstOutput, step: point)
             }
@@ -166,24 +167,35 @@ extension WeightPanels.Source {
   }
 }
 
-extension WinogradTransform {
+/// G of a Winograd transform, as packing applies it to one 3x3 filter after the other.
+private struct ThreeTapFilters {
+  /// The rows of G, three numbers each; none where weights are copied.
+  private let rows: [(Double, Double, Double)]
+
+  init(_ contents: WeightPanels.Contents) {
+    guard case .transforms(let transform, _) = contents else {
+      rows = []
+      return
+    }
+    rows = transform.weightMatrix.map { ($0[0], $0[1], $0[2]) }
+  }
+
   /// Writes G · weights · Gᵀ of the 3x3 weights at `from`, `step` floats from point to point.
-  fileprivate func place(
+  func transform(
     _ weights: UnsafeBufferPointer<Float>, at from: Int,
     into packed: UnsafeMutableBufferPointer<Float>, at place: Int, step: Int
   ) {
-    let matrix = weightMatrix
-    for (row, rows) in matrix.enumerated() {
+    var point = place
+    for row in rows {
       // One row of G · weights, then times the columns of Gᵀ.
       func element(_ column: Int) -> Double {
-        rows[0] * Double(weights[from + column])
-          + rows[1] * Double(weights[from + 3 + column])
-          + rows[2] * Double(weights[from + 6 + column])
+        row.0 * Double(weights[from + column]) + row.1 * Double(weights[from + 3 + column])
+          + row.2 * Double(weights[from + 6 + column])
       }
       let (left, middle, right) = (element(0), element(1), element(2))
-      for (column, columns) in matrix.enumerated() {
-        packed[place + (row * matrix.count + column) * step] = Float(
-          left * columns[0] + middle * columns[1] + right * columns[2])
+      for column in rows {
+        packed[point] = Float(left * column.0 + middle * column.1 + right * column.2)
+        point += step
       }
     }
   }
