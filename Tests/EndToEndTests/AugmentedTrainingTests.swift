@@ -132,10 +132,10 @@ struct AugmentedTrainingTests {
         $0.mixing.mixup = 1
         $0.cacheViews = 2
       }.hasPrefix(
-        "--mixup cannot be used here: it mixes pictures before the frozen layers"))
+        "--mixup cannot be used here: it mixes images before the frozen layers"))
     #expect(
       try message { $0.cacheViews = 2 }
-        == "--cache-views cannot be used here: it keeps random views, and --augment makes none")
+        == "--cache-views cannot be used here: it caches random views, and --augment makes none")
     #expect(
       try message { $0.mixing.cutmix = 0 }
         == "--cutmix must be greater than 0 and at most 1000, found 0")

@@ -30,8 +30,8 @@ struct OutputConflictTests {
     let data = ["--data", training.path]
     let finetune = ["finetune", bundle] + data
     let cases: [(arguments: [String], message: String)] = [
-      (["predict", bundle, "--csv"] + pictures, "is no text, which --csv writes"),
-      (["predict", bundle, "--csv", pictures[0]] + pictures, "is no text, which --csv writes"),
+      (["predict", bundle, "--csv"] + pictures, "is not a text file, which --csv writes"),
+      (["predict", bundle, "--csv", pictures[0]] + pictures, "is not a text file, which --csv writes"),
       (["predict", bundle, pictures[1], "--csv", manifest], "lies inside the input BUNDLE"),
       (["evaluate", bundle, "--predictions", manifest] + data, "lies inside the input BUNDLE"),
       (
