@@ -18,7 +18,7 @@ final class DynamicLibrary {
       let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
       throw GraftError(
         .invalidBundle, "\(path.quotedForDisplay) cannot be loaded: \(reason)",
-        advice: "Compile the model again for this machine.")
+        advice: "Recompile the model for this machine.")
     }
     self.handle = handle
     self.path = path
@@ -39,6 +39,6 @@ final class DynamicLibrary {
     GraftError(
       .invalidBundle,
       "\(path.quotedForDisplay) has another version of the interface than \(version)",
-      advice: "Compile the model again with this version of Graft.")
+      advice: "Recompile the model with this version of Graft.")
   }
 }

@@ -89,7 +89,7 @@ func withMessage(
   let advice: String? =
     switch status {
     case GRAFT_UNSUPPORTED_CPU:
-      "Compile the model again on this machine, or with --target generic."
+      "Recompile the model on this machine, or with --target generic."
     case GRAFT_THREAD_ERROR: "Give --threads 1, or raise the limit on processes (ulimit -u)."
     case GRAFT_OUT_OF_MEMORY:
       "Free some memory, raise the limit on it (ulimit -v), or take a smaller batch."

@@ -86,7 +86,7 @@ public struct LibraryFile {
   func damaged(_ message: String) -> GraftError {
     GraftError(
       .invalidBundle, "is damaged: \(message)", at: SourceLocation(file: path),
-      advice: "Compile the model again.")
+      advice: "Recompile the model.")
   }
 
   /// The number of type `Number` at a byte of the file.

@@ -43,7 +43,7 @@ public final class LoadedTrainer: @unchecked Sendable {
       try withMessage { create?(&options, seed, &session, $0, $1) ?? GRAFT_INVALID_ARGUMENT }
     }
     guard let session else {
-      throw GraftError(.invalidBundle, "the library made no session")
+      throw GraftError(.invalidBundle, "the library could not create a session")
     }
     self.library = library
     self.session = session

@@ -19,7 +19,7 @@ public struct PackedFile {
     let file = try MappedFile(path, following: false)
     func damaged(_ message: String) -> GraftError {
       GraftError(
-        .invalidBundle, message, at: SourceLocation(file: path), advice: "Compile the model again.")
+        .invalidBundle, message, at: SourceLocation(file: path), advice: "Recompile the model.")
     }
     guard file.count >= Self.headerBytes else {
       throw damaged("has \(file.count) bytes, its header alone has \(Self.headerBytes)")

@@ -143,7 +143,7 @@ struct AugmentedTrainingTests {
       try message {
         $0.augmentation = try Augmentation("flip")
         $0.data = network.deletingLastPathComponent().path
-      } == "--augment changes pictures, and the data are tensors")
+      } == "--augment transforms images, but the data are tensors")
   }
 
   @Test("files that are no pictures are counted by kind and left out")

@@ -123,7 +123,7 @@ struct FileErrorTests {
     let before = scratch.listing
     let outputs = [
       ("/proc/out.graft", "/proc/"), (scratch.url("precious.txt/out.graft").path, "cannot be"),
-      (file, "is in the way and is not a bundle"),
+      (file, "exists and is not a bundle"),
     ]
     for (output, reason) in outputs {
       try GraftProgram.expectFailure(["compile", good, "-o", output], saying: [reason], output)

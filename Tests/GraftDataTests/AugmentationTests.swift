@@ -294,9 +294,9 @@ private func expectMoments(
     #expect(try Augmentation("flip,resized-crop").steps == [.resizedCrop, .flip])
     #expect(try Augmentation("resized-crop-erase").steps == [.resizedCrop, .erase])
     for (text, problem) in [
-      ("", "has a step \"\" that there is not"), ("crop-", "has a step \"\" that there is not"),
-      ("turn-flip", "has a step \"turn\" that there is not"),
-      ("resized", "has a step \"resized\" that there is not"), ("flip-flip", "has flip twice"),
+      ("", "has the unknown step \"\""), ("crop-", "has the unknown step \"\""),
+      ("turn-flip", "has the unknown step \"turn\""),
+      ("resized", "has the unknown step \"resized\""), ("flip-flip", "has flip twice"),
       ("crop-resized-crop", "has both kinds of crop"),
     ] {
       expectError(.invalidArgument, containing: problem) { _ = try Augmentation(text) }

@@ -52,7 +52,7 @@ private struct Failure: Error {}
       expectError(.inputOutput, containing: "/dev/null: is in the way and is not a regular file") {
         _ = try FileReplacement(at: "/dev/null")
       }
-      expectError(.inputOutput, containing: "is in the way and is not a regular file") {
+      expectError(.inputOutput, containing: "exists and is not a regular file") {
         _ = try FileReplacement(at: folder)
       }
       expectError(.inputOutput, containing: "cannot be written: No such file or directory") {
@@ -64,10 +64,10 @@ private struct Failure: Error {}
           at: folder + "/bundle/manifest.json",
           keeping: [folder + "/bundle/../bundle/manifest.json"])
       }
-      expectError(.invalidArgument, containing: "the output lies inside the input") {
+      expectError(.invalidArgument, containing: "the output is inside the input") {
         _ = try FileReplacement(at: folder + "/bundle/new", keeping: [folder + "/bundle"])
       }
-      expectError(.invalidArgument, containing: "the output has no file name") {
+      expectError(.invalidArgument, containing: "the output path has no file name") {
         _ = try FileReplacement(at: "")
       }
     }
@@ -146,7 +146,7 @@ private struct Failure: Error {}
       let large = [UInt8](repeating: 1, count: 200_000)
       expectError(
         .inputOutput, containing: folder + "/a.npy: cannot be written: No space left",
-        "Free some space"
+        "Free some disk space"
       ) {
         try FileReplacement(at: folder + "/a.npy").write(large)
       }

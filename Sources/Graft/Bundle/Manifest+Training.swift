@@ -90,7 +90,7 @@ extension Manifest {
       throw GraftError(.invalidBundle, "the manifest has a training entry, but no \(name)")
     }
     guard !training.cut.isEmpty else {
-      throw GraftError(.invalidBundle, "the training entry has no value at the freeze line")
+      throw GraftError(.invalidBundle, "the training entry lists no value at the freeze line")
     }
     for state in training.states {
       guard let role = TrainingInterface.StateRole(rawValue: state.role) else {
@@ -108,7 +108,7 @@ extension Manifest {
       }
       guard role == .statistic || state.group.map(training.groups.contains) == true else {
         throw GraftError(
-          .invalidBundle, "the weight \(state.name.quotedForDisplay) trains in no group")
+          .invalidBundle, "the weight \(state.name.quotedForDisplay) is in no parameter group")
       }
     }
   }

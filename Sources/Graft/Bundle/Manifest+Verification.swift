@@ -6,7 +6,7 @@ import GraftIR
 
 extension Manifest {
   private func damaged(_ message: String) -> GraftError {
-    GraftError(.invalidBundle, message, advice: "Compile the model again.")
+    GraftError(.invalidBundle, message, advice: "Recompile the model.")
   }
 
   /// - Throws: ``GraftError`` of kind `invalidBundle` where inputs, outputs, labels, preprocessing or the lists
@@ -15,10 +15,10 @@ extension Manifest {
     let inputs = graph.inputs.map { Tensor(name: graph[$0].name ?? "", type: graph[$0].type) }
     let outputs = graph.outputs.map { Tensor(name: $0.name, type: graph.type(of: $0.value)) }
     guard inputs == self.inputs, outputs == self.outputs else {
-      throw damaged("the manifest's inputs and outputs are not those of the graph")
+      throw damaged("the manifest's inputs and outputs differ from those of the graph")
     }
     guard hasFreeBatch == graph.hasFreeBatch else {
-      throw damaged("the manifest and the graph do not agree on whether the batch is free")
+      throw damaged("the manifest and the graph disagree on whether the batch size is dynamic")
     }
     guard work.map({ $0.count == schedule.count }) ?? true else {
       throw damaged("the manifest describes \(work?.count ?? 0) of \(schedule.count) steps")
@@ -55,7 +55,9 @@ extension Manifest {
     guard let preprocessing else { return }
     guard graph.inputs.count == 1, let input = graph.inputs.first,
       let shape = TensorShape(Array(graph[input].type.shape.dimensions.dropFirst())).constants
-    else { throw damaged("the manifest has a preprocessing, and the network takes no picture") }
+    else {
+      throw damaged("the manifest has preprocessing, but the network's input is not an image")
+    }
     do { try preprocessing.check(inputShape: shape) } catch let error as GraftError {
       throw damaged(error.message)
     }
@@ -70,12 +72,12 @@ extension Manifest {
     let features = Set(known.requiredFeatures)
     if let other = target.features.first(where: { !features.contains($0) }) {
       throw damaged(
-        "the manifest demands the feature \(other.quotedForDisplay), which the target "
+        "the manifest requires the feature \(other.quotedForDisplay), which the target "
           + "\(target.name) does not have")
     }
     guard Set(target.features) == features, target.lanes == known.lanes else {
       throw damaged(
-        "the manifest's features or vectors are not those of the target \(target.name): "
+        "the manifest's features or vector length differ from those of the target \(target.name): "
           + "\(known.requiredFeatures.joined(separator: " ")), \(known.lanes) lanes")
     }
   }

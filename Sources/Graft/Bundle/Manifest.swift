@@ -31,7 +31,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     /// - Throws: ``GraftError`` of kind `invalidBundle` for an element type that is none.
     public func type() throws -> TensorType {
       guard let dtype = DataType(rawValue: dtype) else {
-        throw GraftError(.invalidBundle, "there is no element type \(dtype.quotedForDisplay)")
+        throw GraftError(.invalidBundle, "unknown element type \(dtype.quotedForDisplay)")
       }
       return TensorType(dtype, TensorShape(shape.map { $0.dimension }))
     }
@@ -230,10 +230,10 @@ public struct Manifest: Codable, Sendable, Equatable {
       guard version.major == BundleLayout.formatMajor else {
         throw GraftError(
           .invalidBundle,
-          "the bundle has format version \(version.major).\(version.minor), this graft reads "
+          "the bundle has format version \(version.major).\(version.minor), this Graft reads "
             + "\(BundleLayout.formatMajor).x",
           advice: version.major > BundleLayout.formatMajor
-            ? "Use a newer graft." : "Compile it again: graft compile BUNDLE -o NEW.graft.")
+            ? "Use a newer Graft." : "Recompile it: graft compile BUNDLE -o NEW.graft.")
       }
       let manifest = try JSONDecoder().decode(Manifest.self, from: data)
       try manifest.checkFileNames()
@@ -245,7 +245,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     } catch {
       // Foundation has an error of its own for numbers that are too large or have a fraction.
       throw GraftError(
-        .invalidBundle, "the manifest is damaged: it holds a number that cannot stand there")
+        .invalidBundle, "the manifest is damaged: it contains a number out of range")
     }
   }
 
@@ -255,7 +255,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     where ["", ".", ".."].contains(name) || name.utf8.contains(where: { $0 == 0 || $0 == 0x2F }) {
       throw GraftError(
         .invalidBundle,
-        "the manifest is damaged: it lists \(name.quotedForDisplay), which cannot be the name of a "
+        "the manifest is damaged: it lists \(name.quotedForDisplay), which is not a valid name of a "
           + "file in a bundle")
     }
   }
@@ -274,7 +274,7 @@ extension DecodingError {
     case .keyNotFound(let key, let context):
       return "\(path(context)) has no key \(key.stringValue.quotedForDisplay)"
     case .typeMismatch(_, let context), .valueNotFound(_, let context):
-      return "\(path(context)) has a value of the wrong kind"
+      return "\(path(context)) has a value of the wrong type"
     case .dataCorrupted(let context):
       return "\(path(context)): \(context.debugDescription.escapedForDisplay)"
     @unknown default: return "it cannot be read"

@@ -58,7 +58,7 @@ extension ModelBundle {
     guard manifest.build == nil || manifest.build == library.hexadecimal else {
       throw GraftError(
         .invalidBundle, "is the library of another bundle",
-        at: SourceLocation(file: path(of: BundleLayout.library)), advice: "Compile the model again."
+        at: SourceLocation(file: path(of: BundleLayout.library)), advice: "Recompile the model."
       )
     }
     if manifest.training != nil {
@@ -77,7 +77,7 @@ extension ModelBundle {
     guard machines.contains(library.machine) else {
       throw GraftError(
         .invalidBundle,
-        "is for another processor than the target \(manifest.target.name.quotedForDisplay)",
+        "is for another CPU architecture than the target \(manifest.target.name.quotedForDisplay)",
         at: SourceLocation(file: path(of: name)))
     }
     return try PackedFile(checking: path(of: packed), against: library).buildID

@@ -30,7 +30,7 @@ public struct ModelBundle: Sendable {
       throw GraftError(
         .invalidBundle, "is not a bundle: it has no \(BundleLayout.manifest)",
         at: SourceLocation(file: path),
-        advice: "A bundle is made by: graft compile MODEL.onnx -o NAME.graft.")
+        advice: "Create a bundle with: graft compile MODEL.onnx -o NAME.graft.")
     }
     let data = try Self.contents(of: manifestPath, limit: BundleLayout.largestManifest)
     manifest = try at(SourceLocation(file: manifestPath)) { try Manifest.decode(data) }
@@ -42,7 +42,7 @@ public struct ModelBundle: Sendable {
     let file = try MappedFile(path, following: false)
     guard file.count <= limit else {
       throw GraftError(
-        .invalidBundle, "is \(file.count) bytes, which such a file never is",
+        .invalidBundle, "has the impossible size of \(file.count) bytes",
         at: SourceLocation(file: path))
     }
     let data = file.withUnsafeBytes { Data($0) }
@@ -60,7 +60,7 @@ public struct ModelBundle: Sendable {
         "the manifest is damaged: its SHA-256 is \(Digest.sha256(data)), "
           + "\(BundleLayout.manifestDigest) says \(stated.quotedForDisplay)",
         at: SourceLocation(file: join(path, BundleLayout.manifest)),
-        advice: "Compile the model again.")
+        advice: "Recompile the model.")
     }
   }
 
@@ -89,13 +89,13 @@ public struct ModelBundle: Sendable {
       guard found.bytes == expected.bytes else {
         throw GraftError(
           .invalidBundle, "is damaged: \(found.bytes) bytes, the manifest says \(expected.bytes)",
-          at: location, advice: "Compile the model again.")
+          at: location, advice: "Recompile the model.")
       }
       guard found.sha256 == expected.sha256 else {
         throw GraftError(
           .invalidBundle,
           "is damaged: its SHA-256 is \(found.sha256), the manifest says \(expected.sha256)",
-          at: location, advice: "Compile the model again.")
+          at: location, advice: "Recompile the model.")
       }
     }
   }

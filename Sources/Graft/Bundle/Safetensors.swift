@@ -73,7 +73,7 @@ enum Safetensors {
     for (name, data) in ordered {
       guard name != metadataKey, let type = names[data.dtype], header[name] == nil else {
         throw GraftError(
-          .unsupported, "a parameter cannot be called \(name.quotedForDisplay) in a bundle")
+          .unsupported, "a bundle cannot have a parameter named \(name.quotedForDisplay)")
       }
       header[name] = Entry(
         dtype: type, shape: data.shape, dataOffsets: [offset, offset + data.byteCount])
@@ -99,7 +99,9 @@ enum Safetensors {
       GraftError(.invalidBundle, message, at: SourceLocation(file: path))
     }
     let file = try MappedFile(path, following: false)
-    guard file.count >= 8 else { throw damaged("it is shorter than its header's length") }
+    guard file.count >= 8 else {
+      throw damaged("it is shorter than 8 bytes, the length of its header size")
+    }
     let length = file.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
     guard length <= UInt64(min(largestHeader, file.count - 8)) else {
       throw damaged("its header claims \(length) bytes, the file has \(file.count - 8)")
@@ -108,7 +110,7 @@ enum Safetensors {
     let text = file.withUnsafeBytes { Data($0[8..<start]) }
     let header: [String: Entry]
     do { header = try JSONDecoder().decode(Header.self, from: text).entries } catch {
-      throw damaged("its header is no JSON that describes tensors")
+      throw damaged("its header is not valid JSON that describes tensors")
     }
     var tensors: [String: TensorData] = [:]
     var ranges: [(range: Range<Int>, name: String)] = []
@@ -116,7 +118,7 @@ enum Safetensors {
       guard let type = types[entry.dtype], entry.dataOffsets.count == 2,
         let low = entry.dataOffsets.first, let high = entry.dataOffsets.last, low >= 0, low <= high,
         high <= file.count - start, entry.shape.allSatisfy({ $0 >= 0 })
-      else { throw damaged("tensor \(name.quotedForDisplay) lies outside the file") }
+      else { throw damaged("tensor \(name.quotedForDisplay) is outside the file") }
       do {
         tensors[name] = try TensorData(
           type, entry.shape, in: file, range: (start + low)..<(start + high))
@@ -141,10 +143,10 @@ enum Safetensors {
       if range.lowerBound < end { return "tensor \(name.quotedForDisplay) overlaps another" }
       if range.lowerBound > end {
         return "\(range.lowerBound - end) bytes before tensor "
-          + "\(name.quotedForDisplay) belong to none"
+          + "\(name.quotedForDisplay) belong to no tensor"
       }
       end = range.upperBound
     }
-    return end == bytes ? nil : "\(bytes - end) bytes after its last tensor belong to none"
+    return end == bytes ? nil : "\(bytes - end) bytes after its last tensor belong to no tensor"
   }
 }

@@ -85,7 +85,7 @@ public struct Compiler: Sendable {
     var moment = Moment(graph: graph, plan: nil, passes: PassReport())
     guard pass != nil || stage != .training else {
       throw GraftError(
-        .invalidArgument, "a training step is made from choices, not by passes alone")
+        .invalidArgument, "a training step needs training options")
     }
     if pass == nil, stage == .import { return moment }
     try run(Pipeline.inference, on: &moment, keepsGraphs: pass != nil)
@@ -95,7 +95,7 @@ public struct Compiler: Sendable {
       guard let graph = moment.passes.graph(after: pass) else {
         throw GraftError(
           .invalidArgument,
-          "there is no pass \(pass.quotedForDisplay); the passes are "
+          "unknown pass \(pass.quotedForDisplay); the passes are "
             + Pipeline.passNames.uniqued().joined(separator: ", "))
       }
       return Moment(graph: graph, plan: nil, passes: moment.passes)
@@ -222,8 +222,8 @@ public struct Compiler: Sendable {
     do { return try at(SourceLocation(file: file), body) } catch var error as GraftError {
       if error.kind == .unsupported, error.advice == nil {
         error.advice =
-          "docs/operators.md lists what Graft compiles; graft dump --stage import shows the node "
-          + "among its neighbors."
+          "docs/operators.md lists the supported operators; graft dump --stage import shows the node "
+          + "in its context."
       }
       throw error
     }
@@ -274,7 +274,7 @@ public struct Compiler: Sendable {
     guard labels.count == ending.classes || labels.count == channels, shape.rank >= 2 else {
       throw GraftError(
         .invalidArgument,
-        "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has the "
+        "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has "
           + "shape \(shape)")
     }
   }
@@ -317,9 +317,10 @@ extension ScheduleReport {
     return PassNote(
       pass: "schedule", action: isChanged ? .did : .left,
       message: isChanged
-        ? "put the nodes in \(order) order: \(bytesAfter) live bytes an image instead of "
+        ? "put the nodes in \(order) order: \(bytesAfter) live bytes per image instead of "
           + "\(bytesBefore)"
-        : "the order of the file: no other needs less than \(bytesBefore) live bytes an image")
+        : "kept the order of the file: no other order has fewer than \(bytesBefore) live bytes per image"
+    )
   }
 }
 

@@ -38,7 +38,7 @@ public enum Labels {
     var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
       .map { $0.trimmingCharacters(in: .whitespaces) }
     while lines.last?.isEmpty == true { lines.removeLast() }
-    guard !lines.isEmpty else { throw GraftError(.invalidData, "there is no label in it") }
+    guard !lines.isEmpty else { throw GraftError(.invalidData, "the file has no labels") }
     if let blank = lines.firstIndex(of: "") {
       throw GraftError(.invalidData, "line \(blank + 1) is blank")
     }
@@ -51,7 +51,7 @@ public enum Labels {
     let start = text.first { !$0.isWhitespace }
     guard isNamedSo || start == "[" || start == "{" else { return nil }
     guard let value = try? JSONSerialization.jsonObject(with: Data(text.utf8)) else {
-      if isNamedSo { throw GraftError(.invalidData, "the labels are no JSON") }
+      if isNamedSo { throw GraftError(.invalidData, "the labels are not valid JSON") }
       return nil
     }
     var entries: [(index: Int, name: String?)] = []
@@ -69,10 +69,10 @@ public enum Labels {
         throw GraftError(.invalidData, "the indices of the labels are not 0 … \(entries.count - 1)")
       }
       guard entry.name?.isEmpty == false else {
-        throw GraftError(.invalidData, "the label \(entry.index) is no name")
+        throw GraftError(.invalidData, "the label \(entry.index) is not a name")
       }
     }
-    guard !entries.isEmpty else { throw GraftError(.invalidData, "there is no label in it") }
+    guard !entries.isEmpty else { throw GraftError(.invalidData, "the file has no labels") }
     return entries.compactMap(\.name)
   }
 

@@ -27,8 +27,8 @@ extension Preprocessing {
     }
     guard let layout = Layout(inputShape: shape) else {
       throw GraftError(
-        .invalidArgument, "the input of shape \(TensorShape(shape)) takes no pictures",
-        advice: "Leave --preprocess out, or give none.")
+        .invalidArgument, "the input of shape \(TensorShape(shape)) is not an image",
+        advice: "Omit --preprocess, or pass none.")
     }
     return try Preprocessing(preset, inputShape: shape, layout: layout, elements: elements)
   }
@@ -40,7 +40,7 @@ extension Preprocessing {
     guard graph.inputs.count == 1, let input = graph.inputs.first else {
       throw GraftError(
         .invalidArgument,
-        "preprocessing is for networks with one input, this one has \(graph.inputs.count)")
+        "preprocessing needs a network with one input, this one has \(graph.inputs.count)")
     }
     let extents = try graph.type(of: input).shape.extents(batch: 1)
     return (Array(extents.dropFirst()), graph.type(of: input).dtype)

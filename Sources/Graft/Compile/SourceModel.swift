@@ -28,7 +28,7 @@ public struct SourceModel: Sendable {
       guard inputShapes.isEmpty else {
         throw GraftError(
           .invalidArgument, "the input shapes of a bundle are fixed",
-          at: SourceLocation(file: path), advice: "Give --input-shape when compiling the ONNX file."
+          at: SourceLocation(file: path), advice: "Pass --input-shape when compiling the ONNX file."
         )
       }
       self.init(

@@ -35,7 +35,7 @@ public enum GraphDiagram {
     for id in graph.inputs {
       let isCached = cached.contains(graph[id].name ?? "")
       if isCached, moment?.frozen.isEmpty == false {
-        lines.append("  frozen -> \(box(of: id)) [label=\"once an image\"];")
+        lines.append("  frozen -> \(box(of: id)) [label=\"once per image\"];")
       }
       lines.append(
         "  \(box(of: id)) [shape=\(isCached ? "cylinder" : "ellipse"), fillcolor=\"#dcecdc\", label="

@@ -7,10 +7,10 @@ extension Compiler.Moment {
   public var text: String {
     guard let plan else { return graph.text }
     let numbers = graph.makeValueNumbers()
-    let bytes = "\(plan.arenaBytes) bytes at batch 1, lower bound \(plan.lowerBoundBytes)"
+    let bytes = "\(plan.arenaBytes) bytes at batch size 1, lower bound \(plan.lowerBoundBytes)"
     var lines = ["// arena \(bytes)"]
     if let scratchBytesPerThread {
-      lines.append("// beside it \(scratchBytesPerThread) bytes of scratch for each thread")
+      lines.append("// scratch \(scratchBytesPerThread) bytes per thread")
     }
     lines.append("// offset, bytes, steps, value")
     let places = plan.placements.sorted {

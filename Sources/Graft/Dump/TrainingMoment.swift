@@ -121,14 +121,14 @@ public struct TrainingMoment: Sendable {
 
   /// The step's text, which parses back to ``graph``, with comments on its phases and on what is outside.
   public var text: String {
-    var lines = ["// frozen: \(frozen.count) operators, run once an image by the compiled network"]
+    var lines = ["// frozen: \(frozen.count) operators, run once per image by the compiled network"]
     lines += frozen.map {
       "//   \($0.opcode) \($0.shape) \($0.scope.escapedForDisplay)"
         + ($0.parameters > 0 ? ", \($0.parameters) parameters" : "")
     }
     lines.append("// cached at the freeze line:")
-    lines += cached.map { "//   \($0.name.quotedForDisplay), \($0.bytesPerImage) bytes an image" }
-    lines.append("// trained, or kept from step to step:")
+    lines += cached.map { "//   \($0.name.quotedForDisplay), \($0.bytesPerImage) bytes per image" }
+    lines.append("// state, kept between steps:")
     let states = graph.parameters.filter { graph[$0].parameter?.isTrained == true }
     lines += Self.groups(of: states, in: graph).map { group, names in
       "//   \(group): \(names.map(\.quotedForDisplay).joined(separator: ", "))"

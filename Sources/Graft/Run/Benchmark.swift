@@ -187,8 +187,8 @@ public struct Benchmark {
     if let fixedBatch, let images, images != fixedBatch {
       throw GraftError(
         .invalidArgument,
-        "the network fixes its batch at \(fixedBatch), and \(images) was asked for",
-        advice: "Leave out --batch, or compile a model whose batch is free.")
+        "the network has the fixed batch size \(fixedBatch), but --batch is \(images)",
+        advice: "Omit --batch, or compile a model with a dynamic batch size.")
     }
     // To a library whose batch is fixed, a call is a batch of one.
     let batch = fixedBatch == nil ? images ?? 1 : 1

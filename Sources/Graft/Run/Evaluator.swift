@@ -159,8 +159,8 @@ public struct Evaluator {
         throw GraftError(
           .invalidData, "\(name.quotedForDisplay) has no class",
           at: SourceLocation(file: dataset.location),
-          advice: "Evaluation needs a folder for each class, or class indices in y.npy"
-            + (network.isMultiLabel ? ", or 0 and 1 for each class." : "."))
+          advice: "Evaluation needs one folder per class, or class indices in y.npy"
+            + (network.isMultiLabel ? ", or a 0 or 1 per class." : "."))
       }
       let taken =
         several.count > 0 ? scores.indices.filter { scores[$0] >= 0.5 } : [best]
@@ -180,7 +180,7 @@ public struct Evaluator {
   public func writeConfusion(to path: String) throws {
     guard several.count == 0 else {
       throw GraftError(
-        .invalidArgument, "a confusion matrix needs one class an item, and these have several",
+        .invalidArgument, "a confusion matrix needs one class per item, but the items have several",
         at: SourceLocation(file: path))
     }
     let file = try FileReplacement(at: path)
@@ -192,7 +192,7 @@ public struct Evaluator {
     case "csv": try file.write(Array(confusion.csv(classes: labels).utf8))
     default:
       throw GraftError(
-        .invalidArgument, "the confusion matrix is written as .svg, .png or .csv",
+        .invalidArgument, "the confusion matrix must be a .svg, .png or .csv file",
         at: SourceLocation(file: path))
     }
   }

@@ -47,7 +47,7 @@ public struct MachineLimits: Encodable, Sendable {
     let floats = bytesPerThread / MemoryLayout<Float>.size
     guard let memory = FloatMemory(count: floats * threads) else {
       throw GraftError(
-        .machine, "there is no memory of \((bytesPerThread * threads).asBytes) to read")
+        .machine, "cannot allocate \((bytesPerThread * threads).asBytes) of memory to read")
     }
     let arithmetic = best(threads) { _ in library.compute(rounds: rounds) }
     let bytes = best(threads) { library.read(memory.part($0, of: threads)) }

@@ -49,7 +49,7 @@ package struct PictureNetwork {
     if name == nil, manifest.outputs.count > 1 {
       warnings.append(
         Warning(
-          "the outputs are \(names): \(chosen.name.quotedForDisplay) is taken for the classes; --output "
+          "the outputs are \(names): \(chosen.name.quotedForDisplay) is used for the class scores; --output "
             + "NAME chooses another", at: location))
     }
   }
@@ -61,8 +61,8 @@ package struct PictureNetwork {
       : Warning(
         "the output \(output.name.quotedForDisplay) "
           + (outputWidth == 1
-            ? "is one number without a sigmoid" : "ends in no softmax and no sigmoid")
-          + ", so its numbers are shown as they are, and not as probabilities",
+            ? "is a single number without a sigmoid" : "ends in neither a softmax nor a sigmoid")
+          + ", so its values are shown as scores, not as probabilities",
         at: SourceLocation(file: bundle.path))
   }
 
@@ -120,9 +120,9 @@ package struct PictureNetwork {
   package func checkCanRead(_ dataset: any Dataset) throws {
     guard dataset.holdsImages, bundle.manifest.preprocessing == nil else { return }
     throw GraftError(
-      .invalidArgument, "the bundle does not say how pictures become its input",
+      .invalidArgument, "the bundle has no preprocessing for images",
       at: SourceLocation(file: bundle.path),
-      advice: "Compile it again: graft compile BUNDLE -o NEW.graft --preprocess imagenet")
+      advice: "Recompile it: graft compile BUNDLE -o NEW.graft --preprocess imagenet")
   }
 
   /// Starts reading `dataset` on `threads` threads, in an order and as random views where these are given.
@@ -171,11 +171,11 @@ package struct PictureNetwork {
     else { return }
     throw GraftError(
       .invalidData,
-      "the network's output \(output.name.quotedForDisplay) holds "
-        + (wrong.isNaN ? "NaN, which is no number" : "an infinite number"),
+      "the network's output \(output.name.quotedForDisplay) contains "
+        + (wrong.isNaN ? "NaN" : "an infinite value"),
       advice:
-        "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
-        + "values in between.")
+        "Check the item's values and the network's weights: graft run --dump-values DIR writes the "
+        + "intermediate values.")
   }
 
   /// The class's label, or its index where the bundle has no labels.

@@ -55,7 +55,7 @@ public final class Session: Sendable {
       }
     }
     guard let model = loading.model else {
-      throw GraftError(.inconsistency, "the library made no session")
+      throw GraftError(.inconsistency, "the library could not create a session")
     }
     self.model = model
   }
@@ -76,9 +76,9 @@ public final class Session: Sendable {
     else {
       throw GraftError(
         .invalidBundle,
-        "the manifest's inputs and outputs are not those of \(BundleLayout.library)",
+        "the manifest's inputs and outputs differ from those of \(BundleLayout.library)",
         at: SourceLocation(file: bundle.path(of: BundleLayout.manifest)),
-        advice: "Compile the model again.")
+        advice: "Recompile the model.")
     }
   }
 

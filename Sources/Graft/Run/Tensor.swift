@@ -69,7 +69,7 @@ public struct Tensor: Sendable, Equatable {
     } else {
       guard type.isFloatingPoint else {
         throw GraftError(
-          .unsupported, "elements of \(dtype.rawValue) are no \(type.rawValue)",
+          .unsupported, "elements of type \(dtype.rawValue) cannot be read as \(type.rawValue)",
           advice: "Convert the array: x.astype(...).")
       }
       converted = try TensorData(packing: data.doubles(), as: type, shape: shape)

@@ -68,19 +68,19 @@ package struct FineTuningPlan {
     var warnings: [Warning] = []
     if options.normalization == .train && !hasNormalizations {
       warnings.append(
-        Warning("no BatchNorm lies in what trains: there are no statistics to learn"))
+        Warning("--bn train has no effect: the unfrozen layers have no BatchNorm"))
     }
     if case .other(let opcode) = ending.activation, !isRegression {
       warnings.append(
         Warning(
-          "the network ends in \(opcode), which makes no probabilities: training takes its outputs for "
-            + "logits, predict shows them as they are"))
+          "the network ends in \(opcode), whose outputs are not probabilities: training uses them as logits, "
+            + "and predict prints them unchanged"))
     }
     if old.isBinary, ending.isMultiLabel {
       warnings.append(
         Warning(
-          "the network ended in the probability of one class: now each of the \(ending.units) classes has one "
-            + "of its own"))
+          "the network ended in a single probability; the new head has one unit for each of the "
+            + "\(ending.units) classes"))
     }
     self.warnings = warnings
     trainedParameterCount = parameters.reduce(0) {
@@ -100,14 +100,14 @@ package struct FineTuningPlan {
     guard options.loss != .binaryCrossEntropy || ending.activation == .sigmoid else {
       throw GraftError(
         .invalidArgument,
-        "binary cross-entropy is for networks that end in a sigmoid, and this one does not",
+        "binary cross-entropy is for networks that end in a sigmoid, but this one does not",
         advice: "Train it with --loss cross-entropy.")
     }
     guard task != .classes || ending.classes >= 2 else {
       throw GraftError(
         .unsupported,
-        "the network's output is one number without a sigmoid: it tells no classes apart",
-        advice: "Replace its head (--head linear), or train it as a regression (--loss mse).")
+        "the network's output is a single number without a sigmoid, so it is not a classifier",
+        advice: "Replace its head (--head linear), or train it for regression (--loss mse).")
     }
     guard
       task != .labels
@@ -115,8 +115,8 @@ package struct FineTuningPlan {
     else {
       throw GraftError(
         .invalidArgument,
-        "the network has a probability for each class by itself; label smoothing, class weights and a teacher "
-          + "belong to networks that choose one class")
+        "the network is a multi-label classifier; label smoothing, class weights and a teacher need a "
+          + "single-label classifier")
     }
   }
 
@@ -135,12 +135,13 @@ package struct FineTuningPlan {
     let weighted = behind.filter { Head.hasWeights($0, in: tail) }.count
     let advice: String
     switch weighted {
-    case 0: advice = "There is nothing to freeze behind it: the head itself comes before it."
-    case 1: advice = "Freeze up to behind it: --unfreeze none trains the head alone."
-    default: advice = "Freeze up to behind it: --unfreeze none, or last:1 to last:\(weighted - 1)."
+    case 0: advice = "The freeze line cannot be after it, because the head comes before it."
+    case 1: advice = "Move the freeze line after it: --unfreeze none trains only the head."
+    default:
+      advice = "Move the freeze line after it: --unfreeze none, or last:1 to last:\(weighted - 1)."
     }
     throw GraftError(
-      .unsupported, "no gradient goes through \(list.joined(separator: "; "))",
+      .unsupported, "no gradient is available for \(list.joined(separator: "; "))",
       at: tail.location(of: first.node), advice: advice)
   }
 
@@ -162,8 +163,8 @@ package struct FineTuningPlan {
     let literals =
       switch parts.tailLiterals.count {
       case 0: ""
-      case 1: "; 1 constant of the network does not"
-      case let count: "; \(count) constants of the network do not"
+      case 1: "; 1 constant of the graph does not"
+      case let count: "; \(count) constants of the graph do not"
       }
     return "\(trainedParameterCount) parameters in \(tensors) tensors train\(literals); "
       + "frozen up to "

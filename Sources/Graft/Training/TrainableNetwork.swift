@@ -72,11 +72,11 @@ package struct TrainableNetwork {
     let present = options.head == .keep ? ending?.classes : nil
     guard let classes = present ?? options.classes ?? labels?.count else {
       throw GraftError(
-        .invalidArgument, "the number of classes of the new head is not known",
+        .invalidArgument, "the number of classes of the new head is unknown",
         advice: "Give --classes N or --labels FILE.")
     }
     let stated = [
-      (count: options.classes, by: "--classes says"), (labels?.count, "there are labels for"),
+      (count: options.classes, by: "--classes says"), (labels?.count, "the number of labels is"),
     ]
     for (count, by) in stated {
       guard let count, count != classes else { continue }
@@ -85,7 +85,7 @@ package struct TrainableNetwork {
     guard (2...TrainableOptions.mostClasses).contains(classes) else {
       throw GraftError(
         .invalidArgument,
-        "a head tells from 2 to \(TrainableOptions.mostClasses) classes apart, found \(classes)")
+        "a head must have from 2 to \(TrainableOptions.mostClasses) classes, found \(classes)")
     }
     return classes
   }
@@ -109,8 +109,8 @@ package struct TrainableNetwork {
       guard let wanted, found == wanted else {
         throw GraftError(
           .unsupported,
-          "the compiled network does not hold the value \(kept.name.quotedForDisplay), at which "
-            + "--trainable \(options.unfreeze) cuts it",
+          "the compiled network does not compute the value \(kept.name.quotedForDisplay) at the freeze line "
+            + "of --trainable \(options.unfreeze)",
           advice: "Choose another freeze line: a layer before or after it, or none or all.")
       }
     }

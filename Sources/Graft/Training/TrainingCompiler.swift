@@ -104,8 +104,8 @@ extension RematerializationReport {
     PassNote(
       pass: "rematerialize", action: again.isEmpty ? .left : .did,
       message: again.isEmpty
-        ? "nothing that is cheap to make again waits for the backward pass"
-        : "\(again.count) nodes run again in the backward pass, \(2 * multiplyAdds) FLOPs an image: "
-          + "\(bytesAfter) live bytes an image instead of \(bytesBefore)")
+        ? "no value kept for the backward pass is cheap to recompute"
+        : "\(again.count) nodes are recomputed in the backward pass, \(2 * multiplyAdds) FLOPs per image: "
+          + "\(bytesAfter) live bytes per image instead of \(bytesBefore)")
   }
 }

@@ -84,7 +84,7 @@ struct Tuner {
       _ candidates: [ConvolutionSite: [ConvolutionVariant]]
     ) throws -> Found {
       let rounds = (candidates.values.map(\.count).max() ?? 1) - 1
-      tuner.progress("tuning: building the cost model's choice")
+      tuner.progress("tuning: building the cost model's schedules")
       let base = try build([:], after: nil)
       let previous = try base.asPrevious()
       var best: [ConvolutionSite: (variant: ConvolutionVariant, ratio: Double)] = [:]
@@ -100,7 +100,7 @@ struct Tuner {
       }
       guard !best.isEmpty else { return Found() }
 
-      tuner.progress("tuning: the winners together")
+      tuner.progress("tuning: measuring the chosen schedules together")
       let winners = try build(best.mapValues(\.variant), after: previous)
       let outcome = try compare(base, winners)
       guard outcome.after < outcome.before else {

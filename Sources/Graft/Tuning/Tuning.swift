@@ -61,8 +61,8 @@ public struct TuningReport: Sendable {
     guard !sites.isEmpty else { return "tuned: no convolution has more than one schedule" }
     let kinds = sites.count == 1 ? "1 kind" : "\(sites.count) kinds"
     var text =
-      "tuned for \(threads) threads: \(kinds) of convolutions, \(measured) measured, \(changed) not as "
-      + "the cost model has them"
+      "tuned for \(threads) threads: \(kinds) of convolutions, \(measured) measured, \(changed) changed "
+      + "from the cost model's choice"
     if let (before, after) = milliseconds {
       text +=
         "; \(String(format: "%.2f ms instead of %.2f", after, before))"
@@ -75,9 +75,9 @@ public struct TuningReport: Sendable {
     sites.map { entry in
       let outcome: String
       if let ratio = entry.ratio {
-        outcome = "\(String(format: "%.2f", ratio)) of the time that the cost model's choice takes"
+        outcome = "\(String(format: "%.2f", ratio)) of the time of the cost model's choice"
       } else {
-        outcome = entry.isFromCache ? "measured before" : "as the cost model has it"
+        outcome = entry.isFromCache ? "cached" : "the cost model's choice"
       }
       return "tuning: \(entry.site): \(entry.chosen): \(outcome)"
     }

@@ -62,7 +62,7 @@ struct TuningCache {
     guard let data = try? Data(contentsOf: URL(fileURLWithPath: path)),
       let contents = try? JSONDecoder().decode(Contents.self, from: data)
     else {
-      warning = Warning("the tuning cache cannot be read and is made anew", at: .init(file: path))
+      warning = Warning("the tuning cache cannot be read and is recreated", at: .init(file: path))
       return
     }
     if contents.context == context { sites = contents.sites }

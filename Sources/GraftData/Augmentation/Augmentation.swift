@@ -38,7 +38,7 @@ public struct Augmentation: Hashable, Sendable {
     func refuse(_ problem: String) -> GraftError {
       GraftError(
         .invalidArgument, "the augmentation \(text.quotedForDisplay) \(problem)",
-        advice: "It is none, or some of "
+        advice: "It must be none, or some of "
           + Step.allCases.map(\.rawValue).joined(separator: ", ") + " joined by -.")
     }
     var steps = Set<Step>()
@@ -51,12 +51,12 @@ public struct Augmentation: Hashable, Sendable {
         words.removeFirst()
       }
       guard let step = Step(rawValue: name) else {
-        throw refuse("has a step \(name.quotedForDisplay) that there is not")
+        throw refuse("has the unknown step \(name.quotedForDisplay)")
       }
       guard steps.insert(step).inserted else { throw refuse("has \(name) twice") }
     }
     if steps.isSuperset(of: [.crop, .resizedCrop]) {
-      throw refuse("has both kinds of crop; one of them is enough")
+      throw refuse("has both kinds of crop; use one of them")
     }
     self.init(steps)
   }

@@ -75,7 +75,7 @@ public final class BatchLoader {
     }
     guard !started.isEmpty else {
       throw GraftError(
-        .machine, "no thread can be started that reads the data",
+        .machine, "cannot start a thread to read the data",
         at: SourceLocation(file: dataset.location),
         advice: "Raise the limit on processes (ulimit -u) or on memory (ulimit -v).")
     }
@@ -145,7 +145,7 @@ public final class BatchLoader {
     brokenKinds.sorted { $0.key < $1.key }.map { kind, found in
       let more = found.count > found.names.count ? ", …" : ""
       return Warning(
-        "\(found.count) \(found.count == 1 ? "item is" : "items are") left out, \(kind): "
+        "\(found.count) \(found.count == 1 ? "item is" : "items are") skipped, \(kind): "
           + found.names.map(\.escapedForDisplay).joined(separator: ", ") + more,
         at: SourceLocation(file: dataset.location))
     }
@@ -192,11 +192,11 @@ private struct ItemReader: Sendable {
         throw GraftError(
           .invalidArgument,
           inputs.count == 1
-            ? "pictures cannot be fed without a preprocessing"
-            : "pictures cannot be fed to a network of \(inputs.count) inputs",
+            ? "images need preprocessing, which the bundle does not have"
+            : "images cannot be the input of a network with \(inputs.count) inputs",
           at: SourceLocation(file: dataset.location),
           advice: inputs.count == 1
-            ? "Compile the bundle with --preprocess." : "Give its inputs as .npy files.")
+            ? "Compile the bundle with --preprocess." : "Provide its inputs as .npy files.")
       }
       try preprocessing.check(inputShape: input.shape)
       try preprocessing.check(elements: input.element)
@@ -235,7 +235,7 @@ private struct ItemReader: Sendable {
 
   private func feeding() throws -> (Preprocessor, TensorSpecification, size: Int) {
     guard let preprocessor, let input = inputs.first, let size = sizes.first else {
-      throw GraftError(.inconsistency, "a picture without a preprocessing")
+      throw GraftError(.inconsistency, "an image without preprocessing")
     }
     return (preprocessor, input, size)
   }
@@ -248,7 +248,7 @@ private struct ItemReader: Sendable {
       layout == .nchw ? (input.shape[1], input.shape[2]) : (input.shape[0], input.shape[1])
     let pixels = try views.pixels(of: index, view: number, preprocessor, size: extent) {
       guard case .image(let image) = try dataset.sample(at: index).content else {
-        throw GraftError(.inconsistency, "item \(index) is no picture")
+        throw GraftError(.inconsistency, "item \(index) is not an image")
       }
       return image
     }
@@ -269,9 +269,9 @@ private struct ItemReader: Sendable {
     guard shape == input.shape else {
       throw GraftError(
         .invalidData,
-        "the picture is \(image.height) × \(image.width) and fed as \(shape); "
-          + "the network takes \(input.shape)",
-        advice: "A preprocessing with a resize or a crop makes all pictures equal.")
+        "the image is \(image.height) × \(image.width) and becomes an input of shape \(shape); "
+          + "the network needs \(input.shape)",
+        advice: "Use preprocessing with a resize or a crop, which gives all images the same size.")
     }
     return try [Float](unsafeUninitializedCapacity: size) { target, count in
       try preprocessor.write(

@@ -60,7 +60,7 @@ public struct CIFAR10Batches: Dataset {
       if !file.size.isMultiple(of: Self.recordSize) {
         warnings.append(
           Warning(
-            "the file ends within a record; the \(records) whole ones before it are used",
+            "the file ends within a record; the \(records) complete ones before it are used",
             at: SourceLocation(file: file.path)))
       }
       stored += try Self.labels(in: file, records: records)
@@ -69,9 +69,9 @@ public struct CIFAR10Batches: Dataset {
     }
     guard !stored.isEmpty else {
       throw GraftError(
-        .invalidData, "there is no whole record of a CIFAR-10 batch here",
+        .invalidData, "there is no complete record of a CIFAR-10 batch",
         at: SourceLocation(file: path),
-        advice: "data_batch_*.bin and test_batch.bin hold \(Self.recordSize) bytes a picture.")
+        advice: "data_batch_*.bin and test_batch.bin have \(Self.recordSize) bytes per image.")
     }
     let mapping = try ClassMapping(
       names: Self.classNames(in: path), labels: labels, count: classCount, at: path)
@@ -128,7 +128,7 @@ public struct CIFAR10Batches: Dataset {
     let place = place(of: index)
     guard let label = label(of: index) else {
       throw GraftError(
-        .invalidData, "record \(place.record) has the label \(labels[index]); there are 0 … 9",
+        .invalidData, "record \(place.record) has the label \(labels[index]), expected 0 … 9",
         at: SourceLocation(file: files[place.file].path))
     }
     let record = try files[place.file].read(

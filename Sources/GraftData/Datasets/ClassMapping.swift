@@ -20,10 +20,10 @@ struct ClassMapping {
         throw GraftError(
           .invalidData,
           (names.count == 1 ? "there is 1 class" : "there are \(names.count) classes")
-            + " (\(Self.list(names))), but the network tells \(count) "
-            + "apart and has no labels to match them by",
+            + " (\(Self.list(names))), but the network has \(count) "
+            + "classes and no labels to match them with",
           at: SourceLocation(file: location),
-          advice: "Compile the bundle with --labels, or give data with all of its classes.")
+          advice: "Compile the bundle with --labels, or provide data with all of its classes.")
       }
       classes = names
       indices = Array(names.indices)
@@ -45,7 +45,7 @@ struct ClassMapping {
     if let twice = names.first(where: { (known[$0]?.count ?? 0) > 1 }) {
       throw GraftError(
         .invalidData, "the network has more than one class labeled \(twice.quotedForDisplay)",
-        at: SourceLocation(file: location), advice: "Give its labels names that differ.")
+        at: SourceLocation(file: location), advice: "Make its labels unique.")
     }
     classes = labels
     indices = names.compactMap { known[$0]?.first }
@@ -59,8 +59,8 @@ struct ClassMapping {
           && label.dropFirst(name.count + 2).dropLast().allSatisfy(\.isNumber)
       }
       if twins.count > 1 {
-        return "The network has \(twins.count) classes of the name \(name.quotedForDisplay); call "
-          + "the folder what it is: \(list(twins))."
+        return "The network has \(twins.count) classes named \(name.quotedForDisplay); rename "
+          + "the folder to one of \(list(twins))."
       }
     }
     return nil

@@ -97,9 +97,9 @@ struct StrayFiles {
     return [
       Warning(
         (total == 1
-          ? "1 entry is no JPEG or PNG file of a class and "
-          : "\(total) entries are not JPEG or PNG files of a class and ")
-          + "left out: \(named.joined(separator: ", "))\(rest)",
+          ? "1 entry is not a JPEG or PNG file of a class and was "
+          : "\(total) entries are not JPEG or PNG files of a class and were ")
+          + "skipped: \(named.joined(separator: ", "))\(rest)",
         at: SourceLocation(file: location))
     ]
   }

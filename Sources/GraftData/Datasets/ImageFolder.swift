@@ -36,7 +36,7 @@ public struct ImageFolder: Dataset {
     for entry in top.entries {
       switch entry.kind {
       case .file where Self.isPicture(entry.name):
-        stray.add("picture outside class folders", "pictures outside class folders")
+        stray.add("image outside class folders", "images outside class folders")
       case .file: stray.add(file: entry.name)
       case .brokenLink: stray.add("broken link", "broken links")
       case .other: stray.add("device or pipe", "devices or pipes")
@@ -44,12 +44,12 @@ public struct ImageFolder: Dataset {
         if entry.name.hasPrefix(".") {
           stray.add("hidden folder", "hidden folders")
         } else if Self.contains(folder: path + "/" + entry.name, path) {
-          stray.add("link to a folder above", "links to a folder above")
+          stray.add("link to a parent folder", "links to a parent folder")
         } else {
           let files = try Self.pictures(in: path + "/" + entry.name, &stray)
           // A folder of something else is not a class that the network lacks.
           if files.isEmpty, let labels, !labels.contains(entry.name) {
-            stray.add("folder without pictures", "folders without pictures")
+            stray.add("folder without images", "folders without images")
           } else if let twin = found.firstIndex(where: { $0.name == entry.name }) {
             try Self.join(entry.name, files, to: &found[twin], in: path, &stray)
           } else {
@@ -62,9 +62,9 @@ public struct ImageFolder: Dataset {
     let total = found.reduce(0) { $0 + $1.files.count }
     guard total > 0 else {
       throw GraftError(
-        .invalidData, "there is no JPEG or PNG file in a class folder here",
+        .invalidData, "there is no JPEG or PNG file in a class folder",
         at: SourceLocation(file: path),
-        advice: "Pictures belong into a folder a class: \(path.escapedForDisplay)/cat/1.jpg."
+        advice: "Images must be in one folder per class: \(path.escapedForDisplay)/cat/1.jpg."
           + (warnings.first.map { " Found: \($0.message)." } ?? ""))
     }
     let empty = found.filter(\.files.isEmpty).map(\.name)
@@ -73,7 +73,7 @@ public struct ImageFolder: Dataset {
       warnings.append(
         Warning(
           (empty.count == 1
-            ? "1 class folder holds no picture" : "\(empty.count) class folders hold no picture")
+            ? "1 class folder has no images" : "\(empty.count) class folders have no images")
             + ": \(names)",
           at: SourceLocation(file: path)))
     }
@@ -100,12 +100,12 @@ public struct ImageFolder: Dataset {
       }
       throw GraftError(
         .invalidData,
-        "two class folders are named \(name.quotedForDisplay), in different Unicode normal forms "
+        "two class folders are named \(name.quotedForDisplay), in different Unicode normalization forms "
           + "(bytes \(bytes(other.name)), and \(bytes(name)))",
         at: SourceLocation(file: path),
-        advice: "Move the pictures of one into the other, or give one another name.")
+        advice: "Move the images of one into the other, or rename one.")
     }
-    stray.add("folder without pictures", "folders without pictures")
+    stray.add("folder without images", "folders without images")
     if other.files.isEmpty { other = (name, files) }
   }
 

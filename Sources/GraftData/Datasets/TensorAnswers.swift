@@ -35,14 +35,14 @@ struct TensorAnswers {
     let location = SourceLocation(file: path)
     guard FolderListing.hasFile(path) else {
       throw GraftError(
-        .invalidData, "there is no such file, so the items have no answers", at: location,
-        advice: "Save the answers beside the inputs: numpy.save('y.npy', labels).")
+        .invalidData, "there is no such file, so the items have no labels", at: location,
+        advice: "Save the labels next to the inputs: numpy.save('y.npy', labels).")
     }
     let file = try NPYFile(path)
     guard !file.shape.isEmpty, file.rowCount == items.count else {
       throw GraftError(
         .invalidData,
-        "\(file.rowCount) answers (shape \(file.shape)), but \(items.count) items in "
+        "\(file.rowCount) labels (shape \(file.shape)), but \(items.count) items in "
           + items.file.escapedForDisplay, at: location)
     }
     if case .values(let output) = kind {
@@ -80,7 +80,7 @@ struct TensorAnswers {
         "shape \(file.shape) of \(file.element.storage.numPy) is not N × the output's shape "
           + "\(output.shape)", at: SourceLocation(file: file.path),
         advice: !file.element.isFloatingPoint
-          ? "Class indices are learned with --loss cross-entropy; mse needs values." : nil)
+          ? "Use --loss cross-entropy for class indices; mse needs values." : nil)
     }
   }
 
@@ -99,9 +99,9 @@ struct TensorAnswers {
       for value in try file.floats(rows: rows) {
         guard let label = Int(exactly: value) else {
           throw GraftError(
-            .invalidData, "row \(labels.count) is \(value), which is no class index",
+            .invalidData, "row \(labels.count) is \(value), which is not a class index",
             at: SourceLocation(file: file.path),
-            advice: "Class indices are whole numbers from 0; values are learned with --loss mse.")
+            advice: "Class indices are integers from 0; use --loss mse for values.")
         }
         labels.append(label)
       }
@@ -122,10 +122,10 @@ struct TensorAnswers {
           let shown = row.prefix(8).map { "\($0)" }.joined(separator: ", ")
           throw GraftError(
             .invalidData,
-            "row \(labels.count) is [\(shown)\(width > 8 ? ", …" : "")], which is not one-hot: a single "
-              + "1 among zeros",
+            "row \(labels.count) is [\(shown)\(width > 8 ? ", …" : "")], which is not one-hot (a single "
+              + "1, otherwise zeros)",
             at: SourceLocation(file: file.path),
-            advice: "Classes are N indices or N one-hot rows; values are learned with --loss mse.")
+            advice: "Classes are N indices or N one-hot rows; use --loss mse for values.")
         }
         labels.append(place - start)
       }
@@ -162,9 +162,9 @@ struct TensorAnswers {
     throw GraftError(
       .invalidData,
       "row \(row) has the class \(labels[row]); "
-        + (count.map { "the \($0) classes are 0 … \($0 - 1)" } ?? "classes are counted from 0"),
+        + (count.map { "the \($0) classes are 0 … \($0 - 1)" } ?? "classes are numbered from 0"),
       at: location,
       advice: begin == 1
-        ? "Labels that begin at 1 are counted from 0 by saving y - 1." : nil)
+        ? "If the labels start at 1, save y - 1." : nil)
   }
 }

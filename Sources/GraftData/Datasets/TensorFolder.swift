@@ -38,8 +38,8 @@ public struct TensorFolder: Dataset {
       guard !file.shape.isEmpty, file.rowShape == input.shape else {
         throw GraftError(
           .invalidData,
-          "shape \(file.shape) does not fit the input \(input.name.quotedForDisplay), "
-            + "which takes N × \(input.shape)",
+          "shape \(file.shape) does not match the input \(input.name.quotedForDisplay), "
+            + "which is N × \(input.shape)",
           at: SourceLocation(file: file.path))
       }
       guard input.element.isFloatingPoint || !file.element.isFloatingPoint else {
@@ -62,7 +62,7 @@ public struct TensorFolder: Dataset {
         at: SourceLocation(file: other.path))
     }
     guard first.rowCount > 0 else {
-      throw GraftError(.invalidData, "there are no items in it", at: .init(file: first.path))
+      throw GraftError(.invalidData, "the file has no items", at: .init(file: first.path))
     }
     count = first.rowCount
     answers = try TensorAnswers(

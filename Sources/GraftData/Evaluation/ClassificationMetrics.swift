@@ -79,7 +79,7 @@ public struct ClassificationMetrics: Sendable {
     }
     guard label >= 0, label < classCount else {
       throw GraftError(
-        .invalidArgument, "the label \(label) is none of the network's \(classCount) classes")
+        .invalidArgument, "the label \(label) is outside the network's \(classCount) classes")
     }
     count += 1
     guard outputs.allSatisfy(\.isFinite) else {

@@ -36,7 +36,7 @@ public struct MultiLabelMetrics: Sendable {
     guard probabilities.count == classCount, targets.count == classCount else {
       throw GraftError(
         .invalidArgument,
-        "\(probabilities.count) outputs and \(targets.count) answers for \(classCount) classes")
+        "\(probabilities.count) outputs and \(targets.count) targets for \(classCount) classes")
     }
     count += 1
     var right = 0

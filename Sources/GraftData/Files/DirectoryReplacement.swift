@@ -28,8 +28,8 @@ public struct DirectoryReplacement: Sendable {
     let last = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
     guard !["", ".", ".."].contains(last), !path.utf8.contains(0) else {
       throw GraftError(
-        .invalidArgument, "the output has no name of its own", at: location,
-        advice: "Give a name for the bundle, as in tuned.graft.")
+        .invalidArgument, "the output path has no file name", at: location,
+        advice: "Add a name for the bundle, such as tuned.graft.")
     }
     self.path = path
     let folder = Self.folder(of: path)
@@ -52,7 +52,7 @@ public struct DirectoryReplacement: Sendable {
       FileManager.default.fileExists(atPath: path + "/" + Self.marker)
     else {
       throw GraftError(
-        .inputOutput, "is in the way and is not a bundle", at: location,
+        .inputOutput, "exists and is not a bundle", at: location,
         advice: "Choose another name for the output.")
     }
     isReplacing = true
@@ -82,7 +82,7 @@ public struct DirectoryReplacement: Sendable {
     let temporary =
       "\(folder)/.\(name.utf8.count > 200 ? "bundle" : name)."
       + String(UInt64.random(in: .min ... .max), radix: 36)
-    guard mkdir(temporary, 0o755) == 0 else { throw failure("cannot be made", temporary) }
+    guard mkdir(temporary, 0o755) == 0 else { throw failure("cannot be created", temporary) }
     TemporaryPaths.add(temporary)
     defer {
       try? FileManager.default.removeItem(atPath: temporary)
@@ -104,7 +104,7 @@ public struct DirectoryReplacement: Sendable {
       isReplacing
       ? CFileSystem_exchange(temporary, path) : CFileSystem_place(temporary, path)
     guard status == 0 else {
-      throw failure("cannot be put in place", path)
+      throw failure("cannot be renamed to its final name", path)
     }
     try Self.sync(folder)
   }

@@ -20,8 +20,8 @@ public struct FileReplacement: Sendable {
     let last = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
     guard !["", ".", ".."].contains(last), !path.utf8.contains(0) else {
       throw GraftError(
-        .invalidArgument, "the output has no file name", at: location,
-        advice: "Give the name of a file, without a slash at its end.")
+        .invalidArgument, "the output path has no file name", at: location,
+        advice: "Add a file name; the path must not end with a slash.")
     }
     // A link stays, and what it leads to is replaced.
     self.path = ResolvedPath(path).path
@@ -37,7 +37,7 @@ public struct FileReplacement: Sendable {
     guard lstat(self.path, &status) == 0 else { return }
     guard status.st_mode & S_IFMT == S_IFREG else {
       throw GraftError(
-        .inputOutput, "is in the way and is not a regular file", at: location,
+        .inputOutput, "exists and is not a regular file", at: location,
         advice: "Choose another name.")
     }
   }
@@ -98,7 +98,7 @@ final class PendingFile {
   func commit() throws {
     try MappedFile.checkNoneWasCut()
     guard rename(temporary, path) == 0 else {
-      throw systemError(errno, "cannot be put in place", path)
+      throw systemError(errno, "cannot be renamed to its final name", path)
     }
     let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
     defer { if descriptor >= 0 { close(descriptor) } }

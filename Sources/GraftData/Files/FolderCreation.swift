@@ -13,11 +13,11 @@ public func makeFolder(_ path: String) throws {
     place = folder.parent
   }
   for folder in missing.reversed() where mkdir(folder.path, 0o755) != 0 && errno != EEXIST {
-    throw systemError(errno, "cannot be made", path)
+    throw systemError(errno, "cannot be created", path)
   }
   var status = stat()
-  guard stat(path, &status) == 0 else { throw systemError(errno, "cannot be made", path) }
+  guard stat(path, &status) == 0 else { throw systemError(errno, "cannot be created", path) }
   guard status.st_mode & S_IFMT == S_IFDIR else {
-    throw systemError(ENOTDIR, "cannot be made", path)
+    throw systemError(ENOTDIR, "cannot be created", path)
   }
 }

@@ -50,7 +50,7 @@ public final class InputFile: Sendable {
       guard count >= 0 else { throw systemError(errno, "cannot be read", path) }
       guard count > 0 else {
         throw GraftError(
-          .invalidData, "the file ends after \(offset + done) bytes, before what it should hold",
+          .invalidData, "the file ends unexpectedly after \(offset + done) bytes",
           at: .init(file: path))
       }
       done += count
@@ -76,7 +76,7 @@ public final class InputFile: Sendable {
   public func readAll(limit: Int = .max) throws -> [UInt8] {
     guard size <= limit else {
       throw GraftError(
-        .invalidData, "the file has \(size) bytes; at most \(limit) are read",
+        .invalidData, "the file has \(size) bytes; at most \(limit) are supported",
         at: .init(file: path))
     }
     return try read(count: size, at: 0)
@@ -94,8 +94,8 @@ func systemError(_ code: Int32, _ failure: String, _ path: String) -> GraftError
   if reason.isEmpty { reason = "error \(code)" }
   let advice: String?
   switch code {
-  case ENOSPC, EDQUOT: advice = "Free some space on its disk, or write elsewhere."
-  case EACCES, EPERM, EROFS: advice = "Check the permissions of it and of its folder."
+  case ENOSPC, EDQUOT: advice = "Free some disk space, or write to another disk."
+  case EACCES, EPERM, EROFS: advice = "Check the permissions of the file and its folder."
   default: advice = nil
   }
   return GraftError(

@@ -80,19 +80,19 @@ public struct PathUses: Sendable {
     let name = output.name.isEmpty ? "" : " \(output.name)"
     return GraftError(
       .invalidArgument, "the output\(name) \(conflict)", at: SourceLocation(file: output.path),
-      advice: "Choose another place for \(output.name.isEmpty ? "it" : output.name).")
+      advice: "Choose another path for \(output.name.isEmpty ? "the output" : output.name).")
   }
 
   /// A folder that files are put into is one already, or can be made.
   private static func checkFolder(_ path: String) throws {
     let location = SourceLocation(file: path)
     guard !path.isEmpty, !path.utf8.contains(0) else {
-      throw GraftError(.invalidArgument, "the folder to write has no name", at: location)
+      throw GraftError(.invalidArgument, "the output folder has no name", at: location)
     }
     var place = ResolvedPath(path)
     guard !FileManager.default.fileExists(atPath: place.path + "/manifest.json") else {
       throw GraftError(
-        .invalidArgument, "is a bundle, and other files are not put into one", at: location,
+        .invalidArgument, "is a bundle, to which no other files may be added", at: location,
         advice: "Choose another folder.")
     }
     while !place.exists, let above = place.parent { place = above }
@@ -101,7 +101,7 @@ public struct PathUses: Sendable {
       isFolder.boolValue
     else {
       throw GraftError(
-        .inputOutput, "no folder can be here: \(place.path.quotedForDisplay) is a file",
+        .inputOutput, "the folder cannot be created: \(place.path.quotedForDisplay) is a file",
         at: location, advice: "Choose another name.")
     }
     guard access(place.path, W_OK | X_OK) == 0 else {
@@ -117,7 +117,7 @@ public struct PathUses: Sendable {
     switch input.kind {
     case .whole:
       if input.place.holds(output.place) {
-        return "lies inside the input\(name) \(input.path.quotedForDisplay)"
+        return "is inside the input\(name) \(input.path.quotedForDisplay)"
       }
       if let file = input.place.file(linkedAs: output.place) {
         return "is another name of \(file.quotedForDisplay) in the input\(name) "
@@ -155,7 +155,7 @@ public struct PathUses: Sendable {
       reads = !names.contains(where: isRead)
     }
     let name = input.name.isEmpty ? "" : " \(input.name)"
-    return reads ? "lies inside the data\(name) \(input.path.quotedForDisplay)" : nil
+    return reads ? "is inside the data\(name) \(input.path.quotedForDisplay)" : nil
   }
 
   private static func conflict(_ output: Entry<Output>, _ other: Entry<Output>) -> String? {
@@ -165,16 +165,16 @@ public struct PathUses: Sendable {
         else { return nil }
         return "is the folder of \(other.name), and files of both have the same names"
       }
-      return "is the output \(other.name) too"
+      return "is also the output \(other.name)"
     }
     return inside(output, other).map { "\($0) \(other.name)" }
-      ?? inside(other, output).map { _ in "is in the way of the output \(other.name)" }
+      ?? inside(other, output).map { _ in "conflicts with the output \(other.name)" }
   }
 
   /// How `inner` lies in what belongs to `outer`.
   private static func inside(_ inner: Entry<Output>, _ outer: Entry<Output>) -> String? {
     guard outer.place.holds(inner.place) else { return nil }
-    guard let patterns = outer.patterns else { return "lies inside the output" }
+    guard let patterns = outer.patterns else { return "is inside the output" }
     guard let folder = inner.place.parent, folder.isSame(as: outer.place),
       patterns.contains(where: { $0.matches(inner.place.name) })
     else { return nil }

@@ -130,7 +130,7 @@ extension Image {
     case CImageCodecs_unsupported: return GraftError(.unsupported, "the image is \(shown)")
     case CImageCodecs_outOfMemory:
       return GraftError(.machine, "not enough memory for the image's pixels")
-    default: return GraftError(.inconsistency, "the image codec answered: \(shown)")
+    default: return GraftError(.inconsistency, "unexpected error of the image codec: \(shown)")
     }
   }
 

@@ -26,7 +26,7 @@ extension Image {
       columns.upperBound <= newWidth, rows.upperBound <= newHeight
     else {
       throw GraftError(
-        .invalidData, "no part \(columns) × \(rows) of a picture of \(newWidth) × \(newHeight)")
+        .invalidData, "no region \(columns) × \(rows) in an image of \(newWidth) × \(newHeight)")
     }
     guard newWidth != width || newHeight != height else {
       return try cropped(

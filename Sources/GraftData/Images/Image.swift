@@ -22,7 +22,7 @@ public struct Image: Hashable, Sendable {
     guard pixels.count == count else {
       throw GraftError(
         .invalidData,
-        "\(pixels.count) values for a picture of \(width) × \(height) × \(channels)")
+        "\(pixels.count) values for an image of \(width) × \(height) × \(channels)")
     }
     self.init(unchecked: pixels, width: width, height: height, channels: channels)
   }
@@ -39,13 +39,13 @@ public struct Image: Hashable, Sendable {
   static func checkedCount(width: Int, height: Int, channels: Int) throws -> Int {
     guard width > 0, height > 0, channels == 1 || channels == 3 else {
       throw GraftError(
-        .invalidData, "a picture cannot be \(width) × \(height) with \(channels) channels")
+        .invalidData, "an image cannot be \(width) × \(height) with \(channels) channels")
     }
     let (count, overflow) = width.multipliedReportingOverflow(by: height)
     guard !overflow, count <= pixelLimit else {
       throw GraftError(
         .invalidData,
-        "a picture of \(width) × \(height) pixels is larger than the \(pixelLimit) that are read")
+        "an image of \(width) × \(height) pixels exceeds the limit of \(pixelLimit)")
     }
     return count * channels
   }

@@ -118,17 +118,17 @@ public struct Preprocessing: Hashable, Sendable {
     }
     for (name, values) in [("scale", [scale]), ("mean", mean), ("std", std)] {
       if let value = values.first(where: { !$0.isFinite || abs($0) > 1e30 }) {
-        throw Self.error(name, "is \(value), not a reasonable number")
+        throw Self.error(name, "is \(value), which is out of range")
       }
     }
     if let value = std.first(where: { $0 < 1e-30 }) {
-      throw Self.error("std", "is \(value); it divides, and must be positive")
+      throw Self.error("std", "is \(value), but must be positive")
     }
   }
 
   private static func check(edges: [Int], of name: String) throws {
     for edge in edges where edge < 1 || edge > longestEdge {
-      throw error(name, "is \(edge); an edge has 1 … \(longestEdge) pixels")
+      throw error(name, "is \(edge), expected 1 … \(longestEdge) pixels")
     }
     guard edges.count < 2 || edges[0] * edges[1] <= Image.pixelLimit else {
       throw error(name, "is \(edges[0]) × \(edges[1]), more than \(Image.pixelLimit) pixels")
@@ -159,7 +159,8 @@ extension Preprocessing {
     guard shape.count == 3, shape.allSatisfy({ $0 > 0 }) else {
       throw GraftError(
         .invalidArgument,
-        "preprocessing: an input of shape \(shape) takes no pictures; 3 axes beside the batch do")
+        "preprocessing: an input of shape \(shape) is not an image, which has 3 axes in addition to the batch"
+      )
     }
     let (channels, height, width) =
       layout == .nchw ? (shape[0], shape[1], shape[2]) : (shape[2], shape[0], shape[1])
@@ -178,13 +179,13 @@ extension Preprocessing {
     let scale = isWhole ? 1 : 1.0 / 255
     switch preset {
     case .imagenet:
-      try needs(channels == 3 && height == width, "square pictures in three colors")
+      try needs(channels == 3 && height == width, "square images with three channels")
       let shorter = Int((256 * Double(height) / 224).rounded())
       try self.init(
         resize: Resize(.shorter(shorter)), crop: CenterCrop(height: height, width: width),
         color: .rgb, layout: layout, scale: scale, mean: mean, std: std)
     case .cifar10:
-      try needs(channels == 3, "pictures in three colors")
+      try needs(channels == 3, "images with three channels")
       try self.init(
         resize: Resize(.exact(height: height, width: width)), crop: nil, color: .rgb,
         layout: layout, scale: scale, mean: mean, std: std)
@@ -202,10 +203,10 @@ extension Preprocessing {
         if let whole = Int(exactly: number), range.contains(whole) { continue }
         throw GraftError(
           .invalidArgument,
-          "preprocessing makes \(number) of the pixel value \(pixel), but the network's input takes whole numbers "
+          "preprocessing maps the pixel value \(pixel) to \(number), but the network's input needs integers "
             + "from \(range.lowerBound) to \(range.upperBound) (\(elements.rawValue))",
           advice:
-            "Give \"scale\": 1, \"mean\": 0 and \"std\": 1 for each color, where the network itself "
+            "Use \"scale\": 1, \"mean\": 0 and \"std\": 1 for each channel if the network itself "
             + "normalizes pixels.")
       }
     }
@@ -231,9 +232,9 @@ extension Preprocessing {
       let made = ours.map { "\($0)" } ?? "\(color.channels) channels"
       throw GraftError(
         .invalidArgument,
-        "preprocessing makes \(made) (\(layout.rawValue), \(color.rawValue)) of a picture, "
+        "preprocessing turns an image into \(made) (\(layout.rawValue), \(color.rawValue)), "
           + "but the network's input is \(shape) without its batch",
-        advice: "Change layout, color, crop or resize to fit it.")
+        advice: "Change layout, color, crop or resize accordingly.")
     }
   }
 }

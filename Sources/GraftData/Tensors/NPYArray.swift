@@ -38,7 +38,7 @@ public struct NPYArray: Hashable, Sendable {
   public init(decoding file: [UInt8]) throws {
     let length = try NPYHeader.headerLength(Array(file.prefix(12)))
     guard length <= file.count else {
-      throw GraftError(.invalidData, "the file ends in its header")
+      throw GraftError(.invalidData, "the file ends within its header")
     }
     let header = try NPYHeader(parsing: Array(file[..<length]))
     try header.check(fileSize: file.count)
@@ -115,7 +115,7 @@ extension NPYElement {
     case .bool: return convert(bytes, from: UInt8.self) { $0 == 0 ? 0 : 1 }
     case .float16, .bfloat16, .float32, .float64:
       throw GraftError(
-        .invalidData, "the elements are \(storage.numPy); integers are needed",
+        .invalidData, "the elements are \(storage.numPy), expected integers",
         advice: "Save y.astype('int64').")
     }
   }

@@ -28,7 +28,7 @@ public struct NPYFile: Sendable {
       let start = try file.read(count: min(file.size, 12), at: 0)
       let length = try NPYHeader.headerLength(start)
       guard length <= file.size else {
-        throw GraftError(.invalidData, "the file ends in its header")
+        throw GraftError(.invalidData, "the file ends within its header")
       }
       let header = try NPYHeader(parsing: file.read(count: length, at: 0))
       try header.check(fileSize: file.size)
@@ -91,7 +91,7 @@ public final class NPYWriter {
   ///   no.
   public func append(_ values: [Float]) throws {
     guard rowElements > 0, values.count.isMultiple(of: rowElements) else {
-      throw GraftError(.inconsistency, "\(values.count) values are no rows of \(rowShape)")
+      throw GraftError(.inconsistency, "\(values.count) values are not whole rows of \(rowShape)")
     }
     let bytes = try element.bytes(of: values)
     try pending.namingErrors { try bytes.withUnsafeBytes { try file.write($0) } }
@@ -103,7 +103,7 @@ public final class NPYWriter {
     let header = try NPYHeader(element: element, shape: [rowCount] + rowShape)
       .encoded(minimumLength: headerLength)
     guard header.count == headerLength else {
-      throw GraftError(.inconsistency, "the header outgrew its room")
+      throw GraftError(.inconsistency, "the header is longer than its reserved space")
     }
     try pending.namingErrors {
       try header.withUnsafeBytes { try file.overwrite($0, at: 0) }

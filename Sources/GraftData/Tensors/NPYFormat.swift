@@ -24,7 +24,7 @@ extension NPYElement {
       .invalidData,
       description.hasPrefix(">")
         ? "the elements \(description.quotedForDisplay) are big-endian"
-        : "elements of type \(description.quotedForDisplay) are not read; these are: \(known)",
+        : "element type \(description.quotedForDisplay) is not supported, expected one of \(known)",
       advice: "Convert the array: x.astype('<f4').")
   }
 }
@@ -50,7 +50,7 @@ public struct NPYHeader: Hashable, Sendable {
     self.shape = shape
     self.dataOffset = dataOffset
     guard shape.count <= Self.rankLimit else {
-      throw GraftError(.invalidData, "an array of \(shape.count) axes; at most 64 are read")
+      throw GraftError(.invalidData, "an array of \(shape.count) axes; at most 64 are supported")
     }
     var count = 1
     var overflows = false
@@ -79,13 +79,16 @@ public struct NPYHeader: Hashable, Sendable {
     switch version {
     case 1: length = 10 + Int(start[8]) + Int(start[9]) << 8
     case 2, 3:
-      guard start.count >= 12 else { throw GraftError(.invalidData, "the file ends in its header") }
+      guard start.count >= 12 else {
+        throw GraftError(.invalidData, "the file ends within its header")
+      }
       length = 12 + (0..<4).reduce(0) { $0 | Int(start[8 + $1]) << (8 * $1) }
     default:
-      throw GraftError(.invalidData, "version \(version) of NumPy's format; 1 to 3 are read")
+      throw GraftError(.invalidData, "version \(version) of NumPy's format; 1 to 3 are supported")
     }
     guard length <= lengthLimit else {
-      throw GraftError(.invalidData, "a header of \(length) bytes; at most \(lengthLimit) are read")
+      throw GraftError(
+        .invalidData, "a header of \(length) bytes; at most \(lengthLimit) are supported")
     }
     return length
   }
@@ -98,8 +101,8 @@ public struct NPYHeader: Hashable, Sendable {
     let fields = try parser.dictionary()
     guard case .text(let description)? = fields["descr"] else {
       throw GraftError(
-        .invalidData, "the header names no single element type (\"descr\")",
-        advice: "Structured arrays are not read.")
+        .invalidData, "the header has no single element type (\"descr\")",
+        advice: "Structured arrays are not supported.")
     }
     guard case .boolean(let fortran)? = fields["fortran_order"],
       case .tuple(let shape)? = fields["shape"], fields.count == 3

@@ -38,7 +38,9 @@ final class FeatureStore {
   ) throws {
     self.widths = widths
     let bytes = Self.byteCount(items: items, widths: widths)
-    guard bytes < Int.max else { throw GraftError(.machine, "the features do not fit") }
+    guard bytes < Int.max else {
+      throw GraftError(.machine, "the features are too large for the address space")
+    }
     starts = widths.indices.map { items * widths[..<$0].reduce(0, +) }
     if bytes > largest {
       if let file = Self.makeFile(of: bytes, in: folder) {
@@ -48,7 +50,7 @@ final class FeatureStore {
       guard largest >= Self.largestInMemory else {
         throw GraftError(
           .machine,
-          "there is no room for a file of \(bytes.asBytes) of features, and no memory within the limit",
+          "not enough disk space for \(bytes.asBytes) of features, nor memory within the limit",
           at: SourceLocation(file: folder), advice: "Set TMPDIR to a folder on a larger disk.")
       }
     }
@@ -58,7 +60,7 @@ final class FeatureStore {
       address != MAP_FAILED
     else {
       throw GraftError(
-        .machine, "there is no room for \(bytes.asBytes) of features, in memory or in a file",
+        .machine, "not enough memory or disk space for \(bytes.asBytes) of features",
         at: SourceLocation(file: folder), advice: "Set TMPDIR to a folder on a larger disk.")
     }
     place = .memory(

@@ -42,7 +42,7 @@ struct TeacherNetwork {
     guard network.classCount == classCount else {
       throw GraftError(
         .invalidArgument,
-        "the teacher tells \(network.classCount) classes apart, the student \(classCount)",
+        "the teacher has \(network.classCount) classes, the student \(classCount)",
         at: location)
     }
     guard let labels = network.bundle.manifest.labels, !dataset.classes.isEmpty else {
@@ -68,7 +68,7 @@ struct TeacherNetwork {
     else {
       throw GraftError(
         .invalidArgument,
-        "the teacher is not fed what the student is, so it cannot be shown the same random views",
+        "the teacher's input or preprocessing differs from the student's, so they cannot share random views",
         at: location,
         advice: "Train without --augment, --mixup and --cutmix, or choose a teacher with the "
           + "student's input and preprocessing.")

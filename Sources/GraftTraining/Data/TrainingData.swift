@@ -87,11 +87,11 @@ struct FeatureReader {
       default:
         throw GraftError(
           .invalidData,
-          "\(dataset.name(of: index).quotedForDisplay) has no answer of the kind that the loss needs",
+          "\(dataset.name(of: index).quotedForDisplay) has no target of the kind that the loss needs",
           at: SourceLocation(file: dataset.location),
           advice:
-            "Cross-entropy needs a folder for each class or class indices in y.npy, mse values; a network with a "
-            + "probability for each class also takes N x classes of 0 and 1.")
+            "Cross-entropy needs one folder per class or class indices in y.npy, mse needs values; a multi-label "
+            + "network also accepts N x classes of 0 and 1.")
       }
       data.names.append(dataset.name(of: index))
       data.places.append(index)

@@ -51,7 +51,9 @@ final class StoredFeed: TrainingFeed {
     self.reader = reader
     items = reader.data.count
     let (rows, overflow) = items.multipliedReportingOverflow(by: views)
-    guard !overflow else { throw GraftError(.machine, "\(views) views do not fit") }
+    guard !overflow else {
+      throw GraftError(.machine, "\(views) views are too large for the address space")
+    }
     features = try FeatureStore(items: rows, widths: reader.trunk.widths, inMemory: largest)
     teacherLogits = try reader.teacher.map {
       try FeatureStore(items: rows, widths: [$0.classCount], inMemory: largest)
@@ -64,7 +66,7 @@ final class StoredFeed: TrainingFeed {
     guard let reader, !isMade[view] else { return }
     try reader.read(order.sorted(), view: view, into: features, teacherLogits) { done, all in
       progress(
-        "view \(view + 1) of \(isMade.count): \(done) of \(all) images through the frozen layers")
+        "frozen layers: view \(view + 1) of \(isMade.count), \(done) of \(all) images")
     }
     isMade[view] = true
   }
@@ -140,7 +142,7 @@ struct ViewReader {
   func check(_ batch: Batch, of rows: ArraySlice<Int>, _ loader: BatchLoader) throws {
     if let broken = loader.brokenItems.first { throw broken.error }
     guard batch.indices == rows.map({ data.places[$0] }) else {
-      throw GraftError(.inconsistency, "a batch is not of the items that were asked for")
+      throw GraftError(.inconsistency, "a batch does not have the requested items")
     }
   }
 

@@ -68,7 +68,7 @@ struct Trunk {
         ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)
       maker = .session(session, names: parts.cutNames)
       description =
-        "the frozen layers are compiled anew: the bundle's library does not keep their last values"
+        "the frozen layers are recompiled: the bundle's library does not keep their output values"
     }
   }
 

@@ -71,10 +71,10 @@ struct MemoryEstimate {
       let least = max(peak, training - kept)
       throw GraftError(
         .invalidArgument,
-        "this run takes at least \((least + least / 31).asBytes), more than the memory limit of "
-          + "\(limit.asBytes), though all that can be is recomputed or read from a file"
+        "this run needs at least \((least + least / 31).asBytes), more than the memory limit of "
+          + "\(limit.asBytes), even with recomputation and the cache in a file"
           + (size.decoding.bytes > limit / 4
-            ? "; decoding the largest pictures takes \(size.decoding.bytes.asBytes) of them, the largest is "
+            ? "; \(size.decoding.bytes.asBytes) of these are for decoding the largest images, the largest is "
               + size.decoding.largest.escapedForDisplay : ""),
         advice: "Choose a smaller --batch-size, fewer layers with --unfreeze, or --memory-limit "
           + "\(least + least / 31).")
@@ -96,7 +96,7 @@ extension FineTuner {
   /// - Throws: ``GraftError`` as a rehearsal does, and where the limit is too low for any choice.
   mutating func chooseRoom(_ plan: RunPlan, observe: (Event) throws -> Void) throws {
     guard let limit = options.memoryLimit else { return }
-    try observe(.note("a rehearsal tells what can be kept within \(limit.asBytes)"))
+    try observe(.note("measuring in a rehearsal what can be kept within \(limit.asBytes)"))
     let rehearsal = try rehearse(plan, in: .least, observe: observe)
     var size = try plan.size()
     size.decoding = plan.largestPictures()
@@ -124,6 +124,6 @@ extension RematerializationReport {
     again.isEmpty
       ? "nothing is recomputed"
       : "\(again.count) operators are recomputed in the backward pass, "
-        + String(format: "%.2f GFLOP an image", 2 * Double(multiplyAdds) / 1e9)
+        + String(format: "%.2f GFLOP per image", 2 * Double(multiplyAdds) / 1e9)
   }
 }

@@ -19,7 +19,7 @@ enum ResidentMemory {
       .first { $0.hasPrefix("\(name):") }
     guard let kilobytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first,
       let count = Int(kilobytes)
-    else { throw GraftError(.machine, "/proc/self/status does not tell the memory in use") }
+    else { throw GraftError(.machine, "/proc/self/status has no memory usage") }
     return count * 1024
   }
 }

@@ -102,7 +102,7 @@ extension FineTuner {
   public mutating func forecast(
     observe: (Event) throws -> Void = { _ in }
   ) throws -> Forecast {
-    try observe(.note("a rehearsal on a few items tells memory and time"))
+    try observe(.note("measuring memory and time in a rehearsal on a few items"))
     let rehearsed = options.memoryLimit == nil ? MemoryRoom() : .least
     let run = try self.plan(observe: observe)
     let rehearsal = try rehearse(run, in: rehearsed, observe: observe)

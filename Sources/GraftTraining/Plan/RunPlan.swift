@@ -70,12 +70,12 @@ struct RunPlan {
     guard options.isRandom else { return }
     guard whole.holdsImages || options.augmentation.isNone else {
       throw GraftError(
-        .invalidArgument, "--augment changes pictures, and the data are tensors",
+        .invalidArgument, "--augment transforms images, but the data are tensors",
         at: SourceLocation(file: options.data))
     }
     guard options.mixing.cutmix == nil || network.pictureSize != nil else {
       throw GraftError(
-        .invalidArgument, "--cutmix cuts pictures, and the network's input is none",
+        .invalidArgument, "--cutmix needs images, but the network's input is not an image",
         at: SourceLocation(file: path))
     }
     if options.mixing.mixup != nil,
@@ -83,7 +83,7 @@ struct RunPlan {
     {
       throw GraftError(
         .invalidArgument,
-        "--mixup blends numbers, and the input \(input.name.quotedForDisplay) takes whole ones "
+        "--mixup interpolates inputs, but the input \(input.name.quotedForDisplay) has an integer type "
           + "(\(input.element.rawValue))", at: SourceLocation(file: path),
         advice: "Use --cutmix, or random views.")
     }

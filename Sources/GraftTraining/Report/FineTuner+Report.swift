@@ -98,11 +98,11 @@ extension FineTuner {
     }
     if options.weightDecay > 0 { rate += ", weight decay \(options.weightDecay)" }
     var schedule = options.schedule.name
-    if options.schedule.warmup > 0 { schedule += ", \(options.schedule.warmup) epochs of warm-up" }
+    if options.schedule.warmup > 0 { schedule += ", \(options.schedule.warmup) epochs of warmup" }
     return [
       ("network", path), ("data", "\(options.data): \(ready.items.count) training items"),
       ("validation", validation(ready)),
-      ("head", "\(options.head)"), ("layers that train beside it", "\(options.unfreeze)"),
+      ("head", "\(options.head)"), ("unfrozen layers", "\(options.unfreeze)"),
       ("what trains", plan.summary), ("BatchNorm", options.normalization.rawValue),
       ("augmentation", augmentation), ("epochs", epochs),
       ("optimizer", rate), ("schedule", schedule),
@@ -123,13 +123,15 @@ extension FineTuner {
     var parts = options.augmentation.isNone ? [] : ["\(options.augmentation)"]
     if let alpha = options.mixing.mixup { parts.append("mixup \(alpha)") }
     if let alpha = options.mixing.cutmix { parts.append("CutMix \(alpha)") }
-    if let count = options.cacheViews { parts.append("\(count) views of each picture kept") }
+    if let count = options.cacheViews { parts.append("\(count) cached views per image") }
     return parts.isEmpty ? "none" : parts.joined(separator: ", ")
   }
 
   private var epochs: String {
     "\(options.epochs)"
-      + (options.earlyStop.map { ", early stop after \($0) without a better validation result" }
+      + (options.earlyStop.map {
+        ", early stop after \($0) epochs without a better validation result"
+      }
         ?? "")
   }
 
@@ -139,10 +141,10 @@ extension FineTuner {
     if options.classWeights != .none { parts.append("class weights \(options.classWeights)") }
     if let teacher = options.teacher {
       parts.append(
-        "teacher \(teacher.bundle) with the share \(teacher.alpha) of the loss at temperature "
+        "teacher \(teacher.bundle) with weight \(teacher.alpha) in the loss at temperature "
           + "\(teacher.temperature)")
     }
-    if let norm = options.clipNorm { parts.append("gradients clipped to a norm of \(norm)") }
+    if let norm = options.clipNorm { parts.append("gradients clipped to norm \(norm)") }
     return parts.joined(separator: ", ")
   }
 }

@@ -11,7 +11,7 @@ extension FineTuner.LearningRateSearch {
     let smoothed = points.map { Drawing.Point($0.learningRate, $0.smoothedLoss) }
     let losses = points.map(\.smoothedLoss)
     let chart = LineChart(
-      title: "Loss over the learning rate",
+      title: "Loss by learning rate",
       series: [
         .init(
           name: "loss of the step", style: .training,

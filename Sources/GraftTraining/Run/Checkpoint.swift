@@ -82,7 +82,7 @@ struct Checkpoint {
     let note = try trainer.load(from: state)
     guard let progress = try? JSONDecoder().decode(Progress.self, from: Data(note.utf8)),
       (1...max(1, progress.history.count)).contains(progress.bestEpoch)
-    else { throw GraftError(.invalidData, "the checkpoint has no progress in it", at: location) }
+    else { throw GraftError(.invalidData, "the checkpoint contains no progress", at: location) }
     return progress
   }
 

@@ -70,14 +70,16 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
       let found = try? decoder.decode(Version.self, from: text)
     else {
       throw GraftError(
-        .invalidData, "the checkpoint does not tell which run it is of", at: location,
-        advice: "Begin anew with --overwrite.")
+        .invalidData, "the checkpoint has no readable record of its run", at: location,
+        advice: "Start a new run with --overwrite.")
     }
     guard found.version == Self.version, let own = try? decoder.decode(Self.self, from: text) else {
       throw GraftError(
         .invalidData,
         "the checkpoint's record has version \(found.version), and this Graft reads \(Self.version)",
-        at: location, advice: "Go on with the Graft that made it, or begin anew with --overwrite.")
+        at: location,
+        advice:
+          "Continue with the version of Graft that wrote it, or start a new run with --overwrite.")
     }
     self = own
   }
@@ -87,7 +89,7 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
   public func recordedOptions(in folder: String) throws -> FineTuner.Options {
     do {
       if let name = options.keys.sorted().first(where: { FineTuningOption.named($0) == nil }) {
-        throw GraftError(.invalidData, "there is no option --\(name.escapedForDisplay)")
+        throw GraftError(.invalidData, "unknown option --\(name.escapedForDisplay)")
       }
       let own = try FineTuningOption.options(of: options, over: FineTuner.Options(data: ""))
       try own.validate()
@@ -124,28 +126,28 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
       throw GraftError(
         .invalidArgument, changes.joined(separator: "; "), at: location,
         advice:
-          "Leave out what differs: --resume takes the options of the run that it goes on with. Or begin anew "
+          "Omit the options that differ: --resume uses those of the checkpoint. Or start a new run "
           + "with --overwrite.")
     }
     func refuse(_ message: String) -> GraftError {
       GraftError(
         .invalidData, message, at: location,
-        advice: "Give the run what it had, or begin anew with --overwrite.")
+        advice: "Restore the original inputs, or start a new run with --overwrite.")
     }
     guard bundleDigest == current.bundleDigest else {
       throw refuse(
-        "the checkpoint is of a run from another bundle (it was at \(bundle.quotedForDisplay))")
+        "the checkpoint is from a run on another bundle (\(bundle.quotedForDisplay))")
     }
     guard teacherDigest == current.teacherDigest else {
-      throw refuse("the teacher is another bundle, or there is one only now or only then")
+      throw refuse("the teacher is not that of the checkpoint")
     }
     if let change = data.change(to: current.data) { throw refuse("--data changed: \(change)") }
     switch (validation, current.validation) {
     case (nil, nil): break
     case (let old?, let new?):
       if let change = old.change(to: new) { throw refuse("--val changed: \(change)") }
-    case (nil, _): throw refuse("--val was not given then, and is now")
-    case (_, nil): throw refuse("--val was given then, and is not now")
+    case (nil, _): throw refuse("--val was not given in the checkpoint, but is now")
+    case (_, nil): throw refuse("--val was given in the checkpoint, but is not now")
     }
   }
 
@@ -193,8 +195,8 @@ extension CheckpointRecord.Inventory {
       list(
         files.keys.filter { name in
           other.files[name].map { $0 != files[name] } ?? false
-        }, "of another size"),
-      items == other.items ? nil : "\(other.items) items where there were \(items)",
+        }, "with another size"),
+      items == other.items ? nil : "\(other.items) items instead of \(items)",
     ].compactMap { $0 }
     return changes.isEmpty ? nil : changes.joined(separator: "; ")
   }

@@ -50,9 +50,10 @@ extension Checkpoint {
       }
     } else if exists, !options.overwrites {
       throw GraftError(
-        .invalidArgument, "the checkpoint of an earlier run is here", at: location,
+        .invalidArgument, "exists and is the checkpoint of an earlier run", at: location,
         advice:
-          "Go on from it with: \(resumeCommand), or give --overwrite to remove it and start anew.")
+          "Continue it with: \(resumeCommand), or pass --overwrite to remove it and start a new run."
+      )
     }
   }
 }

@@ -118,7 +118,7 @@ extension FineTuner {
           "\(count) \(count == 1 ? "item" : "items"), \(bytes.asBytes) of frozen features; "
             + trunk.description))
       return try reader.read(dataset, places: places, warnings: &found) { done, all in
-        try? observe(.doing("\(done) of \(all) items through the frozen layers"))
+        try? observe(.doing("frozen layers: \(done) of \(all) items"))
       }
     }
     let data: TrainingData
@@ -146,7 +146,7 @@ extension FineTuner {
     if options.batchSize > read.items.count {
       try observe(
         .note(
-          "each step takes all \(read.items.count) items there are to learn from: fewer than the batch "
+          "each step uses all \(read.items.count) training items, which are fewer than the batch "
             + "of \(options.batchSize)"))
     }
     // A part of the data may lack classes that the whole has.
@@ -170,7 +170,7 @@ extension FineTuner {
         teacherLogits: try teacher?.logits(
           of: dataset, names: read.data.names, threads: options.threads,
           inMemory: room.largestCache
-        ) { done, all in try? observe(.doing("\(done) of \(all) items through the teacher")) },
+        ) { done, all in try? observe(.doing("teacher: \(done) of \(all) items")) },
         items: read.data.count)
     }
     let reader = ViewReader(
@@ -179,7 +179,7 @@ extension FineTuner {
     guard let count = options.cacheViews else {
       try observe(
         .note(
-          "every epoch has views of its own, which go through the frozen layers as they are needed")
+          "every epoch has different views, which go through the frozen layers in every step")
       )
       return try LiveFeed(reader, mixing: options.mixing)
     }

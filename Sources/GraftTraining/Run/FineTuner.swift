@@ -144,7 +144,7 @@ public struct FineTuner {
     let isNew = !FileManager.default.fileExists(atPath: checkpoint.folder)
     if options.checkpoint != nil { try checkpoint.prepare() }
     TemporaryPaths.sayWhenInterrupted(
-      "graft: interrupted before the end of the first epoch: nothing is kept")
+      "graft: interrupted before the end of the first epoch; nothing was saved")
     defer { TemporaryPaths.sayWhenInterrupted(nil) }
     do {
       let recorded = options.resumes ? try CheckpointRecord(of: checkpoint.folder) : nil
@@ -169,7 +169,7 @@ public struct FineTuner {
       if checkpoint.exists, !(error.advice ?? "").contains("--resume") {
         error.advice =
           (error.advice.map { $0 + " " } ?? "")
-          + "What was learned is kept; go on with: " + checkpoint.resumeCommand
+          + "The state is saved; continue with: " + checkpoint.resumeCommand
       }
       throw error
     }
@@ -186,7 +186,7 @@ public struct FineTuner {
   private func tellHowToGoOn(from checkpoint: Checkpoint) {
     guard checkpoint.exists else { return }
     TemporaryPaths.sayWhenInterrupted(
-      "graft: interrupted; the state is kept, go on with:\n  " + checkpoint.resumeCommand)
+      "graft: interrupted; the state is saved, continue with:\n  " + checkpoint.resumeCommand)
   }
 
   /// Trains as planned, and writes the tuned bundle.

@@ -52,7 +52,7 @@ extension FineTuner {
       guard losses.count >= 10 else {
         throw GraftError(
           .invalidData,
-          "the loss blew up after \(losses.count) steps, at a learning rate of "
+          "the loss diverged after \(losses.count) steps, at a learning rate of "
             + String(format: "%.2g", Self.rate(step: losses.count, of: steps)))
       }
       let width = Double(steps) / 25

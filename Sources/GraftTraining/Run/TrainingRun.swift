@@ -125,7 +125,7 @@ struct TrainingRun {
       try records?.add(1, of: history)
       try observe(.finished(finished))
       if isExhausted {
-        try observe(.note("no better epoch since \(bestEpoch): stopped"))
+        try observe(.note("stopped: no better epoch since \(bestEpoch)"))
         return
       }
     }
@@ -152,7 +152,7 @@ struct TrainingRun {
     throw diverged(
       loss.isFinite
         ? "the loss diverges: \(String(format: "%.4g", loss)) \(place)"
-        : "the loss is no finite number \(place)")
+        : "the loss is not finite \(place)")
   }
 
   /// Sees that what an epoch ends with is fit to be kept.
@@ -164,7 +164,7 @@ struct TrainingRun {
     }
     for (index, state) in trainer.description.states.enumerated() {
       guard try trainer.state(index).allSatisfy(\.isFinite) else {
-        throw diverged("\(state.name.quotedForDisplay) is not finite any more after epoch \(epoch)")
+        throw diverged("\(state.name.quotedForDisplay) is not finite after epoch \(epoch)")
       }
     }
   }
@@ -176,7 +176,7 @@ struct TrainingRun {
       try? checkpoint.noteDivergence(after: history.count)
       advice +=
         "; the state after epoch \(history.count) is in \(checkpoint.folder.escapedForDisplay), and "
-        + "--resume \(checkpoint.folder.quotedForShell) --lr RATE goes on from there"
+        + "--resume \(checkpoint.folder.quotedForShell) --lr RATE continues from it"
     }
     return GraftError(.invalidData, found, advice: advice + ".")
   }
@@ -290,11 +290,11 @@ struct TrainingRun {
       else { continue }
       throw GraftError(
         .invalidData,
-        "the network's output for \(data.names[row].quotedForDisplay) is no finite number, before anything "
+        "the network's output for \(data.names[row].quotedForDisplay) is not finite, before anything "
           + "was learned",
         advice:
-          "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
-          + "values in between.")
+          "Check the item's values and the network's weights: graft run --dump-values DIR writes the "
+          + "intermediate values.")
     }
   }
 
