@@ -72,7 +72,7 @@ public struct Target: Hashable, Sendable {
 
   /// What has to be there to compile for a foreign target.
   static let foreignAdvice =
-    "Compiling for another architecture takes its C library and lld: on Debian, "
+    "Compiling for another architecture needs its C library and lld: on Debian, "
     + "apt-get install libc6-dev-arm64-cross libgcc-12-dev-arm64-cross, and lld with Debian's clang."
 
   /// The names that ``init(named:)`` knows.
@@ -89,7 +89,7 @@ public struct Target: Hashable, Sendable {
     default:
       throw GraftError(
         .invalidArgument,
-        "there is no target \(name.quotedForDisplay), expected one of "
+        "unknown target \(name.quotedForDisplay), expected one of "
           + Self.names.joined(separator: ", "))
     }
   }

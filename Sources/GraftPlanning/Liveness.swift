@@ -89,7 +89,7 @@ struct Liveness {
       throw GraftError(
         .inconsistency,
         "output \(output.name.quotedForDisplay) is \(graph.type(of: output.value)), expected a plain "
-          + "layout, which the caller knows")
+          + "layout, as in the interface")
     }
     return Set(graph.outputs.map(\.value).filter { graph.producer(of: $0) != nil })
   }

@@ -35,7 +35,7 @@ extension MemoryPlan {
           continue
         }
         if graph[place].parameter != nil || graph[place].definition == .input {
-          throw failure(graph, result, "overwrites memory that is not the network's [M4]")
+          throw failure(graph, result, "overwrites memory that the network does not own [M4]")
         }
         try overwrite(place, with: result, by: node, operation, holder: &holder, graph)
       }
@@ -99,7 +99,7 @@ extension MemoryPlan {
       guard placement.isPerBatch == bytes.isBatch, placement.byteCount >= bytes.coefficient,
         placement.offset >= 0, placement.offset + placement.byteCount <= region,
         placement.offset.isMultiple(of: max(1, alignment))
-      else { throw failure(graph, result, "does not fit its place \(placement) [M2]") }
+      else { throw failure(graph, result, "does not fit its placement \(placement) [M2]") }
     }
     for other in holder.keys where other != place && overlaps(place, other) { holder[other] = nil }
     holder[place] = result
@@ -121,13 +121,13 @@ extension MemoryPlan {
       root = next
       steps += 1
       guard steps <= aliases.count, graph.contains(root) else {
-        throw failure(graph, value, "has aliases that lead nowhere [M1]")
+        throw failure(graph, value, "has an alias without a placement [M1]")
       }
     }
     let lies =
       placements[root] != nil || graph.isOutput(root) || graph[root].parameter != nil
       || graph[root].definition == .input
-    guard lies else { throw failure(graph, value, "has no place [M1]") }
+    guard lies else { throw failure(graph, value, "has no placement [M1]") }
     return root
   }
 

@@ -111,8 +111,8 @@ public struct LibraryFile {
     let identification: [UInt8] = [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]
     guard file.count >= 64,
       file.withUnsafeBytes({ Array($0.prefix(identification.count)) }) == identification
-    else { throw damaged("it is no 64-bit ELF file") }
-    guard try number(UInt16.self, at: 16) == 3 else { throw damaged("it is no shared library") }
+    else { throw damaged("it is not a 64-bit ELF file") }
+    guard try number(UInt16.self, at: 16) == 3 else { throw damaged("it is not a shared library") }
     machine = try number(UInt16.self, at: 18)
     let (segmentStart, sectionStart) = (
       try number(UInt64.self, at: 32), try number(UInt64.self, at: 40)

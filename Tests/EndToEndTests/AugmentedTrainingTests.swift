@@ -172,10 +172,10 @@ struct AugmentedTrainingTests {
         let warnings = result.errors.split(separator: "\n").filter { $0.hasPrefix("warning: ") }
         #expect(warnings.count == 3, "\(warnings)")
         for part in [
-          "3 entries are not JPEG or PNG files of a class and left out: 1 .ds_store, 1 .gif, "
+          "3 entries are not JPEG or PNG files of a class and were skipped: 1 .ds_store, 1 .gif, "
             + "1 without extension",
-          "2 items are left out, the image is truncated: 2/cut.jpg, 3/cut.jpg",
-          "1 item is left out, not an image: 3/text.png",
+          "2 items are skipped, the image is truncated: 2/cut.jpg, 3/cut.jpg",
+          "1 item is skipped, not an image: 3/text.png",
         ] {
           #expect(warnings.contains { $0.hasSuffix(part) }, "\(part) in \(warnings)")
         }

@@ -335,9 +335,9 @@ struct FineTuningTests {
       try message { $0.learningRate = 0 } == "--lr must be greater than 0, found 0")
     #expect(
       try message { $0.unfreeze = .scope("layer4") }
-        == "no node or parameter lies in the scope \"layer4\"")
+        == "no node or parameter is in the scope \"layer4\"")
     #expect(
-      try message { $0.unfreeze = .last(40) }.hasPrefix("last:40 passes the network"))
+      try message { $0.unfreeze = .last(40) }.hasPrefix("last:40 exceeds the network"))
     let pictures = folder.path + "/one/cat"
     try FileManager.default.createDirectory(
       atPath: pictures, withIntermediateDirectories: true)

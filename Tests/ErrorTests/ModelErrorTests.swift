@@ -47,7 +47,7 @@ struct ModelErrorTests {
     "external data stays in the model's folder",
     arguments: [
       ("/etc/hostname", "absolute path"), ("../secret.bin", #"contains "..""#),
-      ("link.bin", "symbolic link that leads outside"),
+      ("link.bin", "symbolic link to a file outside"),
       ("short.bin", "too short: it has 8 bytes, 12 are needed"), ("none.bin", "No such file"),
     ])
   func externalData(_ location: String, _ reason: String) throws {
@@ -87,7 +87,7 @@ struct ModelErrorTests {
     }
     try GraftProgram.expectFailure(
       ["dump", snapshot.appending(path: "model2.onnx").path],
-      saying: ["model2.onnx", "symbolic link that leads outside"])
+      saying: ["model2.onnx", "symbolic link to a file outside"])
   }
 }
 

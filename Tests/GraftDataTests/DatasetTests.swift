@@ -322,7 +322,7 @@ private func link(_ path: String, to target: String) throws {
       #expect(error.description.contains("class1/105.png: not an image"))
       #expect(
         loader.warnings.map(\.message) == [
-          "2 items are left out, not an image: class1/105.png, class1/111.png"
+          "2 items are skipped, not an image: class1/105.png, class1/111.png"
         ])
     }
   }

@@ -49,7 +49,7 @@ private struct Failure: Error {}
 
   @Test func refusesWhatIsInTheWay() throws {
     try withTemporaryFolder { folder in
-      expectError(.inputOutput, containing: "/dev/null: is in the way and is not a regular file") {
+      expectError(.inputOutput, containing: "/dev/null: exists and is not a regular file") {
         _ = try FileReplacement(at: "/dev/null")
       }
       expectError(.inputOutput, containing: "exists and is not a regular file") {
@@ -100,10 +100,10 @@ private struct Failure: Error {}
   @Test func refusesWhatIsNoBundleOrAnInput() throws {
     try withTemporaryFolder { folder in
       try write([1], to: "stuff/a", in: folder)
-      expectError(.inputOutput, containing: "stuff: is in the way and is not a bundle") {
+      expectError(.inputOutput, containing: "stuff: exists and is not a bundle") {
         _ = try DirectoryReplacement(at: folder + "/stuff")
       }
-      expectError(.inputOutput, containing: "stuff/a: is in the way and is not a bundle") {
+      expectError(.inputOutput, containing: "stuff/a: exists and is not a bundle") {
         _ = try DirectoryReplacement(at: folder + "/stuff/a")
       }
       try make("one", at: folder + "/b")

@@ -68,7 +68,7 @@ public struct ClassActivation: Sendable {
     guard let producer = network.producer(of: value),
       let start = network.nodes.firstIndex(where: { $0.id == producer.id }),
       let output = network.outputs.first
-    else { throw GraftError(.inconsistency, "the feature map is no value of the network") }
+    else { throw GraftError(.inconsistency, "the feature map is not a value of the network") }
     var copier = GraphCopier(from: network, named: network.name)
     copier.addInput(Port.features, for: value)
     for node in network.nodes[(start + 1)...] { try copier.copy(node) }
@@ -77,7 +77,7 @@ public struct ClassActivation: Sendable {
     var graph = copier.target
     let logits = try graph.appendRows(of: logitsOfNetwork, ending)
     guard let features = graph.inputs.first else {
-      throw GraftError(.inconsistency, "the feature map is no input")
+      throw GraftError(.inconsistency, "the feature map is not an input")
     }
     let selection = graph.addInput(Port.selection, graph.type(of: logits))
     let gradients = try graph.appendGradients(

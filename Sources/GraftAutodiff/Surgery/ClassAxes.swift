@@ -73,21 +73,21 @@ struct ClassAxes {
     guard (1..<shape.rank).allSatisfy({ $0 == axis || shape[$0] == 1 }) else {
       throw GraftError(
         .unsupported,
-        "the output \(output.name.quotedForDisplay) \(shape) has more than one row of classes for an item",
+        "the output \(output.name.quotedForDisplay) \(shape) has more than one row of class scores per item",
         at: graph.location(of: head.node),
         advice:
-          "Fine-tuning trains classifiers of a whole input; --head keep --loss mse trains other outputs."
+          "Fine-tuning trains classifiers with one prediction per input; use --head keep --loss mse for other outputs."
       )
     }
   }
 
   private static let advice =
-    "Keep the number of classes with --head keep, or export the network without what follows its head."
+    "Keep the number of classes with --head keep, or export the network without the operators after its head."
 
   private func refusal(_ node: Node, _ found: String) -> GraftError {
     GraftError(
       .unsupported,
-      "\(node.opcode) behind the head takes no other number of classes than \(head.classes): \(found)",
+      "\(node.opcode) after the head works only with \(head.classes) classes: \(found)",
       at: graph.location(of: node), advice: Self.advice)
   }
 
@@ -108,7 +108,7 @@ struct ClassAxes {
     switch result.operation {
     case var reshape as Reshape:
       guard let target = Self.axis(in: reshape.shape, for: axis, of: shape) else {
-        throw refusal(node, "it takes \(shape) to \(reshape.shape)")
+        throw refusal(node, "it reshapes \(shape) to \(reshape.shape)")
       }
       reshape.shape[target] = GraftIR.Dimension(classes)
       result.operation = reshape
@@ -169,7 +169,7 @@ struct ClassAxes {
       return first
     }
     guard let neutral = type?.neutral(at: operand) else {
-      throw refusal(node, "its operand \(operand) has a value for each class")
+      throw refusal(node, "its operand \(operand) has one value per class")
     }
     return Float(neutral)
   }

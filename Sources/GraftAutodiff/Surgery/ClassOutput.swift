@@ -70,7 +70,7 @@ extension Graph {
     guard let name else { return outputs.isEmpty ? nil : try classOutput(labels: labels) }
     guard let index = outputs.firstIndex(where: { $0.name == name }) else {
       throw GraftError(
-        .invalidArgument, "there is no output \(name.quotedForDisplay)",
+        .invalidArgument, "unknown output \(name.quotedForDisplay)",
         advice: "The outputs are: "
           + "\(outputs.map(\.name.quotedForDisplay).joined(separator: ", ")).")
     }

@@ -24,7 +24,7 @@ public enum Unfreezing: Hashable, Sendable {
     case _ where text.hasPrefix("last:"):
       guard let count = Int(text.dropFirst(5)), count >= 1 else {
         throw GraftError(
-          .invalidArgument, "\(text.quotedForDisplay) must be last:N with N of at least 1")
+          .invalidArgument, "\(text.quotedForDisplay) must be last:N with N at least 1")
       }
       self = .last(count)
     case "": throw GraftError(.invalidArgument, "a scope must not be empty")
@@ -61,7 +61,7 @@ public struct FreezeLine: Sendable {
   public init(_ unfreezing: Unfreezing, in graph: Graph, head: Node) throws {
     let nodes = graph.nodes
     guard let headIndex = nodes.firstIndex(where: { $0.id == head.id }) else {
-      throw GraftError(.inconsistency, "the head is no node of the graph")
+      throw GraftError(.inconsistency, "the head is not a node of the graph")
     }
     switch unfreezing {
     case .none: firstNode = headIndex
@@ -73,7 +73,7 @@ public struct FreezeLine: Sendable {
       guard weighted.count >= count else {
         throw GraftError(
           .invalidArgument,
-          "last:\(count) passes the network: before the head there are \(weighted.count) operators "
+          "last:\(count) exceeds the network: before the head there are \(weighted.count) operators "
             + "with weights",
           advice: "Use --unfreeze all.")
       }
@@ -84,10 +84,10 @@ public struct FreezeLine: Sendable {
         let near = scopes.nearest(to: scope).map(\.quotedForDisplay)
         let outermost = scopes.outermost.map(\.quotedForDisplay).joined(separator: ", ")
         throw GraftError(
-          .invalidArgument, "no node or parameter lies in the scope \(scope.quotedForDisplay)",
+          .invalidArgument, "no node or parameter is in the scope \(scope.quotedForDisplay)",
           advice: near.isEmpty
             ? "The last scopes are: \(outermost); graft dump --summary lists all."
-            : "Near it: \(near.joined(separator: ", ")).")
+            : "Similar scopes: \(near.joined(separator: ", ")).")
       }
       firstNode = min(index, headIndex)
     }

@@ -55,7 +55,8 @@ public struct Head: Sendable {
   public init(of graph: Graph) throws {
     guard let output = graph.outputs.first, graph.outputs.count == 1 else {
       throw GraftError(
-        .unsupported, "the network has \(graph.outputs.count) outputs; a head belongs to one",
+        .unsupported,
+        "the network has \(graph.outputs.count) outputs, but a head needs exactly one",
         advice: "Choose one with --output NAME.")
     }
     let computed = graph.values(dependingOn: graph.inputs)
@@ -81,10 +82,10 @@ public struct Head: Sendable {
   private static func joined(at node: Node, in graph: Graph) -> GraftError {
     GraftError(
       .unsupported,
-      "\(node.opcode) joins several values after the last weights, so no operator is the head",
+      "\(node.opcode) combines several values after the last weights, so there is no single head",
       at: graph.location(of: node),
-      advice: "Choose an output before it with --output NAME where the file has one, or export the "
-        + "network with one of its heads alone.")
+      advice: "Choose an output before it with --output NAME if the file has one, or export the "
+        + "network with only one of its heads.")
   }
 
   private init(_ node: Node, in graph: Graph) throws {
@@ -92,7 +93,7 @@ public struct Head: Sendable {
       let shape = graph.type(of: weight).shape.constants
     else {
       throw GraftError(
-        .unsupported, "the head's second operand is no weight of the file",
+        .unsupported, "the head's second operand is not a weight of the file",
         at: graph.location(of: node),
         advice: "Export the network so that the head multiplies features by a stored weight.")
     }

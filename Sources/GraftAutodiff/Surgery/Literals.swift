@@ -9,11 +9,11 @@ import GraftOps
 /// The parameters that do not train, each with the reason.
 public struct Literals: Sendable {
   public enum Reason: String, Sendable, CaseIterable {
-    case constant = "stated by the network's nodes"
-    case scalar = "a single number"
-    case statistic = "subtracted or divided by"
-    case preprocessing = "applied to the input before any weights"
-    case identity = "a BatchNorm's ones and zeros"
+    case constant = "constants of the graph's nodes"
+    case scalar = "scalars"
+    case statistic = "mean or standard deviation of a normalization"
+    case preprocessing = "preprocessing of the input"
+    case identity = "ones and zeros of a BatchNorm"
   }
 
   public private(set) var reasons: [ValueID: Reason] = [:]

@@ -80,7 +80,7 @@ public struct TrainingGraph: Sendable {
         specification.groupNames.indices.contains(group)
       else {
         throw GraftError(
-          .invalidArgument, "there is no parameter \(name.quotedForDisplay) in what trains")
+          .invalidArgument, "no unfrozen parameter is named \(name.quotedForDisplay)")
       }
       guard step.type(of: id).dtype == .float32 else {
         throw GraftError(
@@ -123,7 +123,7 @@ public struct TrainingGraph: Sendable {
           step.type(of: old).dtype == .float32
         else {
           throw GraftError(
-            .unsupported, "statistics that are no float32 parameters",
+            .unsupported, "statistics that are not float32 parameters",
             at: step.location(of: node))
         }
         parameter.isTrained = true
@@ -166,20 +166,20 @@ public struct TrainingGraph: Sendable {
   /// - Returns: what builds the loss of each image, and the gradient of the logits.
   private mutating func appendLoss() throws -> (loss: Part, seed: Part) {
     guard step.outputs.count == 1, let output = step.outputs.first else {
-      throw GraftError(.unsupported, "training takes a network with one output")
+      throw GraftError(.unsupported, "training needs a network with one output")
     }
     let type = step.type(of: output.value).with(layout: .plain)
     guard type.dtype == .float32, type.rank >= 1, type.shape[0].isBatch else {
       throw GraftError(
         .unsupported,
         "the output \(output.name.quotedForDisplay) is \(type); training needs float32 "
-          + "with a free batch")
+          + "with a dynamic batch size")
     }
     if specification.loss == .binaryCrossEntropy { return try appendBinaryLoss(type) }
     let targets = step.addInput(Input.targets.rawValue, type)
     switch specification.loss {
     case .binaryCrossEntropy:
-      throw GraftError(.inconsistency, "binary cross-entropy has targets of its own")
+      throw GraftError(.inconsistency, "binary cross-entropy needs its own targets")
     case .meanSquaredError:
       let weights = step.addInput(
         Input.weights.rawValue, TensorType(.float32, TensorShape([type.shape[0]])))
@@ -195,7 +195,7 @@ public struct TrainingGraph: Sendable {
       guard type.rank == 2 else {
         throw GraftError(
           .unsupported,
-          "the output \(output.name.quotedForDisplay) is \(type); a classifier's is "
+          "the output \(output.name.quotedForDisplay) is \(type), expected "
             + "[batch, classes]")
       }
       let teacher =
@@ -228,7 +228,7 @@ public struct TrainingGraph: Sendable {
   ) throws -> (loss: Part, seed: Part) {
     guard type.rank == 2, let classes = type.shape[1].constant, let output = step.outputs.first
     else {
-      throw GraftError(.unsupported, "an output \(type); a classifier's is [batch, classes]")
+      throw GraftError(.unsupported, "an output \(type), expected [batch, classes]")
     }
     let shape = type.shape
     let targets = step.addInput(

@@ -31,7 +31,8 @@ struct StridedLoop: Hashable {
       }
     }
     guard outExtents.count(where: \.isBatch) <= 1 else {
-      throw GraftError(.unsupported, "kernels take one axis with the free batch, found \(extents)")
+      throw GraftError(
+        .unsupported, "kernels support one axis with the dynamic batch, found \(extents)")
     }
     self.extents = outExtents
     self.strides = outStrides
@@ -107,7 +108,7 @@ extension Dimension {
   /// - Throws: ``GraftError`` of kind `unsupported` for N · N, and on overflow.
   func times(_ factor: Dimension) throws -> Dimension {
     guard let product = multiplied(by: factor) else {
-      throw GraftError(.unsupported, "kernels take no strides of \(self) times \(factor)")
+      throw GraftError(.unsupported, "kernels do not support strides of \(self) times \(factor)")
     }
     return product
   }

@@ -194,7 +194,7 @@ struct StateTable {
   ) throws -> Entry {
     guard let data = parameter.data, type.shape.constants != nil else {
       throw GraftError(
-        .invalidGraph, "state \(name.quotedForDisplay) has no first contents, or no constant shape")
+        .invalidGraph, "state \(name.quotedForDisplay) has no initial value, or no constant shape")
     }
     let role = TrainingInterface.StateRole(group: parameter.group)
     let isZero = !role.isOfNetwork && data.withUnsafeBytes { $0.allSatisfy { $0 == 0 } }

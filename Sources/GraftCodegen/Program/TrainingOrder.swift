@@ -62,11 +62,11 @@ extension Lowering {
         GraftError(.inconsistency, "state \(output.name.quotedForDisplay): \(reason)")
       }
       guard let state = states[output.name] else {
-        throw fail("its new contents have no old ones")
+        throw fail("its new value has no old value")
       }
       if output.value == state { continue }
       guard written.updateValue(output.name, forKey: output.value) == nil else {
-        throw fail("its new contents are another state's too")
+        throw fail("its new value is also that of another state")
       }
       guard let writer = graph.producer(of: output.value),
         let position = accesses.positions[writer.id],

@@ -109,7 +109,7 @@ struct ValuePlaces {
     if let index = inputBuffers[root] { return .input(index) }
     throw GraftError(
       .inconsistency,
-      "the memory plan has no place for \(graph[value].name ?? "a value") "
+      "the memory plan has no placement for \(graph[value].name ?? "a value") "
         + "of type \(graph.type(of: value))")
   }
 }

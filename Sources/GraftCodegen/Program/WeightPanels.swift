@@ -96,7 +96,7 @@ struct WeightPanels {
 
   private func require(_ isInside: Bool, _ unit: Int) throws {
     guard isInside else {
-      throw GraftError(.inconsistency, "panel \(unit) of packed weights lies outside of them")
+      throw GraftError(.inconsistency, "panel \(unit) is outside the packed weights")
     }
   }
 

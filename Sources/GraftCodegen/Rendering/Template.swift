@@ -36,7 +36,7 @@ struct Template {
       }
       guard parts.count % 2 == 1 else {
         throw GraftError(
-          .inconsistency, "template \(name), line \(index + 1): an @ without a partner")
+          .inconsistency, "template \(name), line \(index + 1): an unmatched @")
       }
       func value(_ placeholder: String) throws -> String {
         guard let value = values[placeholder] else {

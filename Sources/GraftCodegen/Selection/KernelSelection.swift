@@ -61,7 +61,7 @@ struct KernelSelection {
     else {
       throw GraftError(
         .unsupported, "there is no kernel for \(node.opcode)",
-        advice: "Passes replace or fold such operators; this one is left.")
+        advice: "Passes usually replace or fold such operators, but this one remains.")
     }
     return KernelChoice(
       family: best.family, schedule: best.schedule,

@@ -76,7 +76,7 @@ public enum Subprocess {
       throw GraftError(
         .toolchain,
         "\(program.quotedForDisplay) did not end within \(Int(seconds.rounded(.up))) s and was killed",
-        context: errors.isEmpty ? [] : ["it said: \(errors.prefix(1000))"])
+        context: errors.isEmpty ? [] : ["its error output: \(errors.prefix(1000))"])
     }
     let signal = outcome.wait_status & 0x7f
     return Result(
@@ -117,7 +117,8 @@ public enum Subprocess {
       guard count >= 0 else {
         throw GraftError(
           .toolchain,
-          "cannot read what \(program.quotedForDisplay) wrote: \(String(cString: strerror(errno)))")
+          "cannot read the output of \(program.quotedForDisplay): \(String(cString: strerror(errno)))"
+        )
       }
       guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
       bytes += piece[..<count]

@@ -29,7 +29,7 @@ public struct Toolchain: Sendable {
       let version = Int(match.output.1)
     else {
       throw GraftError(
-        .toolchain, "\(clang.quotedForDisplay) is no clang: it calls itself \(line)",
+        .toolchain, "\(clang.quotedForDisplay) is not clang: its version is \(line)",
         advice: installation)
     }
     guard version >= oldestVersion else {
@@ -51,7 +51,7 @@ public struct Toolchain: Sendable {
     if let chosen = environment["GRAFT_CLANG"], !chosen.isEmpty {
       guard files.isExecutableFile(atPath: chosen) else {
         throw GraftError(
-          .toolchain, "GRAFT_CLANG is \(chosen.quotedForDisplay), which is no program",
+          .toolchain, "GRAFT_CLANG is \(chosen.quotedForDisplay), which is not executable",
           advice: installation)
       }
       return chosen
@@ -151,7 +151,7 @@ public struct Toolchain: Sendable {
     let result = try Subprocess.run(clang, arguments, in: folder)
     func failure(_ what: String) -> GraftError {
       let words = result.errors.split(separator: "\n").prefix(12).joined(separator: "\n")
-      var advice = "It was called as: \(clang) \(arguments.joined(separator: " "))"
+      var advice = "The command was: \(clang) \(arguments.joined(separator: " "))"
       if !Target.architectureFlags(in: arguments).isEmpty {
         advice = Target.foreignAdvice + "\n  " + advice
       }
@@ -159,7 +159,7 @@ public struct Toolchain: Sendable {
         .toolchain, "clang \(what)\(words.isEmpty ? "" : ":\n\(words)")", advice: advice)
     }
     guard result.status == 0 else { throw failure("\(result.ending) on \(output)") }
-    guard Self.isELF(path) else { throw failure("says that all went well, but wrote no \(output)") }
+    guard Self.isELF(path) else { throw failure("succeeded, but wrote no \(output)") }
   }
 
   /// Whether there is a file that begins as objects and libraries do.

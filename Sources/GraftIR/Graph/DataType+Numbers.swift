@@ -34,7 +34,7 @@ extension DataType {
     }
     let whole = try numbers.map { number in
       guard let whole = Int(exactly: number), range.contains(whole) else {
-        throw GraftError(.invalidData, "\(number) is no \(rawValue) that is handled here")
+        throw GraftError(.invalidData, "\(number) is not a supported \(rawValue)")
       }
       return whole
     }
@@ -50,7 +50,7 @@ extension DataType {
     guard isFloatingPoint || numbers.allSatisfy({ abs($0) <= largest }) else {
       throw GraftError(
         .invalidData,
-        "integers of \(rawValue) beyond \(Self.largestWholeFloat) are not handled here")
+        "\(rawValue) integers beyond \(Self.largestWholeFloat) are not supported")
     }
     return numbers
   }

@@ -56,7 +56,7 @@ extension Graph {
   /// - Throws: ``GraftError`` of kind `inconsistency` where it does not.
   public mutating func reorder(_ newOrder: [NodeID]) throws {
     guard newOrder.count == order.count, Set(newOrder) == Set(order) else {
-      throw GraftError(.inconsistency, "the new order of nodes is no permutation of the old one")
+      throw GraftError(.inconsistency, "the new order of nodes is not a permutation of the old one")
     }
     order = newOrder
   }

@@ -37,7 +37,7 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
     guard status.st_mode & S_IFMT == S_IFREG else {
       throw failure(
         status.st_mode & S_IFMT == S_IFDIR
-          ? "is a folder, expected a file" : "is not a regular file, which it must be to be mapped")
+          ? "is a folder, expected a file" : "is not a regular file, so it cannot be mapped")
     }
     guard let size = Int(exactly: status.st_size), size > 0 else {
       base = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -120,8 +120,8 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
     }
     guard let path else { return }
     throw GraftError(
-      .inputOutput, "was cut short, or cannot be read any more, while it was being read",
+      .inputOutput, "was truncated or became unreadable while it was read",
       at: SourceLocation(file: path),
-      advice: "Run the command again when nothing else writes the file.")
+      advice: "Run the command again when no other process writes the file.")
   }
 }

@@ -81,7 +81,7 @@ public struct TensorData: Sendable {
   public func part(_ elements: Range<Int>, shape: [Int]) throws -> TensorData {
     guard elements.lowerBound >= 0, elements.upperBound <= elementCount else {
       throw GraftError(
-        .invalidData, "elements \(elements) of a tensor of \(elementCount) were asked for")
+        .invalidData, "elements \(elements) of a tensor of \(elementCount) were requested")
     }
     let start = range.lowerBound + elements.lowerBound * dtype.byteCount
     return try TensorData(

@@ -43,8 +43,8 @@ public struct TensorShape: Hashable, Sendable {
       else {
         throw GraftError(
           .invalidArgument,
-          "a tensor of shape \(self) at batch \(batch) is too large: "
-            + "at most \(Self.largestElementCount) elements are handled")
+          "a tensor of shape \(self) at batch size \(batch) is too large: "
+            + "at most \(Self.largestElementCount) elements are supported")
       }
       count = product
       result.append(extent)

@@ -57,7 +57,7 @@ public enum ONNXExporter {
     guard graphSize <= largestFile - head.bytes.count else {
       throw GraftError(
         .unsupported,
-        "the model would have \(graphSize) bytes, an ONNX file holds at most "
+        "the model would have \(graphSize) bytes, an ONNX file can have at most "
           + "\(largestFile)")
     }
     try head.bytes.withUnsafeBytes(sink)

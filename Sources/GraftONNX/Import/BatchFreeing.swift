@@ -29,15 +29,15 @@ enum BatchFreeing {
         let shape = freed.graph.type(of: output.value).shape
         guard shape.dimensions.first == .batch else {
           throw GraftError(
-            .unsupported, "output \(output.name.quotedForDisplay) has the shape \(shape) then")
+            .unsupported, "output \(output.name.quotedForDisplay) would have the shape \(shape)")
         }
       }
       return freed
     } catch let reason as GraftError {
-      guard !types.mustFree else { throw reason.adding(context: "freeing the batch") }
+      guard !types.mustFree else { throw reason.adding(context: "making the batch size dynamic") }
       var fixed = try convert(model, types.inputs, nil, options)
       fixed.warnings.append(
-        Warning("the batch stays \(batch), as the file fixes it; freeing it fails: \(reason)"))
+        Warning("the batch size stays \(batch), as in the file; it cannot be dynamic: \(reason)"))
       return fixed
     }
   }
@@ -64,11 +64,11 @@ enum FreedBatch {
       operands.contains(where: { $0?.shape.dependsOnBatch ?? false })
     else { return }
     guard results.allSatisfy(\.shape.dependsOnBatch) else {
-      throw GraftError(.unsupported, "it makes \(results) of operands with a batch")
+      throw GraftError(.unsupported, "it computes \(results) from operands with a batch")
     }
     for axis in operation.axesWorkedAlong(rank: shape.rank)
     where shape.dimensions.indices.contains(axis) && shape.dimensions[axis].isBatch {
-      throw GraftError(.unsupported, "it works along axis \(axis), the batch")
+      throw GraftError(.unsupported, "it computes along axis \(axis), the batch")
     }
   }
 }

@@ -14,7 +14,9 @@ enum ConstantNode {
   ) throws -> ONNXAttributeValue {
     let name = attribute.name.quotedForDisplay
     guard attribute.reference.isEmpty else {
-      throw GraftError(.invalidModel, "attribute \(name) refers to a function's, outside of one")
+      throw GraftError(
+        .invalidModel,
+        "attribute \(name) refers to an attribute of a function, but is not in a function")
     }
     switch attribute.value {
     case .int(let value): return .int(value)
@@ -31,7 +33,7 @@ enum ConstantNode {
 
   private static func text(_ bytes: [UInt8], _ name: String) throws -> String {
     guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw GraftError(.invalidModel, "attribute \(name) is not a UTF-8 text")
+      throw GraftError(.invalidModel, "attribute \(name) is not UTF-8 text")
     }
     return text
   }
@@ -54,7 +56,8 @@ enum ConstantNode {
       return try TensorData(packing: values, as: .float32, shape: [values.count])
     default:
       throw GraftError(
-        .unsupported, "its value is \(attribute.name.quotedForDisplay), which Graft does not read")
+        .unsupported,
+        "its value is \(attribute.name.quotedForDisplay), which Graft does not support")
     }
   }
 
@@ -64,7 +67,7 @@ enum ConstantNode {
     _ extents: [Int], of node: FileNode, _ loader: inout TensorLoader, budget: inout FoldingBudget
   ) throws -> TensorData {
     guard extents.allSatisfy({ $0 >= 0 }) else {
-      throw GraftError(.invalidModel, "it asks for a tensor of extents \(extents)")
+      throw GraftError(.invalidModel, "it needs a tensor with extents \(extents)")
     }
     let count = try TensorShape(extents).extents(batch: 1).reduce(1, *)
     var element = try TensorData([Float(0)], shape: [1])

@@ -77,7 +77,7 @@ extension Converter {
     }
     if case .failed = imported(node.inputs[0]) { return set(output, .failed) }
     guard case .sequence(let names) = imported(node.inputs[0]) else {
-      throw GraftError(.unsupported, "its sequence is none that Graft knows while compiling")
+      throw GraftError(.unsupported, "its sequence is not known at compile time")
     }
     guard let place = try input(node.inputs[1])?.integers, place.elements.count == 1,
       let index = place.elements[0].constant, index >= -names.count, index < names.count,

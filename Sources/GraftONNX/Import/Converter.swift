@@ -59,7 +59,7 @@ struct Converter {
     for (name, type) in inputTypes {
       guard takenNames.insert(name).inserted else {
         throw GraftError(
-          .unsupported, "two inputs have names that look alike: \(name.quotedForDisplay)")
+          .unsupported, "two inputs have indistinguishable names: \(name.quotedForDisplay)")
       }
       values[name] = .computed(graph.addInput(name, type))
     }
@@ -91,11 +91,12 @@ struct Converter {
     try unsupported.throwIfAny()
     for output in model.graph.outputs {
       guard let value = try value(of: output.name, place: nil) else {
-        throw GraftError(.invalidModel, "output \(output.name.quotedForDisplay) is made by no node")
+        throw GraftError(
+          .invalidModel, "output \(output.name.quotedForDisplay) is not computed by any node")
       }
       guard !graph.outputs.contains(where: { $0.name == output.name }) else {
         throw GraftError(
-          .unsupported, "two outputs have names that look alike: \(output.name.quotedForDisplay)")
+          .unsupported, "two outputs have indistinguishable names: \(output.name.quotedForDisplay)")
       }
       graph.outputs.append(GraphOutput(name: output.name, value: value))
     }
@@ -160,7 +161,7 @@ struct Converter {
     for (name, id) in zip(names, ids) where !name.isEmpty { values[name] = .computed(id) }
     for output in node.outputs where readNames.contains(output) && !values.contains(output) {
       throw GraftError(
-        .unsupported, "its output \(output.quotedForDisplay) is none that Graft computes")
+        .unsupported, "Graft does not support its output \(output.quotedForDisplay)")
     }
   }
 
@@ -178,7 +179,7 @@ struct Converter {
       freedBatch: freedBatch)
     let bindings = Catalog.bindings(onnx: node.opType)
     guard let binding = bindings.first(where: { $0.opsets.contains(model.opset) }) else {
-      throw GraftError(.unsupported, "Graft has no such operator")
+      throw GraftError(.unsupported, "Graft does not support this operator")
     }
     return try binding.read(seen)
   }
@@ -345,7 +346,7 @@ struct Converter {
       let rest = nodes.count > 4 ? " and \(nodes.count - 4) more" : ""
       warnings.append(
         Warning(
-          "parameter \(tensor.name.quotedForDisplay) is tied: nodes "
+          "parameter \(tensor.name.quotedForDisplay) is shared: nodes "
             + names.joined(separator: ", ") + rest + " share it"))
     }
   }

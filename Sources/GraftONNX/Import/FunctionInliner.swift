@@ -49,12 +49,12 @@ enum FunctionInliner {
         throw GraftError(
           .invalidModel,
           "functions call each other more than \(FunctionInliner.deepestCall) levels "
-            + "deep, or in a circle", at: location)
+            + "deep, or recursively", at: location)
       }
       if let own = function.opsets[""], own != model.opsets[""] {
         throw GraftError(
           .unsupported,
-          "its function is written for opset \(own), the model for "
+          "its function has opset \(own), the model has "
             + "\(model.opsets[""] ?? 0)", at: location)
       }
       try at(location) { try addBody(of: function, for: node, depth: depth) }
@@ -71,7 +71,7 @@ enum FunctionInliner {
       for (index, output) in function.outputs.enumerated() where index < call.outputs.count {
         if names[output] != nil {
           throw GraftError(
-            .unsupported, "its function hands an input through as an output")
+            .unsupported, "its function returns an input as an output")
         }
         names[output] = call.outputs[index]
       }
@@ -97,7 +97,7 @@ enum FunctionInliner {
         // ONNX 1.13 added defaults for them, which the installed onnx.proto does not know.
         guard !model.unknownFields.contains("FunctionProto.11") else {
           throw GraftError(
-            .unsupported, "its function has defaults for attributes, which Graft does not read")
+            .unsupported, "its function has default attribute values, which Graft does not support")
         }
         return nil
       }

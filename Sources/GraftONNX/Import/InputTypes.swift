@@ -26,7 +26,7 @@ struct InputTypes {
     {
       let names = wanted.map(\.name.quotedForDisplay).joined(separator: ", ")
       throw GraftError(
-        .invalidArgument, "there is no input \(name.quotedForDisplay); the model has \(names)")
+        .invalidArgument, "unknown input \(name.quotedForDisplay); the model has \(names)")
     }
     var batches: Set<Int?> = []
     var isFixedByCaller = false
@@ -70,11 +70,11 @@ struct InputTypes {
     of input: FileValueInfo, chosen: TensorShape?
   ) throws -> (TensorType, Int?)? {
     guard let number = input.elementType else {
-      throw GraftError(.unsupported, "it is \(input.kind), Graft takes tensors")
+      throw GraftError(.unsupported, "it is \(input.kind), but Graft supports only tensors")
     }
     guard let dtype = ElementTypes.dtype(number) else {
       throw GraftError(
-        .unsupported, "its elements are \(ElementTypes.name(number)), which Graft does not handle")
+        .unsupported, "its elements are \(ElementTypes.name(number)), which Graft does not support")
     }
     guard let shape = try self.shape(of: input, chosen: chosen) else { return nil }
     do {
@@ -98,7 +98,7 @@ struct InputTypes {
     guard let extents = input.shape else { return chosen }
     if let chosen, chosen.rank != extents.count {
       throw GraftError(
-        .invalidArgument, "the shape \(chosen) was given, the file says rank \(extents.count)")
+        .invalidArgument, "the shape \(chosen) was given, but the file has rank \(extents.count)")
     }
     var dimensions: [Dimension] = []
     var isOpen = false
@@ -112,8 +112,8 @@ struct InputTypes {
         guard wish == nil || wish == Dimension(value) || (axis == 0 && wish == .batch) else {
           throw GraftError(
             .invalidArgument,
-            "the shape \(chosen.map(\.description) ?? "") was given, the file "
-              + "fixes axis \(axis) to \(value)")
+            "the shape \(chosen.map(\.description) ?? "") was given, but the file "
+              + "has extent \(value) on axis \(axis)")
         }
         dimensions.append(wish ?? Dimension(value))
         continue
@@ -121,7 +121,7 @@ struct InputTypes {
       if case .constant(let value) = extent {
         warnings.append(
           Warning(
-            "axis \(axis) has the extent \(value) in the file, which is read as a free one",
+            "axis \(axis) has the extent \(value) in the file, which is treated as dynamic",
             at: SourceLocation(node: input.name, operatorName: "input")))
       }
       if wish == nil, axis > 0, !Self.isBatch(axis, of: extents) { isOpen = true }

@@ -17,8 +17,8 @@ struct FoldingBudget {
     guard !overflow, bytes <= remaining else {
       throw GraftError(
         .unsupported,
-        "\(elements) more constant elements are too many: what is folded while "
-          + "importing would take too much memory")
+        "\(elements) more constant elements would exceed the memory limit of constant folding "
+          + "during import")
     }
     remaining -= bytes
   }

@@ -28,7 +28,7 @@ enum LibraryCheck {
         location = SourceLocation(node: node.displayName, operatorName: node.qualifiedType)
       }
       throw GraftError(
-        .invalidModel, "ONNX's checker refuses the model: \(refusal)", at: location)
+        .invalidModel, "ONNX's checker rejects the model: \(refusal)", at: location)
     }
     guard opened.model.irVersion <= COnnxChecker_newest_ir_version() else { return [] }
     let complaint = answer(about: opened) { bytes, message in
@@ -37,7 +37,7 @@ enum LibraryCheck {
     }
     guard let complaint else { return [] }
     return [
-      Warning("ONNX's checker would refuse the file, but what it needs is there: \(complaint)")
+      Warning("ONNX's checker rejects the file, but Graft can read it: \(complaint)")
     ]
   }
 

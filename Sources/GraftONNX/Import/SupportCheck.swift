@@ -50,7 +50,8 @@ struct UnsupportedNodes {
     }
     throw GraftError(
       .unsupported, "\(count) cannot be compiled:\n    " + lines.joined(separator: "\n    "),
-      advice: (advice + ["docs/operators.md lists what Graft compiles."]).joined(separator: "\n  "))
+      advice: (advice + ["docs/operators.md lists the supported operators."]).joined(
+        separator: "\n  "))
   }
 
   /// A line for each operator and reason, the most frequent first.
@@ -105,7 +106,8 @@ enum SupportCheck {
         operands: operands, results: results, opset: 18)
       unsupported.add(
         node.origins.first ?? "", operatorName: written?.opType ?? node.opcode.rawValue,
-        reason: "it is not known while compiling; Graft has this operator for shapes and weights "
+        reason:
+          "it is not known at compile time; Graft supports this operator only for shapes and weights "
           + "alone",
         advice: operation.compileTimeAdvice)
     }
@@ -114,14 +116,14 @@ enum SupportCheck {
 
   private static func reason(_ node: FileNode, opset: Int) -> String? {
     guard node.domain.isEmpty else {
-      return "Graft has no operators of the domain \(node.domain.quotedForDisplay)"
+      return "Graft does not support the domain \(node.domain.quotedForDisplay)"
     }
     if Converter.rewrittenOperators.contains(node.opType) { return nil }
     let bindings = Catalog.bindings(onnx: node.opType)
-    if bindings.isEmpty { return "Graft has no such operator" }
+    if bindings.isEmpty { return "Graft does not support this operator" }
     guard bindings.contains(where: { $0.opsets.contains(opset) }) else {
       let ranges = bindings.map { "\($0.opsets.lowerBound) to \($0.opsets.upperBound)" }
-      return "Graft reads it in opset \(ranges.joined(separator: ", ")), the model has \(opset)"
+      return "Graft supports it in opset \(ranges.joined(separator: ", ")), the model has \(opset)"
     }
     return nil
   }

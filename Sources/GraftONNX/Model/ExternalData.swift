@@ -68,8 +68,9 @@ struct ExternalData {
     func refusal(_ reason: String) -> GraftError {
       GraftError(
         .invalidModel, "its external data is in \(name), which \(reason)",
-        advice: "Data is read only from the model's own folder, and from the one that the model "
-          + "is a link to.")
+        advice:
+          "Data is read only from the model's folder, and from the folder of the target if the model "
+          + "is a link.")
     }
     guard !location.hasPrefix("/") else { throw refusal("is an absolute path") }
     guard !location.split(separator: "/", omittingEmptySubsequences: false).contains("..") else {
@@ -87,7 +88,7 @@ struct ExternalData {
       return realFile.utf8.starts(with: prefix.utf8)
     }
     guard isInside else {
-      throw refusal("is a symbolic link that leads outside the model's folder")
+      throw refusal("is a symbolic link to a file outside the model's folder")
     }
     // The resolved path has no link left; one put there since is not followed.
     let file = try MappedFile(realFile, following: false)

@@ -18,7 +18,7 @@ struct OpenModel {
     self.skeleton = skeleton
     self.model = try skeleton.bytes.withUnsafeBufferPointer { bytes in
       guard let message = onnx__model_proto__unpack(nil, bytes.count, bytes.baseAddress) else {
-        throw GraftError(.invalidModel, "the file is damaged: protobuf-c cannot unpack it")
+        throw GraftError(.invalidModel, "the file is damaged: protobuf-c cannot parse it")
       }
       defer { onnx__model_proto__free_unpacked(message, nil) }
       return try FileModel(message.pointee, unknownFields: skeleton.unknownFields)
@@ -70,7 +70,7 @@ private func opsets(
 extension FileModel {
   init(_ message: Onnx__ModelProto, unknownFields: Set<String>) throws {
     guard let graph = message.graph else {
-      throw GraftError(.invalidModel, "is not an ONNX model: it holds no graph")
+      throw GraftError(.invalidModel, "is not an ONNX model: it has no graph")
     }
     self.init(
       irVersion: Int(message.ir_version),

@@ -20,7 +20,7 @@ enum FileKind {
       advice: "Export the network to ONNX first: tools/export-torchvision shows how."),
     Signature(
       start: Array("version https://git-lfs".utf8),
-      what: "a Git LFS pointer, not the file that it stands for",
+      what: "a Git LFS pointer, not the file itself",
       advice: "Fetch it with: git lfs pull"),
     Signature(
       start: [0x89, 0x48, 0x44, 0x46], what: "an HDF5 file, such as a Keras model",
@@ -33,7 +33,7 @@ enum FileKind {
       advice: "Convert it with tf2onnx.", offset: 4),
     Signature(
       start: Array("GGUF".utf8), what: "a GGUF file of weights",
-      advice: "It holds no network that could be compiled."),
+      advice: "It contains no graph that could be compiled."),
     Signature(
       start: Array("\u{93}NUMPY".unicodeScalars.map { UInt8($0.value) }), what: "a NumPy array"),
     Signature(start: [0x1F, 0x8B], what: "a gzip archive", advice: "Unpack it first."),
@@ -43,11 +43,11 @@ enum FileKind {
     Signature(
       start: Array("ustar".utf8), what: "a tar archive", advice: "Unpack it first.", offset: 257),
     Signature(
-      start: Array("<!DOCTYPE".utf8), what: "a web page", advice: "The download went wrong."),
-    Signature(start: Array("<html".utf8), what: "a web page", advice: "The download went wrong."),
-    Signature(start: [0x89, 0x50, 0x4E, 0x47], what: "a PNG picture"),
-    Signature(start: [0xFF, 0xD8, 0xFF], what: "a JPEG picture"),
-    Signature(start: Array("GIF8".utf8), what: "a GIF picture"),
+      start: Array("<!DOCTYPE".utf8), what: "a web page", advice: "The download failed."),
+    Signature(start: Array("<html".utf8), what: "a web page", advice: "The download failed."),
+    Signature(start: [0x89, 0x50, 0x4E, 0x47], what: "a PNG image"),
+    Signature(start: [0xFF, 0xD8, 0xFF], what: "a JPEG image"),
+    Signature(start: Array("GIF8".utf8), what: "a GIF image"),
     Signature(start: Array("%PDF".utf8), what: "a PDF document"),
     Signature(start: [0x7F, 0x45, 0x4C, 0x46], what: "an ELF program or library"),
   ]
@@ -64,8 +64,8 @@ enum FileKind {
     if isSafetensors(file) {
       throw GraftError(
         .invalidModel,
-        "is not an ONNX model: it is a safetensors file, which holds weights but no network",
-        advice: "Load the weights into the network and export that to ONNX.")
+        "is not an ONNX model: it is a safetensors file, which contains weights but no graph",
+        advice: "Load the weights into the network and export it to ONNX.")
     }
   }
 

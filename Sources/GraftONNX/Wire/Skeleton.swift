@@ -54,8 +54,8 @@ struct Skeleton {
     guard bytes.count <= Self.largestSize else {
       throw GraftError(
         .invalidModel,
-        "the model holds \(bytes.count) bytes beside raw_data, at most "
-          + "\(Self.largestSize) are handled", advice: "Store its weights as raw_data.")
+        "the model has \(bytes.count) bytes besides raw_data, at most "
+          + "\(Self.largestSize) are supported", advice: "Store its weights as raw_data.")
     }
   }
 
@@ -122,7 +122,7 @@ struct Skeleton {
     _ field: WireField?, is kind: WireField.Kind, from start: Int, _ what: String
   ) throws {
     guard let field, field.kind != .dropped else { return }
-    guard field.kind == kind else { throw reader.damaged("\(what) is of the wrong kind") }
+    guard field.kind == kind else { throw reader.damaged("\(what) has the wrong wire type") }
     try markOnce(field, what)
     bytes.append(
       contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[start..<reader.position]))
@@ -164,7 +164,7 @@ struct Skeleton {
       guard isCleanText(content) else {
         throw GraftError(
           .invalidModel,
-          "\(what) at byte \(start) is not a text: it holds a NUL or is not UTF-8")
+          "\(what) at byte \(start) is not a string: it contains a NUL or is not UTF-8")
       }
     case .bytes: break
     case .varint:
@@ -188,7 +188,7 @@ struct Skeleton {
   }
 
   private func checkPacked(_ field: WireField, _ what: String) throws {
-    guard field.isRepeated else { throw reader.damaged("\(what) is of the wrong kind") }
+    guard field.isRepeated else { throw reader.damaged("\(what) has the wrong wire type") }
   }
 
   private mutating func markOnce(_ field: WireField, _ what: String) throws {

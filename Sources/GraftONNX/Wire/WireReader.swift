@@ -29,7 +29,7 @@ struct WireReader {
     while true {
       guard position < end else {
         throw end == bytes.count
-          ? truncated("an integer", needs: 1, has: 0) : damaged("an integer crosses its message")
+          ? truncated("an integer", needs: 1, has: 0) : damaged("an integer exceeds its message")
       }
       let byte = bytes[position]
       position += 1

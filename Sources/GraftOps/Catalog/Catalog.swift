@@ -71,7 +71,7 @@ public enum Catalog {
   public static func operation(of node: Node) throws -> any Operator {
     let location = SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)
     guard let type = byOpcode[node.opcode] else {
-      throw GraftError(.invalidGraph, "there is no operator of this name", at: location)
+      throw GraftError(.invalidGraph, "unknown operator", at: location)
     }
     return try at(location) { try type.init(attributes: node.attributes) }
   }
@@ -84,7 +84,7 @@ public enum Catalog {
     let isVariadic = rules.last?.presence == .variadic
     guard operands.count <= rules.count || isVariadic else {
       throw GraftError(
-        .invalidGraph, "\(operands.count) operands, at most \(rules.count) are expected")
+        .invalidGraph, "\(operands.count) operands, expected at most \(rules.count)")
     }
     for (index, rule) in rules.enumerated() where rule.presence != .optional {
       guard index < operands.count, operands[index] != nil else {

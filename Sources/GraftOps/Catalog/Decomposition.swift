@@ -53,7 +53,7 @@ public struct DecompositionBuilder {
   ) throws -> ValueID {
     let results = try graph.append(operation, operands, origins: node.origins, before: node.id)
     guard let result = results.first else {
-      throw GraftError(.inconsistency, "an operator of one result made none")
+      throw GraftError(.inconsistency, "an operator with one result returned none")
     }
     return result
   }

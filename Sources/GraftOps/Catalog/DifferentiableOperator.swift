@@ -90,7 +90,7 @@ public struct GradientBuilder {
     let gradient = try incoming()
     guard activation != .none else { return gradient }
     guard activation.gradientReadsResult else {
-      throw GraftError(.unsupported, "the argument of a fused activation is not kept")
+      throw GraftError(.unsupported, "the argument of a fused activation is not available")
     }
     return try apply(ActivationGradient(activation: activation), [gradient, result()])
   }
@@ -162,7 +162,7 @@ public struct GradientBuilder {
     // Rows of one matrix, whatever lies before the axis.
     let full = shape(of: turned)
     guard let rows = TensorShape(Array(full.dimensions.dropLast())).elementCount else {
-      throw GraftError(.unsupported, "the rows of \(full) cannot be counted")
+      throw GraftError(.unsupported, "the number of rows of \(full) is not known")
     }
     let table = try reshaped(turned, to: [rows, Dimension(targets.count)])
     let product = try apply(MatrixMultiply(), [table, choice])
@@ -177,7 +177,7 @@ public struct GradientBuilder {
     guard shape(of: value) == shape(of: operand) else {
       throw GraftError(
         .inconsistency,
-        "the gradient of \(type(of: operand)) came out as \(type(of: value))")
+        "the gradient of \(type(of: operand)) has the type \(type(of: value))")
     }
     gradients[index] = value
   }

@@ -265,7 +265,7 @@ extension RealOperator {
   }
 
   private func mixedElements() -> GraftError {
-    GraftError(.invalidGraph, "\(Self.opcode) computes on one floating-point type at a time")
+    GraftError(.invalidGraph, "\(Self.opcode) needs operands of one floating-point type")
   }
 }
 
@@ -311,6 +311,6 @@ extension StructuralOperator {
   }
 
   private func mixed() -> GraftError {
-    GraftError(.invalidGraph, "\(Self.opcode) moves elements of one type at a time")
+    GraftError(.invalidGraph, "\(Self.opcode) needs operands of one element type")
   }
 }

@@ -33,7 +33,7 @@ extension Graph {
     let inferred = try Catalog.inferTypes(operation, operands)
     guard inferred.count == results.count else {
       throw GraftError(
-        .invalidGraph, "\(results.count) results, the operator makes \(inferred.count) [V3]")
+        .invalidGraph, "\(results.count) results, the operator has \(inferred.count) [V3]")
     }
     for (index, (expected, found)) in zip(inferred, results).enumerated() {
       guard expected.dtype == found.dtype, expected.shape == found.shape else {
@@ -45,10 +45,10 @@ extension Graph {
     if layouts.contains(where: { !$0.isPlain }) {
       let support = operation.layoutSupport(operands: operands, results: results)
       guard support != .plain else {
-        throw GraftError(.invalidGraph, "the operator's kernels take plain layouts only [V4]")
+        throw GraftError(.invalidGraph, "the operator's kernels support only plain operands [V4]")
       }
       guard support != .reducing || results.allSatisfy(\.layout.isPlain) else {
-        throw GraftError(.invalidGraph, "the operator's kernels make plain results only [V4]")
+        throw GraftError(.invalidGraph, "the operator's kernels support only plain results [V4]")
       }
     }
   }

@@ -186,17 +186,17 @@ extension ONNXNode {
     guard let integers = input.integers else {
       throw GraftError(
         .unsupported,
-        "input \(name.quotedForDisplay) must be constant, but it is computed while "
-          + "the network runs")
+        "input \(name.quotedForDisplay) must be constant, but it is computed at "
+          + "run time")
     }
     return integers.elements
   }
 
   /// How to export a network that answers instead of one that is trained.
   static let inferenceAdvice =
-    "If the network was exported in training mode, export it as it answers: in PyTorch call "
-    + "model.eval() before torch.onnx.export, and pass training=TrainingMode.EVAL where the "
-    + "exporter takes it."
+    "If the network was exported in training mode, export it in inference mode: in PyTorch call "
+    + "model.eval() before torch.onnx.export, and pass training=TrainingMode.EVAL if the "
+    + "exporter has it."
 
   /// The error of a node that works as it does while a network is trained.
   func trainingMode() -> GraftError {

@@ -48,14 +48,14 @@ public enum ScalarConstant: Hashable, Sendable {
   init(_ data: TensorData) throws {
     guard data.elementCount == 1 else {
       throw GraftError(
-        .invalidModel, "one element is expected, found a tensor of shape \(data.shape)")
+        .invalidModel, "expected one element, found a tensor of shape \(data.shape)")
     }
     if data.dtype.isFloatingPoint {
       self = .real(data.doubles()[0])
     } else if let integers = data.integers() {
       self = .integer(integers[0])
     } else {
-      throw GraftError(.unsupported, "an unsigned constant passes the largest signed integer")
+      throw GraftError(.unsupported, "an unsigned constant exceeds the largest signed integer")
     }
   }
 
@@ -93,7 +93,7 @@ public enum ScalarConstant: Hashable, Sendable {
     case .bfloat16: bytes = littleEndian(UInt16(truncatingIfNeeded: Float(real).bitPattern >> 16))
     default:
       guard let whole else {
-        throw GraftError(.invalidGraph, "\(real) is no \(dtype.rawValue)")
+        throw GraftError(.invalidGraph, "\(real) is not a valid \(dtype.rawValue)")
       }
       bytes = Array(littleEndian(whole).prefix(dtype.byteCount))
     }
@@ -123,7 +123,7 @@ extension ONNXNode {
     }
     throw GraftError(
       .unsupported,
-      "input \(name.quotedForDisplay) must be constant, but it is computed while the network runs")
+      "input \(name.quotedForDisplay) must be constant, but it is computed at run time")
   }
 
   /// The integers of an input that must be constants, none of them the batch.

@@ -18,7 +18,7 @@ public enum ConstantEvaluator {
       let operands = try node.operands.map { id -> TensorData? in
         guard let id else { return nil }
         guard let data = graph[id].parameter?.data else {
-          throw GraftError(.invalidGraph, "an operand is no constant")
+          throw GraftError(.invalidGraph, "an operand is not a constant")
         }
         return data
       }
@@ -101,7 +101,7 @@ public enum ConstantEvaluator {
         return try HostTensor(piece, precision: .double)
       }
       guard let tensor = try operation.evaluate(pieces, extents: [part]).first else {
-        throw GraftError(.inconsistency, "evaluation gave no result")
+        throw GraftError(.inconsistency, "evaluation returned no result")
       }
       try tensor.data(as: dtype).withUnsafeBytes { bytes.append(contentsOf: $0) }
     }

@@ -20,7 +20,8 @@ import GraftOps
 /// output, has neither residual nor activation yet, and all weights are constants.
 public struct FoldBatchNormalization: Pass {
   public static let name = "fold-batch-normalization"
-  public static let summary = "scale and shift of channels into the convolution or gemm before"
+  public static let summary =
+    "folds per-channel scale and shift into the preceding convolution or gemm"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}

@@ -18,7 +18,7 @@ import GraftOps
 /// shift but would be before it, so a convolution that pads takes a scale alone.
 public struct FoldIntoNextConvolution: Pass {
   public static let name = "fold-into-next-convolution"
-  public static let summary = "scale and shift of channels into the convolution or gemm after"
+  public static let summary = "folds per-channel scale and shift into the next convolution or gemm"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}
@@ -35,7 +35,8 @@ public struct FoldIntoNextConvolution: Pass {
       if let convolution = try graph.operation(reader, as: Convolution.self) {
         guard convolution.pads.allSatisfy({ $0 == 0 }) || affine.shift.allSatisfy({ $0 == 0 })
         else {
-          context.left(what, because: "the convolution pads with zeros, which the shift moves")
+          context.left(
+            what, because: "the convolution pads with zeros, to which the shift would apply")
           continue
         }
         guard

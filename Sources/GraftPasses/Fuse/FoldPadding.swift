@@ -18,7 +18,7 @@ import GraftOps
 /// An average pool then counts its padding, since to it the zeros were elements like any other.
 public struct FoldPadding: Pass {
   public static let name = "fold-padding"
-  public static let summary = "explicit padding into the convolution or pool after"
+  public static let summary = "folds explicit padding into the next convolution or pool"
 
   public init() {}
 
@@ -31,7 +31,7 @@ public struct FoldPadding: Pass {
       guard let window = try Catalog.operation(of: node) as? any PaddingFolding else { continue }
       let what = "\(graph.title(pad.node)) before \(graph.title(node))"
       guard let added = spatialPads(pad.operation) else {
-        context.left(what, because: "it does not pad height and width alone")
+        context.left(what, because: "it pads axes other than height and width")
         continue
       }
       let operands = [x] + node.operands.dropFirst()
@@ -43,7 +43,7 @@ public struct FoldPadding: Pass {
         let inferred = try? Catalog.inferTypes(
           folded, operands.map { $0.map { graph.type(of: $0) } }), inferred == [type]
       else {
-        context.left(what, because: "its windows would see other values")
+        context.left(what, because: "its windows would read other values")
         continue
       }
       context.did("folded \(graph.title(pad.node)) into \(graph.title(node))")

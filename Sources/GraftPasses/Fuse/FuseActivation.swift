@@ -18,7 +18,7 @@ import GraftOps
 /// ```
 public struct FuseActivation: Pass {
   public static let name = "fuse-activation"
-  public static let summary = "activations into the node before"
+  public static let summary = "fuses activations into the preceding node"
 
   public init() {}
 

@@ -20,7 +20,7 @@ import GraftOps
 /// the time it is read.
 public struct FuseResidual: Pass {
   public static let name = "fuse-residual"
-  public static let summary = "the addition of a shortcut into the convolution before"
+  public static let summary = "fuses the addition of a shortcut into the preceding convolution"
 
   public init() {}
 

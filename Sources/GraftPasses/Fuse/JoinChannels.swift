@@ -20,7 +20,8 @@ import GraftOps
 /// ```
 public struct JoinChannels: Pass {
   public static let name = "join-channels"
-  public static let summary = "slices scaled one by one and joined again as one scale and shift"
+  public static let summary =
+    "replaces slices that are scaled separately and concatenated by one scale and shift"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}

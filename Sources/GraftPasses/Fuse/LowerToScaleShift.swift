@@ -17,7 +17,7 @@ import GraftOps
 public struct LowerToScaleShift: Pass {
   public static let name = "lower-to-scale-shift"
   public static let summary =
-    "remaining normalizations and constant arithmetic of channels into one"
+    "merges remaining normalizations and constant per-channel arithmetic into one"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}

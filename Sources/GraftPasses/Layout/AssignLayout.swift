@@ -24,7 +24,7 @@ import GraftOps
 /// Running the pass again starts from plain tensors and comes to the same graph.
 public struct AssignLayout: Pass {
   public static let name = "assign-layout"
-  public static let summary = "images in blocks of channels over whole regions"
+  public static let summary = "chooses blocked or plain layouts for the whole graph"
 
   public init() {}
 
@@ -236,7 +236,7 @@ private struct LayoutAssignment {
     guard blockedValues > 0 else { return }
     let conversions = graph.nodes.filter { $0.opcode == ConvertLayout.opcode }
     context.did(
-      "laid \(blockedValues) images in blocks of \(costs.block) channels, with \(conversions.count) "
+      "chose a layout with blocks of \(costs.block) channels for \(blockedValues) images, with \(conversions.count) "
         + "conversions")
     for node in conversions {
       guard let x = node.operand(0), let y = node.results.first else { continue }

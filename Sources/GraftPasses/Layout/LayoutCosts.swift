@@ -59,7 +59,7 @@ struct LayoutCosts {
       support == .blocked
       ? !node.results.isEmpty && node.results.allSatisfy(isImage)
       : support == .reducing && node.operand(0).map(isImage) ?? false
-    guard takesBlocks else { return "its kernels work on plain tensors" }
+    guard takesBlocks else { return "its kernels support only plain layouts" }
     for (index, operand) in node.operands.enumerated() {
       guard let operand, graph.type(of: operand).rank == 4 else { continue }
       if isWeight(index, of: operation) { continue }
@@ -67,7 +67,7 @@ struct LayoutCosts {
       if operation is any BinaryElementwise,
         graph.type(of: operand).shape[0] != graph.type(of: node.results[0]).shape[0]
       {
-        return "an operand is repeated for every image"
+        return "an operand is broadcast over the images"
       }
     }
     return nil

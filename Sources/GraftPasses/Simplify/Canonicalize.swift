@@ -21,7 +21,7 @@ import GraftOps
 /// ```
 public struct Canonicalize: Pass {
   public static let name = "canonicalize"
-  public static let summary = "one form for each computation; what does nothing goes"
+  public static let summary = "canonical form of each operator; removes operators without effect"
 
   public init() {}
 
@@ -39,7 +39,7 @@ public struct Canonicalize: Pass {
           guard let value = node.operand(index) else { continue }
           // An output must stay a value that is computed, not a parameter.
           if graph[value].parameter != nil && graph.isOutput(node.results[0]) { continue }
-          context.did("removed \(node.opcode) \(graph.title(node)), which changes nothing")
+          context.did("removed \(node.opcode) \(graph.title(node)), which has no effect")
           graph.bypass(node, with: value)
         case .nodes(let nodes, let summary):
           try replace(node, with: nodes, summary, &graph, &context)

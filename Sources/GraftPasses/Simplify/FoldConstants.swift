@@ -19,7 +19,7 @@ import GraftOps
 /// make a small model a large one.
 public struct FoldConstants: Pass {
   public static let name = "fold-constants"
-  public static let summary = "what depends on parameters alone, computed while compiling"
+  public static let summary = "computes nodes that depend only on parameters"
   public static let modes: Set<PassMode> = [.inference, .training]
 
   /// Results of up to as many elements may have more than all operands together.
@@ -63,7 +63,7 @@ public struct FoldConstants: Pass {
         return "its result is \(graph.type(of: result)), which depends on the batch"
       }
       if count > max(given, Self.alwaysAllowedElements) {
-        return "its result would have \(count) elements, made of \(given)"
+        return "its result would have \(count) elements, from \(given)"
       }
     }
     return nil

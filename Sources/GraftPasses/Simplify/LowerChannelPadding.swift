@@ -21,7 +21,7 @@ import GraftOps
 /// Every sum has one product with 1 and zeros otherwise, so finite elements stay the same to the bit.
 public struct LowerChannelPadding: Pass {
   public static let name = "lower-channel-padding"
-  public static let summary = "subsampling with new channels of zeros as a 1×1 convolution"
+  public static let summary = "turns subsampling with zero-padded channels into a 1×1 convolution"
 
   /// More weights than this cost more than the conversions that they save.
   static let largestWeightCount = 1 << 18

@@ -19,7 +19,7 @@ import GraftOps
 /// ```
 public struct RecognizeActivations: Pass {
   public static let name = "recognize-activations"
-  public static let summary = "activations spelt out in several nodes under their own names"
+  public static let summary = "replaces activations written as several nodes by one operator"
 
   public init() {}
 

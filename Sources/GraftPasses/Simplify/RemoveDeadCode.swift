@@ -17,15 +17,15 @@ import GraftIR
 /// ```
 public struct RemoveDeadCode: Pass {
   public static let name = "remove-dead-code"
-  public static let summary = "nodes and parameters that nothing reads"
+  public static let summary = "removes nodes and parameters without readers"
 
   public init() {}
 
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     let removed = graph.removeDeadCode()
-    for node in removed.nodes { context.did("removed \(graph.title(node)), which nothing reads") }
+    for node in removed.nodes { context.did("removed \(graph.title(node)), which has no readers") }
     if removed.parameters > 0 {
-      context.did("removed \(removed.parameters) parameters that nothing reads")
+      context.did("removed \(removed.parameters) parameters without readers")
     }
   }
 }

@@ -16,7 +16,7 @@ import GraftOps
 /// ```
 public struct SimplifyGlobalPools: Pass {
   public static let name = "simplify-global-pools"
-  public static let summary = "means and pools over whole images under one name"
+  public static let summary = "turns means and pools over whole images into global pools"
 
   public init() {}
 

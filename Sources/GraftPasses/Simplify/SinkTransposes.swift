@@ -21,7 +21,7 @@ import GraftOps
 /// through, so that none is made twice for nothing.
 public struct SinkTransposes: Pass {
   public static let name = "sink-transposes"
-  public static let summary = "transposes towards the outputs until they cancel"
+  public static let summary = "moves transposes towards the outputs until they cancel"
 
   public init() {}
 

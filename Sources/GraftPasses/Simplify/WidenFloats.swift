@@ -21,7 +21,7 @@ import GraftOps
 /// front of a narrow output.
 public struct WidenFloats: Pass {
   public static let name = "widen-floats"
-  public static let summary = "float16 and bfloat16 values as float32"
+  public static let summary = "widens float16 and bfloat16 values to float32"
 
   public init() {}
 

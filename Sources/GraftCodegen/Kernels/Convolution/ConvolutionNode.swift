@@ -78,7 +78,7 @@ extension ImageGeometry {
     else {
       throw GraftError(
         .inconsistency,
-        "a border of \(x.borderHeight)x\(x.borderWidth) does not hold pads \(window.pads)")
+        "a border of \(x.borderHeight)x\(x.borderWidth) is too small for pads \(window.pads)")
     }
   }
 }

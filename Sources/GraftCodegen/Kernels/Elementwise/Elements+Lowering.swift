@@ -73,7 +73,7 @@ extension Lowering {
     _ function: ElementFunction, _ operands: [ValueID], to result: ValueID
   ) throws {
     guard (operands + [result]).allSatisfy({ type($0).layout.isPlain }) else {
-      throw GraftError(.inconsistency, "elements of any type lie in plain order")
+      throw GraftError(.inconsistency, "this kernel needs plain layouts")
     }
     let shape = type(result).shape
     let strides = try operands.map { try type($0).shape.broadcastStrides(to: shape) }

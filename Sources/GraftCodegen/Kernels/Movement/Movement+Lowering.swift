@@ -174,7 +174,7 @@ extension Lowering {
     guard
       sources.allSatisfy({ $0.block == y.block && $0.height == y.height && $0.width == y.width })
     else {
-      throw GraftError(.inconsistency, "channels are gathered from images that do not lie alike")
+      throw GraftError(.inconsistency, "channels are gathered from images with different layouts")
     }
     let names = inputs.indices.map { "x\($0)" }
     let kernel = try library.add(

@@ -89,7 +89,7 @@ public struct Activation: Sendable {
     else {
       throw GraftError(
         .invalidGraph,
-        "there is no activation \(name.quotedForDisplay) with \(parameters.count) parameters")
+        "unknown activation \(name.quotedForDisplay) with \(parameters.count) parameters")
     }
     function = type.init(parameters: parameters)
   }

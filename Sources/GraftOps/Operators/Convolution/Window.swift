@@ -51,7 +51,7 @@ public struct Window: Hashable, Sendable {
     let room = extent + pads[axis] + pads[axis + 2] - reach(axis)
     try require(
       label, room >= 0,
-      "a kernel that reaches over \(reach(axis)) does not fit \(axis == 0 ? "height" : "width") "
+      "the effective kernel extent \(reach(axis)) exceeds the \(axis == 0 ? "height" : "width") "
         + "\(extent) with pads \(pads[axis]) and \(pads[axis + 2])")
     guard ceil else { return room / strides[axis] + 1 }
     let rounded = (room + strides[axis] - 1) / strides[axis] + 1
@@ -81,7 +81,7 @@ public struct Window: Hashable, Sendable {
     let axes = kernel.count
     guard axes == 2 else {
       throw GraftError(
-        .unsupported, "\(axes) spatial axes, Graft handles two (batch, channels, height, width)")
+        .unsupported, "\(axes) spatial axes, Graft supports two (batch, channels, height, width)")
     }
     window.strides = try node.optionalInts("strides") ?? [1, 1]
     window.dilations = try node.optionalInts("dilations") ?? [1, 1]
@@ -105,7 +105,7 @@ public struct Window: Hashable, Sendable {
         window.pads[axis + 2] = total - window.pads[axis]
       }
     default:
-      throw GraftError(.invalidModel, "auto_pad \(mode.quotedForDisplay) is not one of ONNX's")
+      throw GraftError(.invalidModel, "auto_pad \(mode.quotedForDisplay) is not in ONNX")
     }
     return window
   }

@@ -45,7 +45,7 @@ extension BinaryElementwise {
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     guard operands.count == 2, extents.count == 1 else {
-      throw GraftError(.invalidGraph, "two operands and one result are expected")
+      throw GraftError(.invalidGraph, "expected two operands and one result")
     }
     switch (operands[0], operands[1]) {
     case (.float32(let a), .float32(let b)):
@@ -55,7 +55,7 @@ extension BinaryElementwise {
     case (.integer(let a), .integer(let b)):
       return [.integer(try broadcasting(a, b, to: extents[0], Self.applyToShapes))]
     default:
-      throw GraftError(.invalidGraph, "\(Self.opcode) computes on one element type at a time")
+      throw GraftError(.invalidGraph, "\(Self.opcode) needs operands of one element type")
     }
   }
 

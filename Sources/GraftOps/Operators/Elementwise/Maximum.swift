@@ -7,7 +7,7 @@ import RealModule
 /// y = the largest of x₀, x₁, … with multidirectional broadcasting; NaN where one of them is.
 public struct Maximum: VariadicElementwise {
   public static let opcode: Opcode = "max"
-  public static let summary = "largest of several tensors with broadcasting"
+  public static let summary = "elementwise maximum of several tensors with broadcasting"
   public static let onnxName = "Max"
 
   public init() {}

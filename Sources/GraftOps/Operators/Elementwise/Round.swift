@@ -6,7 +6,7 @@ import RealModule
 /// y is the whole number that is nearest to x, ties to even, elementwise, any shape.
 public struct Round: PlainUnaryElementwise {
   public static let opcode: Opcode = "round"
-  public static let summary = "the nearest whole number, ties to even"
+  public static let summary = "nearest integer, ties to even"
   public static let onnxName: String? = "Round"
 
   public init() {}

@@ -10,7 +10,7 @@ import RealModule
 public struct RoundTo: UnaryElementwise {
   public static let opcode: Opcode = "round_to"
   public static let group = OperatorGroup.movement
-  public static let summary = "the nearest number of a narrower type"
+  public static let summary = "x rounded to a narrower floating-point type"
   public static let onnxName: String? = nil
 
   public let dtype: DataType

@@ -35,7 +35,7 @@ extension UnaryElementwise {
     let x = try operand(0, of: operands)
     if !(Self.takesIntegers && x.dtype.isInteger) { try requireReal("C1", x) }
     try require(
-      "C2", !parameters.contains(where: \.isNaN), "parameters must be numbers, found \(parameters)")
+      "C2", !parameters.contains(where: \.isNaN), "parameters must not be NaN, found \(parameters)")
     return [TensorType(x.dtype, x.shape)]
   }
 
@@ -44,7 +44,7 @@ extension UnaryElementwise {
     case .float32(let x): return [.float32(x.map { apply($0) })]
     case .float64(let x): return [.float64(x.map { apply($0) })]
     case .integer(let x) where Self.takesIntegers: return [.integer(try x.map(applyOrThrow))]
-    default: throw GraftError(.invalidGraph, "\(Self.opcode) computes on floating-point numbers")
+    default: throw GraftError(.invalidGraph, "\(Self.opcode) needs floating-point operands")
     }
   }
 

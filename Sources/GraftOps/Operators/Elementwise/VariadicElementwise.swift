@@ -85,7 +85,7 @@ extension VariadicElementwise {
   }
 
   private func mixed() -> GraftError {
-    GraftError(.invalidGraph, "\(Self.opcode) computes on one element type at a time")
+    GraftError(.invalidGraph, "\(Self.opcode) needs operands of one element type")
   }
 
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
@@ -107,7 +107,7 @@ extension VariadicElementwise {
       ONNXBinding(onnxName, opsets: 7...7) { node in
         let shapes = node.inputs.compactMap { $0?.type.shape }
         guard shapes.allSatisfy({ $0 == shapes.first }) else {
-          throw GraftError(.invalidModel, "\(onnxName) broadcasts only from opset 8 on")
+          throw GraftError(.invalidModel, "\(onnxName) broadcasts only since opset 8")
         }
         return ImportedOperator(Self(), operands: Array(node.inputs.indices))
       },

@@ -25,7 +25,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
 
   public static let opcode: Opcode = "pad"
   public static let group = OperatorGroup.movement
-  public static let summary = "a border round a tensor"
+  public static let summary = "pads a tensor"
   public static let operands: [OperandRule] = [.required("x")]
 
   /// Before each axis, then after each axis.
@@ -43,7 +43,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     pads = try attributes.ints("pads")
     let name = try attributes.string("mode", default: Mode.constant.rawValue)
     guard let mode = Mode(rawValue: name) else {
-      throw GraftError(.invalidGraph, "there is no padding mode \(name.quotedForDisplay)")
+      throw GraftError(.invalidGraph, "unknown padding mode \(name.quotedForDisplay)")
     }
     self.mode = mode
     value = attributes["value"] == nil ? .integer(0) : try ScalarConstant(attributes["value"])
@@ -61,7 +61,8 @@ public struct Pad: StructuralOperator, ONNXExportable {
     try require(
       "C1", pads.count == 2 * x.rank, "\(pads.count) pads for a tensor of rank \(x.rank)")
     try require(
-      "C4", x.dtype.isFloatingPoint || value.whole != nil, "\(value.real) is no \(x.dtype.rawValue)"
+      "C4", x.dtype.isFloatingPoint || value.whole != nil,
+      "\(value.real) is not a valid \(x.dtype.rawValue)"
     )
     var shape = x.shape
     for axis in 0..<x.rank {
@@ -83,7 +84,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
           "C3", (0..<max(extent, 1)).contains(before) && (0..<max(extent, 1)).contains(after),
           "axis \(axis) of \(x) cannot be reflected by \(before) and \(after)")
       case .edge, .wrap:
-        try require("C3", extent > 0, "axis \(axis) of \(x) has no elements to repeat")
+        try require("C3", extent > 0, "axis \(axis) of \(x) has no elements to replicate")
       }
       shape[axis] = Dimension(extent + before + after)
     }
@@ -105,7 +106,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     moving operands: [DenseTensor<Element>], extents: [[Int]]
   ) throws -> [DenseTensor<Element>] {
     guard let whole = value.whole, let fill = Dimension(whole) as? Element else {
-      throw GraftError(.invalidGraph, "\(value.real) is no integer [C4]")
+      throw GraftError(.invalidGraph, "\(value.real) is not an integer [C4]")
     }
     return [try pad(operands[0], fill, extents[0])]
   }
@@ -189,7 +190,8 @@ public struct Pad: StructuralOperator, ONNXExportable {
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
     guard mode != .wrap || opset >= 19 else {
-      throw GraftError(.unsupported, "Pad has the mode \"wrap\" from opset 19 on, not in \(opset)")
+      throw GraftError(
+        .unsupported, "Pad has the mode \"wrap\" since opset 19, but opset \(opset) is written")
     }
     let dtype = try operand(0, of: operands).dtype
     return ExportedOperator(

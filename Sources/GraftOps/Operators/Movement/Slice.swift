@@ -14,7 +14,7 @@ import GraftIR
 public struct Slice: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "slice"
   public static let group = OperatorGroup.movement
-  public static let summary = "a part of a tensor, with strides"
+  public static let summary = "a slice of a tensor, with steps"
   public static let operands: [OperandRule] = [.required("x")]
 
   public var axes: [Int]
@@ -64,7 +64,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
         "C2",
         Self.fits(
           start: starts[index], extent: extents[index], step: steps[index], in: available),
-        "\(extents[index]) indices from \(starts[index]) by steps of \(steps[index]) leave axis "
+        "\(extents[index]) indices from \(starts[index]) by steps of \(steps[index]) are outside axis "
           + "\(axis) of \(x)")
       shape[axis] = Dimension(extents[index])
     }
@@ -110,7 +110,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
     ONNXBinding("Slice", opsets: 10...21) { node in
       guard let starts = try node.constantIntegers(1, named: "starts"),
         let ends = try node.constantIntegers(2, named: "ends")
-      else { throw GraftError(.invalidModel, "inputs 1 and 2 must be there") }
+      else { throw GraftError(.invalidModel, "inputs 1 and 2 are missing") }
       return try read(
         node, starts: starts, ends: ends, axes: try node.fixedIntegers(3, named: "axes"),
         steps: try node.fixedIntegers(4, named: "steps"))
@@ -144,7 +144,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
       else {
         throw GraftError(
           .unsupported,
-          "a part of an axis that depends on the batch: \(start) to \(end) of "
+          "a slice of an axis that depends on the batch: \(start) to \(end) of "
             + "\(extent)")
       }
       let part = resolve(start: start, end: end, step: step, in: available)

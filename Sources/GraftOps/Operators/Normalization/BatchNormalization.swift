@@ -95,7 +95,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
     ONNXBinding("BatchNormalization") { node in
       let epsilon = try node.float("epsilon", default: Double(Float(1e-5)))
       guard try node.flag("spatial", default: true) else {
-        throw GraftError(.unsupported, "spatial=0, statistics for every element")
+        throw GraftError(.unsupported, "spatial=0 (statistics per element) is not supported")
       }
       // Before opset 14 a node that lists more outputs than y normalizes by the batch's own statistics.
       let isTraining =
@@ -137,7 +137,7 @@ extension BatchNormalization: DifferentiableOperator {
       statistics?.opcode == BatchStatistics.opcode && statistics?.operand(0) == x
       && builder.graph.producer(of: variance)?.id == statistics?.id
     guard isBatchOwn || !(builder.wants(3) || builder.wants(4)) else {
-      throw GraftError(.unsupported, "the gradient of a normalization by computed statistics")
+      throw GraftError(.unsupported, "the gradient of a normalization with computed statistics")
     }
     var sums: [ValueID] = []
     if builder.wants(1) || builder.wants(2) || isBatchOwn {

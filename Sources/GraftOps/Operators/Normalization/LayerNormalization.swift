@@ -164,7 +164,7 @@ extension LayerNormalization: DifferentiableOperator {
 public struct LayerNormalizationGradient: RealOperator {
   public static let opcode: Opcode = "layer_normalization_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient through a normalization of rows"
+  public static let summary = "input gradient of a layer normalization"
   public static let operands: [OperandRule] = [
     .required("dy"), .required("x"), .required("scale", .scale), .required("mean"),
     .required("factor"),

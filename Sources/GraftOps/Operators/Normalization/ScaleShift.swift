@@ -14,7 +14,7 @@ import RealModule
 public struct ScaleShift: ChannelwiseOperator {
   public static let opcode: Opcode = "scale_shift"
   public static let group = OperatorGroup.normalization
-  public static let summary = "x · scale + shift for each channel, with an optional activation"
+  public static let summary = "x · scale + shift per channel, with an optional activation"
   public static let operands: [OperandRule] = [
     .required("x"), .required("scale", .scale), .required("shift", .bias),
   ]

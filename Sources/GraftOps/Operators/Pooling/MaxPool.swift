@@ -45,7 +45,7 @@ public struct MaxPool: Pooling {
     ONNXBinding("MaxPool") { node in
       guard node.readOutputCount <= 1 else {
         throw GraftError(
-          .unsupported, "its second output, the indices of the maxima, which something reads")
+          .unsupported, "its second output, the indices of the maxima, has readers")
       }
       return ImportedOperator(
         MaxPool(

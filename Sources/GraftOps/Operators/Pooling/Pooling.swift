@@ -38,7 +38,7 @@ extension Pooling {
       let reach = window.reach(axis)
       try require(
         "C3", window.pads[axis] < reach && window.pads[axis + 2] < reach,
-        "pads \(window.pads) must be smaller than the window, which reaches over \(reach)")
+        "pads \(window.pads) must be smaller than the effective kernel extent \(reach)")
     }
     return [
       TensorType(

@@ -10,7 +10,7 @@ import GraftIR
 public struct Shape: ONNXExportable {
   public static let opcode: Opcode = "shape"
   public static let group = OperatorGroup.movement
-  public static let summary = "the extents of a tensor"
+  public static let summary = "the shape of a tensor"
   public static let operands: [OperandRule] = [.required("x")]
   public static let isCompileTimeOnly = true
 

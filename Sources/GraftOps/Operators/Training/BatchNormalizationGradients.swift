@@ -16,7 +16,7 @@ import RealModule
 public struct BatchNormalizationParameterGradient: RealOperator {
   public static let opcode: Opcode = "batch_normalization_parameter_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradients of a normalization's scale and bias"
+  public static let summary = "gradients of a batch normalization's scale and bias"
   public static let operands: [OperandRule] = [
     .required("dy"), .required("x"), .required("mean"), .required("variance"),
   ]
@@ -84,7 +84,7 @@ public struct BatchNormalizationParameterGradient: RealOperator {
 public struct BatchNormalizationInputGradient: RealOperator {
   public static let opcode: Opcode = "batch_normalization_input_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient through a normalization by the batch's own statistics"
+  public static let summary = "input gradient of a batch normalization with batch statistics"
   public static let operands: [OperandRule] = [
     .required("dy"), .required("x"), .required("scale"), .required("mean"), .required("variance"),
     .required("dscale"), .required("dbias"),

@@ -16,7 +16,7 @@ import RealModule
 /// - C3: extent is at least 1.
 public struct GatherGradient: Operator {
   public static let opcode: Opcode = "gather_gradient"
-  public static let summary = "gradient of choosing along an axis by indices"
+  public static let summary = "gradient of gather"
   public static let operands: [OperandRule] = [.required("dy"), .required("indices")]
   public static let resultNames = ["dx"]
   public static let group = OperatorGroup.training
@@ -46,7 +46,7 @@ public struct GatherGradient: Operator {
       indices.dtype.isInteger && axis >= 0 && indices.rank <= dy.rank
         && axis <= dy.rank - indices.rank
         && Array(dy.shape.dimensions[axis..<(axis + indices.rank)]) == indices.shape.dimensions,
-      "the axes of indices must stand in dy from axis \(axis) on, found \(dy) and \(indices)")
+      "dy must have the axes of indices from axis \(axis) on, found \(dy) and \(indices)")
     try require(
       "C3", (1...TensorShape.largestElementCount).contains(extent),
       "the extent \(extent) must be at least 1")
@@ -66,7 +66,7 @@ public struct GatherGradient: Operator {
     switch operands[0] {
     case .float32(let dy): return [.float32(try scatter(dy, indices, extents[0]))]
     case .float64(let dy): return [.float64(try scatter(dy, indices, extents[0]))]
-    default: throw GraftError(.invalidGraph, "dy must hold floating-point numbers [C1]")
+    default: throw GraftError(.invalidGraph, "dy must be a floating-point tensor [C1]")
     }
   }
 

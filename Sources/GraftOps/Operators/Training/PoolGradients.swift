@@ -14,7 +14,7 @@ import RealModule
 public struct MaxPoolGradient: RealOperator {
   public static let opcode: Opcode = "max_pool_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient of a maximum over a sliding window"
+  public static let summary = "gradient of max pooling"
   public static let operands: [OperandRule] = [.required("dy"), .required("x"), .required("y")]
   public static let resultNames = ["dx"]
 
@@ -68,7 +68,7 @@ public struct MaxPoolGradient: RealOperator {
 public struct AveragePoolGradient: RealOperator {
   public static let opcode: Opcode = "average_pool_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient of a mean over a sliding window"
+  public static let summary = "gradient of average pooling"
   public static let operands: [OperandRule] = [.required("dy")]
   public static let resultNames = ["dx"]
 
@@ -98,7 +98,7 @@ public struct AveragePoolGradient: RealOperator {
       "C1",
       dy.rank == 4 && extents.count == 2
         && extents.allSatisfy { (1...Window.largest).contains($0) },
-      "dy must have rank 4, and an image of \(extents) pixels makes sense, found \(dy)")
+      "dy must have rank 4 and the image extents \(extents) must be valid, found \(dy)")
     let x = TensorType(
       dy.dtype, [dy.shape[0], dy.shape[1], Dimension(extents[0]), Dimension(extents[1])])
     try requireSameType("C1", dy, "dy", as: try pool.inferTypes([x])[0])

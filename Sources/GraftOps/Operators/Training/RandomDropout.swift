@@ -18,7 +18,7 @@ import RealModule
 public struct RandomDropout: Operator {
   public static let opcode: Opcode = "random_dropout"
   public static let group = OperatorGroup.training
-  public static let summary = "zeroes a random share of the elements and scales the others"
+  public static let summary = "dropout: zeroes random elements and scales the others"
   public static let operands: [OperandRule] = [.required("x"), .required("random")]
 
   public var ratio: Double
@@ -48,7 +48,7 @@ public struct RandomDropout: Operator {
       "C2", random.dtype == .int32 && random.shape == [4], "random must be i32[4], found \(random)")
     try require(
       "C3", (0..<1).contains(ratio) && (0...Int(Int32.max)).contains(stream),
-      "ratio must lie in 0..<1 and stream in 0..<2^31, found \(ratio) and \(stream)")
+      "ratio must be in 0..<1 and stream in 0..<2^31, found \(ratio) and \(stream)")
     return [TensorType(x.dtype, x.shape)]
   }
 
@@ -60,7 +60,7 @@ public struct RandomDropout: Operator {
     switch operands[0] {
     case .float32(let x)?: return [.float32(drop(x, words))]
     case .float64(let x)?: return [.float64(drop(x, words))]
-    default: throw GraftError(.invalidGraph, "random_dropout computes on floating-point numbers")
+    default: throw GraftError(.invalidGraph, "random_dropout needs floating-point operands")
     }
   }
 

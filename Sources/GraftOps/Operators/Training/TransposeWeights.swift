@@ -16,7 +16,7 @@ public struct TransposeWeights: StructuralOperator {
   public static let opcode: Opcode = "transpose_weights"
   public static let group = OperatorGroup.training
   public static let summary =
-    "convolution weights with inputs and outputs exchanged, kernels turned"
+    "convolution weights with inputs and outputs transposed and kernels flipped"
   public static let operands: [OperandRule] = [.required("w")]
 
   public var groups: Int
