@@ -1,11 +1,11 @@
-// The data of a run before it is read, and its classes: how many a new head tells apart, and which of
-// them have too few items to be learned or judged.
+// The classes of a run's data before it is read: how many a new head has, and which have too few items for
+// training or validation.
 
 import Graft
 import GraftData
 import GraftDiagnostics
 
-/// What a run's data are opened for.
+/// Requests to open the data sets of a run.
 struct DataRequests {
   private let options: FineTuner.Options
   private let network: PictureNetwork
@@ -24,7 +24,7 @@ struct DataRequests {
       classCount: keeps ? network.classCount : nil, part: .training)
   }
 
-  /// For validation data with the classes of `dataset`.
+  /// A request for validation data with the classes of `dataset`.
   func validation(like dataset: any Dataset) -> DatasetRequest {
     DatasetRequest(
       inputs: network.inputs, answers: answers,
@@ -32,9 +32,8 @@ struct DataRequests {
       classCount: dataset.classCount == 0 ? nil : dataset.classCount, part: .test)
   }
 
-  /// The number of classes that the head is to tell apart.
-  /// - Throws: ``GraftError`` of kind `invalidData` where there is nothing to tell apart, or a class
-  ///   has no item.
+  /// The number of classes of the head.
+  /// - Throws: ``GraftError`` of kind `invalidData` if there is only one class, or a class has no items.
   func classes(
     of dataset: any Dataset
   ) throws -> (count: Int, warnings: [Warning]) {
@@ -50,7 +49,7 @@ struct DataRequests {
           ? "Training needs images of at least two classes, in one folder per class."
           : "Training needs items of at least two classes.")
     }
-    // Rows of 0 and 1 may leave any class without an item.
+    // In multi-label data, any class may have no items.
     if dataset.label(of: 0) == nil { return (count, []) }
     guard !dataset.classes.isEmpty else {
       return (count, try gaps(in: present, of: count, at: location))

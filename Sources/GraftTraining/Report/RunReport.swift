@@ -1,14 +1,14 @@
-// The page that a fine-tuning run leaves: one HTML file that asks no other file and no network for anything
-// and runs no script. Names come from files and may hold anything: each goes through one escaping function.
+// The report of a fine-tuning run: one self-contained HTML file without scripts. Names come from files and
+// are untrusted: each goes through one escaping function.
 
 import Foundation
 import Graft
 import GraftData
 import GraftDiagnostics
 
-/// Everything that the page shows.
+/// The contents of the page.
 struct RunReport {
-  /// A mistake with its pictures.
+  /// A mistake with its images.
   struct Mistake {
     var file: String
     var label: Int
@@ -26,14 +26,14 @@ struct RunReport {
   var mistakes: [Mistake]
   /// The feature map of the heat maps.
   var featureMap: String?
-  /// The warnings of the run: files that were left out, classes with too few items.
+  /// The warnings of the run: skipped files, classes with too few items.
   var leftOut: [String] = []
   /// Name and value, in order.
   var settings: [(name: String, value: String)]
   var command: String
 
   /// The page as text.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where the template asks for what there is not.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if the template has an unknown placeholder.
   func html() throws -> String {
     try PageTemplate.fill(
       PageTemplate.text(PackageResources.report_html),

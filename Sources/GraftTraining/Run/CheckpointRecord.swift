@@ -1,5 +1,5 @@
-// What a checkpoint tells of the run that it is of: where that read and wrote, its options, and what its data
-// were. A run goes on from a checkpoint only where these agree, which is looked at before any work.
+// The record of a run in its checkpoint: input and output paths, options, and an inventory of the data. A run
+// continues from a checkpoint only if these agree, which is checked before any work.
 
 import Foundation
 import Graft
@@ -20,10 +20,10 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
 
   var version = Self.version
   var tool = GraftVersion.tool
-  /// The absolute path of the bundle that the run starts from, and what its files are.
+  /// The absolute path of the input bundle, and its digest.
   public internal(set) var bundle: String
   var bundleDigest: String
-  /// The absolute path of the bundle that the run writes.
+  /// The absolute path of the output bundle.
   public internal(set) var output: String
   /// The values of ``FineTuningOption/all`` by name, paths absolute.
   var options: [String: String]
@@ -56,8 +56,8 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
     teacherDigest = plan.teacher.map { Self.digest(of: $0.bundle) }
   }
 
-  /// Reads what a checkpoint's folder tells.
-  /// - Throws: ``GraftError`` where there is no checkpoint, or none of this version.
+  /// Reads the record from a checkpoint's folder.
+  /// - Throws: ``GraftError`` if there is no checkpoint, or none of this version.
   public init(of folder: String) throws {
     let checkpoint = Checkpoint(folder: folder)
     let location = SourceLocation(file: folder)
@@ -84,8 +84,8 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
     self = own
   }
 
-  /// The options that the run was started with.
-  /// - Throws: ``GraftError`` of kind `invalidData` where they make no sense.
+  /// The options of the run.
+  /// - Throws: ``GraftError`` of kind `invalidData` if they are invalid.
   public func recordedOptions(in folder: String) throws -> FineTuner.Options {
     do {
       if let name = options.keys.sorted().first(where: { FineTuningOption.named($0) == nil }) {
@@ -100,12 +100,12 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
     }
   }
 
-  /// Whether the folder stays when the run is done.
+  /// Whether the folder is kept after the run.
   var isKept: Bool { options["checkpoint"] != nil }
 
-  /// Compares with a run that is to go on from here.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` that names every option that differs, else of kind
-  ///   `invalidData` that says what changed in what is read.
+  /// Compares with a run that continues from this checkpoint.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` that names every option that differs, or of kind
+  ///   `invalidData` that says how the input files changed.
   func check(_ current: CheckpointRecord, in folder: String) throws {
     let location = SourceLocation(file: folder)
     let changes = FineTuningOption.all.compactMap { option -> String? in
@@ -151,7 +151,7 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
     }
   }
 
-  /// The SHA-256 of what a bundle's network depends on.
+  /// The SHA-256 of the files on which a bundle's network depends.
   private static func digest(of bundle: ModelBundle) -> String {
     let files = bundle.manifest.files.filter { !RunRecords.Name.isRecord($0.key) }
       .sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.sha256)" }
@@ -160,14 +160,14 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
 }
 
 extension CheckpointRecord.Inventory {
-  /// The files of pictures, or the files of tensors and batches that lie directly in the folder.
+  /// The image files, or the tensor and batch files directly in the folder.
   init(_ dataset: any Dataset) {
     items = dataset.count
     files = [:]
     func add(_ name: String, _ path: String) -> Bool {
       var status = stat()
       guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return false }
-      // File systems differ in the Unicode normal form that they keep names in.
+      // File systems differ in the Unicode normalization form of names.
       files[name.precomposedStringWithCanonicalMapping] = Int(status.st_size)
       return true
     }
@@ -181,7 +181,7 @@ extension CheckpointRecord.Inventory {
     }
   }
 
-  /// What is different in `other`; nil where nothing is.
+  /// A description of the differences to `other`; nil if there are none.
   func change(to other: Self) -> String? {
     func list(_ names: [String], _ what: String) -> String? {
       guard !names.isEmpty else { return nil }

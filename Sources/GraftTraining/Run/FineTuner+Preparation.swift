@@ -1,5 +1,5 @@
-// What a run needs before its first step, made as its plan says: the compiled step, the values at the freeze line
-// or what makes them, the teacher's logits.
+// The preparation of a run according to its plan: the compiled step, the values at the freeze line or their
+// feed, the teacher's logits.
 
 import Graft
 import GraftAutodiff
@@ -9,27 +9,27 @@ import GraftIR
 import GraftRuntime
 
 extension FineTuner {
-  /// A run that could begin.
+  /// A run that is ready to start.
   struct Preparation {
     var plan: FineTuningPlan
     var trainer: LoadedTrainer
-    /// Items of a step: no more than there are.
+    /// Items per step, at most the number of items.
     var batchSize: Int
-    /// The classes of the data; empty where they have no names.
+    /// The class names of the data; empty if they have none.
     var classes: [String]
     var data: TrainingData
-    /// The items of ``data`` that are learned from.
+    /// The training items of ``data``.
     var items: [Int]
     var validation: (data: TrainingData, items: [Int])?
-    /// Where the items of ``validation`` stand, or those of ``data`` where there is none.
+    /// The data set of ``validation``, or of ``data`` if there is none.
     var validationSet: any Dataset
     var feed: any TrainingFeed
-    /// Where epochs see random views.
+    /// The random views, if there are any.
     var views: PictureViews?
-    /// Holds the compiled step.
+    /// The folder of the compiled step.
     fileprivate var folder: TemporaryFolder
 
-    /// The options with the batch that a step takes.
+    /// The options with the actual batch size.
     func stepOptions(_ options: Options) -> Options {
       var own = options
       own.batchSize = batchSize
@@ -37,7 +37,7 @@ extension FineTuner {
     }
   }
 
-  /// Compiles the training step, and takes through the frozen layers what goes through them once.
+  /// Compiles the training step, and fills the cache of frozen features.
   mutating func prepare(
     _ plan: RunPlan, observe: (Event) throws -> Void
   ) throws -> Preparation {
@@ -62,7 +62,7 @@ extension FineTuner {
     measurements.seconds = (clock.now - start) / .seconds(1)
     measurements.itemsRead = size.read
     measurements.cachedRows = size.rows
-    // The trainer and the trunk have weights of their own by now.
+    // The trainer and the trunk have their own copies of the weights now.
     let graph = training.parts.network
     for id in graph.parameters { graph[id].parameter?.data?.releasePages() }
     return Preparation(
@@ -91,7 +91,7 @@ extension FineTuner {
       threads: options.threads)
   }
 
-  /// The items that are learned from and those that are held out.
+  /// The training and held-out items.
   private struct ReadData {
     var data: TrainingData
     var items: [Int]
@@ -138,7 +138,7 @@ extension FineTuner {
     } else if !split.validation.isEmpty {
       read.validation = (data, split.validation)
       if views != nil {
-        // Held out items are judged as they are.
+        // Held-out items are not augmented.
         let held = try features(of: dataset, split.validation.map { data.places[$0] })
         read.validation = (held, Array(0..<held.count))
       }
@@ -149,7 +149,7 @@ extension FineTuner {
           "each step uses all \(read.items.count) training items, which are fewer than the batch "
             + "of \(options.batchSize)"))
     }
-    // A part of the data may lack classes that the whole has.
+    // A sample may lack classes of the whole data set.
     if plan.sampleSize == nil {
       found += try plan.gaps(
         in: plan.whole, data, learning: read.items, holding: read.validation)
@@ -190,7 +190,7 @@ extension FineTuner {
     return try StoredFeed(reader, views: count, inMemory: room.largestCache)
   }
 
-  /// Tells what the run's report will have too.
+  /// Reports warnings to the observer and keeps them for the report.
   mutating func tell(_ found: [Warning], observe: (Event) throws -> Void) throws {
     warnings += found
     for warning in found { try observe(.warning(warning)) }
