@@ -1,5 +1,4 @@
-// Writes the files of a bundle into an empty directory. Making that directory appear whole or not at all
-// is DirectoryReplacement's work.
+// Writes the files of a bundle to an empty directory. DirectoryReplacement makes this atomic.
 
 import Foundation
 import GraftAutodiff
@@ -17,7 +16,7 @@ struct BundleWriter {
   let toolchain: Toolchain
   private let isCompact: Bool
   private let schedules: [ConvolutionSite: ConvolutionVariant]
-  /// The training step that the bundle is to hold, and what was written of it.
+  /// The training step of the bundle, and its manifest entry once written.
   var training: TrainableNetwork?
   private(set) var trainingEntry: Manifest.Training?
   private let previous: PreviousBuild?
@@ -38,7 +37,7 @@ struct BundleWriter {
     self.training = training
   }
 
-  /// Writes everything but the manifest: graph, weights, C, objects and libraries.
+  /// Writes everything except the manifest: graph, weights, C, objects and libraries.
   mutating func writeFiles(to folder: String) throws {
     try writeGraph(to: folder)
     try writePacked(to: folder)
@@ -65,7 +64,7 @@ struct BundleWriter {
     try file.close()
   }
 
-  /// Writes the manifest over the files that are there, and its digest.
+  /// Writes the manifest of the existing files, and its digest.
   func writeManifest(to folder: String) throws {
     let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
     var files: [String: Manifest.File] = [:]
@@ -125,7 +124,7 @@ struct BundleWriter {
     }
   }
 
-  /// What each output ends in.
+  /// The final activation of each output.
   private static func activations(of graph: Graph) throws -> [Manifest.OutputActivation] {
     try graph.outputs.map { output in
       switch try Ending(of: output.value, in: graph).activation {

@@ -1,4 +1,4 @@
-// The manifest held against the graph, and against what this version of Graft knows of processors.
+// Checks the manifest against the graph, and against the targets that this version of Graft knows.
 
 import GraftCodegen
 import GraftDiagnostics
@@ -9,8 +9,8 @@ extension Manifest {
     GraftError(.invalidBundle, message, advice: "Recompile the model.")
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where inputs, outputs, labels, preprocessing or the lists
-  ///   of steps are not those of this network.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if inputs, outputs, labels, preprocessing or the lists
+  ///   of steps do not match the graph.
   func check(against graph: Graph) throws {
     let inputs = graph.inputs.map { Tensor(name: graph[$0].name ?? "", type: graph[$0].type) }
     let outputs = graph.outputs.map { Tensor(name: $0.name, type: graph.type(of: $0.value)) }
@@ -30,7 +30,7 @@ extension Manifest {
     try checkPreprocessing(graph)
   }
 
-  /// A label for each class of one of the outputs.
+  /// Checks that an output has one class per label.
   private func checkLabels(_ graph: Graph) throws {
     guard let labels else { return }
     let widths = graph.outputs.compactMap { output -> Int? in
@@ -40,7 +40,7 @@ extension Manifest {
           product.flatMap { known in dimension.constant.map { known * $0 } }
         } : dimensions.first?.constant
     }
-    // One output of one unit tells two classes apart.
+    // A single sigmoid unit has two classes.
     guard
       widths.contains(where: { $0 == labels.count || $0 == 1 && labels.count == 2 })
         || widths.count < graph.outputs.count
@@ -63,8 +63,8 @@ extension Manifest {
     }
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidBundle` for a target that there is none of, or whose vectors or
-  ///   features are others.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` for an unknown target, or other vectors or features
+  ///   than the target's.
   func checkTarget() throws {
     guard target.name != "native", let known = try? CompilationTarget(named: target.name) else {
       throw damaged("the manifest has the unknown target \(target.name.quotedForDisplay)")

@@ -1,6 +1,6 @@
-// The safetensors container: a length, a JSON header, then the tensors' bytes without gaps.
-// Format: https://huggingface.co/docs/safetensors (no Swift library for it is maintained, so this is
-// written by hand over Foundation's JSON; PyPI's safetensors opens the result, which a test checks).
+// The safetensors container: a length, a JSON header, then the tensors' bytes without gaps. Format:
+// https://huggingface.co/docs/safetensors. Implemented here because no Swift library for it is maintained; a
+// test opens the result with PyPI's safetensors.
 
 import Foundation
 import GraftData
@@ -20,8 +20,7 @@ enum Safetensors {
     }
   }
 
-  /// The header of a file that is read: tensors by name. Text about the file, which the format allows, is
-  /// looked over.
+  /// The header of a file to read: tensors by name. Metadata is ignored.
   private struct Header: Decodable {
     private struct Name: CodingKey {
       var stringValue: String
@@ -52,18 +51,18 @@ enum Safetensors {
 
   private static let types = Dictionary(uniqueKeysWithValues: names.map { ($0.value, $0.key) })
 
-  /// The format's own limit on the header, in bytes.
+  /// The format's limit on the header, in bytes.
   private static let largestHeader = 100_000_000
 
-  /// Reserved by the format for text about the file.
+  /// The reserved key of the format's metadata.
   private static let metadataKey = "__metadata__"
 
-  /// The tensors start at a multiple of this, and the wider types come first, so that every tensor is
-  /// aligned to its element.
+  /// The alignment of the first tensor in bytes. Wider types come first, so every tensor is aligned to its
+  /// element.
   private static let alignment = 64
 
-  /// Writes the tensors to `path`, which is made new.
-  /// - Throws: ``GraftError`` for a name that the format reserves, or where the disk says no.
+  /// Writes the tensors to a new file at `path`.
+  /// - Throws: ``GraftError`` for a reserved name, or if the file cannot be written.
   static func write(_ tensors: [(name: String, data: TensorData)], to path: String) throws {
     let ordered = tensors.enumerated().sorted {
       ($1.element.data.dtype.byteCount, $0.offset) < ($0.element.data.dtype.byteCount, $1.offset)
@@ -131,7 +130,7 @@ enum Safetensors {
     return tensors
   }
 
-  /// The format leaves no byte to nobody, and none to two.
+  /// A description of the first gap or overlap between tensors, which the format forbids.
   private static func gap(
     between ranges: [(range: Range<Int>, name: String)], in bytes: Int
   ) -> String? {

@@ -1,5 +1,5 @@
-// A graph as a Graphviz drawing. Names are the model's and may hold anything, so every label goes
-// through one escaping function.
+// A graph as a Graphviz drawing. Names from the model are untrusted, so every label goes through one escaping
+// function.
 
 import Foundation
 import GraftCodegen
@@ -7,11 +7,11 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Draws graphs in Graphviz' language, and as SVG where Graphviz is installed.
+/// Draws graphs in DOT, and as SVG if Graphviz is installed.
 public enum GraphDiagram {
-  /// The DOT text: one box a node with what it was made from, edges labeled with the shapes.
-  /// - Parameter moment: the training step that the graph is of: its phases are framed, what is recomputed is
-  ///   dashed, and what is frozen is a box before the values that are cached.
+  /// The DOT text: one box per node with the names of its origins, edges labeled with shapes.
+  /// - Parameter moment: the training step of the graph, if it is one: phases are framed, recomputed nodes
+  ///   dashed, and the frozen operators are one box before the cached values.
   public static func dot(_ graph: Graph, of moment: TrainingMoment? = nil) -> String {
     var lines = [
       "digraph graft {",

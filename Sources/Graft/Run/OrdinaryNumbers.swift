@@ -1,4 +1,4 @@
-// Inputs for measurements: their values matter only in being ordinary numbers.
+// Inputs for measurements: normal finite values.
 
 import GraftIR
 
@@ -13,7 +13,7 @@ struct OrdinaryNumbers {
     return Float(state >> 40) / Float(1 << 23) - 1
   }
 
-  /// Zeros where the elements are integers: as indices they are always legal.
+  /// Zeros for integer types, which are always valid indices.
   mutating func tensor(_ type: TensorType, batch: Int) throws -> Tensor {
     let shape = try type.shape.extents(batch: batch)
     let count = shape.reduce(1, *)

@@ -1,5 +1,4 @@
-// A tensor on the caller's side of a session: any element type that a network may have at its inputs and
-// outputs, as the bytes that cross the binary interface.
+// A tensor for inputs and outputs of a session, stored as the bytes that cross the binary interface.
 
 import GraftDiagnostics
 import GraftIR
@@ -38,7 +37,7 @@ public struct Tensor: Sendable, Equatable {
 
   public var rank: Int { shape.count }
 
-  /// The elements as float32, rounded where the type has more digits. What is assigned is stored as float32.
+  /// The elements as float32, rounded if the type is more precise. Assigning changes the type to float32.
   public var elements: [Float] {
     get {
       guard dtype == .float32 else { return (try? data.floats()) ?? [] }
@@ -57,9 +56,9 @@ public struct Tensor: Sendable, Equatable {
     get throws { try TensorData(dtype, shape, in: MemoryBytes(bytes)) }
   }
 
-  /// The same numbers as elements of another type, rounded to nearest between floating-point types.
-  /// - Throws: ``GraftError`` of kind `unsupported` where an integer type is asked of floating-point numbers,
-  ///   or a number does not fit.
+  /// The tensor converted to another type, rounding to nearest between floating-point types.
+  /// - Throws: ``GraftError`` of kind `unsupported` for a conversion from floating-point to integer, or a
+  ///   value out of range.
   public func converted(to type: DataType) throws -> Tensor {
     guard type != dtype else { return self }
     let data = try data
@@ -77,7 +76,7 @@ public struct Tensor: Sendable, Equatable {
     return Tensor(unchecked: type, shape, converted.withUnsafeBytes { Array($0) })
   }
 
-  /// What the reference evaluator computed, as elements of `type`.
+  /// A result of the reference evaluator, converted to `type`.
   init(_ host: HostTensor, as type: DataType) throws {
     let data: TensorData
     switch host {
@@ -92,7 +91,7 @@ public struct Tensor: Sendable, Equatable {
     self.init(unchecked: type, host.shape, data.withUnsafeBytes { Array($0) })
   }
 
-  /// What the reference evaluator reads.
+  /// The tensor as an input of the reference evaluator.
   func host(_ precision: HostTensor.Precision) throws -> HostTensor {
     try HostTensor(data, precision: precision)
   }

@@ -15,7 +15,7 @@ public enum TensorFiles {
     }
   }
 
-  /// Writes every tensor as `folder`/NAME.npy, where what a file name cannot hold is percent-encoded.
+  /// Writes every tensor as `folder`/NAME.npy; characters that are invalid in file names are percent-encoded.
   /// - Throws: ``GraftError`` naming the file.
   public static func write(_ tensors: [String: Tensor], to folder: String) throws {
     try DirectoryReplacement.fill(folder) { try writeFiles(tensors, into: $0) }
@@ -28,6 +28,6 @@ public enum TensorFiles {
     }
   }
 
-  /// The files that ``write(_:to:)`` makes of tensors with these names.
+  /// The names of the files that ``write(_:to:)`` writes for these tensors.
   public static func names(of tensors: [String]) -> [String] { tensors.map(TensorFileName.npy) }
 }

@@ -1,5 +1,5 @@
-// What a run will do to a network, decided before anything runs: the new head, the freeze line, what trains
-// in which group, and the graphs of the training step.
+// The plan of a fine-tuned network: the new head, the freeze line, the parameter groups, and the graphs of
+// the training step.
 
 import GraftAutodiff
 import GraftDiagnostics
@@ -7,32 +7,32 @@ import GraftIR
 import GraftOps
 import GraftRuntime
 
-/// A network taken apart for training.
+/// A network split for training.
 package struct FineTuningPlan {
   package let parts: NetworkParts
   package let specification: TrainingSpecification
   package let training: TrainingGraph
-  /// The classes, or the values of a regression.
+  /// The number of classes, or of regression outputs.
   package let outputWidth: Int
-  /// Elements that the optimizer updates.
+  /// The number of trained parameter elements.
   package let trainedParameterCount: Int
-  /// The factor of each group on the learning rate.
+  /// The learning rate factor of each parameter group.
   package let groupRates: [Double]
   package let warnings: [Warning]
 
-  /// What a network is trained for.
+  /// The task of a network.
   package enum Task {
-    /// One class an item.
+    /// Single-label classification.
     case classes
-    /// Any number of classes an item, each with a probability of its own.
+    /// Multi-label classification.
     case labels
     case regression
   }
   package let task: Task
 
   /// - Parameters:
-  ///   - graph: with the output that is trained alone.
-  ///   - classes: of the data, or the values of a regression.
+  ///   - graph: a graph whose only output is the one to train.
+  ///   - classes: the number of classes of the data, or of regression outputs.
   package init(_ graph: Graph, classes: Int, options: TrainingChoices) throws {
     let head = try Head(of: graph)
     let isRegression = options.loss == .meanSquaredError
@@ -95,7 +95,7 @@ package struct FineTuningPlan {
     return try Ending(of: output.value, in: graph)
   }
 
-  /// Refuses choices that make no sense for what the network ends in.
+  /// Checks the options against the network's final activation.
   private static func check(_ ending: Ending, _ task: Task, _ options: TrainingChoices) throws {
     guard options.loss != .binaryCrossEntropy || ending.activation == .sigmoid else {
       throw GraftError(
@@ -120,8 +120,8 @@ package struct FineTuningPlan {
     }
   }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` naming every node through which no gradient goes, with
-  ///   the freeze lines behind them.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names every node without a gradient, and possible
+  ///   freeze lines after them.
   private static func requireGradients(
     of parameters: [ValueID], in tail: Graph
   ) throws {
@@ -157,7 +157,7 @@ package struct FineTuningPlan {
       })
   }
 
-  /// A sentence on what trains.
+  /// A sentence about what trains.
   package var summary: String {
     let tensors = specification.groups.count
     let literals =
@@ -171,7 +171,7 @@ package struct FineTuningPlan {
       + parts.cutNames.map(\.quotedForDisplay).joined(separator: ", ")
   }
 
-  /// The whole network with what was trained in it.
+  /// The whole network with the trained weights.
   package func network(trainedBy trainer: LoadedTrainer) throws -> Graph {
     var graph = parts.network
     for (index, entry) in trainer.description.states.enumerated() {
