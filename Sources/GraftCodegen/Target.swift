@@ -19,7 +19,7 @@ public struct Target: Hashable, Sendable {
   public var baselineFlags: [String]
   /// CPU features that kernels need, as the bundle's runtime spells them.
   public var requiredFeatures: [String]
-  /// Bytes of second-level cache of one core that blocking may count on.
+  /// Bytes of L2 cache of one core that blocking may count on.
   public var cacheBytes: Int
 
   /// Haswell, Zen and later: AVX2 and FMA.

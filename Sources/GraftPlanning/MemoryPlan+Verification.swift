@@ -11,7 +11,7 @@ extension MemoryPlan {
   ///
   /// - M1: every value that a node makes has a place, or lies with an input, a parameter or an output;
   ///   aliases lead to a value that exists and form no circle.
-  /// - M2: a place lies inside its region, is aligned and holds the value as laid out.
+  /// - M2: a place is inside its region, is aligned and holds the value as laid out.
   /// - M3: when a node reads a value, nothing has been written over it since it was made.
   /// - M4: an output still holds its value at the end, and no input or parameter is written.
   /// - Throws: ``GraftError`` of kind `inconsistency` citing the invariant.

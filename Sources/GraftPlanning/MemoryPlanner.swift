@@ -11,8 +11,8 @@ extension MemoryPlan {
   /// Plans the memory of a scheduled graph.
   ///
   /// In the batch region all offsets and sizes are for one unit of N and both are multiplied by N at
-  /// run time, so what does not overlap at batch 1 does not overlap at any batch.
-  /// - Throws: ``GraftError`` where a node is unknown, a value too large, or an output is not in plain
+  /// run time, so what does not overlap at batch size 1 does not overlap at any batch.
+  /// - Throws: ``GraftError`` if a node is unknown, a value too large, or an output is not in plain
   ///   layout.
   public init(planning graph: Graph, alignment: Int = MemoryPlan.defaultAlignment) throws {
     let liveness = try Liveness(graph)

@@ -11,7 +11,7 @@ public struct RematerializationReport: Hashable, Sendable {
   public var again: [NodeID] = []
   /// What these cost, for one image.
   public var multiplyAdds = 0
-  /// The greatest sum of live bytes before and after, at batch 1.
+  /// The greatest sum of live bytes before and after, at batch size 1.
   public var bytesBefore = 0
   public var bytesAfter = 0
 
@@ -135,7 +135,7 @@ private struct Uses {
 }
 
 extension TensorType {
-  /// The bytes of one image; nil where they do not grow with the batch.
+  /// The bytes of one image; nil if they do not grow with the batch.
   var batchBytes: Int? {
     guard let bytes = storedByteCount, bytes.isBatch else { return nil }
     return bytes.coefficient

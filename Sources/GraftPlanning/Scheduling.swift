@@ -9,7 +9,7 @@ import GraftOps
 public struct ScheduleReport: Hashable, Sendable {
   /// `file`, `depth-first` or `greedy`.
   public var order: String
-  /// The greatest sum of live bytes of the file's order and of the chosen one, at batch 1.
+  /// The greatest sum of live bytes of the file's order and of the chosen one, at batch size 1.
   public var bytesBefore: Int
   public var bytesAfter: Int
 }
@@ -53,7 +53,7 @@ private struct Dependencies {
   private var producers: [[Int]] = []
   /// For each node the nodes that read its results, each once.
   private var readers: [[Int]] = []
-  /// Bytes that each node makes, at batch 1.
+  /// Bytes that each node makes, at batch size 1.
   private var bytes: [Int] = []
   /// Nodes that make an output of the graph: their memory is the caller's.
   private var makesOutput: [Bool] = []

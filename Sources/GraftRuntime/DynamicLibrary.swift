@@ -9,7 +9,7 @@ final class DynamicLibrary {
   private let path: String
 
   /// - Parameter path: absolute, or relative to the working directory; never searched for.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where its headers are damaged, or in the loader's
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if its headers are damaged, or in the loader's
   ///   words.
   init(path: String) throws {
     let full = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path

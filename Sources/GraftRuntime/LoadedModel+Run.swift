@@ -15,7 +15,7 @@ public final class LoadedModel: @unchecked Sendable {
 
   /// Reads the packed weights of the bundle in folder `bundle` and makes room for `largestBatch`.
   /// - Parameter mapsWeights: use packed.bin mapped from its file, shared between processes.
-  /// - Throws: ``GraftError`` of kind `machine` where the CPU lacks features or memory is short, of
+  /// - Throws: ``GraftError`` of kind `machine` if the CPU lacks features or memory is short, of
   ///   kind `invalidBundle` where packed.bin does not belong to the library, of kind `inputOutput`
   ///   where it cannot be read.
   public init(
@@ -77,7 +77,7 @@ public final class LoadedModel: @unchecked Sendable {
   ///   - outputs: one buffer for each output.
   ///   - steps: which steps to run, all by default. A range that stops early leaves outputs that are
   ///     made later as they are; one that starts later goes on from the call before.
-  /// - Throws: ``GraftError`` where a buffer has another size, or another caller is at work.
+  /// - Throws: ``GraftError`` if a buffer has another size, or another caller is at work.
   public func run(
     batch: Int, inputs: [UnsafeRawBufferPointer], outputs: [UnsafeMutableRawBufferPointer],
     taps: [Tap] = [], steps: Range<Int>? = nil

@@ -39,7 +39,7 @@ public final class ModelLibrary: @unchecked Sendable {
   public let description: LibraryDescription
 
   /// Loads the library at `path`, an absolute path or one relative to the working directory.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where it cannot be loaded, is none of Graft's,
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if it cannot be loaded, is none of Graft's,
   ///   or has another version.
   public init(path: String) throws {
     let opened = try DynamicLibrary(path: path)
@@ -58,7 +58,7 @@ public final class ModelLibrary: @unchecked Sendable {
     self.path = path
   }
 
-  /// Bytes that a session keeps beside its weights; nil where they cannot be counted.
+  /// Bytes that a session keeps beside its weights; nil if they cannot be counted.
   public func arenaBytes(batch: Int, threads: Int) -> Int? {
     guard batch > 0, threads > 0, threads <= Int(UInt32.max) else { return nil }
     let bytes = api.arena_bytes(UInt64(batch), UInt32(threads))

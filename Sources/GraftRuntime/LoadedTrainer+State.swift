@@ -29,7 +29,7 @@ extension LoadedTrainer {
   /// Writes all state, the seed and the counters into one safetensors file, which appears whole or
   /// not at all; a file that stands at `path` is replaced.
   /// - Parameter note: text of the caller's that travels in the file, without zeros, at most 1 MiB.
-  /// - Throws: ``GraftError`` of kind `inputOutput` where it cannot be written; what stood there is
+  /// - Throws: ``GraftError`` of kind `inputOutput` if it cannot be written; what stood there is
   ///   as it was.
   public func save(to path: String, note: String? = nil) throws {
     guard !(note ?? "").utf8.contains(0), !path.utf8.contains(0) else {
@@ -45,8 +45,8 @@ extension LoadedTrainer {
 
   /// Takes up what ``save(to:note:)`` wrote, seed and counters included, and goes on from there bit
   /// for bit.
-  /// - Returns: the note; empty where there is none.
-  /// - Throws: ``GraftError`` of kind `invalidData` where the file is damaged or of another training,
+  /// - Returns: the note; empty if there is none.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the file is damaged or of another training,
   ///   of kind `inputOutput` where it cannot be read; the session is as it was.
   @discardableResult
   public func load(from path: String) throws -> String {

@@ -20,7 +20,7 @@ public final class LoadedTrainer: @unchecked Sendable {
   /// - Parameters:
   ///   - seed: decides the orders of epochs and what dropout drops.
   ///   - largestBatch: of steps and evaluations; smaller ones are always legal.
-  /// - Throws: ``GraftError`` of kind `machine` where the CPU lacks features or memory is short, of
+  /// - Throws: ``GraftError`` of kind `machine` if the CPU lacks features or memory is short, of
   ///   kind `invalidBundle` where train.bin does not belong to the library, of kind `inputOutput`
   ///   where it cannot be read.
   public init(
@@ -125,7 +125,7 @@ public final class LoadedTrainer: @unchecked Sendable {
   ///   - loss: [N] float32, whose sum is the loss of the batch where targets carry the factor 1 / N.
   ///   - logits: [N, C] float32, before the update.
   ///   - taps: values of ``TrainingDescription/step`` to copy out on the way.
-  /// - Throws: ``GraftError`` where a buffer has another size, a hyperparameter is none, or another
+  /// - Throws: ``GraftError`` if a buffer has another size, a hyperparameter is none, or another
   ///   caller is at work; nothing has happened then.
   public func step(
     batch: Int, inputs: [UnsafeRawBufferPointer], settings: StepSettings,

@@ -17,7 +17,7 @@ public final class MachineLibrary: Sendable {
   ///   - path: of the library, absolute or relative to the working directory.
   ///   - multiplyAdds: the symbol of the function that computes.
   ///   - read: the symbol of the function that reads.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where it cannot be loaded or lacks them.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if it cannot be loaded or lacks them.
   public init(path: String, multiplyAdds: String, read: String) throws {
     library = try DynamicLibrary(path: path)
     arithmetic = unsafeBitCast(try library.symbol(multiplyAdds), to: Arithmetic.self)

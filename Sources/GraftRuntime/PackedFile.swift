@@ -13,7 +13,7 @@ public struct PackedFile {
 
   /// - Parameter library: the library of the same bundle. Its description holds the build's id, and after it
   ///   the number of bytes that it expects (`graft_description` in graft.h).
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where the file is no packed weights, or those of
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if the file is no packed weights, or those of
   ///   another library.
   public init(checking path: String, against library: LibraryFile) throws {
     let file = try MappedFile(path, following: false)

@@ -57,7 +57,7 @@ public final class TrainingLibrary: @unchecked Sendable {
   public let description: TrainingDescription
 
   /// Loads the library at `path`, an absolute path or one relative to the working directory.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where it cannot be loaded, is none of Graft's,
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if it cannot be loaded, is none of Graft's,
   ///   or has another version.
   public init(path: String) throws {
     let opened = try DynamicLibrary(path: path)
@@ -76,7 +76,7 @@ public final class TrainingLibrary: @unchecked Sendable {
     self.path = path
   }
 
-  /// Bytes of activations, scratch and state that a session keeps; nil where they cannot be counted.
+  /// Bytes of activations, scratch and state that a session keeps; nil if they cannot be counted.
   public func sessionBytes(batch: Int, threads: Int) -> Int? {
     guard batch > 0, (1...4096).contains(threads) else { return nil }
     let bytes = api.session_bytes(UInt64(batch), UInt32(threads))

@@ -157,7 +157,7 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var name: String
   public var inputs: [Tensor]
   public var outputs: [Tensor]
-  /// Absent for a network whose input is not a picture.
+  /// Absent for a network whose input is not an image.
   public var preprocessing: Preprocessing?
   /// The class names, in the order of the output.
   public var labels: [String]?
@@ -188,7 +188,7 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var build: String?
   /// Absent if the bundle has no training step.
   public var training: Training?
-  /// Absent where the bundle was not fine-tuned.
+  /// Absent if the bundle was not fine-tuned.
   public var fineTuning: FineTuning?
   /// Every other file of the bundle except the manifest's digest.
   public var files: [String: File]

@@ -74,7 +74,7 @@ public enum GraphDiagram {
   }
 
   /// The drawing as SVG, made by Graphviz' `dot`.
-  /// - Throws: ``GraftError`` of kind `toolchain` where it is not installed or fails.
+  /// - Throws: ``GraftError`` of kind `toolchain` if it is not installed or fails.
   public static func svg(_ graph: Graph, of moment: TrainingMoment? = nil) throws -> String {
     guard let program = Subprocess.find("dot") else {
       throw GraftError(

@@ -104,7 +104,7 @@ public struct Classifier {
 public final class AnswerTable {
   private let table: TextFile
 
-  /// - Throws: ``GraftError`` where the file cannot be written.
+  /// - Throws: ``GraftError`` if the file cannot be written.
   public init(at path: String, of classifier: Classifier) throws {
     table = try TextFile(at: path)
     let number = classifier.givesProbabilities ? "probability" : "score"

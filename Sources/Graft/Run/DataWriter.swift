@@ -21,7 +21,7 @@ public struct DataWriter {
   /// Writes `x.npy` (N × the input's shape, in its element type; with several inputs, one file per input
   /// name), `y.npy` (N int64 class indices) and `files.txt` (one name per line) to `folder`.
   /// - Returns: the number of items written.
-  /// - Throws: ``GraftError`` where the data cannot be used or the folder cannot be written.
+  /// - Throws: ``GraftError`` if the data cannot be used or the folder cannot be written.
   public mutating func write(
     _ path: String, to folder: String, threads: Int, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Int {

@@ -10,7 +10,7 @@ public enum Exporter {
   /// Writes the bundle's graph as imported: unfused, with the original names and weights.
   /// - Parameter isFused: whether to write the optimized graph instead, whose weights are folded.
   /// - Returns: the numbers of nodes and bytes, and the opset.
-  /// - Throws: ``GraftError`` where the bundle is damaged or the file cannot be written.
+  /// - Throws: ``GraftError`` if the bundle is damaged or the file cannot be written.
   public static func export(
     _ bundle: ModelBundle, to path: String, fused isFused: Bool = false
   ) throws -> (nodes: Int, opset: Int, bytes: Int) {

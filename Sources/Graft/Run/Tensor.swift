@@ -11,7 +11,7 @@ public struct Tensor: Sendable, Equatable {
   /// The elements, little-endian.
   public private(set) var bytes: [UInt8]
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where the bytes do not fill the shape.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the bytes do not fill the shape.
   public init(_ dtype: DataType, shape: [Int], bytes: [UInt8]) throws {
     _ = try TensorData(dtype, shape, in: MemoryBytes(bytes))
     self.init(unchecked: dtype, shape, bytes)
@@ -24,13 +24,13 @@ public struct Tensor: Sendable, Equatable {
   }
 
   /// A tensor of float32.
-  /// - Throws: ``GraftError`` of kind `invalidData` where the elements do not fill the shape.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the elements do not fill the shape.
   public init(shape: [Int], elements: [Float]) throws {
     try self.init(.float32, shape: shape, bytes: elements.withUnsafeBytes { Array($0) })
   }
 
   /// A tensor of int64.
-  /// - Throws: ``GraftError`` of kind `invalidData` where the elements do not fill the shape.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the elements do not fill the shape.
   public init(shape: [Int], elements: [Int64]) throws {
     try self.init(.int64, shape: shape, bytes: elements.withUnsafeBytes { Array($0) })
   }

@@ -52,7 +52,7 @@ public struct TuningReport: Sendable {
   /// The number of these that differ from the cost model's choice.
   public var changed: Int
   /// The median time of the network with the cost model's schedules and with the chosen ones, in
-  /// milliseconds; nil where nothing was measured.
+  /// milliseconds; nil if nothing was measured.
   public var milliseconds: (before: Double, after: Double)?
 
   var measured: Int { sites.count { !$0.isFromCache } }

@@ -1,4 +1,4 @@
-// Where in a picture a class was seen: from the last feature map of a network to its logits as a graph that
+// Where in an image a class was seen: from the last feature map of a network to its logits as a graph that
 // also gives the gradient of a chosen logit, after Selvaraju et al. 2017 (Grad-CAM).
 
 import GraftDiagnostics
@@ -61,7 +61,7 @@ public struct ClassActivation: Sendable {
   }
 
   /// - Parameter value: one of ``featureMaps(of:)``.
-  /// - Throws: ``GraftError`` of kind `unsupported` where no gradient reaches it.
+  /// - Throws: ``GraftError`` of kind `unsupported` if no gradient reaches it.
   public init(_ network: Graph, at value: ValueID) throws {
     name = network[value].name ?? ""
     type = network.type(of: value).with(layout: .plain)
@@ -127,7 +127,7 @@ public struct ClassActivation: Sendable {
     return (height, width, map.map { max(0, $0) })
   }
 
-  /// Multiplications with their additions that ``heatMap(features:selection:)`` takes.
+  /// Multiply-adds that ``heatMap(features:selection:)`` takes.
   public func multiplyAdds() throws -> Int {
     try graph.nodes.reduce(0) { sum, node in
       let cost = try Catalog.operation(of: node).cost(

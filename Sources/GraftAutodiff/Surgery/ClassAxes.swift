@@ -98,7 +98,7 @@ struct ClassAxes {
     var shapes: [Int: [Int]] = [:]
   }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` where the node cannot be changed.
+  /// - Throws: ``GraftError`` of kind `unsupported` if the node cannot be changed.
   func adapted(_ node: Node, to classes: Int) throws -> Adaptation {
     var result = Adaptation(operation: try Catalog.operation(of: node))
     guard let position = node.operands.firstIndex(where: { $0.map { axes[$0] != nil } ?? false }),
@@ -157,8 +157,8 @@ struct ClassAxes {
 
   /// What a parameter with a value for each class begins with.
   ///
-  /// A number that all classes share is the new ones' too, where it does not train; otherwise it is what changes
-  /// nothing.
+  /// A number that all classes share is the new ones' too, where it does not train; otherwise it is what
+  /// changes nothing.
   func initialValue(
     of operand: Int, in node: Node, isTrained: Bool
   ) throws -> Float {

@@ -5,9 +5,9 @@ import GraftIR
 import GraftOps
 
 extension Graph {
-  /// The index of the output that looks most like classes: the number of values that `labels` say, an activation
-  /// that makes probabilities, a name that does not speak of features, the most weights before it; the first of
-  /// equals.
+  /// The index of the output that looks most like classes: the number of values that `labels` say, an
+  /// activation that makes probabilities, a name that does not speak of features, the most weights before it;
+  /// the first of equals.
   /// - Throws: ``GraftError`` of kind `invalidGraph` for a node that no operator reads.
   public func classOutput(labels: Int?) throws -> Int {
     guard outputs.count > 1 else { return 0 }
@@ -57,7 +57,7 @@ extension Graph {
 
   /// The network with the output of this name alone, and nothing that only others need.
   /// - Parameter name: nil takes the one that ``classOutput(labels:)`` finds.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where there is none, with the names that there are.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if there is none, with the names that there are.
   public func keepingOutput(_ name: String?, labels: Int?) throws -> Graph {
     guard let index = try outputIndex(name, labels: labels) else { return self }
     var graph = self

@@ -1,5 +1,5 @@
-// How a network ends: the activation that makes probabilities of logits, found through operators behind it that
-// change nothing, and the logits before it.
+// How a network ends: the activation that makes probabilities of logits, found through operators behind it
+// that change nothing, and the logits before it.
 
 import GraftDiagnostics
 import GraftIR
@@ -12,7 +12,7 @@ public struct Ending: Sendable {
     case none
     case softmax
     case logSoftmax
-    /// A probability for each unit: of one of two classes where there is one unit, else of each class by itself.
+    /// A probability for each unit: of one of two classes if there is one unit, else of each class by itself.
     case sigmoid
     /// Something else, by its operator: what it gives are scores, and no probabilities.
     case other(Opcode)
@@ -138,8 +138,8 @@ extension Ending.Activation {
 }
 
 extension Graph {
-  /// Appends what makes a row of logits [batch, classes] of an ending's logits: of a single unit z the logits of two
-  /// classes are 0 and z, because softmax([0, z])[1] = sigmoid(z).
+  /// Appends what makes a row of logits [batch, classes] of an ending's logits: of a single unit z the logits
+  /// of two classes are 0 and z, because softmax([0, z])[1] = sigmoid(z).
   mutating func appendRows(of logits: ValueID, _ ending: Ending) throws -> ValueID {
     var value = logits
     let shape = type(of: value).shape

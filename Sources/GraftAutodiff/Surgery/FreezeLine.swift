@@ -49,15 +49,15 @@ extension Unfreezing: CustomStringConvertible {
 public struct FreezeLine: Sendable {
   /// Index into `Graph.nodes`.
   public let firstNode: Int
-  /// For each of `Graph.nodes` whether it trains: those from `firstNode` on, and before them those that compute from
-  /// parameters alone what these read, such as the transpose of a weight.
+  /// For each of `Graph.nodes` whether it trains: those from `firstNode` on, and before them those that
+  /// compute from parameters alone what these read, such as the transpose of a weight.
   public let trains: [Bool]
   /// The values that cross the line, in the order in which they are made: inputs of the graph or results of
   /// nodes before it.
   public let cut: [ValueID]
 
   /// - Parameter head: the node of the head; see ``Head``.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where a scope names nothing, with the nearest names.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if a scope names nothing, with the nearest names.
   public init(_ unfreezing: Unfreezing, in graph: Graph, head: Node) throws {
     let nodes = graph.nodes
     guard let headIndex = nodes.firstIndex(where: { $0.id == head.id }) else {

@@ -22,7 +22,7 @@ struct GraphCopier {
   }
 
   /// Copies `node` and the parameters that it reads, with types inferred again where operands changed.
-  /// - Throws: ``GraftError`` where an operand was neither copied nor given.
+  /// - Throws: ``GraftError`` if an operand was neither copied nor given.
   mutating func copy(_ node: Node) throws {
     let operands = try node.operands.map { try $0.map { try value(for: $0) } }
     let results = try target.append(

@@ -51,7 +51,7 @@ public struct Head: Sendable {
     return found
   }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` where there is no such operator or more than one.
+  /// - Throws: ``GraftError`` of kind `unsupported` if there is no such operator or more than one.
   public init(of graph: Graph) throws {
     guard let output = graph.outputs.first, graph.outputs.count == 1 else {
       throw GraftError(

@@ -46,10 +46,10 @@ extension HeadReplacement: CustomStringConvertible {
 extension Graph {
   /// The graph with another head for `classes` classes, its weights as PyTorch initializes them.
   ///
-  /// A gemm, or a matmul of rows, becomes a gemm, a 1×1 convolution a 1×1 convolution, with a bias that an Add
-  /// behind it may have been. What follows is kept: reshapes name the new number of classes, and parameters with a
-  /// value for each class (BatchNorms, scales) begin anew.
-  /// - Throws: ``GraftError`` naming the node that does not take another number of classes.
+  /// A gemm, or a matmul of rows, becomes a gemm, a 1×1 convolution a 1×1 convolution, with a bias that an
+  /// Add behind it may have been. What follows is kept: reshapes name the new number of classes, and
+  /// parameters with a value for each class (BatchNorms, scales) begin anew.
+  /// - Throws: ``GraftError`` that names the node that does not take another number of classes.
   public func replacingHead(
     _ head: Head, by replacement: HeadReplacement, classes: Int, seed: UInt64
   ) throws -> Graph {

@@ -1,5 +1,5 @@
 // Which of a graph's parameters are no weights, but numbers that the network's code holds: a GELU's √2 and
-// ½, the mean and deviation that pictures are normalized with, a BatchNorm's scale where it has none of its
+// ½, the mean and deviation that images are normalized with, a BatchNorm's scale where it has none of its
 // own. PyTorch does not train them, so training here leaves them as they are.
 
 import GraftDiagnostics

@@ -9,7 +9,8 @@ import GraftOps
 public struct NetworkParts: Sendable {
   /// What the tail gives.
   public enum Answer: Hashable, Sendable {
-    /// Rows of logits [batch, classes], without a final activation; two for a network with a single probability.
+    /// Rows of logits [batch, classes], without a final activation; two for a network with a single
+    /// probability.
     case logits
     /// The network's own output.
     case output
@@ -29,7 +30,7 @@ public struct NetworkParts: Sendable {
   /// Those that are none, with the reason; see ``Literals``.
   public let tailLiterals: [(name: String, reason: Literals.Reason)]
 
-  /// - Throws: ``GraftError`` where a scope names nothing or the head cannot be found.
+  /// - Throws: ``GraftError`` if a scope names nothing or the head cannot be found.
   public init(
     _ graph: Graph, unfreezing: Unfreezing, answer: Answer = .logits
   ) throws {
@@ -88,8 +89,8 @@ public struct NetworkParts: Sendable {
 }
 
 extension Graph {
-  /// What a value is before it is cast to another floating-point type for the caller: losses are of the numbers as
-  /// they were computed.
+  /// What a value is before it is cast to another floating-point type for the caller: losses are of the
+  /// numbers as they were computed.
   fileprivate func beforeCasts(_ value: ValueID) throws -> ValueID {
     var value = value
     while let node = producer(of: value), let x = node.operand(0),

@@ -6,8 +6,8 @@ import GraftIR
 public struct TrainingSpecification: Hashable, Sendable {
   public enum Loss: String, Hashable, Sendable, CaseIterable {
     case crossEntropy = "cross-entropy"
-    /// The loss of each class by itself, since any number of them may be right; targets are [batch, classes, 2]:
-    /// the weight of the class being absent, then of its being present.
+    /// The loss of each class by itself, since any number of them may be right; targets are [batch, classes,
+    /// 2]: the weight of the class being absent, then of its being present.
     case binaryCrossEntropy = "binary-cross-entropy"
     case meanSquaredError = "mse"
   }
@@ -39,7 +39,7 @@ public struct TrainingSpecification: Hashable, Sendable {
   public var groups: [String: Int]
   /// The names of the groups, in the order of the rows of the hyperparameters.
   public var groupNames: [String]
-  /// The share of the batch's statistics in the running ones.
+  /// The fraction of the batch's statistics in the running ones.
   public var statisticsMomentum: Double
 
   public init(

@@ -1,5 +1,5 @@
-// How a batch goes through a network: its first layers in parts of few images, so that what one layer leaves is
-// still in a cache when the next one reads it; the later ones with all images together, so that their
+// How a batch goes through a network: its first layers in parts of few images, so that what one layer leaves
+// is still in a cache when the next one reads it; the later ones with all images together, so that their
 // weights, which are more than their activations, are read once.
 
 import GraftIR
@@ -23,12 +23,12 @@ public struct BatchParts: Hashable, Sendable {
   /// what the other wrote: 2 to 3 % faster where the cores share no nearby cache, the same where they do
   /// (ResNet-18 and -50 on Zen 5). VGG-16's 26 MB were 2 % slower in twos.
   private static let pairBytes = 8 << 20
-  /// A byte of an image's activations that leaves the caches costs as much as reading so many of weights, which
-  /// are prefetched. Blocks of ResNet-50 with 3.6 times as many bytes of weights as of activations were
+  /// A byte of an image's activations that leaves the caches costs as much as reading so many of weights,
+  /// which are prefetched. Blocks of ResNet-50 with 3.6 times as many bytes of weights as of activations were
   /// 5 % faster on whole batches, ResNet-18's with 2.4 times as many 8 % slower.
   private static let weightsPerActivation = 3.0
 
-  /// The parts that cost least; nil where whole batches do.
+  /// The parts that cost least; nil if whole batches do.
   /// - Parameter nodes: the work of each for one image.
   static func choose(
     for graph: Graph, arenaBytesPerImage: Int, nodes: [StepWork]
@@ -47,10 +47,10 @@ public struct BatchParts: Hashable, Sendable {
 }
 
 extension Graph {
-  /// How many nodes, the first of the graph, may take a batch in parts: those after which every value that grows
-  /// with the batch, and that later nodes or the caller read, is a row of memory for each image. No operator
-  /// computes along an axis that depends on the batch, so that images are then all done alike, and in any company;
-  /// what stays inside a part may hold the batch on any axis.
+  /// How many nodes, the first of the graph, may take a batch in parts: those after which every value that
+  /// grows with the batch, and that later nodes or the caller read, is a row of memory for each image. No
+  /// operator computes along an axis that depends on the batch, so that images are then all done alike, and
+  /// in any company; what stays inside a part may hold the batch on any axis.
   func endsOfParts() -> Set<Int> {
     func dependsOnBatch(_ value: ValueID) -> Bool { type(of: value).shape.dependsOnBatch }
     func isRows(_ value: ValueID) -> Bool {

@@ -94,7 +94,7 @@ public struct CodeGenerator: Sendable {
   /// The result depends on the graph, its parameters' bytes, the plan, the target and `previous` alone.
   /// - Parameter previous: a library whose files of kernels go into this one, so that only kernels that it
   ///   lacks are compiled.
-  /// - Throws: ``GraftError`` naming the node where no kernel can do what it asks, or where the plan
+  /// - Throws: ``GraftError`` that names the node where no kernel can do what it asks, or where the plan
   ///   lacks a value.
   public func generate(
     graph: Graph, plan: MemoryPlan, reusing previous: PreviousBuild? = nil
@@ -141,7 +141,7 @@ public struct CodeGenerator: Sendable {
   }
 
   /// Bytes that each thread of a session has for itself while kernels run, beside the arena.
-  /// - Throws: ``GraftError`` naming a node that no kernel can compute.
+  /// - Throws: ``GraftError`` that names a node that no kernel can compute.
   public func scratchBytesPerThread(graph: Graph) throws -> Int {
     try KernelSelection(
       SelectionContext(graph: graph, target: target, preferences: convolutions)

@@ -3,7 +3,7 @@
 import GraftDiagnostics
 import GraftIR
 
-/// Extents and strides of an image value [images, channels, height, width] as it lies in memory:
+/// Extents and strides of an image value [images, channels, height, width] as it is in memory:
 /// [images, blocks, height + 2·border, width + 2·border, block].
 struct ImageGeometry: Hashable {
   var images: Dimension

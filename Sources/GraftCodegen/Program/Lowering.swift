@@ -1,5 +1,5 @@
-// From the nodes of a scheduled graph, for each of which a kernel was chosen, to calls of kernels. Each family
-// of kernels emits its own; this file holds what they share.
+// From the nodes of a scheduled graph, for each of which a kernel was chosen, to calls of kernels. Each
+// family of kernels emits its own; this file holds what they share.
 
 import GraftDiagnostics
 import GraftIR
@@ -71,7 +71,7 @@ struct Lowering {
     return place.expression
   }
 
-  /// The first step of the optimizer's update; the number of steps where there is none.
+  /// The first step of the optimizer's update; the number of steps if there is none.
   private(set) var updateFirstStep = 0
 
   /// Lowers every node. Outputs that no node writes in place are copied at the end, but before an
@@ -120,7 +120,7 @@ struct Lowering {
   func type(_ value: ValueID) -> TensorType { graph.type(of: value) }
 
   /// The operand at `index`.
-  /// - Throws: ``GraftError`` where it is absent.
+  /// - Throws: ``GraftError`` if it is absent.
   func operand(_ index: Int, of node: Node) throws -> ValueID { try node.requiredOperand(index) }
 
   func result(of node: Node) throws -> ValueID { try node.requiredResult() }
@@ -130,7 +130,7 @@ struct Lowering {
   /// Where a value stands; a parameter is packed as it is.
   func location(of value: ValueID) throws -> Place { try places.place(of: value) }
 
-  /// The C address of a value. A constant stands in the packed weights, in plain order.
+  /// The C address of a value. A constant is in the packed weights, in plain order.
   mutating func address(_ value: ValueID) throws -> String {
     try isConstant(value) ? plainParameter(value) : location(of: value).expression
   }
@@ -149,7 +149,7 @@ struct Lowering {
   /// The elements of a small parameter as float32.
   func floats(of value: ValueID) throws -> [Float] { try data(of: value).floats() }
 
-  /// Whether `value` is known while compiling, and stands in the packed weights.
+  /// Whether `value` is known at compile time, and is in the packed weights.
   func isConstant(_ value: ValueID) -> Bool {
     graph[value].parameter != nil && !places.isState(value)
   }
@@ -180,7 +180,7 @@ struct Lowering {
 
 extension Node {
   /// The operand at `index`.
-  /// - Throws: ``GraftError`` where it is absent.
+  /// - Throws: ``GraftError`` if it is absent.
   func requiredOperand(_ index: Int) throws -> ValueID {
     guard let value = operand(index) else {
       throw GraftError(.invalidGraph, "\(opcode) lacks operand \(index)")

@@ -5,7 +5,7 @@ import GraftOps
 
 /// The arithmetic and the bytes of one step.
 public struct StepWork: Hashable, Sendable {
-  /// Multiplications with their additions that the operator asks for, for one image.
+  /// Multiply-adds that the operator asks for, for one image.
   public var multiplyAdds = 0
   /// Those that its algorithm does: Winograd's does fewer.
   public var performedMultiplyAdds = 0
@@ -17,7 +17,7 @@ public struct StepWork: Hashable, Sendable {
   public init() {}
 }
 
-/// How an algorithm's work relates to what the operator asks for.
+/// How an algorithm's work relates to the operator's own arithmetic.
 struct WorkShape: Hashable {
   /// Multiply-adds done, over those asked for.
   var multiplyAdds = 1.0

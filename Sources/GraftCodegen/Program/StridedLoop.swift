@@ -11,7 +11,7 @@ struct StridedLoop: Hashable {
   private(set) var extents: [Dimension]
   private(set) var strides: [[Dimension]]
 
-  /// - Throws: ``GraftError`` of kind `unsupported` where two axes grow with the batch.
+  /// - Throws: ``GraftError`` of kind `unsupported` if two axes grow with the batch.
   init(extents: [Dimension], strides: [[Dimension]]) throws {
     let kept = extents.indices.filter { extents[$0] != 1 }
     var outExtents: [Dimension] = []
@@ -133,7 +133,7 @@ struct BatchParameter {
 
 extension TensorShape {
   /// Elements between neighbors along each axis in plain row-major order.
-  /// - Throws: ``GraftError`` of kind `unsupported` where they grow with the square of the batch.
+  /// - Throws: ``GraftError`` of kind `unsupported` if they grow with the square of the batch.
   func plainStrides() throws -> [Dimension] {
     var strides = Array(repeating: Dimension(1), count: rank)
     for axis in dimensions.indices.dropLast().reversed() {

@@ -15,7 +15,7 @@ struct TrainingOrder {
 extension Lowering {
   /// The graph's own order, but that running statistics and accumulated gradients come before the
   /// update: every micro-batch runs them.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where another node comes after the update's first.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if another node comes after the update's first.
   func trainingOrder() throws -> TrainingOrder {
     let nodes = graph.nodes
     let operations = try nodes.map { try Catalog.operation(of: $0) }

@@ -1,10 +1,10 @@
-// Where each weight goes in the order that a kernel reads: panels of rows, a row one vector or several of outputs.
-// Packing while compiling and the C that packs at run time both follow the one description.
+// Where each weight goes in the order that a kernel reads: panels of rows, a row one vector or several of
+// outputs. Packing at compile time and the C that packs at run time both follow the one description.
 
 import GraftDiagnostics
 
-/// Weights in panels. Panel `unit` has `width` outputs side by side from output `first_output` on, in rows that
-/// begin at float `place`.
+/// Weights in panels. Panel `unit` has `width` outputs side by side from output `first_output` on, in rows
+/// that begin at float `place`.
 struct WeightPanels {
   /// Panels, each of which a thread can pack by itself.
   var count: Int
@@ -19,8 +19,8 @@ struct WeightPanels {
 
   /// What a row holds.
   enum Contents {
-    /// Row `tap · inputs + i` has weight `tap` of input `i` of each output; `first_input` is a panel's first where
-    /// outputs have inputs of their own.
+    /// Row `tap · inputs + i` has weight `tap` of input `i` of each output; `first_input` is a panel's first
+    /// where outputs have inputs of their own.
     case copies(taps: Int, inputs: Int, source: Source)
     /// Row i at point p, `p · point` floats further, has the transform of the 3x3 weights of channel
     /// `first_input + i` at that point, in float64 and rounded once.
@@ -44,7 +44,7 @@ struct WeightPanels {
   // MARK: While compiling
 
   /// Fills zeroed memory from row-major weights.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where a panel would leave the memory or the weights.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if a panel would leave the memory or the weights.
   func pack(
     _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, lanes: Int,
     scale: Float = 1
@@ -154,7 +154,7 @@ extension WeightPanels.Source {
     }
   }
 
-  /// Where the run for `input` of `output` begins; nil where it is all zeros.
+  /// Where the run for `input` of `output` begins; nil if it is all zeros.
   fileprivate func start(ofOutput output: Int, _ input: Int, _ taps: Int) -> Int? {
     switch self {
     case .outputs(let step, _): return output * step

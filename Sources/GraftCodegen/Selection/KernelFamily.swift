@@ -9,8 +9,8 @@ import GraftOps
 protocol KernelSchedule {
   /// Algorithm, register tile and what threads share, in words; empty where a family has one way only.
   var summary: String { get }
-  /// The estimated time for one image, in vector multiply-adds (``NodeCostModel``), without that of reading and
-  /// writing activations, which is the same for all schedules of a node.
+  /// The estimated time for one image, in vector multiply-adds (``NodeCostModel``), without that of reading
+  /// and writing activations, which is the same for all schedules of a node.
   var cost: Double { get }
   /// The cost counts as so many times as much where it is compared with that of others: for what speed alone
   /// does not say.
@@ -21,9 +21,9 @@ protocol KernelSchedule {
   var workShape: WorkShape { get }
   /// False for a view.
   var hasWork: Bool { get }
-  /// The type that the kernel computes in; nil where it moves elements of any type.
+  /// The type that the kernel computes in; nil if it moves elements of any type.
   var arithmetic: DataType? { get }
-  /// What measurements of the schedule are kept under; nil where nothing is measured.
+  /// What measurements of the schedule are kept under; nil if nothing is measured.
   var site: ConvolutionSite? { get }
 
   /// Adds the node's steps.

@@ -30,7 +30,7 @@ struct KernelSelection {
   private(set) var slowdown = 1.0
 
   /// Takes the schedule with the least estimated cost for every node.
-  /// - Throws: ``GraftError`` naming the node that no family can compute.
+  /// - Throws: ``GraftError`` that names the node that no family can compute.
   init(_ context: SelectionContext) throws {
     var free = context
     free.preferences = ConvolutionChoices()

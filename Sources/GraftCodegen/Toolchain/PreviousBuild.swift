@@ -4,15 +4,15 @@
 import Foundation
 import GraftDiagnostics
 
-/// A folder with the sources and objects of a model's library, made by the same version of Graft with the same
-/// compiler for the same target. Who makes one has checked that, and that the files are undamaged.
+/// A folder with the sources and objects of a model's library, made by the same version of Graft with the
+/// same compiler for the same target. Who makes one has checked that, and that the files are undamaged.
 public struct PreviousBuild: Sendable {
   private let folder: String
   /// The C files and headers, by name.
   private let texts: [String: String]
 
   /// - Parameter names: the files of the folder that belong to the build.
-  /// - Throws: ``GraftError`` of kind `inputOutput` where one cannot be read.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if one cannot be read.
   public init(folder: String, names: [String]) throws {
     self.folder = folder
     var texts: [String: String] = [:]
@@ -61,6 +61,6 @@ public struct PreviousBuild: Sendable {
 }
 
 extension SourceFile {
-  /// Whether a kernel stands in this file, to the letter.
+  /// Whether a kernel is in this file, to the letter.
   func holds(_ kernel: Kernel) -> Bool { text.contains(kernel.definition) }
 }

@@ -41,7 +41,7 @@ public enum Subprocess {
   ///   - input: what it reads from standard input; nothing by default.
   ///   - folder: its working directory.
   ///   - seconds: after which it is killed.
-  /// - Throws: ``GraftError`` of kind `toolchain` where it cannot be started, or was killed.
+  /// - Throws: ``GraftError`` of kind `toolchain` if it cannot be started, or was killed.
   public static func run(
     _ program: String, _ arguments: [String], input: String? = nil, in folder: String? = nil,
     seconds: Double = mostSeconds

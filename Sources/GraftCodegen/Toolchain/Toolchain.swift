@@ -13,7 +13,7 @@ public struct Toolchain: Sendable {
   public var version: String
 
   /// Finds clang: $GRAFT_CLANG if it is set, else on PATH, else beside a `swift` on PATH.
-  /// - Throws: ``GraftError`` of kind `toolchain` where there is none, or it does not run.
+  /// - Throws: ``GraftError`` of kind `toolchain` if there is none, or it does not run.
   public static func find(
     environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> Toolchain {

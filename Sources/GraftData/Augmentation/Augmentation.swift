@@ -1,14 +1,14 @@
-// Which random changes pictures go through before a network learns from them, and with what numbers
+// Which random changes images go through before a network learns from them, and with what numbers
 // they are drawn. What a change does to pixels is in Image+Colors.swift and the files of Images.
 
 import Glibc
 import GraftDiagnostics
 
-/// Random changes of training pictures. The numbers are torchvision's defaults, where it has any.
+/// Random changes of training images. The numbers are torchvision's defaults, where it has any.
 public struct Augmentation: Hashable, Sendable {
   /// The changes, in the order in which they are made.
   public enum Step: String, Hashable, Sendable, CaseIterable {
-    /// A random part of the picture as it was decoded, in place of the preprocessing's resize and
+    /// A random part of the image as it was decoded, in place of the preprocessing's resize and
     /// crop: 8 % to 100 % of its area, of a proportion from 3 : 4 to 4 : 3 (Szegedy et al. 2015).
     case resizedCrop = "resized-crop"
     /// An eighth of black around what the preprocessing makes, then a random part of its old size.
@@ -61,10 +61,10 @@ public struct Augmentation: Hashable, Sendable {
     self.init(steps)
   }
 
-  /// Whether pictures stay as they are.
+  /// Whether images stay as they are.
   public var isNone: Bool { steps.isEmpty }
 
-  /// Whether it works on pictures as they were decoded rather than on what the preprocessing makes
+  /// Whether it works on images as they were decoded rather than on what the preprocessing makes
   /// of them.
   var takesOriginals: Bool { steps.contains(.resizedCrop) }
 }
@@ -85,7 +85,7 @@ struct PixelRectangle: Hashable {
 }
 
 extension PixelRectangle {
-  /// What RandomResizedCrop takes of a picture: ten attempts at a share of the area and a
+  /// What RandomResizedCrop takes of an image: ten attempts at a share of the area and a
   /// proportion, then the largest middle part of an allowed proportion.
   static func resizedCrop(ofWidth width: Int, height: Int, _ draws: inout RandomDraws) -> Self {
     let ratio = 3 / 4.0...4 / 3.0
@@ -99,7 +99,7 @@ extension PixelRectangle {
     return middle(ofWidth: width, height: height, ratio: ratio)
   }
 
-  /// The largest part in the middle whose width over height lies in `ratio`.
+  /// The largest part in the middle whose width over height is in `ratio`.
   static func middle(ofWidth width: Int, height: Int, ratio: ClosedRange<Double>) -> Self {
     let own = Double(width) / Double(height)
     var (w, h) = (width, height)
@@ -127,7 +127,7 @@ extension PixelRectangle {
 }
 
 extension RandomDraws {
-  /// Two edges: the first over the second lies in `ratio`, uniform in its logarithm.
+  /// Two edges: the first over the second is in `ratio`, uniform in its logarithm.
   fileprivate mutating func rectangle(
     area: Int, share: ClosedRange<Double>, ratio: ClosedRange<Double>
   ) -> (Int, Int) {

@@ -1,9 +1,9 @@
-// mixup and CutMix: pictures of a batch mixed with each other, and their targets likewise.
+// mixup and CutMix: images of a batch mixed with each other, and their targets likewise.
 
 import Glibc
 import GraftDiagnostics
 
-/// How the pictures of a batch are mixed: mixup (Zhang et al. 2018), CutMix (Yun et al. 2019), or
+/// How the images of a batch are mixed: mixup (Zhang et al. 2018), CutMix (Yun et al. 2019), or
 /// each half of the time.
 public struct BatchMixing: Hashable, Sendable {
   /// The parameter of the beta distribution that mixup's share is drawn from; nil for no mixup.
@@ -22,7 +22,7 @@ public struct BatchMixing: Hashable, Sendable {
   /// What happens to one batch: item i is mixed with item i − 1, the first with the last, as
   /// torchvision does. Batches come in a random order, so these are random pairs.
   public struct Recipe: Hashable, Sendable {
-    /// The share of an item's own picture and target; 1 less it is its partner's.
+    /// The fraction of an item's own image and target; 1 less it is its partner's.
     public let share: Double
     /// What CutMix puts in from the partner; nil for mixup.
     let box: PixelRectangle?
@@ -31,7 +31,7 @@ public struct BatchMixing: Hashable, Sendable {
   /// The recipe for a batch, which depends on these numbers alone.
   /// - Parameters:
   ///   - epoch, batch: from 0.
-  ///   - size: of the pictures, in which CutMix cuts.
+  ///   - size: of the images, in which CutMix cuts.
   public func recipe(
     seed: UInt64, epoch: Int, batch: Int, size: (height: Int, width: Int)
   ) -> Recipe {
@@ -46,7 +46,7 @@ public struct BatchMixing: Hashable, Sendable {
 }
 
 extension BatchMixing.Recipe {
-  /// A box of 1 − `share` of the area around a pixel, as far as it lies in the picture; the share
+  /// A box of 1 − `share` of the area around a pixel, as far as it is in the image; the share
   /// becomes what is left.
   static func cutting(
     _ share: Double, center: (x: Int, y: Int), _ size: (height: Int, width: Int)
@@ -61,10 +61,10 @@ extension BatchMixing.Recipe {
         x: x.lowerBound, y: y.lowerBound, width: x.count, height: y.count))
   }
 
-  /// Mixes a batch of pictures or other numbers.
+  /// Mixes a batch of images or other numbers.
   /// - Parameters:
   ///   - values: the items one after the other.
-  ///   - layout, size: of pictures, needed where a box is cut.
+  ///   - layout, size: of images, needed where a box is cut.
   public func mix(
     _ values: inout [Float], count: Int, layout: Preprocessing.Layout?,
     size: (height: Int, width: Int)

@@ -1,5 +1,5 @@
 // Brightness, contrast, saturation and hue, as torchvision.transforms.v2.functional changes
-// pictures of 8 bits: the same float32 steps in the same order, cut, not rounded, to whole numbers.
+// images of 8 bits: the same float32 steps in the same order, cut, not rounded, to integers.
 
 import Glibc
 
@@ -9,7 +9,7 @@ extension Image {
     mappingValues { Float($0) * factor }
   }
 
-  /// Moved away from (or towards) the mean of the gray picture, which is cut to whole numbers.
+  /// Moved away from (or towards) the mean of the gray image, which is cut to integers.
   func adjustingContrast(by factor: Float) -> Image {
     // The sum is exact.
     let sum = luma().reduce(0.0) { $0 + Double($1) }
@@ -18,7 +18,7 @@ extension Image {
     return mappingValues { Float($0) * factor + shift }
   }
 
-  /// Each pixel moved away from (or towards) its own gray; gray pictures stay.
+  /// Each pixel moved away from (or towards) its own gray; gray images stay.
   func adjustingSaturation(by factor: Float) -> Image {
     guard channels == 3 else { return self }
     let luma = luma()
@@ -30,7 +30,7 @@ extension Image {
     }
   }
 
-  /// The hue turned by `turn` of the circle, in the HSV model of Pillow; gray pictures stay.
+  /// The hue turned by `turn` of the circle, in the HSV model of Pillow; gray images stay.
   func turningHue(by turn: Float) -> Image {
     guard channels == 3 else { return self }
     let one: Float = 1 / 255
@@ -68,7 +68,7 @@ extension Image {
     }
   }
 
-  /// The gray of each pixel in whole numbers.
+  /// The gray of each pixel in integers.
   private func luma() -> [Float] {
     guard channels == 3 else { return pixels.map { Float($0) } }
     return pixels.withUnsafeBufferPointer { source in
@@ -80,7 +80,7 @@ extension Image {
     }
   }
 
-  /// The picture with each of 256 values replaced.
+  /// The image with each of 256 values replaced.
   private func mappingValues(_ value: (UInt8) -> Float) -> Image {
     let table = (0...255).map { Self.cut(value(UInt8(truncatingIfNeeded: $0))) }
     return Image(

@@ -1,11 +1,11 @@
-// Random views of the pictures of a data set: which view a picture has in an epoch, and the decoded
-// pictures that views are made from, kept as far as there is room so that files are decoded once.
+// Random views of the images of a data set: which view an image has in an epoch, and the decoded
+// images that views are made from, kept as far as there is room so that files are decoded once.
 
 import Foundation
 import GraftDiagnostics
 
-/// Random views of a data set's pictures. View number v of a picture depends on the seed, v and the
-/// picture's place in the data set alone.
+/// Random views of a data set's images. View number v of an image depends on the seed, v and the
+/// image's place in the data set alone.
 public final class PictureViews: @unchecked Sendable {
   // The lock guards what is kept; all else is immutable.
   public let augmentation: Augmentation
@@ -15,10 +15,10 @@ public final class PictureViews: @unchecked Sendable {
   private var room: Int
   private var decoded = (pictures: 0, bytes: 0)
 
-  /// Bytes of decoded pictures that are kept.
+  /// Bytes of decoded images that are kept.
   public static let defaultRoom = 512 << 20
 
-  /// - Parameter room: bytes of decoded pictures that may be kept; those beyond it are decoded for
+  /// - Parameter room: bytes of decoded images that may be kept; those beyond it are decoded for
   ///   every view.
   public init(_ augmentation: Augmentation, seed: UInt64, room: Int = PictureViews.defaultRoom) {
     self.augmentation = augmentation
@@ -26,12 +26,12 @@ public final class PictureViews: @unchecked Sendable {
     self.room = room
   }
 
-  /// Bytes of a decoded picture, on average over those that were decoded so far; 0 before the first.
+  /// Bytes of a decoded image, on average over those that were decoded so far; 0 before the first.
   public var meanPictureBytes: Int {
     lock.withLock { decoded.bytes / max(1, decoded.pictures) }
   }
 
-  /// What views of a picture are made from: kept, or made by `decode`.
+  /// What views of an image are made from: kept, or made by `decode`.
   private func source(of index: Int, _ decode: () throws -> Image) throws -> Image {
     if let image = lock.withLock({ kept[index] }) { return image }
     let image = try decode()
@@ -45,7 +45,7 @@ public final class PictureViews: @unchecked Sendable {
   }
 
   /// The pixels of a view, as ``Preprocessor/write(_:into:)`` takes them.
-  /// - Parameter size: of what is fed, which a crop of the decoded picture is resized to.
+  /// - Parameter size: of what is fed, which a crop of the decoded image is resized to.
   func pixels(
     of index: Int, view: Int, _ preprocessor: Preprocessor, size: (height: Int, width: Int),
     decode: () throws -> Image
@@ -118,7 +118,7 @@ extension Image {
 }
 
 extension Preprocessing.Layout {
-  /// The stretches of memory that a rectangle covers in the tensor of one picture of `count`
+  /// The stretches of memory that a rectangle covers in the tensor of one image of `count`
   /// values.
   func forEachRun(
     of part: PixelRectangle, size: (height: Int, width: Int), count: Int,

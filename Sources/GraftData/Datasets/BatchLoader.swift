@@ -12,7 +12,7 @@ public struct Batch: Sendable {
   public var indices: [Int]
   /// The values of each input, items one after another.
   public var inputs: [[Float]]
-  /// What the network should answer, an entry an item.
+  /// What the network should answer, an entry per item.
   public var targets: [Target]
 
   /// The number of items.
@@ -49,13 +49,13 @@ public final class BatchLoader {
   /// Starts reading.
   /// - Parameters:
   ///   - inputs: The network's inputs, shapes without the batch.
-  ///   - preprocessing: What pictures go through; data sets of tensors need none.
+  ///   - preprocessing: What images go through; data sets of tensors need none.
   ///   - batchSize: The items a batch; the last may have fewer.
   ///   - threads: How many read at once.
   ///   - order: The places in the data set, in the order wanted; all by default.
-  ///   - view: The number of the random view that pictures are fed in; nil feeds what the
+  ///   - view: The number of the random view that images are fed in; nil feeds what the
   ///     preprocessing makes of them.
-  /// - Throws: ``GraftError`` where pictures cannot be made into what the network takes, of kind `machine`
+  /// - Throws: ``GraftError`` if images cannot be made into what the network takes, of kind `machine`
   ///   where no thread can be started.
   public init(
     _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
@@ -88,7 +88,7 @@ public final class BatchLoader {
 
   /// The next batch, or nil after the last. Broken items are left out and counted, and the batch
   /// is filled up with those behind them.
-  /// - Throws: ``GraftError``: `cancelled` after ``cancel()``, `invalidData` where the end is reached
+  /// - Throws: ``GraftError``: `cancelled` after ``cancel()``, `invalidData` if the end is reached
   ///   and every single item was broken.
   public func next() throws -> Batch? {
     var batch = Batch(indices: [], inputs: [], targets: [])

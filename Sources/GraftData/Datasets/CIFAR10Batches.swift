@@ -25,7 +25,7 @@ public struct CIFAR10Batches: Dataset {
   private let starts: [Int]
   /// The network's index of each of the ten labels.
   private let indices: [Int]
-  /// The labels of all records: one byte each, so that they are known without reading pictures.
+  /// The labels of all records: one byte each, so that they are known without reading images.
   private let labels: [UInt8]
 
   public var count: Int { labels.count }
@@ -41,7 +41,7 @@ public struct CIFAR10Batches: Dataset {
   ///   - labels: The names of the network's classes, where it has them; the ten classes (their names
   ///     are read from `batches.meta.txt`, where it is there) match them by name.
   ///   - classCount: The number of the network's classes, where it is fixed.
-  /// - Throws: ``GraftError``: `inputOutput` where a file cannot be read, `invalidData` where there is
+  /// - Throws: ``GraftError``: `inputOutput` if a file cannot be read, `invalidData` if there is
   ///   no whole record or the classes are not the network's.
   public init(
     _ path: String, part: Part = .all, labels: [String]? = nil, classCount: Int? = nil

@@ -13,7 +13,7 @@ public struct DatasetRequest: Sendable {
   public var labels: [String]?
   /// The number of the network's classes, where it is fixed.
   public var classCount: Int?
-  /// Which of CIFAR-10's batches are wanted; where there are none of these, all are taken.
+  /// Which of CIFAR-10's batches are wanted; if there are none of these, all are taken.
   public var part: CIFAR10Batches.Part
 
   public init(
@@ -31,7 +31,7 @@ public struct DatasetRequest: Sendable {
 /// Opens a data folder: tensors where it holds a `.npy` file, CIFAR-10 where it holds its batches,
 /// else class folders.
 /// - Returns: The data set, never empty, and what the user should be told about it.
-/// - Throws: ``GraftError`` naming the folder or the file.
+/// - Throws: ``GraftError`` that names the folder or the file.
 public func openDataset(
   at path: String, for request: DatasetRequest
 ) throws -> (dataset: any Dataset, warnings: [Warning]) {

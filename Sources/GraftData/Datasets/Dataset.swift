@@ -5,8 +5,8 @@
 import GraftDiagnostics
 import GraftIR
 
-/// One input or output of a network: its name, its shape without the batch axis, its element type. Its values are
-/// kept as float32 numbers until they are fed, whatever the type.
+/// One input or output of a network: its name, its shape without the batch axis, its element type. Its values
+/// are kept as float32 numbers until they are fed, whatever the type.
 public struct TensorSpecification: Hashable, Sendable {
   public var name: String
   public var shape: [Int]
@@ -18,7 +18,7 @@ public struct TensorSpecification: Hashable, Sendable {
     self.element = element
   }
 
-  /// Values an item; nil where that is no sane number.
+  /// Values an item; nil if that is no sane number.
   public var elementCount: Int? { (try? NPYHeader(element: .float32, shape: shape))?.count }
 }
 
@@ -54,16 +54,16 @@ public protocol Dataset: Sendable {
   var classes: [String] { get }
   /// The number of classes, named or not.
   var classCount: Int { get }
-  /// Whether items are pictures, which need a ``Preprocessing``.
+  /// Whether items are images, which need a ``Preprocessing``.
   var holdsImages: Bool { get }
   /// The item's file below ``location``, or its place in one.
   func name(of index: Int) -> String
   /// The item's file as messages name it.
   func path(of index: Int) -> String
-  /// The item's class, known without reading its content; nil where it has none.
+  /// The item's class, known without reading its content; nil if it has none.
   func label(of index: Int) -> Int?
   /// Reads an item.
-  /// - Throws: ``GraftError`` naming the file, where just this item is broken.
+  /// - Throws: ``GraftError`` that names the file, where just this item is broken.
   func sample(at index: Int) throws -> Sample
 }
 
@@ -79,7 +79,7 @@ extension Dataset {
   }
 }
 
-/// Pictures without classes, in the order given, as on `predict`'s command line.
+/// Images without classes, in the order given, as on `predict`'s command line.
 public struct ImageList: Dataset {
   public let paths: [String]
   public var location: String { "." }

@@ -1,4 +1,4 @@
-// What stands in a folder, in code-point order, links followed. Names that are not UTF-8 are counted,
+// What is in a folder, in code-point order, links followed. Names that are not UTF-8 are counted,
 // since no text could name them.
 
 import Glibc
@@ -20,7 +20,7 @@ struct FolderListing {
   private(set) var entries: [Entry] = []
   private(set) var unreadableNames = 0
 
-  /// - Throws: ``GraftError`` of kind `inputOutput` where there is no such folder.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if there is no such folder.
   init(of path: String) throws {
     guard let folder = opendir(path) else { throw systemError(errno, "cannot be opened", path) }
     defer { closedir(folder) }
@@ -78,7 +78,7 @@ struct StrayFiles {
     if count > 0 { counts[Kind(one: one, many: many ?? one), default: 0] += count }
   }
 
-  /// Counts a file that is no picture by its extension.
+  /// Counts a file that is no image by its extension.
   mutating func add(file name: String) {
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
     let ending = parts.count > 1 ? parts.last ?? "" : ""

@@ -1,4 +1,4 @@
-// Pictures sorted into a folder a class: DIR/class/picture.jpg.
+// Images sorted into a folder per class: DIR/class/image.jpg.
 
 import Glibc
 import GraftDiagnostics
@@ -25,8 +25,8 @@ public struct ImageFolder: Dataset {
   ///   - labels: The names of the network's classes, where it has them; folders match them by name.
   ///   - classCount: The number of the network's classes, where it is fixed. Without labels there
   ///     must be as many folders.
-  /// - Throws: ``GraftError``: `inputOutput` where a folder cannot be read, `invalidData` where there
-  ///   is no picture in it or its classes are not the network's.
+  /// - Throws: ``GraftError``: `inputOutput` if a folder cannot be read, `invalidData` if there
+  ///   is no image in it or its classes are not the network's.
   public init(_ path: String, labels: [String]? = nil, classCount: Int? = nil) throws {
     var stray = StrayFiles()
     var warnings: [Warning] = []
@@ -89,7 +89,7 @@ public struct ImageFolder: Dataset {
   }
 
   /// Two folders whose names are the same text in two Unicode normal forms, as copying between file systems
-  /// leaves them. Everywhere else these are one name, so only one of them may hold pictures.
+  /// leaves them. Everywhere else these are one name, so only one of them may hold images.
   private static func join(
     _ name: String, _ files: [String], to other: inout (name: String, files: [String]),
     in path: String, _ stray: inout StrayFiles

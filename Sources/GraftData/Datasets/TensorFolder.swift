@@ -1,4 +1,4 @@
-// What a network is fed, as NumPy files: x.npy or a file an input, and y.npy.
+// What a network is fed, as NumPy files: x.npy or a file per input, and y.npy.
 
 import GraftDiagnostics
 import GraftIR
@@ -11,7 +11,7 @@ public struct TensorFolder: Dataset {
   public let classes: [String]
   public let classCount: Int
   private let inputs: [NPYFile]
-  /// What the network takes, an entry an input.
+  /// What the network takes, an entry per input.
   private let elements: [DataType]
   private let answers: TensorAnswers
 
@@ -23,7 +23,7 @@ public struct TensorFolder: Dataset {
   ///   - answers: What answers are needed.
   ///   - labels: The names of its classes.
   ///   - classCount: The number of its classes, where it is fixed.
-  /// - Throws: ``GraftError``: `inputOutput` where a file is missing or unreadable, `invalidData` where
+  /// - Throws: ``GraftError``: `inputOutput` if a file is missing or unreadable, `invalidData` where
   ///   shapes, counts or answers do not fit; the file and the row are named.
   public init(
     _ path: String, inputs: [TensorSpecification], answers kind: AnswerKind = .classes,
@@ -92,7 +92,7 @@ public struct TensorFolder: Dataset {
     return Sample(content: .tensors(values), target: target.map { .values($0) } ?? .unknown)
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where a number is not in `range`.
+  /// - Throws: ``GraftError`` of kind `invalidData` if a number is not in `range`.
   private static func wholeRow(
     _ index: Int, of file: NPYFile, in range: ClosedRange<Int>
   ) throws -> [Float] {
@@ -106,7 +106,7 @@ public struct TensorFolder: Dataset {
     return row.map { Float($0) }
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where a number is none, or too large for single precision.
+  /// - Throws: ``GraftError`` of kind `invalidData` if a number is none, or too large for single precision.
   private static func finiteRow(_ index: Int, of file: NPYFile) throws -> [Float] {
     let row = try file.floats(rows: index..<index + 1)
     guard let place = row.firstIndex(where: { !$0.isFinite }) else { return row }

@@ -5,7 +5,7 @@ import GraftDiagnostics
 
 extension Drawing {
   /// The figure on white paper as a PNG file.
-  /// - Throws: ``GraftError``: `invalidData` where it is larger than pictures may be, `machine` where Cairo
+  /// - Throws: ``GraftError``: `invalidData` if it is larger than images may be, `machine` if Cairo
   ///   cannot draw it.
   public func png() throws -> [UInt8] {
     _ = try Image.checkedCount(width: width, height: height, channels: 3)

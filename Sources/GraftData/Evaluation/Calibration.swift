@@ -7,12 +7,12 @@ import GraftDiagnostics
 /// How a classifier's confidence compares with how often it is right (Guo, Pleiss, Sun and Weinberger 2017,
 /// "On Calibration of Modern Neural Networks").
 public struct Calibration: Hashable, Sendable {
-  /// The items whose confidence lies in ((m − 1) / M, m / M].
+  /// The items whose confidence is in ((m − 1) / M, m / M].
   public struct Bin: Hashable, Sendable {
     public var count = 0
     /// The mean probability of the class that was chosen; 0 without items.
     public var confidence = 0.0
-    /// The share of the items that were right; 0 without items.
+    /// The fraction of the items that were right; 0 without items.
     public var accuracy = 0.0
   }
 
@@ -30,7 +30,7 @@ public struct Calibration: Hashable, Sendable {
   ///   - logits: [items, classes], row-major.
   ///   - labels: the class of each item.
   ///   - binCount: M; the paper's tables have 15.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the counts do not fit.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the counts do not fit.
   public init(
     logits: [Float], labels: [Int], classCount: Int, temperature: Double = 1, binCount: Int = 15
   ) throws {

@@ -26,9 +26,9 @@ public struct ClassificationMetrics: Sendable {
     /// Items of this class taken for it.
     public var correct: Int
 
-    /// correct / predicted; nil where nothing was taken for it.
+    /// correct / predicted; nil if nothing was taken for it.
     public var precision: Double? { ClassificationMetrics.ratio(correct, predicted) }
-    /// correct / support; nil where there was none of it.
+    /// correct / support; nil if there was none of it.
     public var recall: Double? { ClassificationMetrics.ratio(correct, support) }
     /// The harmonic mean of precision and recall.
     public var f1: Double? { ClassificationMetrics.ratio(2 * correct, predicted + support) }
@@ -58,8 +58,8 @@ public struct ClassificationMetrics: Sendable {
     confusion = try ConfusionMatrix(classCount: classCount)
   }
 
-  /// Adds a batch: items × classes outputs, a label an item.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the counts do not fit, or a label is no
+  /// Adds a batch: items × classes outputs, a label per item.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the counts do not fit, or a label is no
   ///   class.
   public mutating func add(outputs: [Float], labels: [Int]) throws {
     guard outputs.count == labels.count * classCount else {
@@ -109,9 +109,9 @@ public struct ClassificationMetrics: Sendable {
     confusion.add(label: label, prediction: best - first)
   }
 
-  /// The share of items whose best class is their own; nil before the first item.
+  /// The fraction of items whose best class is their own; nil before the first item.
   public var top1: Double? { Self.ratio(correct, count) }
-  /// The share of items whose own class is among the best ``k``.
+  /// The fraction of items whose own class is among the best ``k``.
   public var topK: Double? { Self.ratio(correctInK, count) }
   /// The mean cross-entropy in nats, over items with finite outputs; nil for scores.
   public var loss: Double? {

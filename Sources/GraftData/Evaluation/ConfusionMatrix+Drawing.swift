@@ -1,5 +1,5 @@
-// A confusion matrix as a figure: a row a class, shaded by the share of its items, with counts and names where
-// there is room for them.
+// A confusion matrix as a figure: a row per class, shaded by the fraction of its items, with counts and names
+// where there is room for them.
 
 import GraftDiagnostics
 
@@ -8,7 +8,7 @@ extension ConfusionMatrix {
   /// - Parameters:
   ///   - classes: Their names; indices where it has too few.
   ///   - hasAxes: Whether the figure itself says which axis is which.
-  /// - Throws: ``GraftError`` of kind `invalidData` where it would be too large.
+  /// - Throws: ``GraftError`` of kind `invalidData` if it would be too large.
   public func drawing(classes: [String] = [], hasAxes: Bool) throws -> Drawing {
     let names = names(classes).map { Self.shortened($0.escapedForDisplay) }
     let letters = Double((supports.max() ?? 0).description.count)

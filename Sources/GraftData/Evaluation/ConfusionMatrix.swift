@@ -47,7 +47,7 @@ public struct ConfusionMatrix: Hashable, Sendable {
     return sums
   }
 
-  /// The table as CSV (RFC 4180): a header of predicted classes, then a row a class.
+  /// The table as CSV (RFC 4180): a header of predicted classes, then a row per class.
   /// - Parameter classes: Their names; indices where it has too few.
   public func csv(classes: [String] = []) -> String {
     let names = names(classes)

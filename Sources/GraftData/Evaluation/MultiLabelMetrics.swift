@@ -1,5 +1,5 @@
-// How a network with a probability for each class by itself does on items of any number of classes, item by item.
-// A class is taken for present from a probability of a half on.
+// How a network with a probability for each class by itself does on items of any number of classes, item by
+// item. A class is taken for present from a probability of a half on.
 
 import GraftDiagnostics
 
@@ -29,7 +29,7 @@ public struct MultiLabelMetrics: Sendable {
   }
 
   /// Adds one item: a probability and a target, 0 or 1, for each class.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the counts do not fit.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the counts do not fit.
   public mutating func add(
     _ probabilities: some RandomAccessCollection<Float>, targets: some RandomAccessCollection<Float>
   ) throws {
@@ -56,13 +56,13 @@ public struct MultiLabelMetrics: Sendable {
     lossSum += Scores.binaryCrossEntropy(probabilities: probabilities, targets: targets)
   }
 
-  /// The share of decisions, one a class and item, that are right; nil before the first item.
+  /// The fraction of decisions, one a class and item, that are right; nil before the first item.
   public var accuracy: Double? { ClassificationMetrics.ratio(rightDecisions, count * classCount) }
-  /// The share of items with all decisions right.
+  /// The fraction of items with all decisions right.
   public var exactMatch: Double? { ClassificationMetrics.ratio(exactItems, count) }
-  /// The share of items that have their most probable class.
+  /// The fraction of items that have their most probable class.
   public var top1: Double? { ClassificationMetrics.ratio(hits, count) }
-  /// The share of items that have one of their five most probable classes.
+  /// The fraction of items that have one of their five most probable classes.
   public var top5: Double? { ClassificationMetrics.ratio(hitsInFive, count) }
   /// The mean binary cross-entropy in nats, over items and classes: PyTorch's BCELoss.
   public var loss: Double? { count == 0 ? nil : lossSum / Double(count) }

@@ -1,4 +1,4 @@
-// Makes a directory appear whole or not at all: it is written beside its place, synced, and renamed, or
+// Makes a directory appear atomically: it is written beside its place, synced, and renamed, or
 // exchanged with the bundle that stands there. A killed process leaves the old one untouched.
 
 import CFileSystem
@@ -19,7 +19,7 @@ public struct DirectoryReplacement: Sendable {
   /// - Parameters:
   ///   - path: where the directory will stand.
   ///   - inputs: what is being read, none of which may be the output.
-  /// - Throws: ``GraftError`` where something stands there that is no bundle, where it is one of
+  /// - Throws: ``GraftError`` if something stands there that is no bundle, where it is one of
   ///   `inputs`, or where its folder cannot be written.
   public init(at path: String, keeping inputs: [String] = []) throws {
     var path = path
@@ -64,7 +64,7 @@ public struct DirectoryReplacement: Sendable {
   }
 
   /// Puts files into a folder: all of them or none where there is no such folder yet, with its parents;
-  /// each whole or not at all where there is one.
+  /// each atomically if there is one.
   public static func fill(_ folder: String, _ body: (_ folder: String) throws -> Void) throws {
     var status = stat()
     if lstat(folder, &status) == 0 { return try body(folder) }

@@ -1,4 +1,4 @@
-// Makes a file appear whole or not at all: it is written beside its place, synced, and renamed.
+// Makes a file appear atomically: it is written beside its place, synced, and renamed.
 
 import Foundation
 import GraftDiagnostics
@@ -13,7 +13,7 @@ public struct FileReplacement: Sendable {
   /// - Parameters:
   ///   - path: Where the file will stand. A regular file there will be replaced.
   ///   - inputs: What is being read: the output may be none of them, nor lie inside one.
-  /// - Throws: ``GraftError`` where something else stands there, the output is an input, or its folder
+  /// - Throws: ``GraftError`` if something else stands there, the output is an input, or its folder
   ///   cannot be written.
   public init(at path: String, keeping inputs: [String] = []) throws {
     let location = SourceLocation(file: path)

@@ -12,7 +12,7 @@ public final class InputFile: Sendable {
   public let size: Int
   private let descriptor: Int32
 
-  /// - Throws: ``GraftError`` of kind `inputOutput` where there is no such file, it may not be read,
+  /// - Throws: ``GraftError`` of kind `inputOutput` if there is no such file, it may not be read,
   ///   or it is a folder, a device or a pipe.
   public init(_ path: String) throws {
     // Without O_NONBLOCK a pipe without a writer would keep the program waiting for ever.
@@ -37,7 +37,7 @@ public final class InputFile: Sendable {
   deinit { close(descriptor) }
 
   /// Fills `target` with the bytes from `offset` on.
-  /// - Throws: ``GraftError``: `inputOutput` where the system fails, `invalidData` where the file
+  /// - Throws: ``GraftError``: `inputOutput` if the system fails, `invalidData` if the file
   ///   ends too early.
   public func read(into target: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     guard offset >= 0 else { throw GraftError(.inconsistency, "a negative offset in \(path)") }
@@ -72,7 +72,7 @@ public final class InputFile: Sendable {
   }
 
   /// The whole file.
-  /// - Throws: ``GraftError`` of kind `invalidData` where it is larger than `limit`.
+  /// - Throws: ``GraftError`` of kind `invalidData` if it is larger than `limit`.
   public func readAll(limit: Int = .max) throws -> [UInt8] {
     guard size <= limit else {
       throw GraftError(

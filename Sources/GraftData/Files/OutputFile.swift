@@ -1,4 +1,4 @@
-// Writing a new file with every error named. Making files appear whole or not at all is
+// Writing a new file with every error named. Making files appear atomically is
 // DirectoryReplacement's and FileReplacement's work.
 
 import Foundation

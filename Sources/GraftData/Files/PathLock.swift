@@ -3,15 +3,15 @@
 import Foundation
 import GraftDiagnostics
 
-/// The right to write something, held until this goes. The system gives it back when the process ends, however
-/// it ends: a lock file that is left behind locks nothing.
+/// The right to write something, held until this goes. The system gives it back when the process ends,
+/// however it ends: a lock file that is left behind locks nothing.
 public final class PathLock {
   private let path: String
   private let descriptor: Int32
 
   /// - Parameter output: what is going to be written; the lock is a file beside it.
-  /// - Returns: nil where there can be no file beside the output.
-  /// - Throws: ``GraftError`` of kind `inputOutput` where another process holds the lock.
+  /// - Returns: nil if there can be no file beside the output.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if another process holds the lock.
   public init?(on output: String) throws {
     path = Self.path(for: output)
     while true {

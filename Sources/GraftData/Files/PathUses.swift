@@ -171,7 +171,7 @@ public struct PathUses: Sendable {
       ?? inside(other, output).map { _ in "conflicts with the output \(other.name)" }
   }
 
-  /// How `inner` lies in what belongs to `outer`.
+  /// How `inner` is in what belongs to `outer`.
   private static func inside(_ inner: Entry<Output>, _ outer: Entry<Output>) -> String? {
     guard outer.place.holds(inner.place) else { return nil }
     guard let patterns = outer.patterns else { return "is inside the output" }
@@ -195,7 +195,7 @@ extension PathUses.Entry<PathUses.Output> {
 /// A file name in which one `*` stands for anything.
 private struct FilePattern {
   private let start: String
-  /// What follows the `*`; nil where there is none.
+  /// What follows the `*`; nil if there is none.
   private let end: String?
 
   init(_ text: String) {

@@ -7,7 +7,7 @@ import GraftDiagnostics
 public final class TemporaryFolder: Sendable {
   public let path: String
 
-  /// - Throws: ``GraftError`` of kind `inputOutput` where none can be made.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if none can be made.
   public init() throws {
     let template = NSTemporaryDirectory() + "/graft-XXXXXX"
     var bytes = Array(template.utf8CString)

@@ -1,8 +1,8 @@
-// Text that is written piece by piece and appears whole or not at all.
+// Text that is written piece by piece and appears atomically.
 
 import GraftDiagnostics
 
-/// A text file that grows, and stands in its place only when it is done.
+/// A text file that grows, and is in its place only when it is done.
 public final class TextFile {
   private static let chunk = 1 << 16
   private let pending: PendingFile
@@ -10,7 +10,7 @@ public final class TextFile {
   private var buffer: [UInt8] = []
 
   /// Begins a file, which may replace a regular one.
-  /// - Throws: ``GraftError`` naming the file where it cannot be written.
+  /// - Throws: ``GraftError`` that names the file where it cannot be written.
   public init(at path: String) throws {
     let pending = PendingFile(replacing: try FileReplacement(at: path).path)
     self.pending = pending

@@ -1,5 +1,5 @@
 // Transposing blocks of 16 × 16 bytes in vectors, which is what turning rows into columns costs when
-// pictures are resized.
+// images are resized.
 
 /// Sixteen vectors of sixteen bytes.
 struct ByteBlock {

@@ -1,4 +1,4 @@
-// Files to pictures and back, through CImageCodecs. Size limits stand here, ahead of any allocation
+// Files to images and back, through CImageCodecs. Size limits stand here, ahead of any allocation
 // that a header could ask for; so do the conversions that decoding leaves to its caller.
 
 import CImageCodecs
@@ -9,8 +9,8 @@ extension Image {
   public static let fileSizeLimit = 1 << 30
 
   /// Reads and decodes a JPEG or PNG file.
-  /// - Throws: ``GraftError``: `inputOutput` where the file cannot be read, `invalidData` where it
-  ///   is no picture; the file is named in both.
+  /// - Throws: ``GraftError``: `inputOutput` if the file cannot be read, `invalidData` if it
+  ///   is no image; the file is named in both.
   public init(contentsOf path: String) throws {
     let bytes = try InputFile(path).readAll(limit: Self.fileSizeLimit)
     self = try at(SourceLocation(file: path)) { try Image(decoding: bytes) }
@@ -20,11 +20,11 @@ extension Image {
   /// type and depth, interlaced or not), turned as its EXIF orientation, or else that
   /// of its XMP packet, says.
   ///
-  /// The pixels are those of Pillow's `convert("RGB")`, or `"L"` for pictures that are gray: palettes
+  /// The pixels are those of Pillow's `convert("RGB")`, or `"L"` for images that are gray: palettes
   /// looked up, CMYK taken as inverted, alpha dropped, 16 bits cut to their high byte. (For gray
-  /// pictures of 16 bits Pillow clips at 255 instead, which turns nearly all of them white.)
+  /// images of 16 bits Pillow clips at 255 instead, which turns nearly all of them white.)
   ///
-  /// - Throws: ``GraftError`` of kind `invalidData` for anything else: not a picture, damaged,
+  /// - Throws: ``GraftError`` of kind `invalidData` for anything else: not an image, damaged,
   ///   truncated, or larger than ``pixelLimit``.
   public init(decoding bytes: [UInt8]) throws {
     self = try bytes.withUnsafeBufferPointer { try Image(decoding: $0) }
@@ -67,9 +67,9 @@ extension Image {
       .turned(byEXIFOrientation: Int(orientation))
   }
 
-  /// Bytes that reading and decoding a file takes: the file, its pixels, and these once more where it says how they
-  /// are turned. Only the header is looked at.
-  /// - Returns: nil for what is no picture that can be read.
+  /// Bytes that reading and decoding a file takes: the file, its pixels, and these once more where it says
+  /// how they are turned. Only the header is looked at.
+  /// - Returns: nil for what is no image that can be read.
   public static func decodingByteCount(of path: String) -> Int? {
     guard let file = try? InputFile(path), file.size <= fileSizeLimit else { return nil }
     // Large headers hold thumbnails and color profiles.
@@ -85,7 +85,7 @@ extension Image {
     return nil
   }
 
-  /// Bytes of the pixels of the picture that begins so; nil where its header does not end there.
+  /// Bytes of the pixels of the image that begins so; nil if its header does not end there.
   private static func storedByteCount(_ start: [UInt8]) -> Int? {
     var message = MessageBuffer()
     var reader: OpaquePointer?
@@ -105,7 +105,7 @@ extension Image {
     }
   }
 
-  /// The picture as a PNG file.
+  /// The image as a PNG file.
   public func encodedPNG() throws -> [UInt8] {
     var message = MessageBuffer()
     var file: UnsafeMutablePointer<UInt8>?

@@ -3,9 +3,9 @@
 import GraftDiagnostics
 
 extension Image {
-  /// The picture as it is meant to be seen, given the EXIF orientation (1 … 8) of its stored pixels.
+  /// The image as it is meant to be seen, given the EXIF orientation (1 … 8) of its stored pixels.
   func turned(byEXIFOrientation orientation: Int) -> Image {
-    // Where the upper left pixel of the result stands in the source, and how far apart in the
+    // Where the upper left pixel of the result is in the source, and how far apart in the
     // source (in pixels) neighbors of the result's rows and columns are.
     let last = width * height - 1
     let (start, stepX, stepY, swapped): (Int, Int, Int, Bool)
@@ -45,12 +45,12 @@ extension Image {
   public func mirrored() -> Image { turned(byEXIFOrientation: 2) }
 
   /// The part of `width` × `height` whose upper left corner stands at (`x`, `y`), which may lie
-  /// outside the picture: what is outside is black.
-  /// - Throws: ``GraftError`` where the size is not positive or exceeds ``pixelLimit``.
+  /// outside the image: what is outside is black.
+  /// - Throws: ``GraftError`` if the size is not positive or exceeds ``pixelLimit``.
   public func cropped(x: Int, y: Int, width newWidth: Int, height newHeight: Int) throws -> Image {
     let count = try Self.checkedCount(width: newWidth, height: newHeight, channels: channels)
     var result = [UInt8](repeating: 0, count: count)
-    // Columns and rows of the result that the picture covers; empty if the two do not meet.
+    // Columns and rows of the result that the image covers; empty if the two do not meet.
     let columns = Self.overlap(of: newWidth, at: x, with: width)
     let rows = Self.overlap(of: newHeight, at: y, with: height)
     if !columns.isEmpty {
@@ -74,7 +74,7 @@ extension Image {
     return lower..<max(lower, min(size, whole - clampedStart))
   }
 
-  /// The picture with three equal channels where it is gray, else itself.
+  /// The image with three equal channels where it is gray, else itself.
   public func expandedToRGB() -> Image {
     guard channels == 1 else { return self }
     let count = pixels.count
@@ -92,7 +92,7 @@ extension Image {
     return Image(unchecked: expanded, width: width, height: height, channels: 3)
   }
 
-  /// The picture's luma by ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, as Pillow rounds it.
+  /// The image's luma by ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, as Pillow rounds it.
   public func convertedToGray() -> Image {
     guard channels == 3 else { return self }
     let count = pixels.count / 3

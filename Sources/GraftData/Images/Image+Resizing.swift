@@ -6,12 +6,12 @@
 import GraftDiagnostics
 
 extension Image {
-  /// The picture at another size, as Pillow's `resize` gives it, or without `antialias`, which
+  /// The image at another size, as Pillow's `resize` gives it, or without `antialias`, which
   /// differs when shrinking, as PyTorch's `interpolate(align_corners=False)` does.
   ///
   /// - Parameter window: The part of the result that is wanted, all by default. What it holds is the
   ///   same as if all had been computed and then cropped.
-  /// - Throws: ``GraftError`` of kind `invalidData` where a size is not positive, the window leaves
+  /// - Throws: ``GraftError`` of kind `invalidData` if a size is not positive, the window leaves
   ///   the result, or the window has more pixels than ``pixelLimit``.
   public func resized(
     width newWidth: Int, height newHeight: Int, filter: ResampleFilter, antialias: Bool = true,
@@ -131,7 +131,7 @@ private struct HorizontalPass {
   let channels: Int
   let sourceWidth: Int
 
-  /// `source` holds whole rows of the picture, of which `rows` are taken; `target` gets as many rows
+  /// `source` holds whole rows of the image, of which `rows` are taken; `target` gets as many rows
   /// of as many pixels as there are weights.
   func run(
     rows: Range<Int>, from source: UnsafeBufferPointer<UInt8>,

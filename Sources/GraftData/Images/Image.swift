@@ -1,4 +1,4 @@
-// A decoded picture: 8-bit pixels, gray or RGB. Files become one in Image+Coding.swift; what a
+// A decoded image: 8-bit pixels, gray or RGB. Files become one in Image+Coding.swift; what a
 // network is fed is made from one in Preprocessing.
 
 import GraftDiagnostics
@@ -12,10 +12,10 @@ public struct Image: Hashable, Sendable {
   /// height × width × channels values.
   public private(set) var pixels: [UInt8]
 
-  /// The most pixels a picture may have, Pillow's own bound against decompression bombs.
+  /// The most pixels an image may have, Pillow's own bound against decompression bombs.
   public static let pixelLimit = 178_956_970
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where the sizes are not positive, contradict
+  /// - Throws: ``GraftError`` of kind `invalidData` if the sizes are not positive, contradict
   ///   `pixels.count` or exceed ``pixelLimit``, or `channels` is neither 1 nor 3.
   public init(width: Int, height: Int, channels: Int, pixels: [UInt8]) throws {
     let count = try Self.checkedCount(width: width, height: height, channels: channels)
@@ -35,7 +35,7 @@ public struct Image: Hashable, Sendable {
     self.channels = channels
   }
 
-  /// The number of values of a picture of these sizes, once they are known to be sane.
+  /// The number of values of an image of these sizes, once they are known to be sane.
   static func checkedCount(width: Int, height: Int, channels: Int) throws -> Int {
     guard width > 0, height > 0, channels == 1 || channels == 3 else {
       throw GraftError(
@@ -50,7 +50,7 @@ public struct Image: Hashable, Sendable {
     return count * channels
   }
 
-  /// The values of one pixel, or nil outside the picture.
+  /// The values of one pixel, or nil outside the image.
   public subscript(x x: Int, y y: Int) -> [UInt8]? {
     guard x >= 0, x < width, y >= 0, y < height else { return nil }
     let start = (y * width + x) * channels

@@ -1,10 +1,10 @@
-// The weights with which the pixels of one axis are summed when a picture is resized. They are
+// The weights with which the pixels of one axis are summed when an image is resized. They are
 // Pillow's (src/libImaging/Resample.c, its 8-bit path): a filter stretched over the source by the
 // scale, cut at the borders, normalized in double precision and rounded to 22 fractional bits.
 
 import Glibc
 
-/// How a resized picture's pixels are interpolated.
+/// How a resized image's pixels are interpolated.
 public enum ResampleFilter: String, Hashable, Sendable, CaseIterable {
   /// A triangle of radius 1.
   case bilinear

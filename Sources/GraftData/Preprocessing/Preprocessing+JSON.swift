@@ -1,4 +1,4 @@
-// The preprocessing as JSON. What the specification does not know is refused by name: a misspelt key
+// The preprocessing as JSON. What the specification does not know is refused by name: a misspelled key
 // that were ignored would cost accuracy without a word.
 
 import Foundation
@@ -6,7 +6,7 @@ import GraftDiagnostics
 
 extension Preprocessing {
   /// Reads a specification from a JSON file.
-  /// - Throws: ``GraftError``: `inputOutput` where it cannot be read, `invalidArgument` where it is
+  /// - Throws: ``GraftError``: `inputOutput` if it cannot be read, `invalidArgument` if it is
   ///   no specification; both name the file.
   public init(contentsOf path: String) throws {
     let bytes = try InputFile(path).readAll(limit: 1 << 20)

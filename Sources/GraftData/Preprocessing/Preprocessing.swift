@@ -1,14 +1,14 @@
-// How a picture becomes the numbers that a network is fed: the specification, which travels inside a
+// How an image becomes the numbers that a network is fed: the specification, which travels inside a
 // bundle, its checks and its presets. Reading and writing it as JSON is in Preprocessing+JSON.swift,
 // doing what it says in Preprocessor.swift.
 
 import GraftDiagnostics
 import GraftIR
 
-/// What happens to a picture on its way into a network: resize, crop, color, then every value x
+/// What happens to an image on its way into a network: resize, crop, color, then every value x
 /// becomes (x · scale − mean) / std.
 public struct Preprocessing: Hashable, Sendable {
-  /// The size that a picture is brought to before it is cropped.
+  /// The size that an image is brought to before it is cropped.
   public enum ResizeTarget: Hashable, Sendable {
     /// The shorter edge gets this length, the other keeps the proportion, cut to whole pixels.
     case shorter(Int)
@@ -19,7 +19,7 @@ public struct Preprocessing: Hashable, Sendable {
   public struct Resize: Hashable, Sendable {
     public var target: ResizeTarget
     public var filter: ResampleFilter
-    /// Whether the filter widens when the picture shrinks, as Pillow's does.
+    /// Whether the filter widens when the image shrinks, as Pillow's does.
     public var antialias: Bool
 
     public init(
@@ -31,7 +31,7 @@ public struct Preprocessing: Hashable, Sendable {
     }
   }
 
-  /// The middle part that is kept. What it has and the picture lacks is black.
+  /// The middle part that is kept. What it has and the image lacks is black.
   public struct CenterCrop: Hashable, Sendable {
     public var height: Int
     public var width: Int
@@ -58,7 +58,7 @@ public struct Preprocessing: Hashable, Sendable {
     case nhwc = "NHWC"
 
     /// The layout of an input with this shape (without the batch), judged by where 1 or 3 channels
-    /// may stand; nil where it takes no pictures.
+    /// may stand; nil if it takes no images.
     public init?(inputShape shape: [Int]) {
       guard shape.count == 3 else { return nil }
       if shape[0] == 3 { self = .nchw; return }
@@ -68,13 +68,13 @@ public struct Preprocessing: Hashable, Sendable {
       return nil
     }
 
-    /// The shape of one picture's tensor.
+    /// The shape of one image's tensor.
     public func shape(channels: Int, height: Int, width: Int) -> [Int] {
       self == .nchw ? [channels, height, width] : [height, width, channels]
     }
   }
 
-  /// nil leaves the picture's size.
+  /// nil leaves the image's size.
   public var resize: Resize?
   /// nil keeps all of it.
   public var crop: CenterCrop?
@@ -146,13 +146,13 @@ extension Preprocessing {
   public enum Preset: String, Hashable, Sendable, CaseIterable {
     /// torchvision's transform for its ImageNet classifiers.
     case imagenet
-    /// The same numbers for pictures that are only resized.
+    /// The same numbers for images that are only resized.
     case cifar10
   }
 
-  /// The preset for an input of this shape, axes in the order of `layout`, without the batch. An input of an integer
-  /// type is fed the pixels, 0 … 255, as they are: such a network normalizes them itself.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the preset does not suit the shape.
+  /// The preset for an input of this shape, axes in the order of `layout`, without the batch. An input of an
+  /// integer type is fed the pixels, 0 … 255, as they are: such a network normalizes them itself.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the preset does not suit the shape.
   public init(
     _ preset: Preset, inputShape shape: [Int], layout: Layout, elements: DataType = .float32
   ) throws {
@@ -192,9 +192,10 @@ extension Preprocessing {
     }
   }
 
-  /// Checks that an input of this element type holds what this makes of every pixel value: integer types take whole
-  /// numbers in their range.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` naming the first pixel value whose number is none of the type.
+  /// Checks that an input of this element type holds what this makes of every pixel value: integer types take
+  /// whole numbers in their range.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` naming the first pixel value whose number is none of
+  ///   the type.
   public func check(elements: DataType) throws {
     guard let range = elements.wholeNumbers else { return }
     for (mean, std) in zip(mean, std) {
@@ -212,14 +213,14 @@ extension Preprocessing {
     }
   }
 
-  /// The height and width of what is fed, where they do not depend on the picture.
+  /// The height and width of what is fed, where they do not depend on the image.
   public var fixedSize: (height: Int, width: Int)? {
     if let crop { return (crop.height, crop.width) }
     if case .exact(let height, let width) = resize?.target { return (height, width) }
     return nil
   }
 
-  /// Checks that what this makes of a picture can be fed to an input of this shape (axes in the
+  /// Checks that what this makes of an image can be fed to an input of this shape (axes in the
   /// model's order, without the batch).
   /// - Throws: ``GraftError`` of kind `invalidArgument` with both shapes.
   public func check(inputShape shape: [Int]) throws {

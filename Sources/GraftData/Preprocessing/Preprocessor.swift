@@ -17,11 +17,11 @@ public struct Preprocessor: Sendable {
     }
   }
 
-  /// The pixels that are fed, as a picture: resized, cropped, in gray or in RGB (BGR's order is
+  /// The pixels that are fed, as an image: resized, cropped, in gray or in RGB (BGR's order is
   /// taken only by ``write(_:into:)``).
-  /// - Throws: ``GraftError`` of kind `invalidData` where the resized picture would be too large.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the resized image would be too large.
   public func pixels(of image: Image) throws -> Image {
-    // Gray pictures grow their two other channels last, since all three would be the same.
+    // Gray images grow their two other channels last, since all three would be the same.
     var image = specification.color == .gray ? image.convertedToGray() : image
     let size = resizedSize(of: image)
     let crop = specification.crop
@@ -46,7 +46,7 @@ public struct Preprocessor: Sendable {
     return specification.color == .gray ? image : image.expandedToRGB()
   }
 
-  /// A part of a decoded picture in place of what resize and crop would make: resized to `size` with the
+  /// A part of a decoded image in place of what resize and crop would make: resized to `size` with the
   /// specification's filter, which sees nothing beyond the part.
   func pixels(
     of image: Image, part: PixelRectangle, size: (height: Int, width: Int)
@@ -59,9 +59,9 @@ public struct Preprocessor: Sendable {
     return isGray ? resized : resized.expandedToRGB()
   }
 
-  /// The numbers of a picture from ``pixels(of:)``: channels × height × width of them, in the order
+  /// The numbers of an image from ``pixels(of:)``: channels × height × width of them, in the order
   /// of the specification's layout.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where channels or counts do not fit.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if channels or counts do not fit.
   public func write(_ pixels: Image, into target: UnsafeMutableBufferPointer<Float>) throws {
     let channels = specification.color.channels
     guard pixels.channels == channels, target.count == pixels.pixels.count else {
@@ -91,7 +91,7 @@ public struct Preprocessor: Sendable {
     }
   }
 
-  /// The tensor of one picture: its shape (without a batch) and its values in that order.
+  /// The tensor of one image: its shape (without a batch) and its values in that order.
   public func tensor(of image: Image) throws -> (shape: [Int], values: [Float]) {
     let pixels = try pixels(of: image)
     let shape = specification.layout.shape(
@@ -112,7 +112,7 @@ public struct Preprocessor: Sendable {
     }
   }
 
-  /// Where a centerd crop begins; negative where it reaches beyond the edge. torchvision rounds the
+  /// Where a centered crop begins; negative where it reaches beyond the edge. torchvision rounds the
   /// half pixel to even, and pads the lesser half first.
   private static func start(of crop: Int, in whole: Int) -> Int {
     let excess = whole - crop

@@ -10,7 +10,7 @@ public struct NPYArray: Hashable, Sendable {
   /// The elements in C order, little-endian.
   public let bytes: [UInt8]
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where the bytes are not what the shape needs.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the bytes are not what the shape needs.
   public init(element: NPYElement, shape: [Int], bytes: [UInt8]) throws {
     let header = try NPYHeader(element: element, shape: shape)
     guard header.byteCount == bytes.count else {
@@ -63,7 +63,7 @@ public struct NPYArray: Hashable, Sendable {
   public func floats() -> [Float] { element.floats(bytes) }
 
   /// The elements as integers.
-  /// - Throws: ``GraftError`` of kind `invalidData` where they are not of an integer type.
+  /// - Throws: ``GraftError`` of kind `invalidData` if they are not of an integer type.
   public func integers() throws -> [Int] { try element.integers(bytes) }
 }
 

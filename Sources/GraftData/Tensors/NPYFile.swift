@@ -19,7 +19,7 @@ public struct NPYFile: Sendable {
   public var rowShape: [Int] { Array(shape.dropFirst()) }
 
   /// Opens a file and checks its header against its length.
-  /// - Throws: ``GraftError`` naming the file: `inputOutput`, or `invalidData` where it is no array
+  /// - Throws: ``GraftError`` that names the file: `inputOutput`, or `invalidData` where it is no array
   ///   that can be read.
   public init(_ path: String) throws {
     let file = try InputFile(path)
@@ -72,7 +72,7 @@ public final class NPYWriter {
   public private(set) var rowCount = 0
 
   /// Begins a file, which may replace a regular one.
-  /// - Throws: ``GraftError`` naming the file where it cannot be written.
+  /// - Throws: ``GraftError`` that names the file where it cannot be written.
   public init(_ path: String, element: NPYElement, rowShape: [Int]) throws {
     self.element = element
     self.rowShape = rowShape
@@ -87,8 +87,8 @@ public final class NPYWriter {
   }
 
   /// Appends whole rows, as elements of the file's type.
-  /// - Throws: ``GraftError`` where the count is no multiple of a row, a number is none of the type, or the disk says
-  ///   no.
+  /// - Throws: ``GraftError`` if the count is no multiple of a row, a number is none of the type, or the disk
+  ///   says no.
   public func append(_ values: [Float]) throws {
     guard rowElements > 0, values.count.isMultiple(of: rowElements) else {
       throw GraftError(.inconsistency, "\(values.count) values are not whole rows of \(rowShape)")

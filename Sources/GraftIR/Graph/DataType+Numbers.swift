@@ -1,14 +1,14 @@
-// Numbers of programs that keep every tensor as float32 (data sets, features, steps of training) as the elements
-// that a network takes or gives, and back.
+// Numbers of programs that keep every tensor as float32 (data sets, features, steps of training) as the
+// elements that a network takes or gives, and back.
 
 import GraftDiagnostics
 
 extension DataType {
-  /// Up to here float32 holds every whole number: 2²⁴.
+  /// Up to here float32 holds every integer: 2²⁴.
   public static let largestWholeFloat = 1 << 24
 
-  /// The least and the greatest whole number that an element holds, where float32 numbers are turned into them; nil
-  /// for floating-point types.
+  /// The least and the greatest integer that an element holds, where float32 numbers are turned into them;
+  /// nil for floating-point types.
   public var wholeNumbers: ClosedRange<Int>? {
     switch self {
     case .float64, .float32, .float16, .bfloat16: nil
@@ -23,8 +23,8 @@ extension DataType {
   }
 
   /// `numbers` as elements of this type, little-endian; rounded to nearest between floating-point types.
-  /// - Throws: ``GraftError`` of kind `invalidData` for a number that an integer type does not hold, or that is
-  ///   beyond ``largestWholeFloat``.
+  /// - Throws: ``GraftError`` of kind `invalidData` for a number that an integer type does not hold, or that
+  ///   is beyond ``largestWholeFloat``.
   public func bytes(of numbers: [Float]) throws -> [UInt8] {
     guard self != .float32 else { return numbers.withUnsafeBytes { Array($0) } }
     guard let range = wholeNumbers else {

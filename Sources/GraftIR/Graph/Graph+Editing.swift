@@ -53,7 +53,7 @@ extension Graph {
   }
 
   /// Puts the nodes in `newOrder`, which must hold each of them once.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where it does not.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if it does not.
   public mutating func reorder(_ newOrder: [NodeID]) throws {
     guard newOrder.count == order.count, Set(newOrder) == Set(order) else {
       throw GraftError(.inconsistency, "the new order of nodes is not a permutation of the old one")

@@ -10,7 +10,7 @@ extension Graph {
   /// - S2: a result's definition points back at its node and position.
   /// - S3: every input and parameter has a name, and no two of them share one.
   /// - S4: output names are unique, and each output is a value that exists.
-  /// - S5: extents are not negative, and element counts do not overflow at batch 1.
+  /// - S5: extents are not negative, and element counts do not overflow at batch size 1.
   /// - S6: a layout with a channel block or a border belongs to a floating-point value of rank 4
   ///   whose channels, height and width do not depend on the batch, and is within
   ///   ``Layout/largestExtent``.

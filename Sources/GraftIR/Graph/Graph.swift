@@ -68,7 +68,7 @@ public struct Parameter: Hashable, Sendable {
 public struct Node: Hashable, Sendable {
   public let id: NodeID
   public var opcode: Opcode
-  /// The operands by position; nil where an optional operand is absent.
+  /// The operands by position; nil if an optional operand is absent.
   public var operands: [ValueID?]
   public let results: [ValueID]
   public var attributes: Attributes
@@ -80,7 +80,7 @@ public struct Node: Hashable, Sendable {
   /// The operands that are present.
   public var presentOperands: [ValueID] { operands.compactMap(\.self) }
 
-  /// The operand at `index`, nil where it is absent or past the end.
+  /// The operand at `index`, nil if it is absent or past the end.
   public func operand(_ index: Int) -> ValueID? {
     index < operands.count ? operands[index] : nil
   }
@@ -181,7 +181,7 @@ public struct Graph: Sendable {
 
   public func isOutput(_ value: ValueID) -> Bool { outputs.contains { $0.value == value } }
 
-  /// Whether any value grows with the free batch N.
+  /// Whether any value grows with the dynamic batch N.
   public var hasFreeBatch: Bool {
     inputs.contains { self[$0].type.shape.dependsOnBatch }
   }

@@ -6,7 +6,7 @@ import GraftDiagnostics
 public struct KernelNote: Hashable, Sendable {
   /// The family of kernels: `winograd`, `elementwise` …
   public var family: String
-  /// Algorithm, register tile and what threads share, in words; nil where the family has one way only.
+  /// Algorithm, register tile and what threads share, in words; nil if the family has one way only.
   public var algorithm: String?
   /// The type that the kernel computes in, or whose elements it moves.
   public var element: DataType

@@ -42,7 +42,7 @@ public struct MemoryPlan: Hashable, Sendable {
   public var arenaBytesPerBatch: Int
   /// Bytes of the region whose values do not depend on the batch.
   public var fixedBytes: Int
-  /// The greatest sum of bytes that are live at once, at batch 1: no plan can need less.
+  /// The greatest sum of bytes that are live at once, at batch size 1: no plan can need less.
   public var lowerBoundBytes: Int
   /// Every offset and size is a multiple of this.
   public var alignment: Int

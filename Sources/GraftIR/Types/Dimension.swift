@@ -1,9 +1,9 @@
-// One extent of a tensor: a constant, or a whole multiple of the free batch N. Nothing else exists
+// One extent of a tensor: a constant, or a whole multiple of the dynamic batch N. Nothing else exists
 // after import, so code generation never meets an expression.
 
 import GraftDiagnostics
 
-/// An extent of one axis: an integer k, or k·N with N the free batch.
+/// An extent of one axis: an integer k, or k·N with N the dynamic batch.
 public struct Dimension: Hashable, Sendable {
   /// The integer, or the k of k·N. Negative only in shape arithmetic, never in a shape.
   public let coefficient: Int
@@ -31,7 +31,7 @@ public struct Dimension: Hashable, Sendable {
   /// The extent if it is the same for every batch.
   public var constant: Int? { isBatch ? nil : coefficient }
 
-  /// The extent for a batch of `batch` items; nil where it overflows.
+  /// The extent for a batch of `batch` items; nil if it overflows.
   public func extent(batch: Int) -> Int? {
     guard isBatch else { return coefficient }
     let (product, overflow) = coefficient.multipliedReportingOverflow(by: batch)

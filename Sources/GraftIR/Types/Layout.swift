@@ -1,4 +1,4 @@
-// How a value lies in memory, as an explicit part of its type: the file's own order at the boundary,
+// How a value is in memory, as an explicit part of its type: the file's own order at the boundary,
 // a channel-blocked one inside. The shape always stays in the file's axis order.
 
 /// How the elements of a value are placed in memory.

@@ -30,7 +30,7 @@ public struct TensorShape: Hashable, Sendable {
   }
 
   /// The extents for one batch size.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where they overflow or pass
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if they overflow or pass
   ///   ``largestElementCount``.
   public func extents(batch: Int) throws -> [Int] {
     var result: [Int] = []

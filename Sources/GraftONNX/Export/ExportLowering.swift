@@ -10,7 +10,7 @@ import GraftOps
 struct ExportLowering {
   private(set) var graph: Graph
 
-  /// - Throws: ``GraftError`` naming a node whose attributes do not read.
+  /// - Throws: ``GraftError`` that names a node whose attributes do not read.
   init(_ graph: Graph) throws {
     self.graph = graph
     for id in graph.nodes.map(\.id) {

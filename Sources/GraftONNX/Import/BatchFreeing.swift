@@ -55,7 +55,7 @@ enum BatchFreeing {
 
 /// When a batch that the file fixes may become free.
 enum FreedBatch {
-  /// - Throws: ``GraftError`` of kind `unsupported` where a node works along the batch axis: then an
+  /// - Throws: ``GraftError`` of kind `unsupported` if a node works along the batch axis: then an
   ///   image's result would depend on the other images.
   static func check(
     _ operation: any Operator, _ operands: [TensorType?], _ results: [TensorType]

@@ -1,6 +1,6 @@
 // Computes while importing what depends on constants alone and needs an operator that no kernel computes,
-// such as the norm in a weight normalization, or makes numbers of integers. Other computed weights stay nodes, which passes fold: there
-// the file's own weights can still be trained.
+// such as the norm in a weight normalization, or makes numbers of integers. Other computed weights stay
+// nodes, which passes fold: there the file's own weights can still be trained.
 
 import GraftDiagnostics
 import GraftIR
@@ -12,7 +12,7 @@ enum ConstantTrees {
 
   /// Replaces the nodes by parameters, together with all that they are computed from and all constants
   /// that are computed from them.
-  /// - Throws: ``GraftError`` of kind `unsupported` where that would take too much memory or time.
+  /// - Throws: ``GraftError`` of kind `unsupported` if that would take too much memory or time.
   static func fold(_ graph: inout Graph, budget: inout FoldingBudget) throws {
     for node in try nodes(of: graph) {
       try at(graph.location(of: node)) { try evaluate(node, &graph, &budget) }

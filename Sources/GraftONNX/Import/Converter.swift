@@ -1,5 +1,5 @@
 // Node by node from the file's graph to the IR: each operator's own binding reads the node, types are
-// inferred at once, and what is known while compiling (shapes above all) never becomes a node.
+// inferred at once, and what is known at compile time (shapes above all) never becomes a node.
 
 import GraftDiagnostics
 import GraftIR
@@ -226,7 +226,7 @@ struct Converter {
     if case .failed = values[name] { true } else { false }
   }
 
-  /// What a binding sees of an input; nil where it is absent.
+  /// What a binding sees of an input; nil if it is absent.
   func input(_ name: String) throws -> ONNXNode.Input? {
     guard !name.isEmpty else { return nil }
     switch values[name] {
@@ -282,7 +282,7 @@ struct Converter {
 
   // MARK: Folding
 
-  /// The results where they are known while compiling; nil where the node has to run.
+  /// The results where they are known at compile time; nil if the node has to run.
   private mutating func fold(
     _ operation: any Operator, _ operands: [String?], _ types: [TensorType?],
     _ results: [TensorType]
@@ -307,8 +307,8 @@ struct Converter {
     try FreedBatch.check(operation, types, results)
   }
 
-  /// Some exporters write weights as Constant nodes: whole tensors that weighted operators read are weights, and
-  /// where no initializer is one, so are all others.
+  /// Some exporters write weights as Constant nodes: whole tensors that weighted operators read are weights,
+  /// and where no initializer is one, so are all others.
   private mutating func adoptWeightsOfConstants() {
     let products = graph.nodes.filter {
       [.convolution, .matrix].contains(Catalog.type(of: $0.opcode)?.group)

@@ -89,7 +89,7 @@ enum FunctionInliner {
       }
     }
 
-    /// An attribute that refers to one of the function's, as the caller gives it; nil where it gives
+    /// An attribute that refers to one of the function's, as the caller gives it; nil if it gives
     /// none.
     private func resolve(_ attribute: FileAttribute, from call: FileNode) throws -> FileAttribute? {
       guard !attribute.reference.isEmpty else { return attribute }

@@ -7,10 +7,10 @@ import GraftIR
 /// The inputs of a graph that the caller has to give.
 struct InputTypes {
   private(set) var inputs: [(name: String, type: TensorType)] = []
-  /// The batch that every input fixes on its first axis; nil where one is free already, where they
+  /// The batch that every input fixes on its first axis; nil if one is free already, where they
   /// differ, or where the caller fixes it.
   private(set) var fixedBatch: Int?
-  /// Whether the caller asks for a free batch where the file fixes one.
+  /// Whether the caller asks for a dynamic batch where the file fixes one.
   private(set) var mustFree = false
   /// What the user should know of how shapes were read.
   private(set) var warnings: [Warning] = []
@@ -56,7 +56,7 @@ struct InputTypes {
     }
   }
 
-  /// The inputs with a free batch in place of the fixed one.
+  /// The inputs with a dynamic batch in place of the fixed one.
   var freed: [(name: String, type: TensorType)] {
     inputs.map { name, type in
       var type = type
@@ -65,7 +65,7 @@ struct InputTypes {
     }
   }
 
-  /// The type of one input, and the batch that the file fixes for it; nil where an axis stays open.
+  /// The type of one input, and the batch that the file fixes for it; nil if an axis stays open.
   private mutating func readType(
     of input: FileValueInfo, chosen: TensorShape?
   ) throws -> (TensorType, Int?)? {
@@ -91,7 +91,7 @@ struct InputTypes {
     return (TensorType(dtype, shape), batch)
   }
 
-  /// Nil where an axis stays open that is not the batch.
+  /// Nil if an axis stays open that is not the batch.
   private mutating func shape(
     of input: FileValueInfo, chosen: TensorShape?
   ) throws -> TensorShape? {
@@ -130,8 +130,8 @@ struct InputTypes {
     return isOpen ? nil : TensorShape(dimensions)
   }
 
-  /// Whether an open axis behind the first is the batch: the first is fixed, no other one is open, and the name
-  /// says so, as in sequences [length, batch, features].
+  /// Whether an open axis behind the first is the batch: the first is fixed, no other one is open, and the
+  /// name says so, as in sequences [length, batch, features].
   private static func isBatch(_ axis: Int, of extents: [FileValueInfo.Extent]) -> Bool {
     guard case .named(let name) = extents[axis] else { return false }
     let isOnlyOne = extents.indices.allSatisfy { $0 == axis || !extents[$0].isOpen }

@@ -11,7 +11,7 @@ struct FoldingBudget {
 
   init(bytes: Int) { remaining = bytes }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` where nothing is left.
+  /// - Throws: ``GraftError`` of kind `unsupported` if nothing is left.
   mutating func take(_ elements: Int, of dtype: DataType) throws {
     let (bytes, overflow) = elements.multipliedReportingOverflow(by: dtype.byteCount)
     guard !overflow, bytes <= remaining else {
@@ -77,7 +77,7 @@ struct KnownValues {
     if !isAbsent { areAllKnown = false }
   }
 
-  /// The results of `operation`; nil where it has to run.
+  /// The results of `operation`; nil if it has to run.
   func fold(
     _ operation: any Operator, _ types: [TensorType?], budget: inout FoldingBudget
   ) throws -> [Converter.Imported]? {

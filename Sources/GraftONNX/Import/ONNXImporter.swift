@@ -38,7 +38,7 @@ public enum ONNXImporter {
   ///
   /// Operator sets 7 to 21. Weights stay in the mapped file, which must not be shortened while the
   /// graph lives.
-  /// - Throws: ``GraftError`` naming file, node and cause: `inputOutput` where a file cannot be read,
+  /// - Throws: ``GraftError`` that names file, node and cause: `inputOutput` where a file cannot be read,
   ///   `invalidModel` where it breaks ONNX's rules, `unsupported` with every node that Graft cannot
   ///   compile, `invalidArgument` for options that do not fit the model.
   public static func importModel(

@@ -8,7 +8,7 @@ import GraftIR
 
 /// The external-data files of one model, each mapped once.
 struct ExternalData {
-  /// As the user named it, then the one that the model itself lies in where its name is a link.
+  /// As the user named it, then the one that the model itself is in where its name is a link.
   private let folders: [String]
   private var open: [String: MappedFile] = [:]
 

@@ -100,7 +100,7 @@ struct FileValueInfo {
   var elementType: Int?
   /// What it is where it is no tensor.
   var kind = "a value without a type"
-  /// Outermost first; nil where the file does not say the rank.
+  /// Outermost first; nil if the file does not say the rank.
   var shape: [Extent]?
 }
 

@@ -15,7 +15,7 @@ struct TensorLoader {
     external = ExternalData(modelPath: path)
   }
 
-  /// - Throws: ``GraftError`` naming the tensor: wrong or unsupported element type, extents that are
+  /// - Throws: ``GraftError`` that names the tensor: wrong or unsupported element type, extents that are
   ///   negative or too large, data that does not fill them, external data that cannot be read.
   mutating func data(of tensor: FileTensor, named name: String? = nil) throws -> TensorData {
     let location = SourceLocation(node: name ?? tensor.name, operatorName: "tensor")

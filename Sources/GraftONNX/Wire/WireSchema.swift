@@ -54,7 +54,7 @@ struct WireSchema {
   static let onnx = WireSchema()
 
   /// Fields that are skipped wherever they occur. A file's value_info is not believed: types are
-  /// inferred anew, with a free batch.
+  /// inferred anew, with a dynamic batch.
   private static let droppedNames: Set<String> = [
     "doc_string", "value_info", "training_info", "quantization_annotation", "denotation",
   ]

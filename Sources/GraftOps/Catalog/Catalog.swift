@@ -67,7 +67,7 @@ public enum Catalog {
   }
 
   /// The operator of a node with its attributes typed.
-  /// - Throws: ``GraftError`` naming the node, for an unknown operator or a wrong attribute.
+  /// - Throws: ``GraftError`` that names the node, for an unknown operator or a wrong attribute.
   public static func operation(of node: Node) throws -> any Operator {
     let location = SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)
     guard let type = byOpcode[node.opcode] else {

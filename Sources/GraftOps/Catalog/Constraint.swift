@@ -68,7 +68,7 @@ func saturatingProduct(_ factors: [Int]) -> Int {
   return product
 }
 
-/// The number of elements of a type at batch 1, for costs.
+/// The number of elements of a type at batch size 1, for costs.
 func elementCount(_ type: TensorType?) -> Int {
   guard let extents = type.flatMap({ try? $0.shape.extents(batch: 1) }) else { return 0 }
   return saturatingProduct(extents)

@@ -17,8 +17,8 @@ public struct DecompositionBuilder {
   }
 
   /// Puts the decomposition of `node` before it.
-  /// - Returns: the value that takes the place of the node's result; nil where the node stays.
-  /// - Throws: ``GraftError`` naming the node.
+  /// - Returns: the value that takes the place of the node's result; nil if the node stays.
+  /// - Throws: ``GraftError`` that names the node.
   public static func decompose(_ node: Node, in graph: inout Graph) throws -> ValueID? {
     try at(SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)) {
       let operation = try Catalog.operation(of: node)
@@ -31,7 +31,7 @@ public struct DecompositionBuilder {
   }
 
   /// Operand `index`.
-  /// - Throws: ``GraftError`` where it is absent.
+  /// - Throws: ``GraftError`` if it is absent.
   public func operand(_ index: Int) throws -> ValueID {
     guard let value = optionalOperand(index) else {
       throw GraftError(.invalidGraph, "operand \(index) is missing")

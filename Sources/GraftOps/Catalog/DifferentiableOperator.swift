@@ -10,7 +10,7 @@ import GraftIR
 /// shape arithmetic), and those that only passes or training itself make.
 public protocol DifferentiableOperator: Operator {
   /// Builds the gradients of those operands that ``GradientBuilder/wants(_:)``.
-  /// - Throws: ``GraftError`` of kind `unsupported` where this node's attributes or types have no rule.
+  /// - Throws: ``GraftError`` of kind `unsupported` if this node's attributes or types have no rule.
   func buildGradient(_ builder: inout GradientBuilder) throws
 }
 
@@ -34,9 +34,9 @@ public struct GradientBuilder {
 
   /// Appends to `graph` what the rule of `node` builds.
   /// - Parameters:
-  ///   - resultGradients: for each result of `node` its gradient, nil where it is zero.
+  ///   - resultGradients: for each result of `node` its gradient, nil if it is zero.
   ///   - wanted: the values whose gradients are needed.
-  /// - Returns: the gradient of each operand, nil where it is zero or not wanted.
+  /// - Returns: the gradient of each operand, nil if it is zero or not wanted.
   /// - Throws: ``GraftError`` of kind `unsupported` that names the node, where it has no rule.
   public static func gradients(
     of node: Node, in graph: inout Graph, resultGradients: [ValueID?], wanted: Set<ValueID>
@@ -59,7 +59,7 @@ public struct GradientBuilder {
   public func wants(_ index: Int) -> Bool { node.operand(index).map(wanted.contains) ?? false }
 
   /// Operand `index`.
-  /// - Throws: ``GraftError`` where it is absent.
+  /// - Throws: ``GraftError`` if it is absent.
   public func operand(_ index: Int) throws -> ValueID {
     guard let value = node.operand(index) else {
       throw GraftError(.invalidGraph, "operand \(index) is missing")
@@ -73,11 +73,11 @@ public struct GradientBuilder {
 
   public func shape(of value: ValueID) -> TensorShape { graph.type(of: value).shape }
 
-  /// The gradient of result `index`; nil where it is zero.
+  /// The gradient of result `index`; nil if it is zero.
   public func gradient(ofResult index: Int) -> ValueID? { resultGradients[index] }
 
   /// The gradient of the only result. Rules run only where some result has a gradient.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where it has none.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if it has none.
   public func incoming() throws -> ValueID {
     guard let gradient = resultGradients.first ?? nil else {
       throw GraftError(.inconsistency, "the result has no gradient")
@@ -140,9 +140,9 @@ public struct GradientBuilder {
     self.shape(of: value) == shape ? value : try apply(Reshape(shape: shape), [value])
   }
 
-  /// The transpose of choosing elements along an axis: element i of `value` is added to element `targets[i]` of a
-  /// tensor with `extent` elements there; one without a target is left out. A product with a matrix of zeros and
-  /// ones.
+  /// The transpose of choosing elements along an axis: element i of `value` is added to element `targets[i]`
+  /// of a tensor with `extent` elements there; one without a target is left out. A product with a matrix of
+  /// zeros and ones.
   public mutating func scattered(
     _ value: ValueID, along axis: Int, to targets: [Int?], of extent: Int
   ) throws -> ValueID {

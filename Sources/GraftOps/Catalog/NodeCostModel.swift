@@ -10,8 +10,8 @@ public protocol NodeCostModel: Sendable {
   /// Float32 elements of one vector, which are the channels that a blocked layout keeps side by side.
   var lanes: Int { get }
 
-  /// The time of the fastest kernel for `node` where its values lie in memory as `layouts` says, and those that it
-  /// does not name as their types say; nil where no kernel takes these layouts.
+  /// The time of the fastest kernel for `node` where its values lie in memory as `layouts` says, and those
+  /// that it does not name as their types say; nil if no kernel takes these layouts.
   func time(of node: Node, in graph: Graph, layouts: [ValueID: Layout]) -> Double?
 
   /// The time that bringing a value of `type` from one layout into another takes, borders left out.

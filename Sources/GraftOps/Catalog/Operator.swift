@@ -63,7 +63,7 @@ public enum OperandRole: Hashable, Sendable {
   }
 }
 
-/// How an operator's operands and results may lie in memory.
+/// How an operator's operands and results may be in memory.
 public enum LayoutSupport: Hashable, Sendable {
   /// Row-major only.
   case plain
@@ -75,9 +75,9 @@ public enum LayoutSupport: Hashable, Sendable {
   case conversion
 }
 
-/// The arithmetic of one node at batch 1.
+/// The arithmetic of one node at batch size 1.
 public struct OperatorCost: Hashable, Sendable {
-  /// Multiplications with their additions; a convolution of 1×1×C×K on H×W pixels has H·W·C·K.
+  /// Multiply-adds; a convolution of 1×1×C×K on H×W pixels has H·W·C·K.
   public var multiplyAdds: Int
   public init(multiplyAdds: Int) { self.multiplyAdds = multiplyAdds }
 }
@@ -125,7 +125,7 @@ public protocol Operator: Sendable {
   var attributes: Attributes { get }
 
   /// The types of the results, in plain layout.
-  /// - Parameter operands: one entry for each operand position, nil where an optional one is absent.
+  /// - Parameter operands: one entry for each operand position, nil if an optional one is absent.
   /// - Throws: ``GraftError`` citing the constraint that does not hold: `unsupported` for an element
   ///   type that Graft does not compute in, else `invalidGraph`.
   func inferTypes(_ operands: [TensorType?]) throws -> [TensorType]
@@ -135,7 +135,7 @@ public protocol Operator: Sendable {
   func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor]
 
   /// Shape arithmetic: the results from the operands' types and the integer operands that are known,
-  /// nil where they cannot be known while compiling.
+  /// nil if they cannot be known at compile time.
   func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]?
@@ -145,17 +145,17 @@ public protocol Operator: Sendable {
   /// would depend on the other images. An operator that refuses k·N in ``inferTypes(_:)`` need not say so.
   func axesWorkedAlong(rank: Int) -> [Int]
 
-  /// The operator on operands with their axes in another order; nil where it works on one order only.
+  /// The operator on operands with their axes in another order; nil if it works on one order only.
   /// Operands that hold one number for each channel stay as they are.
   /// - Parameter permutation: axis i of what it reads now is axis `permutation[i]` of what it would read.
   func permuted(by permutation: [Int]) -> PermutedOperator?
 
-  /// What computes the same and is simpler, or says it in the one form that passes look for; nil where the
+  /// What computes the same and is simpler, or says it in the one form that passes look for; nil if the
   /// node stays. Only nodes with one result are asked.
   func simplified(_ node: SimplifiableNode) throws -> Simplification?
 
   /// The value of the node's only result made of other operators, where ONNX has none for it.
-  /// - Returns: nil where the node has an ONNX form of its own.
+  /// - Returns: nil if the node has an ONNX form of its own.
   func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID?
 
   func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost
@@ -214,7 +214,7 @@ extension Operator {
     operands.indices.contains(position) ? operands[position].role : .value
   }
 
-  /// The first operand position of that role; nil where there is none.
+  /// The first operand position of that role; nil if there is none.
   public static func position(of role: OperandRole) -> Int? {
     operands.firstIndex { $0.role == role }
   }

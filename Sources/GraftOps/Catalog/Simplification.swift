@@ -7,8 +7,8 @@ import GraftIR
 /// An operator on operands with their axes in another order.
 public struct PermutedOperator: Sendable {
   public var operation: any Operator
-  /// Axis i of the results that are wanted is axis `resultPermutation[i]` of those that the operator makes now;
-  /// nil where the order is the same.
+  /// Axis i of the results that are wanted is axis `resultPermutation[i]` of those that the operator makes
+  /// now; nil if the order is the same.
   public var resultPermutation: [Int]?
 
   public init(_ operation: any Operator, resultPermutation: [Int]?) {
@@ -38,7 +38,7 @@ public struct SimplifiableNode {
   /// How many operands are present.
   public var operandCount: Int { node.presentOperands.count }
 
-  /// The type of operand `index`; nil where it is absent.
+  /// The type of operand `index`; nil if it is absent.
   public func type(ofOperand index: Int) -> TensorType? {
     node.operand(index).map { graph.type(of: $0) }
   }
@@ -58,7 +58,7 @@ public struct SimplifiableNode {
     return try Catalog.operation(of: producer) as? Operation
   }
 
-  /// The integers of operand `index`; nil where it is no constant of integers.
+  /// The integers of operand `index`; nil if it is no constant of integers.
   public func constantIntegers(ofOperand index: Int) -> [Int]? {
     guard let value = node.operand(index), isConstant(value) else { return nil }
     return graph[value].parameter?.data?.integers()

@@ -21,7 +21,7 @@ public struct ONNXNode: Sendable {
   /// The version of the operator set that the model declares for the node's domain.
   public var opset: Int
   public var attributes: [String: ONNXAttributeValue]
-  /// The inputs by position, nil where one is absent.
+  /// The inputs by position, nil if one is absent.
   public var inputs: [Input?]
   /// How many outputs the node lists, whether or not something reads them.
   public var outputCount: Int
@@ -32,7 +32,7 @@ public struct ONNXNode: Sendable {
 
   public struct Input: Sendable {
     public var type: TensorType
-    /// The elements where they are integers known while compiling.
+    /// The elements where they are integers known at compile time.
     public var integers: DenseTensor<Dimension>?
     /// The data where the input is a constant of the file.
     public var data: TensorData?
@@ -62,7 +62,7 @@ public struct ONNXNode: Sendable {
 /// What an ONNX node becomes in the IR.
 public struct ImportedOperator: Sendable {
   public var operation: any Operator
-  /// For each operand of the operator the ONNX input that it is, nil where it is absent.
+  /// For each operand of the operator the ONNX input that it is, nil if it is absent.
   public var operands: [Int?]
   /// For each result of the operator the ONNX output that it is; by default the first, second …
   public var results: [Int]?
@@ -108,7 +108,7 @@ public struct ONNXBinding: Sendable {
   /// The operator-set versions of the model that the reader understands.
   public var opsets: ClosedRange<Int>
   /// Reads a node.
-  /// - Throws: ``GraftError``: `unsupported` where ONNX allows what Graft does not do, `invalidModel`
+  /// - Throws: ``GraftError``: `unsupported` if ONNX allows what Graft does not do, `invalidModel`
   ///   where the node breaks ONNX's rules.
   public var read: @Sendable (ONNXNode) throws -> ImportedOperator
 
@@ -128,7 +128,7 @@ public struct ONNXBinding: Sendable {
 /// An operator that can be written as ONNX.
 public protocol ONNXExportable: Operator {
   /// - Parameters:
-  ///   - operands: the operands' types, nil where absent.
+  ///   - operands: the operands' types, nil if absent.
   ///   - opset: the version being written, 17 or later.
   func exported(operands: [TensorType?], results: [TensorType], opset: Int) throws
     -> ExportedOperator
@@ -179,7 +179,7 @@ extension ONNXNode {
     index < inputs.count ? inputs[index] : nil
   }
 
-  /// The integers of an input that must be known while compiling, such as a shape or axes; nil where
+  /// The integers of an input that must be known at compile time, such as a shape or axes; nil where
   /// the input is absent.
   public func constantIntegers(_ index: Int, named name: String) throws -> [Dimension]? {
     guard let input = optionalInput(index) else { return nil }

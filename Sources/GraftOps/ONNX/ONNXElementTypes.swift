@@ -4,7 +4,7 @@ import GraftDiagnostics
 import GraftIR
 
 extension DataType {
-  /// The element type that ONNX's `TensorProto.DataType` numbers `code`; nil where Graft has none.
+  /// The element type that ONNX's `TensorProto.DataType` numbers `code`; nil if Graft has none.
   public init?(onnx code: Int) {
     guard let type = Self.onnxCodes.first(where: { $0.value == code })?.key else { return nil }
     self = type
@@ -114,7 +114,7 @@ extension TensorData {
 }
 
 extension ONNXNode {
-  /// The one number of an input that must be a constant; nil where the input is absent.
+  /// The one number of an input that must be a constant; nil if the input is absent.
   func constantScalar(_ index: Int, named name: String) throws -> ScalarConstant? {
     guard let input = optionalInput(index) else { return nil }
     if let data = input.data { return try ScalarConstant(data) }

@@ -11,8 +11,8 @@ public enum ConstantEvaluator {
   static let pieceSize = 1 << 16
 
   /// The results of `node`, in the element types that the graph gives them.
-  /// - Throws: ``GraftError`` naming the node: where an operand is no parameter with data, a result has no
-  ///   constant shape, or the operator cannot be evaluated.
+  /// - Throws: ``GraftError`` that names the node: where an operand is no parameter with data, a result has
+  ///   no constant shape, or the operator cannot be evaluated.
   public static func evaluate(_ node: Node, in graph: Graph) throws -> [TensorData] {
     try at(graph.location(of: node)) {
       let operands = try node.operands.map { id -> TensorData? in

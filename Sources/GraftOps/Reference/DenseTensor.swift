@@ -10,7 +10,7 @@ public struct DenseTensor<Element: Sendable>: Sendable {
   public var shape: [Int]
   public var elements: [Element]
 
-  /// - Throws: ``GraftError`` of kind `inconsistency` where the elements do not fill the shape.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if the elements do not fill the shape.
   public init(shape: [Int], elements: [Element]) throws {
     guard elements.count == shape.reduce(1, *) else {
       throw GraftError(
@@ -89,7 +89,7 @@ public enum HostTensor: Sendable, Equatable {
     }
   }
 
-  /// The elements as float64; nil where one is a multiple of the batch.
+  /// The elements as float64; nil if one is a multiple of the batch.
   public var doubles: [Double]? {
     switch self {
     case .float32(let tensor): return tensor.elements.map(Double.init)

@@ -21,7 +21,7 @@ public struct ReferenceEvaluator {
   ///   - inputs: a tensor for each input by name, in the precision of this evaluator.
   ///   - observe: called with every value that a node makes, in execution order.
   /// - Returns: the outputs by name.
-  /// - Throws: ``GraftError`` where an input is missing or of the wrong shape, or a node fails.
+  /// - Throws: ``GraftError`` if an input is missing or of the wrong shape, or a node fails.
   public mutating func run(
     _ inputs: [String: HostTensor], observe: (ValueID, HostTensor) throws -> Void = { _, _ in }
   ) throws -> [String: HostTensor] {

@@ -28,7 +28,7 @@ public enum TrainingInterface {
       }
     }
 
-    /// The flag of graft_train.h that says that the step has it; nil where every step has.
+    /// The flag of graft_train.h that says that the step has it; nil if every step has.
     public var flag: String? {
       switch self {
       case .targets, .hyperparameters: nil

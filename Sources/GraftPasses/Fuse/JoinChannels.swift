@@ -86,7 +86,7 @@ public struct JoinChannels: Pass {
   }
 
   /// The node before everything that scales and shifts on the way to `value`, and those in the order in
-  /// which they run; nil where something on the way has other readers.
+  /// which they run; nil if something on the way has other readers.
   private func affines(
     ending value: ValueID, _ graph: Graph, _ uses: Uses, _ context: PassContext
   ) throws -> (maker: Node, affines: [ChannelAffine])? {

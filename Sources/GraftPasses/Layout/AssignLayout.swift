@@ -1,4 +1,4 @@
-// Decides for every image whether it lies in blocks of channels, and puts the conversions in.
+// Decides for every image whether it is in blocks of channels, and puts the conversions in.
 
 import GraftDiagnostics
 import GraftIR

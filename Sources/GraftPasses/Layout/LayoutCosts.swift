@@ -1,5 +1,5 @@
-// Which nodes can work on blocks of channels, and how long the kernels' cost model says that they take on either
-// layout.
+// Which nodes can work on blocks of channels, and how long the kernels' cost model says that they take on
+// either layout.
 
 import GraftDiagnostics
 import GraftIR
@@ -51,7 +51,7 @@ struct LayoutCosts {
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)) == .reducing
   }
 
-  /// Why a node cannot work on blocks; nil where it can.
+  /// Why a node cannot work on blocks; nil if it can.
   func obstacle(_ node: Node, _ operation: any Operator) -> String? {
     let support = operation.layoutSupport(
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))

@@ -61,7 +61,7 @@ struct MinimumCut {
     return levels
   }
 
-  /// Sends flow along one path of ascending levels; false where there is none left.
+  /// Sends flow along one path of ascending levels; false if there is none left.
   private mutating func pushPath(_ levels: [Int], _ next: inout [Int]) -> Bool {
     var path: [Int] = []
     var vertex = source

@@ -60,7 +60,7 @@ extension PassNote: CustomStringConvertible {
 /// What passes know of the target, and where they write their log.
 public struct PassContext: Sendable {
   public let mode: PassMode
-  /// How long the target's kernels take; nil where everything stays plain.
+  /// How long the target's kernels take; nil if everything stays plain.
   public let costs: (any NodeCostModel)?
   /// The pass that is running.
   public internal(set) var pass = ""

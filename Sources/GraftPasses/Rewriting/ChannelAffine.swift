@@ -15,7 +15,7 @@ struct ChannelAffine {
   let activation: Activation
 
   /// Recognizes a node.
-  /// - Returns: nil where the node is something else, or its constants may not be computed with yet.
+  /// - Returns: nil if the node is something else, or its constants may not be computed with yet.
   init?(_ node: Node, in graph: Graph, _ context: PassContext) throws {
     guard node.results.count == 1, graph.type(of: node.results[0]).dtype == .float32 else {
       return nil

@@ -86,7 +86,7 @@ extension Graph {
   }
 
   /// Adds a parameter that a pass computed in double precision, rounded to float32.
-  /// - Returns: nil where an element is not finite in float32: the caller then leaves things alone.
+  /// - Returns: nil if an element is not finite in float32: the caller then leaves things alone.
   mutating func addDerived(
     _ base: String, _ elements: [Double], shape: [Int], derivation: String
   ) throws -> ValueID? {

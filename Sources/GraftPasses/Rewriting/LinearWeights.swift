@@ -126,7 +126,7 @@ struct LinearWeights {
   }
 
   /// Adds both as parameters; weights that nothing scaled stay the parameter that they are.
-  /// - Returns: nil where an element is not finite in float32.
+  /// - Returns: nil if an element is not finite in float32.
   func add(
     to graph: inout Graph, _ derivation: String
   ) throws -> (weights: ValueID, bias: ValueID)? {

@@ -23,7 +23,7 @@ struct Uses {
   /// Whether one operand of one node reads `value`, and no output: then a pass may change what it is.
   func isPrivate(_ value: ValueID) -> Bool { count(value) == 1 && !isOutput(value) }
 
-  /// Why `value` must stay as it is, in words; nil where it is private.
+  /// Why `value` must stay as it is, in words; nil if it is private.
   func obstacle(_ value: ValueID) -> String? {
     if isOutput(value) { return "its result is an output of the network" }
     return readers(of: value).count == 1 ? nil : "its result has other readers"

@@ -1,4 +1,4 @@
-// Computes while compiling what depends on parameters alone.
+// Computes at compile time what depends on parameters alone.
 
 import GraftDiagnostics
 import GraftIR

@@ -109,7 +109,7 @@ private struct TransposeSinking {
     var operands: [ValueID?]
     /// Constants that broadcast, by operand, with their axes in the order of the source.
     var turnedConstants: [Int: Turned] = [:]
-    /// What is still to be done to every result; nil where the axes are in order.
+    /// What is still to be done to every result; nil if the axes are in order.
     var permutation: [Int]?
     var transposes: [Node]
   }

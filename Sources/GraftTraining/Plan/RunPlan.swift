@@ -25,7 +25,7 @@ struct RunPlan {
   /// For rehearsals, the number of items to use; nil for all.
   private(set) var sampleSize: Int?
 
-  /// - Throws: ``GraftError`` naming the file, the node or the option.
+  /// - Throws: ``GraftError`` that names the file, the node or the option.
   init(_ bundle: ModelBundle, at path: String, _ options: FineTuner.Options) throws {
     self.options = options
     self.bundle = bundle

@@ -3,9 +3,9 @@
 import GraftIR
 import GraftOps
 
-/// Which algorithm a convolution over blocks of channels takes. Both transforms keep the rounding error within a
-/// small multiple of a plain sum's (F(2) 0.6, F(4) 2.2 times, measured against float64); larger ones, which do
-/// not, are no candidates.
+/// Which algorithm a convolution over blocks of channels takes. Both transforms keep the rounding error
+/// within a small multiple of a plain sum's (F(2) 0.6, F(4) 2.2 times, measured against float64); larger
+/// ones, which do not, are no candidates.
 public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseIterable {
   case direct
   /// F(2×2, 3×3).
@@ -24,7 +24,7 @@ public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseItera
 
 /// The time of a convolution, estimated in vector multiply-adds (``KernelSchedule/cost``).
 enum ConvolutionCost {
-  /// Bytes of weights that arrive from beyond the second-level cache in the time of one multiply-add.
+  /// Bytes of weights that arrive from beyond the L2 cache in the time of one multiply-add.
   private static let streamedBytes = 3.0
   /// Transforming one vector costs as much as this many multiply-adds for each point.
   private static let inputTransform = 7.0

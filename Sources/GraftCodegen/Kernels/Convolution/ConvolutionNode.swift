@@ -19,7 +19,7 @@ struct ConvolutionNode {
   let activation: Activation
   let target: Target
 
-  /// - Throws: ``GraftError`` where the layouts are not those that a kernel can read and write.
+  /// - Throws: ``GraftError`` if the layouts are not those that a kernel can read and write.
   init(_ operation: Convolution, _ node: Node, _ context: SelectionContext) throws {
     input = try node.requiredOperand(0)
     weight = try node.requiredOperand(1)

@@ -39,7 +39,7 @@ extension ConvolutionShape {
 
 /// Register tiles: blocks of outputs × pixels whose sums stay in vector registers.
 enum RegisterTile {
-  /// Splits `count` into the fewest parts of at most `most`, as evenly as whole numbers allow:
+  /// Splits `count` into the fewest parts of at most `most`, as evenly as integers allow:
   /// the first `wide` parts have one more than the others.
   static func balanced(_ count: Int, most: Int) -> (parts: Int, narrow: Int, wide: Int) {
     let parts = max(1, (count + most - 1) / most)

@@ -1,4 +1,5 @@
-// The C of every elementwise operator: a row of one table each. The functions that rows call are in kernels.h.
+// The C of every elementwise operator: a row of one table each. The functions that rows call are in
+// kernels.h.
 
 import GraftIR
 import GraftOps
@@ -113,8 +114,8 @@ enum ElementFunctions {
     }
   }
 
-  /// C of the functions of two vectors, `a_value` and `b_value`; those of more operands apply it to the result so
-  /// far and the next operand.
+  /// C of the functions of two vectors, `a_value` and `b_value`; those of more operands apply it to the
+  /// result so far and the next operand.
   static let pairs: [Opcode: String] = [
     Add.opcode: "a_value + b_value", Subtract.opcode: "a_value - b_value",
     Multiply.opcode: "a_value * b_value", Divide.opcode: "a_value / b_value",
@@ -132,7 +133,7 @@ extension Activation {
       ?? "\(name)(\(value))"
   }
 
-  /// C of the incoming gradient `a_value` times its derivative; nil where the table has none.
+  /// C of the incoming gradient `a_value` times its derivative; nil if the table has none.
   var gradientExpression: String? {
     guard let function else { return "a_value" }
     return ElementFunctions.unary[type(of: function).opcode]?.gradient(function)

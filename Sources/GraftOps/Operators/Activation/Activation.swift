@@ -1,5 +1,5 @@
 // The elementwise function that a kernel may apply to its result before storing it: as a node of its own an
-// operator, as an attribute of a fused node this value. What each is stands in its operator's file; the C of
+// operator, as an attribute of a fused node this value. What each is is in its operator's file; the C of
 // each in GraftCodegen's table of elementwise functions.
 
 import GraftDiagnostics
@@ -17,8 +17,8 @@ public protocol ActivationFunction: UnaryElementwise, DifferentiableOperator {
   /// Whether the derivative is computed from the function's result, so that training need not keep its
   /// argument; otherwise it is computed from the argument.
   var derivativeReadsResult: Bool { get }
-  /// The derivative, from the result or the argument as ``derivativeReadsResult`` says. Where the function has
-  /// a corner, it is PyTorch's.
+  /// The derivative, from the result or the argument as ``derivativeReadsResult`` says. Where the function
+  /// has a corner, it is PyTorch's.
   func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar
   /// Whether no result is negative.
   var isNonNegative: Bool { get }

@@ -62,7 +62,7 @@ public struct Convolution: RealOperator, ONNXExportable, ActivationFusing, Group
   }
 
   /// The window for weights of type `w`.
-  /// - Throws: ``GraftError`` where C1 or C6 does not hold for w.
+  /// - Throws: ``GraftError`` if C1 or C6 does not hold for w.
   public func window(_ w: TensorType) throws -> Window {
     try require("C1", w.rank == 4, "w must have rank 4, found \(w)")
     guard let extents = w.shape.constants else {

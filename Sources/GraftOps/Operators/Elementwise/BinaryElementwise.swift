@@ -10,9 +10,9 @@ import RealModule
 public protocol BinaryElementwise: BroadcastingPair, ActivationFusing {
   init(activation: Activation)
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
-  /// The function on shape values; nil where the result is neither an integer nor k·N.
+  /// The function on shape values; nil if the result is neither an integer nor k·N.
   static func apply(_ a: Dimension, _ b: Dimension) -> Dimension?
-  /// The function of one operand where the other is the number `k`, as x · scale + shift; nil where it is not
+  /// The function of one operand where the other is the number `k`, as x · scale + shift; nil if it is not
   /// of that form.
   /// - Parameter position: of the number.
   static func affine(with k: Double, at position: Int) -> (scale: Double, shift: Double)?

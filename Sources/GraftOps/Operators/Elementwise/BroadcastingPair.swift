@@ -11,7 +11,7 @@ import GraftIR
 public protocol BroadcastingPair: ONNXExportable {
   static var onnxName: String { get }
   /// The function on shape values.
-  /// - Throws: ``GraftError`` of kind `unsupported` where the result is no shape value.
+  /// - Throws: ``GraftError`` of kind `unsupported` if the result is no shape value.
   static func applyToShapes(_ a: Dimension, _ b: Dimension) throws -> Dimension
 }
 
@@ -28,7 +28,7 @@ extension BroadcastingPair {
     return TensorType(a.dtype, try broadcast([a.shape, b.shape], label: "C2"))
   }
 
-  /// Applies `body` to shape values; nil where they are not known.
+  /// Applies `body` to shape values; nil if they are not known.
   func foldPair<Result>(
     _ types: [TensorType?], _ values: [DenseTensor<Dimension>?],
     _ body: (Dimension, Dimension) throws -> Result

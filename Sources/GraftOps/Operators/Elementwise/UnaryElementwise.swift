@@ -17,9 +17,9 @@ public protocol UnaryElementwise: ONNXExportable {
   /// The parameters of the function, none of which may be a NaN.
   var parameters: [Double] { get }
   func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar
-  /// The function on a shape value; nil where the result is neither an integer nor k·N.
+  /// The function on a shape value; nil if the result is neither an integer nor k·N.
   func apply(_ x: Dimension) -> Dimension?
-  /// The same function as kernels fuse it into what they compute; nil where they do not.
+  /// The same function as kernels fuse it into what they compute; nil if they do not.
   var fusedActivation: Activation? { get }
 }
 

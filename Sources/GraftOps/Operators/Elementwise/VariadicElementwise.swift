@@ -12,7 +12,7 @@ public protocol VariadicElementwise: ONNXExportable {
   static var onnxName: String { get }
   init()
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
-  /// The function on shape values; nil where the result is neither an integer nor k·N.
+  /// The function on shape values; nil if the result is neither an integer nor k·N.
   static func apply(_ a: Dimension, _ b: Dimension) -> Dimension?
 }
 

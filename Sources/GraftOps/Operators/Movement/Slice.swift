@@ -10,7 +10,7 @@ import GraftIR
 ///
 /// - C1: axes are different axes of x, ascending; starts, extents and steps are as many.
 /// - C2: the sliced axes are constant, no step is longer than its axis, and every index that is read
-///   lies in x.
+///   is in x.
 public struct Slice: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "slice"
   public static let group = OperatorGroup.movement

@@ -9,7 +9,7 @@ import RealModule
 ///
 /// - C1: x has rank 4, a floating-point type and constant height and width.
 /// - C2: kernel, strides and dilations have two positive entries, pads four that are not negative.
-/// - C3: pads are smaller than what the window reaches over, so that no window lies in padding alone.
+/// - C3: pads are smaller than what the window reaches over, so that no window is in padding alone.
 /// - C4: the window fits the padded image.
 public protocol Pooling: RealOperator, ONNXExportable {
   var window: Window { get }
@@ -61,7 +61,7 @@ extension Pooling {
   }
 
   /// Reduces each window with `combine` from `initial`, then calls `finish` with the reduction, the
-  /// number of elements inside the image, and [height, width] of the window's part that lies inside
+  /// number of elements inside the image, and [height, width] of the window's part that is inside
   /// the padded image.
   func reduceWindows<Scalar>(
     _ x: DenseTensor<Scalar>, to extents: [Int], initial: Scalar,

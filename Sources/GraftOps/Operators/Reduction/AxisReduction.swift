@@ -81,7 +81,7 @@ func reducedShape(_ shape: TensorShape, axes: [Int], keepsAxes: Bool) -> TensorS
 
 extension ONNXNode {
   /// The axes of a reduction, which older opsets have as an attribute and later ones as an input, and
-  /// whether they stay. Axes are nil where nothing is to be reduced.
+  /// whether they stay. Axes are nil if nothing is to be reduced.
   func reduction(axesAreInputFrom first: Int) throws -> (axes: [Int]?, keepsAxes: Bool) {
     let rank = try input(0).type.rank
     let listed =

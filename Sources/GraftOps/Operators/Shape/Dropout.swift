@@ -5,10 +5,10 @@
 import GraftDiagnostics
 import GraftIR
 
-/// y = x, of any floating-point shape; ``ratio`` is the share that training would set to zero.
+/// y = x, of any floating-point shape; ``ratio`` is the fraction that training would set to zero.
 ///
 /// - C1: x has a floating-point type.
-/// - C2: ratio lies in 0..<1.
+/// - C2: ratio is in 0..<1.
 public struct Dropout: PassThrough, ONNXExportable {
   public static let opcode: Opcode = "dropout"
   public static let summary = "x itself; dropout applies only in training"

@@ -6,7 +6,7 @@ import GraftIR
 
 /// y [product of the axes before `axis`, product of the others], the elements in the same order.
 ///
-/// - C1: axis lies in 0…rank.
+/// - C1: axis is in 0…rank.
 /// - C2: both products are integers or multiples of the batch.
 public struct Flatten: ShapeChange {
   public static let opcode: Opcode = "flatten"

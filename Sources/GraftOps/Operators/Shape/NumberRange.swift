@@ -1,4 +1,4 @@
-// Numbers in steps. ONNX Range, opset 11, of integers known while compiling;
+// Numbers in steps. ONNX Range, opset 11, of integers known at compile time;
 // https://onnx.ai/onnx/operators/onnx__Range.html
 
 import GraftDiagnostics

@@ -8,7 +8,7 @@ import RealModule
 /// width are ``extents``, is zero.
 ///
 /// - C1: x has rank 4 and constant height and width.
-/// - C2: strides are positive, and the last pixel of x lies inside y.
+/// - C2: strides are positive, and the last pixel of x is inside y.
 public struct InsertZeros: RealOperator {
   public static let opcode: Opcode = "insert_zeros"
   public static let group = OperatorGroup.training

@@ -154,7 +154,7 @@ public struct AdamUpdate: OptimizerUpdate {
 /// y = (1 − momentum) · old + momentum · new: the running statistics of a normalization.
 ///
 /// - C1: old and new have one floating-point type and a constant shape.
-/// - C2: momentum lies in 0...1.
+/// - C2: momentum is in 0...1.
 public struct MovingAverage: StateUpdate {
   public static let updateStage = UpdateStage.everyMicroBatch
   public static let opcode: Opcode = "moving_average"

@@ -14,7 +14,7 @@ import RealModule
 ///
 /// - C1: x has a floating-point type and rank 1 or more.
 /// - C2: random is i32[4].
-/// - C3: ratio lies in 0..<1; stream in 0..<2³¹.
+/// - C3: ratio is in 0..<1; stream in 0..<2³¹.
 public struct RandomDropout: Operator {
   public static let opcode: Opcode = "random_dropout"
   public static let group = OperatorGroup.training

@@ -102,13 +102,13 @@ extension DirectSchedule {
     let inputBlocks = windows?.widest ?? allInputBlocks
     let (tiles, narrow, wide) = RegisterTile.balanced(shape.resultPixels, most: mostPixels)
 
-    // A weight panel of one chunk and one group should stay in the first-level cache.
+    // A weight panel of one chunk and one group should stay in the L1 cache.
     let panelBytes =
       shape.window.kernel[0] * shape.window.kernel[1] * inputBlock * lanes
       * tileBlocks * 4
     // A chunk is summed in registers, then added to memory; few terms a chunk keep the rounding error
     // of thousands small. Also, where a 1x1 kernel runs over a large image, they keep the pixels of a
-    // block of tiles in the second-level cache: alone, 256 -> 128 at 56x56 went from 68 to 96 GFLOP/s
+    // block of tiles in the L2 cache: alone, 256 -> 128 at 56x56 went from 68 to 96 GFLOP/s
     // of 104.
     // Windows that differ had better stay whole: several chunks would make each as wide as the widest.
     let isPointwise = shape.window.kernel == [1, 1]

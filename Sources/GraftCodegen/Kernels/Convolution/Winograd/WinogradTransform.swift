@@ -5,7 +5,7 @@
 ///
 /// outputs = A · ((G · weights) ⊙ (B · inputs)), Winograd 1980, in the transposed Toom-Cook form of Lavin and
 /// Gray 2015. Points are dyadic fractions, so that A and B are exact in float32; all rounding of constants
-/// is in G, which weights go through in float64 while compiling.
+/// is in G, which weights go through in float64 at compile time.
 struct WinogradTransform: Hashable {
   let step: Int
   let taps: Int
