@@ -1,19 +1,19 @@
-// From names of classes to the indices that a network answers with.
+// Maps class names to the indices of a network's output.
 
 import GraftDiagnostics
 
-/// Which index each class of a data set has.
+/// The output index of each class of a data set.
 struct ClassMapping {
   /// The network's classes in the order of their indices.
   let classes: [String]
-  /// For each name given, its index.
+  /// The index of each name.
   let indices: [Int]
 
   /// - Parameters:
   ///   - names: The data set's classes, in code-point order.
-  ///   - labels: The bundle's labels, where it has them: classes match them by name.
-  ///   - count: The number of the network's classes, where it is fixed.
-  /// - Throws: ``GraftError`` of kind `invalidData` naming the classes that do not fit.
+  ///   - labels: The bundle's labels, if it has them; classes are matched by name.
+  ///   - count: The number of the network's classes, if it is fixed.
+  /// - Throws: ``GraftError`` of kind `invalidData` that names the classes that do not match.
   init(names: [String], labels: [String]?, count: Int?, at location: String) throws {
     guard let labels else {
       if let count, count != names.count {
@@ -51,7 +51,7 @@ struct ClassMapping {
     indices = names.compactMap { known[$0]?.first }
   }
 
-  /// What to do where several classes have a name: they are numbered, and a folder must say which it is.
+  /// Advice if several classes have the same name and are numbered: a folder must use a numbered name.
   private static func twins(of names: [String], among labels: [String]) -> String? {
     for name in names {
       let twins = labels.filter { label in

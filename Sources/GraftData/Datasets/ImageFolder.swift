@@ -1,10 +1,10 @@
-// Images sorted into a folder per class: DIR/class/image.jpg.
+// Images in one folder per class: DIR/class/image.jpg.
 
 import Glibc
 import GraftDiagnostics
 
-/// A folder of class folders with JPEG and PNG files in them. Links are followed; deeper folders are
-/// not searched. Classes and files come in code-point order.
+/// A folder of class folders with JPEG and PNG files. Links are followed; nested folders are not searched.
+/// Classes and files are in code-point order.
 public struct ImageFolder: Dataset {
   private struct Item {
     var folder: Int32
@@ -13,7 +13,7 @@ public struct ImageFolder: Dataset {
 
   public let location: String
   public let classes: [String]
-  /// What was left out and why, to be told to the user.
+  /// Warnings about skipped files.
   public let warnings: [Warning]
   private let folders: [(name: String, label: Int)]
   private let items: [Item]
@@ -22,11 +22,11 @@ public struct ImageFolder: Dataset {
   public var holdsImages: Bool { true }
 
   /// - Parameters:
-  ///   - labels: The names of the network's classes, where it has them; folders match them by name.
-  ///   - classCount: The number of the network's classes, where it is fixed. Without labels there
-  ///     must be as many folders.
-  /// - Throws: ``GraftError``: `inputOutput` if a folder cannot be read, `invalidData` if there
-  ///   is no image in it or its classes are not the network's.
+  ///   - labels: The network's class names, if it has them; folders are matched by name.
+  ///   - classCount: The number of the network's classes, if it is fixed. Without labels there must be as
+  ///     many folders.
+  /// - Throws: ``GraftError``: `inputOutput` if a folder cannot be read, `invalidData` if it has no images or
+  ///   its classes are not the network's.
   public init(_ path: String, labels: [String]? = nil, classCount: Int? = nil) throws {
     var stray = StrayFiles()
     var warnings: [Warning] = []
@@ -47,7 +47,7 @@ public struct ImageFolder: Dataset {
           stray.add("link to a parent folder", "links to a parent folder")
         } else {
           let files = try Self.pictures(in: path + "/" + entry.name, &stray)
-          // A folder of something else is not a class that the network lacks.
+          // A folder without images is not an unknown class.
           if files.isEmpty, let labels, !labels.contains(entry.name) {
             stray.add("folder without images", "folders without images")
           } else if let twin = found.firstIndex(where: { $0.name == entry.name }) {
@@ -88,8 +88,8 @@ public struct ImageFolder: Dataset {
     }
   }
 
-  /// Two folders whose names are the same text in two Unicode normal forms, as copying between file systems
-  /// leaves them. Everywhere else these are one name, so only one of them may hold images.
+  /// Merges two folders whose names are the same text in two Unicode normalization forms, as after copying
+  /// between file systems. Only one of them may contain images.
   private static func join(
     _ name: String, _ files: [String], to other: inout (name: String, files: [String]),
     in path: String, _ stray: inout StrayFiles
@@ -131,7 +131,7 @@ public struct ImageFolder: Dataset {
     return [".jpg", ".jpeg", ".png"].contains { lower.hasSuffix($0) }
   }
 
-  /// Whether `folder` is `path` itself or one of the folders above it, as a link may be.
+  /// Whether `folder` is `path` or one of its ancestors.
   private static func contains(folder: String, _ path: String) -> Bool {
     var candidate = stat()
     guard stat(folder, &candidate) == 0 else { return false }

@@ -1,33 +1,33 @@
-// The answers of a folder of tensors, y.npy, in the forms that people save them in: class indices of any
-// number type, one-hot rows, or values. Whatever is wrong is found when the folder is opened.
+// The targets in y.npy of a folder of tensors: class indices of any numeric type, one-hot rows, or values.
+// All errors are found when the folder is opened.
 
 import GraftDiagnostics
 
-/// What the answers of a data set are needed as.
+/// The required kind of targets.
 public enum AnswerKind: Hashable, Sendable {
-  /// Nothing asks for them.
+  /// Not needed.
   case none
-  /// The index of a class for each item.
+  /// One class index per item.
   case classes
-  /// Any number of classes for each item: 0 or 1 for each of them, or the index of the only one.
+  /// Multi-label targets: a 0 or 1 per class, or the index of the only class.
   case labels
-  /// The values of this output for each item.
+  /// Values of this output per item.
   case values(TensorSpecification)
 }
 
-/// The answers in one file.
+/// The targets in one file.
 struct TensorAnswers {
-  /// The class of each item, where classes are needed.
+  /// The class of each item, if classes are needed.
   private(set) var labels: [Int]?
-  /// The number of classes that the file itself tells: the columns of one-hot rows.
+  /// The number of classes from the file: the columns of one-hot rows.
   private(set) var columns: Int?
-  /// The file of values, where those are needed.
+  /// The file of values, if values are needed.
   private(set) var values: NPYFile?
 
   /// - Parameters:
-  ///   - classCount: The number of classes, where it is fixed.
-  ///   - items: How many answers there must be, and the file that says so.
-  /// - Throws: ``GraftError`` of kind `invalidData` naming the file, the row and what stands there.
+  ///   - classCount: The number of classes, if it is fixed.
+  ///   - items: The required number of targets, and the file that determines it.
+  /// - Throws: ``GraftError`` of kind `invalidData` that names the file, the row and the value.
   init(
     _ path: String, as kind: AnswerKind, classCount: Int?, items: (count: Int, file: String)
   ) throws {
@@ -73,7 +73,7 @@ struct TensorAnswers {
   }
 
   private static func check(_ file: NPYFile, fits output: TensorSpecification) throws {
-    // Axes of one element are a matter of taste: [N] and [N, 1] are the same answers.
+    // Axes of extent 1 are ignored: [N] and [N, 1] are equivalent.
     guard file.rowShape.filter({ $0 != 1 }) == output.shape.filter({ $0 != 1 }) else {
       throw GraftError(
         .invalidData,
@@ -84,7 +84,7 @@ struct TensorAnswers {
     }
   }
 
-  /// Rows are read this many values at a time.
+  /// The number of values to read at a time.
   private static let chunk = 1 << 16
 
   private static func indices(in file: NPYFile) throws -> [Int] {
@@ -133,7 +133,7 @@ struct TensorAnswers {
     return labels
   }
 
-  /// Checks that each label of a multi-label item lies between 0 (absent) and 1 (present).
+  /// Checks that each multi-label target is between 0 (absent) and 1 (present).
   private static func checkShares(in file: NPYFile, classCount: Int?) throws {
     let width = file.rowElements
     if let classCount, width != classCount {

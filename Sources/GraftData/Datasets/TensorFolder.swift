@@ -1,17 +1,17 @@
-// What a network is fed, as NumPy files: x.npy or a file per input, and y.npy.
+// Inputs and targets in NumPy files: x.npy or one file per input, and y.npy.
 
 import GraftDiagnostics
 import GraftIR
 
-/// A folder with `x.npy` (N × the input's shape; with several inputs `INPUT.npy` each) and, where the
-/// answers are known, `y.npy`: N class indices (also [N, 1], as whole floats, or one-hot rows), or N × the
-/// output's shape for regression.
+/// A folder with `x.npy` (N × the input's shape; with several inputs one `INPUT.npy` each) and optionally
+/// `y.npy`: N class indices (also [N, 1], as whole floats, or one-hot rows), or N × the output's shape for
+/// regression.
 public struct TensorFolder: Dataset {
   public let location: String
   public let classes: [String]
   public let classCount: Int
   private let inputs: [NPYFile]
-  /// What the network takes, an entry per input.
+  /// The element type of each input.
   private let elements: [DataType]
   private let answers: TensorAnswers
 
@@ -20,9 +20,9 @@ public struct TensorFolder: Dataset {
 
   /// - Parameters:
   ///   - inputs: The network's inputs.
-  ///   - answers: What answers are needed.
-  ///   - labels: The names of its classes.
-  ///   - classCount: The number of its classes, where it is fixed.
+  ///   - answers: The required kind of targets.
+  ///   - labels: The network's class names.
+  ///   - classCount: The number of its classes, if it is fixed.
   /// - Throws: ``GraftError``: `inputOutput` if a file is missing or unreadable, `invalidData` where
   ///   shapes, counts or answers do not fit; the file and the row are named.
   public init(
@@ -106,7 +106,7 @@ public struct TensorFolder: Dataset {
     return row.map { Float($0) }
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidData` if a number is none, or too large for single precision.
+  /// - Throws: ``GraftError`` of kind `invalidData` for a NaN, or a value that is too large for float32.
   private static func finiteRow(_ index: Int, of file: NPYFile) throws -> [Float] {
     let row = try file.floats(rows: index..<index + 1)
     guard let place = row.firstIndex(where: { !$0.isFinite }) else { return row }

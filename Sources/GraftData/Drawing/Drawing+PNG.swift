@@ -1,10 +1,10 @@
-// Figures as PNG files, by Cairo.
+// Drawings as PNG files, rendered by Cairo.
 
 import CCairo
 import GraftDiagnostics
 
 extension Drawing {
-  /// The figure on white paper as a PNG file.
+  /// The drawing on a white background as a PNG file.
   /// - Throws: ``GraftError``: `invalidData` if it is larger than images may be, `machine` if Cairo
   ///   cannot draw it.
   public func png() throws -> [UInt8] {

@@ -1,26 +1,26 @@
-// Makes a directory appear atomically: it is written beside its place, synced, and renamed, or
-// exchanged with the bundle that stands there. A killed process leaves the old one untouched.
+// Writes a directory atomically: it is written next to its destination, synced, and renamed, or exchanged
+// with an existing bundle. A killed process leaves the old one untouched.
 
 import CFileSystem
 import Foundation
 import GraftDiagnostics
 import GraftIR
 
-/// Replaces a bundle, or makes a new one, in one step.
+/// Atomically replaces or creates a bundle.
 public struct DirectoryReplacement: Sendable {
-  /// Where the directory will stand.
+  /// The destination.
   public let path: String
   private let isReplacing: Bool
 
-  /// A directory with a file of this name is a bundle, and may be replaced.
+  /// A directory with this file is a bundle, and may be replaced.
   private static let marker = "manifest.json"
 
-  /// Looks at the place before any work is done.
+  /// Checks the destination before any work.
   /// - Parameters:
-  ///   - path: where the directory will stand.
-  ///   - inputs: what is being read, none of which may be the output.
-  /// - Throws: ``GraftError`` if something stands there that is no bundle, where it is one of
-  ///   `inputs`, or where its folder cannot be written.
+  ///   - path: the destination.
+  ///   - inputs: the paths that are read, none of which may be the output.
+  /// - Throws: ``GraftError`` if the path exists and is not a bundle, if it is one of `inputs`, or if its
+  ///   folder cannot be written.
   public init(at path: String, keeping inputs: [String] = []) throws {
     var path = path
     while path.count > 1, path.hasSuffix("/") { path.removeLast() }
@@ -73,8 +73,8 @@ public struct DirectoryReplacement: Sendable {
     try DirectoryReplacement(at: place.path).write(body)
   }
 
-  /// Calls `body` with an empty directory, which then takes its place.
-  /// - Throws: what `body` throws, or ``GraftError`` where the disk says no; nothing has changed then.
+  /// Calls `body` with an empty directory, which then replaces the destination.
+  /// - Throws: errors of `body`, or ``GraftError`` if writing fails; nothing has changed then.
   public func write(_ body: (_ folder: String) throws -> Void) throws {
     let folder = Self.folder(of: path)
     let name = path.split(separator: "/").last.map(String.init) ?? "bundle"
@@ -93,13 +93,13 @@ public struct DirectoryReplacement: Sendable {
       try MappedFile.checkNoneWasCut()
       try Self.syncContents(of: temporary)
     } catch var error as GraftError {
-      // Errors name files as the user knows them.
+      // Errors use the user's path.
       if let file = error.location.file, file.hasPrefix(temporary) {
         error.location.file = path + file.dropFirst(temporary.count)
       }
       throw error
     }
-    // Neither overwrites anything that appeared meanwhile.
+    // Neither call overwrites a path that was created in the meantime.
     let status =
       isReplacing
       ? CFileSystem_exchange(temporary, path) : CFileSystem_place(temporary, path)
@@ -109,7 +109,7 @@ public struct DirectoryReplacement: Sendable {
     try Self.sync(folder)
   }
 
-  /// Files first, then the folder that names them.
+  /// Syncs the files first, then the folder.
   private static func syncContents(of folder: String) throws {
     for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
       let path = folder + "/" + name
@@ -127,7 +127,7 @@ public struct DirectoryReplacement: Sendable {
   private static func sync(_ path: String) throws {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     defer { if descriptor >= 0 { close(descriptor) } }
-    // Some file systems cannot sync a directory and say so with EINVAL.
+    // Some file systems cannot sync a directory and return EINVAL.
     guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
       throw systemError(errno, "cannot be written", path)
     }

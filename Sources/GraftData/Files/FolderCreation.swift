@@ -1,9 +1,9 @@
-// Making folders with errors that name them in the system's own words.
+// Creating folders with descriptive errors.
 
 import Foundation
 import GraftDiagnostics
 
-/// Makes a folder, and those above it that are missing; one that is there already is as good.
+/// Creates a folder and missing ancestors; it may exist already.
 /// - Throws: ``GraftError`` of kind `inputOutput`.
 public func makeFolder(_ path: String) throws {
   var missing: [ResolvedPath] = []

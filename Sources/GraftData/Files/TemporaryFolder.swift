@@ -1,9 +1,9 @@
-// A folder for files that nobody needs once the work is done.
+// Temporary folders.
 
 import Foundation
 import GraftDiagnostics
 
-/// A folder that goes when nobody needs it any more, or at Ctrl-C.
+/// A temporary folder, removed on deinitialization or at Ctrl-C.
 public final class TemporaryFolder: Sendable {
   public let path: String
 

@@ -1,5 +1,5 @@
-// A decoded image: 8-bit pixels, gray or RGB. Files become one in Image+Coding.swift; what a
-// network is fed is made from one in Preprocessing.
+// A decoded image: 8-bit pixels, gray or RGB. Image+Coding.swift decodes files; Preprocessing converts images
+// to inputs.
 
 import GraftDiagnostics
 
@@ -12,7 +12,7 @@ public struct Image: Hashable, Sendable {
   /// height × width × channels values.
   public private(set) var pixels: [UInt8]
 
-  /// The most pixels an image may have, Pillow's own bound against decompression bombs.
+  /// The maximum number of pixels, the same as Pillow's limit against decompression bombs.
   public static let pixelLimit = 178_956_970
 
   /// - Throws: ``GraftError`` of kind `invalidData` if the sizes are not positive, contradict
@@ -27,7 +27,7 @@ public struct Image: Hashable, Sendable {
     self.init(unchecked: pixels, width: width, height: height, channels: channels)
   }
 
-  /// For callers inside this module that have just made `pixels` of the right size.
+  /// For callers in this module with `pixels` of the right size.
   init(unchecked pixels: [UInt8], width: Int, height: Int, channels: Int) {
     self.pixels = pixels
     self.width = width
@@ -35,7 +35,7 @@ public struct Image: Hashable, Sendable {
     self.channels = channels
   }
 
-  /// The number of values of an image of these sizes, once they are known to be sane.
+  /// The number of values of an image with these sizes, after checking them.
   static func checkedCount(width: Int, height: Int, channels: Int) throws -> Int {
     guard width > 0, height > 0, channels == 1 || channels == 3 else {
       throw GraftError(

@@ -1,5 +1,5 @@
-// The preprocessing as JSON. What the specification does not know is refused by name: a misspelled key
-// that were ignored would cost accuracy without a word.
+// The preprocessing as JSON. Unknown keys are errors, because ignoring a misspelled key would silently reduce
+// accuracy.
 
 import Foundation
 import GraftDiagnostics
@@ -121,7 +121,7 @@ private struct AnyKey: CodingKey, ExpressibleByStringLiteral {
   init?(intValue: Int) { nil }
 }
 
-/// A JSON object that has no keys but the known ones; its errors name keys with their path.
+/// A JSON object with only known keys; its errors name keys with their path.
 private struct StrictObject {
   private let container: KeyedDecodingContainer<AnyKey>
   private let path: [String]

@@ -1,14 +1,14 @@
-// NumPy's .npy format, versions 1 to 3 (numpy.lib.format): the header's text, read and written.
-// There is no kept-up Swift package for it. Little-endian, C order; the rest is refused by name.
+// NumPy's .npy format, versions 1 to 3 (numpy.lib.format): reading and writing the header. No maintained
+// Swift package exists. Only little-endian arrays in C order are supported.
 
 import GraftDiagnostics
 import GraftIR
 
-/// The element types that are read and written; bfloat16, which NumPy itself lacks, as ml_dtypes writes it.
+/// The supported element types; bfloat16, which NumPy lacks, as written by ml_dtypes.
 public typealias NPYElement = DataType
 
 extension NPYElement {
-  /// Bytes an element.
+  /// Bytes per element.
   public var size: Int { byteCount }
 
   fileprivate init(description: String) throws {
@@ -29,18 +29,18 @@ extension NPYElement {
   }
 }
 
-/// What stands before the elements of a .npy file.
+/// The header of a .npy file.
 public struct NPYHeader: Hashable, Sendable {
   public var element: NPYElement
   public var shape: [Int]
-  /// Where the elements start, in bytes.
+  /// The offset of the elements in bytes.
   public private(set) var dataOffset: Int
   /// The number of elements.
   public private(set) var count: Int
 
-  /// The longest header that is read; NumPy's own fit in a few hundred bytes.
+  /// The maximum header length in bytes; NumPy's headers have a few hundred.
   static let lengthLimit = 1 << 16
-  /// NumPy's own greatest rank.
+  /// NumPy's maximum rank.
   static let rankLimit = 64
   private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
@@ -119,8 +119,8 @@ public struct NPYHeader: Hashable, Sendable {
       element: NPYElement(description: description), shape: shape, dataOffset: bytes.count)
   }
 
-  /// The header as NumPy writes it (version 1.0), padded with spaces so that the elements start at a
-  /// multiple of 64 bytes, and to `length` bytes at least.
+  /// The header as NumPy writes it (version 1.0), padded with spaces to a multiple of 64 bytes and to at
+  /// least `minimumLength` bytes.
   func encoded(minimumLength: Int = 0) -> [UInt8] {
     let extents = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
     let text =
@@ -135,8 +135,7 @@ public struct NPYHeader: Hashable, Sendable {
   }
 }
 
-/// The part of Python's literals that headers are written in: a dictionary of texts, booleans and
-/// tuples of integers.
+/// A parser of the Python literals in headers: a dictionary of strings, booleans and tuples of integers.
 private struct LiteralParser {
   enum Value {
     case text(String)
