@@ -1,18 +1,19 @@
-// Where in an image a class was seen: from the last feature map of a network to its logits as a graph that
-// also gives the gradient of a chosen logit, after Selvaraju et al. 2017 (Grad-CAM).
+// Grad-CAM (Selvaraju et al. 2017): a graph from the last feature map to the logits that also computes the
+// gradient of a chosen logit.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The part of a network behind one of its feature maps, with gradients of the logits by that map.
+/// The part of a network after one of its feature maps, with gradients of the logits with respect to that
+/// map.
 ///
-/// A feature map is a value [N, C, H, W] with more than one pixel, made by or after a convolution, on which
-/// alone everything behind it depends.
+/// A feature map is a value [N, C, H, W] with more than one pixel, computed by or after a convolution,
+/// through which all later values depend on the input.
 public struct ClassActivation: Sendable {
   public enum Port {
     public static let features = "features"
-    /// [N, classes]: the weight of each logit in what is differentiated; one 1 a row for Grad-CAM.
+    /// [N, classes]: the weight of each logit in the differentiated sum; one-hot rows for Grad-CAM.
     public static let selection = "selection"
     public static let gradient = "gradient"
   }
@@ -39,7 +40,7 @@ public struct ClassActivation: Sendable {
       for operand in node.presentOperands { lastUse[operand] = index }
     }
     for output in network.outputs { lastUse[output.value] = nodes.count }
-    // Values that are still to be read after each node.
+    // Values that are live after each node.
     var open = Set(network.inputs.filter { lastUse[$0] != nil })
     var found: [ValueID] = []
     for (index, node) in nodes[..<end].enumerated() {
@@ -90,8 +91,8 @@ public struct ClassActivation: Sendable {
     self.graph = graph
   }
 
-  /// Where the class was seen: relu(Σₖ αₖ Aᵏ), αₖ the mean of the gradient over channel k
-  /// (Selvaraju et al. 2017, equations 1 and 2).
+  /// The Grad-CAM heat map relu(Σₖ αₖ Aᵏ), where αₖ is the mean of the gradient over channel k (Selvaraju et
+  /// al. 2017, equations 1 and 2).
   /// - Parameters:
   ///   - features: one item's map [C, H, W].
   ///   - selection: [classes].
@@ -106,7 +107,7 @@ public struct ClassActivation: Sendable {
     }
     let (channels, height, width) = (extents[1], extents[2], extents[3])
     var evaluator = ReferenceEvaluator(graph)
-    // Where only linear operators follow a map, the gradient does not depend on the map.
+    // If only linear operators follow the map, the gradient does not depend on it.
     let given = [Port.features: features, Port.selection: selection]
     var inputs: [String: HostTensor] = [:]
     for input in graph.inputs {

@@ -1,19 +1,19 @@
-// What behind the head knows the number of classes: which axis of each value the classes lie along, and how
-// operators and parameters change for another number of them.
+// Changing the number of classes after the head: the class axis of each value, and how operators and
+// parameters change.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The classes' axis of every value behind a head.
+/// The class axis of every value after a head.
 struct ClassAxes {
   private let head: Head
   private let graph: Graph
-  /// The axis of each value that has one number, or row, for each class.
+  /// The axis of each value that has one element or row per class.
   private(set) var axes: [ValueID: Int] = [:]
 
-  /// Follows the classes from the head to the output, as if there were another number of them.
-  /// - Throws: ``GraftError`` of kind `unsupported` naming the node that takes no other number of classes.
+  /// Propagates another number of classes from the head to the output.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names the node that does not support it.
   init(behind head: Head, in graph: Graph) throws {
     self.head = head
     self.graph = graph
@@ -54,7 +54,7 @@ struct ClassAxes {
     try checkOutput()
   }
 
-  /// For a head that keeps its number of classes: nothing behind it changes.
+  /// For a head with the same number of classes: nothing after it changes.
   init(fixedBehind head: Head, in graph: Graph) {
     self.head = head
     self.graph = graph
@@ -138,7 +138,7 @@ struct ClassAxes {
     return result
   }
 
-  /// One number that applies to all classes, however many there are.
+  /// A scalar that applies to all classes.
   private func isSingle(_ value: ValueID) -> Bool {
     graph.type(of: value).shape.elementCount == 1 && head.classes > 1
   }
@@ -155,10 +155,10 @@ struct ClassAxes {
     return fitting.contains(axis) ? axis : fitting.first
   }
 
-  /// What a parameter with a value for each class begins with.
+  /// The initial value of a per-class parameter.
   ///
-  /// A number that all classes share is the new ones' too, where it does not train; otherwise it is what
-  /// changes nothing.
+  /// A constant that is equal for all classes and does not train is kept; otherwise it is the neutral
+  /// element.
   func initialValue(
     of operand: Int, in node: Node, isTrained: Bool
   ) throws -> Float {

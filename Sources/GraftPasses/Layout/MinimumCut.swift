@@ -1,8 +1,8 @@
-// The cheapest way of splitting a network of costs in two: the machinery of the layout pass.
+// Minimum cut, for the layout pass.
 
 /// A directed network with a source and a sink, and its minimum cut by Dinic's algorithm (1970).
 struct MinimumCut {
-  /// More than any sum of costs: an edge that may not be cut.
+  /// The capacity of an edge that must not be cut, larger than any sum of costs.
   static let forbidden = 1 << 50
 
   private var heads: [Int] = []

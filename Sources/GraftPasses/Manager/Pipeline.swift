@@ -1,9 +1,8 @@
-// The pipelines: which passes run, in which order, and why each sits where it does.
+// The pipelines: the passes in order, with the reason for the position of each.
 
 /// Lists of passes.
 public enum Pipeline {
-  /// What makes a graph as it was imported into the one that is laid out and scheduled: `graft dump
-  /// --stage optimized`.
+  /// The passes from the imported graph to `graft dump --stage optimized`.
   public static let inference: [PipelineEntry] = [
     PipelineEntry(
       RemoveDeadCode(),
@@ -66,8 +65,7 @@ public enum Pipeline {
       RemoveDeadCode(), because: "folding leaves unused parameters behind"),
   ]
 
-  /// What turns that graph into the one that kernels are generated for; scheduling in GraftPlanning
-  /// follows. `graft dump --stage scheduled`.
+  /// The layout pass after it; with scheduling in GraftPlanning, `graft dump --stage scheduled`.
   public static let layout: [PipelineEntry] = [
     PipelineEntry(
       AssignLayout(),

@@ -1,6 +1,5 @@
-// One multiplication and one addition for each channel, however the user's file writes it: as a batch
-// normalization, a scale_shift, or an Add, Sub, Mul or Div with constants. Passes fold it into what makes
-// the value or what reads it.
+// A per-channel multiplication and addition in any form: a batch normalization, a scale_shift, or an Add,
+// Sub, Mul or Div with constants. Passes fold it into the producer or the reader of the value.
 
 import GraftDiagnostics
 import GraftIR
@@ -44,7 +43,7 @@ struct ChannelAffine {
     self.activation = activation
   }
 
-  /// A binary operator one of whose operands is a constant for each channel.
+  /// A binary operator with a per-channel constant as one operand.
   private init?(
     _ binary: any BinaryElementwise, _ node: Node, _ graph: Graph, _ context: PassContext
   ) {

@@ -4,8 +4,8 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Splitting channels into groups, exchanging the two axes and joining them again is one operator,
-/// which works on blocked layouts, where a rank-5 tensor cannot.
+/// Splitting channels into groups, transposing the two axes and merging them becomes one operator, which
+/// supports blocked layouts, unlike rank-5 tensors.
 ///
 /// ```
 /// %1 = reshape(%0) {shape=shape [N,2,4,8,8]} : f32[N,2,4,8,8] from "a"

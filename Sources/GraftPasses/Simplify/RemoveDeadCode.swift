@@ -1,9 +1,9 @@
-// Removes what nothing reads.
+// Removes nodes and parameters without readers.
 
 import GraftIR
 
-/// Nodes whose results are neither read nor outputs go, and parameters that nothing reads. Inputs stay:
-/// they are the caller's contract.
+/// Removes nodes whose results are neither read nor outputs, and parameters without readers. Inputs are kept,
+/// because they are part of the interface.
 ///
 /// ```
 /// %1 = relu(%0) : f32[N,8] from "used"

@@ -1,4 +1,4 @@
-// The mean and the maximum of whole images under their own names.
+// Recognizes global pools.
 
 import GraftDiagnostics
 import GraftIR
