@@ -1,14 +1,13 @@
-// Numbers of programs that keep every tensor as float32 (data sets, features, steps of training) as the
-// elements that a network takes or gives, and back.
+// Conversion between float32 values, in which data sets, features and training steps are stored, and the
+// element types of a network's inputs and outputs.
 
 import GraftDiagnostics
 
 extension DataType {
-  /// Up to here float32 holds every integer: 2²⁴.
+  /// The largest n for which float32 represents all integers up to n: 2²⁴.
   public static let largestWholeFloat = 1 << 24
 
-  /// The least and the greatest integer that an element holds, where float32 numbers are turned into them;
-  /// nil for floating-point types.
+  /// The range of integers that can be converted from float32; nil for floating-point types.
   public var wholeNumbers: ClosedRange<Int>? {
     switch self {
     case .float64, .float32, .float16, .bfloat16: nil

@@ -1,5 +1,5 @@
-// The invariants of a graph's structure, checked after import and after every pass. What needs to know
-// operators is checked by GraftOps.
+// The structural invariants of a graph, checked after import and after every pass. GraftOps checks those that
+// depend on operators.
 
 import GraftDiagnostics
 

@@ -1,4 +1,4 @@
-// Numbers into the bytes of any element type of the IR.
+// Conversion of numbers to the bytes of any element type.
 
 import GraftDiagnostics
 

@@ -1,5 +1,5 @@
-// Parses the IR's text form. The graph has no parameter bytes yet: the caller binds them by name. It is
-// structure only: the catalog of operators checks the rest.
+// Parses the IR's text form. The graph has no parameter bytes; the caller binds them by name. Checks only the
+// syntax; the operator catalog checks the rest.
 
 import GraftDiagnostics
 

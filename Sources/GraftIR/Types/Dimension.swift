@@ -1,5 +1,5 @@
-// One extent of a tensor: a constant, or a whole multiple of the dynamic batch N. Nothing else exists
-// after import, so code generation never meets an expression.
+// An extent of a tensor: a constant, or an integer multiple of the dynamic batch size N. After import there
+// are no other expressions.
 
 import GraftDiagnostics
 
@@ -25,7 +25,7 @@ public struct Dimension: Hashable, Sendable {
     multiple == 0 ? Dimension(0) : Dimension(batchMultiple: multiple)
   }
 
-  /// The free batch N itself.
+  /// The dynamic batch size N.
   public static let batch = Dimension(batchMultiple: 1)
 
   /// The extent if it is the same for every batch.

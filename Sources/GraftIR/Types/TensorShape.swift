@@ -11,7 +11,7 @@ public struct TensorShape: Hashable, Sendable {
 
   public var rank: Int { dimensions.count }
 
-  /// More elements than this and the shape is refused: 2^36 elements are 256 GiB of float32.
+  /// The maximum number of elements: 2^36 elements are 256 GiB of float32.
   public static let largestElementCount = 1 << 36
 
   /// Every extent if none depends on the batch.
@@ -37,7 +37,7 @@ public struct TensorShape: Hashable, Sendable {
     var count = 1
     for dimension in dimensions {
       guard let extent = dimension.extent(batch: batch),
-        // An empty axis does not excuse the others: strides are products of any of them.
+        // Also for shapes with an empty axis, because strides are products of the other extents.
         case let (product, overflow) = count.multipliedReportingOverflow(by: max(extent, 1)),
         !overflow, product <= Self.largestElementCount
       else {

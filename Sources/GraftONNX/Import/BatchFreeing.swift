@@ -1,5 +1,5 @@
-// A batch that the file fixes is freed where that is sound: the graph is converted with a symbolic
-// batch first, and as the file has it only if that fails. The user is told when it stays.
+// Makes a fixed batch size dynamic if possible: the graph is first converted with a symbolic batch, and with
+// the file's fixed batch size, with a warning, only if that fails.
 
 import GraftDiagnostics
 import GraftIR
@@ -53,10 +53,10 @@ enum BatchFreeing {
   }
 }
 
-/// When a batch that the file fixes may become free.
+/// Whether a fixed batch size can become dynamic.
 enum FreedBatch {
-  /// - Throws: ``GraftError`` of kind `unsupported` if a node works along the batch axis: then an
-  ///   image's result would depend on the other images.
+  /// - Throws: ``GraftError`` of kind `unsupported` if a node computes along the batch axis, so that an
+  ///   image's result would depend on other images.
   static func check(
     _ operation: any Operator, _ operands: [TensorType?], _ results: [TensorType]
   ) throws {

@@ -1,5 +1,4 @@
-// Constants that stand in nodes: the attributes of Constant and ConstantOfShape, and attribute values
-// in general as operators' bindings take them.
+// Constants in node attributes: of Constant and ConstantOfShape, and attribute values for operator bindings.
 
 import GraftDiagnostics
 import GraftIR
@@ -62,7 +61,7 @@ enum ConstantNode {
   }
 
   /// A tensor filled with the value of a ConstantOfShape node.
-  /// - Parameter budget: the bytes that it may take; what it takes is subtracted.
+  /// - Parameter budget: the remaining memory in bytes, from which its size is subtracted.
   static func fill(
     _ extents: [Int], of node: FileNode, _ loader: inout TensorLoader, budget: inout FoldingBudget
   ) throws -> TensorData {
@@ -86,7 +85,7 @@ enum ConstantNode {
         let target = UnsafeMutableRawBufferPointer(buffer)
         var filled = min(size, total)
         target.copyMemory(from: UnsafeRawBufferPointer(rebasing: pattern[..<filled]))
-        // What is filled already is copied behind itself, twice as much each time.
+        // Fills by doubling copies.
         while filled < total {
           let next = min(filled, total - filled)
           UnsafeMutableRawBufferPointer(rebasing: target[filled..<(filled + next)])

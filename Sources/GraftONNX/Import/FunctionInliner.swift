@@ -1,11 +1,10 @@
-// Replaces calls of model-local functions by the functions' nodes, so that the rest of the importer
-// never meets one. Values inside a call are named after the calling node.
+// Inlines model-local functions before the other phases. Values inside a call are named after the calling
+// node.
 
 import GraftDiagnostics
 
 enum FunctionInliner {
-  /// More nodes than this after inlining are refused: functions that call each other can grow
-  /// without bound from a small file.
+  /// The maximum number of nodes after inlining, because nested functions can grow exponentially.
   static let largestNodeCount = 200_000
   private static let deepestCall = 64
 
@@ -67,7 +66,7 @@ enum FunctionInliner {
       for (index, input) in function.inputs.enumerated() {
         names[input] = index < call.inputs.count ? call.inputs[index] : ""
       }
-      // An output may be one of the inputs handed through; then a name stands for another already.
+      // An output may be an unchanged input, whose name is already mapped.
       for (index, output) in function.outputs.enumerated() where index < call.outputs.count {
         if names[output] != nil {
           throw GraftError(

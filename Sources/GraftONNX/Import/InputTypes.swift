@@ -1,22 +1,23 @@
-// The types that the graph's inputs get: what the file says, what the caller fixes, and the free
-// batch, on the first axis unless the caller or an axis's name puts it elsewhere.
+// The types of the graph's inputs, from the file, the caller's shapes, and the dynamic batch, which is the
+// first axis unless the caller or an axis name says otherwise.
 
 import GraftDiagnostics
 import GraftIR
 
-/// The inputs of a graph that the caller has to give.
+/// The inputs of a graph, without initializers.
 struct InputTypes {
   private(set) var inputs: [(name: String, type: TensorType)] = []
-  /// The batch that every input fixes on its first axis; nil if one is free already, where they
-  /// differ, or where the caller fixes it.
+  /// The fixed batch size, equal on the first axis of all inputs; nil if one is dynamic, if they differ, or
+  /// if the caller fixes it.
   private(set) var fixedBatch: Int?
-  /// Whether the caller asks for a dynamic batch where the file fixes one.
+  /// Whether the caller requests a dynamic batch although the file has a fixed one.
   private(set) var mustFree = false
-  /// What the user should know of how shapes were read.
+  /// Warnings about shapes.
   private(set) var warnings: [Warning] = []
 
-  /// - Throws: ``GraftError``: `invalidModel` for extents that cannot be, `unsupported` for inputs
-  ///   that are no tensors or whose shape is open, `invalidArgument` for shapes that do not fit.
+  /// - Throws: ``GraftError``: `invalidModel` for invalid extents, `unsupported` for inputs that are not
+  ///   tensors or have dynamic axes other than the batch, `invalidArgument` for shapes that do not match the
+  ///   file.
   init(of model: ModelToConvert, options: ONNXImportOptions) throws {
     // Files of IR 3 list the initializers too; later ones those whose default may be overridden.
     var hasDefault = NameTable<Bool>()
@@ -130,8 +131,8 @@ struct InputTypes {
     return isOpen ? nil : TensorShape(dimensions)
   }
 
-  /// Whether an open axis behind the first is the batch: the first is fixed, no other one is open, and the
-  /// name says so, as in sequences [length, batch, features].
+  /// Whether a dynamic axis other than the first is the batch: the first axis is fixed, no other one is
+  /// dynamic, and it is named so, as in sequences [length, batch, features].
   private static func isBatch(_ axis: Int, of extents: [FileValueInfo.Extent]) -> Bool {
     guard case .named(let name) = extents[axis] else { return false }
     let isOnlyOne = extents.indices.allSatisfy { $0 == axis || !extents[$0].isOpen }

@@ -1,11 +1,11 @@
-// Folding while importing: what exporters compute with shapes is known here, with a symbolic batch
-// where it depends on it, and never becomes a node. Weights are left to the passes.
+// Constant folding during import: shape computations are evaluated here, with a symbolic batch, and do not
+// become nodes. Passes fold weights.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The memory that folded constants may still take, over the whole model.
+/// The remaining memory for folded constants of the whole model.
 struct FoldingBudget {
   private var remaining: Int
 
@@ -24,11 +24,11 @@ struct FoldingBudget {
   }
 }
 
-/// What is known of the operands of one node.
+/// The known operands of a node.
 struct KnownValues {
   /// Tensors with more elements are never folded here.
   static let largestElementCount = 1 << 16
-  /// More elements than this in a sequence are refused.
+  /// The maximum number of elements of a sequence.
   static let largestSequence = 1 << 16
   /// Nodes that need more multiplications are left to the passes.
   private static let largestCost = 1 << 20

@@ -1,5 +1,5 @@
-// ONNX's rules about names, told in the user's terms before libonnx's checker has its say: it stops at
-// the first breach, and calls a cycle, a missing initializer and a wrong order alike.
+// Checks ONNX's rules about names with specific messages before libonnx's checker, which stops at the first
+// violation and does not distinguish a cycle, a missing initializer and a wrong order.
 
 import GraftDiagnostics
 import GraftOps
@@ -9,14 +9,14 @@ import GraftOps
 struct StructureCheck {
   private let graph: FileGraph
   private(set) var warnings: [Warning] = []
-  /// The node that makes each value, by place in the file.
+  /// The index of the node that computes each value.
   private var producers = NameTable<Int>()
-  /// What is there before any node runs: inputs and initializers.
+  /// Values that are defined before any node: inputs and initializers.
   private var given = NameTable<Bool>()
 
   init(_ graph: FileGraph) { self.graph = graph }
 
-  /// Operator sets and IR version are there and within what Graft reads.
+  /// Checks that opsets and IR version are present and supported.
   static func check(versionsOf model: FileModel) throws {
     guard model.irVersion > 0 else {
       throw GraftError(.invalidModel, "the model has no ONNX IR version")

@@ -1,12 +1,12 @@
-// Lists every node whose operator Graft does not have, before any work is done on the others.
+// Lists all nodes with unsupported operators, before any other work.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Nodes that cannot be compiled, collected to be told together.
+/// Nodes that cannot be compiled, collected for one error.
 struct UnsupportedNodes {
-  /// More nodes than this are summed up by operator first.
+  /// With more nodes than this, they are first summarized by operator.
   private static let mostLines = 10
 
   private struct Entry {
@@ -83,14 +83,14 @@ enum SupportCheck {
     try unsupported.throwIfAny()
   }
 
-  /// Some operators have no kernels: one that depends on an input or the batch cannot run. Those of
-  /// weights alone were computed before.
+  /// Operators without kernels that depend on an input or the batch cannot run. Those of weights alone have
+  /// been evaluated.
   /// - Throws: ``GraftError`` of kind `unsupported` with every such node.
   static func checkNothingLeft(ofShapeArithmetic graph: Graph) throws {
     var unsupported = UnsupportedNodes()
     var computed = Set(graph.inputs)
     for node in graph.nodes {
-      // A constant of a shape with the batch in it is as unknown as an input.
+      // A constant whose shape depends on the batch is unknown, like an input.
       let isUnknown =
         node.presentOperands.contains(where: computed.contains)
         || node.results.contains {

@@ -1,11 +1,11 @@
-// From a file to a FileModel: maps it, looks at it, has protobuf-c unpack what is left, and copies
-// that into Swift values. Recursion follows graphs in attributes and is bounded by the look before.
+// Reads a file to a FileModel: maps it, scans it, lets protobuf-c unpack the skeleton, and converts it to
+// Swift values. Recursion into graphs in attributes is bounded by the scan.
 
 import COnnxProto
 import GraftDiagnostics
 import GraftIR
 
-/// A model with the file that its weights still live in.
+/// A model with the mapped file of its weights.
 struct OpenModel {
   var model: FileModel
   let file: any ByteSource

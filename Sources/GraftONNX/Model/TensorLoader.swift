@@ -1,5 +1,5 @@
-// A tensor's elements as TensorData: in place where the file holds them as raw or external data,
-// packed anew where it lists them one by one. Everything that the file says of them is checked here.
+// Loads a tensor's elements as TensorData: without copying for raw or external data, converted if they are
+// listed in typed fields. All declarations of the file are checked here.
 
 import GraftDiagnostics
 import GraftIR

@@ -1,6 +1,5 @@
-// Files that are often given in place of an ONNX model, told by their first bytes, so that the
-// answer says what the file is and not which byte of it was no protobuf. What protobuf made of the
-// bytes stays as the context of the error.
+// Detects by their first bytes files that are often passed instead of an ONNX model, so that the error names
+// the kind of file. The protobuf error is kept as context.
 
 import GraftDiagnostics
 
@@ -13,7 +12,7 @@ enum FileKind {
     var offset = 0
   }
 
-  // No ModelProto starts so: none of these is a field of it with its own wire type.
+  // No ModelProto starts with these bytes: none is a field with its wire type.
   private static let known = [
     Signature(
       start: Array("PK\u{3}\u{4}".utf8), what: "a zip archive, such as a PyTorch checkpoint",
@@ -69,8 +68,8 @@ enum FileKind {
     }
   }
 
-  /// What is said of `file` when `error` stopped its scan: the same error for what may have been a
-  /// model once, another one, with `error` as its context, for what never was.
+  /// The error for a `file` whose scan failed with `error`: `error` itself for a possibly damaged model, or
+  /// another one with `error` as its context for other files.
   static func explain(
     _ error: GraftError, _ file: UnsafeRawBufferPointer, startsAsModel: Bool
   ) -> GraftError {

@@ -1,5 +1,5 @@
-// What protobuf-c will do with each field of each message, taken from its own descriptors, so that
-// the scan before unpacking can never disagree with the unpacking. It knows nothing of bytes.
+// The schema of each message from protobuf-c's descriptors, so that the scan before unpacking agrees with
+// protobuf-c.
 
 import COnnxProto
 
