@@ -1,4 +1,4 @@
-// The addresses inside a rank-4 value, in floats: what a kernel needs to know of a layout.
+// Extents and strides of a rank-4 value in memory, for kernels.
 
 import GraftDiagnostics
 import GraftIR

@@ -1,5 +1,5 @@
-// Arithmetic on indices that Swift computes and C repeats: one text of how something is laid out, from which
-// both the bytes that are made at compile time and the code that makes them at run time come.
+// Index arithmetic that Swift evaluates and C repeats: one description of a memory order, for packing at
+// compile time and for generated code that packs at run time.
 
 /// An integer that depends on named others, none of them negative.
 indirect enum IndexExpression: Hashable {

@@ -1,5 +1,5 @@
-// From the nodes of a scheduled graph, for each of which a kernel was chosen, to calls of kernels. Each
-// family of kernels emits its own; this file holds what they share.
+// Lowers the nodes of a scheduled graph, whose kernels have been chosen, to kernel calls. Each kernel family
+// emits its own; this file has shared code.
 
 import GraftDiagnostics
 import GraftIR
@@ -13,14 +13,13 @@ struct Step {
   /// C expressions, in the kernel's order; the range of units comes last by itself.
   var arguments: [String]
   var units: WorkUnits
-  /// What the algorithm makes of the node's arithmetic.
+  /// How the algorithm's arithmetic relates to the node's.
   var shape = WorkShape()
-  /// What the speed of a convolution depends on; nil for other calls.
+  /// The site of a convolution; nil for other calls.
   var site: ConvolutionSite?
 }
 
-/// Lowers one graph. Values of a graph that passes and the verifier let through are assumed sound;
-/// what a kernel cannot do is an error with the node's name.
+/// Lowers one graph, which must have been verified; unsupported nodes are errors with the node's name.
 struct Lowering {
   let graph: Graph
   let target: Target
@@ -127,7 +126,7 @@ struct Lowering {
 
   func requireFloat(_ values: [ValueID]) throws { try graph.requireFloat(values) }
 
-  /// Where a value stands; a parameter is packed as it is.
+  /// The location of a value; a parameter is packed in plain order.
   func location(of value: ValueID) throws -> Place { try places.place(of: value) }
 
   /// The C address of a value. A constant is in the packed weights, in plain order.

@@ -1,5 +1,5 @@
-// Writes a program, such as model.c: the tables that describe it, and one step function a layer, with the
-// line of IR that it came from above its call.
+// Writes a program such as model.c: its description tables, and one step function per layer with its IR line
+// as a comment.
 
 import GraftDiagnostics
 import GraftIR

@@ -1,4 +1,4 @@
-// What each step does for an image, so that the time it takes can be held against what the machine could do.
+// The work of each step per image, for comparing its time with the machine's limits.
 
 import GraftIR
 import GraftOps
@@ -19,9 +19,9 @@ public struct StepWork: Hashable, Sendable {
 
 /// How an algorithm's work relates to the operator's own arithmetic.
 struct WorkShape: Hashable {
-  /// Multiply-adds done, over those asked for.
+  /// The ratio of multiply-adds of the algorithm to those of the operator.
   var multiplyAdds = 1.0
-  /// Bytes of weights, over those of the parameter.
+  /// The ratio of packed weight bytes to those of the parameter.
   var weights = 1.0
 }
 

@@ -16,8 +16,8 @@ public struct TrainingGenerator: Sendable {
     self.kernelFiles = max(1, kernelFiles)
   }
 
-  /// Batches of any size can be trained; algorithms are chosen for this one, so that the same network gives
-  /// the same bits whatever the batch.
+  /// The batch size for which algorithms are chosen, for any batch size at run time, so that results do not
+  /// depend on the maximum batch size.
   private static let typicalBatch = 16
 
   /// Generates a library from scheduled graphs whose values all have layouts.

@@ -1,5 +1,5 @@
-// Where each weight goes in the order that a kernel reads: panels of rows, a row one vector or several of
-// outputs. Packing at compile time and the C that packs at run time both follow the one description.
+// The order in which a kernel reads its weights: panels of rows, each of one or several vectors of outputs.
+// Packing at compile time and the C that packs at run time use the same description.
 
 import GraftDiagnostics
 

@@ -1,4 +1,4 @@
-// Runs a program and collects what it says, without a shell. Only here are programs started.
+// Runs a program without a shell and collects its output. No other code starts programs.
 
 import CProcess
 import Foundation
@@ -32,7 +32,7 @@ public enum Subprocess {
     (environment["PATH"] ?? "").split(separator: ":").map(String.init)
   }
 
-  /// More than any program that is started here needs.
+  /// The default time limit in seconds.
   public static let mostSeconds = 1800.0
 
   /// Runs `program` to its end.
@@ -57,7 +57,7 @@ public enum Subprocess {
       }
     }
     var code = start()
-    // A program that was written just now is busy while a child of another thread still has it open.
+    // A program that was just written is busy (ETXTBSY) while a child of another thread still has it open.
     for _ in 0..<50 where code == ETXTBSY {
       usleep(10_000)
       code = start()
@@ -107,7 +107,7 @@ public enum Subprocess {
     }
   }
 
-  /// All of a file that another process has written.
+  /// The contents of a file that another process has written.
   private static func contents(of file: Int32, from program: String) throws -> String {
     var bytes: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 1 << 16)

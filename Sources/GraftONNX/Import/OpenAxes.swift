@@ -63,7 +63,7 @@ struct OpenAxes {
     return "\(input.name)=\(parts.joined(separator: "x"))"
   }
 
-  /// What the weights of the first convolution that reads an input say of its channels.
+  /// The number of channels of an input, from the weights of the first convolution that reads it.
   private func channelsOfFirstConvolution(reading name: String) -> Int? {
     guard
       let node = graph.nodes.first(where: { $0.opType == "Conv" && $0.inputs.first == name }),

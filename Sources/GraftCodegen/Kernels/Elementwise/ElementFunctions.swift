@@ -1,5 +1,4 @@
-// The C of every elementwise operator: a row of one table each. The functions that rows call are in
-// kernels.h.
+// The C code of every elementwise operator, one table row each. Called functions are in kernels.h.
 
 import GraftIR
 import GraftOps
@@ -37,7 +36,7 @@ enum ElementFunctions {
       gradient: { _ in "pick(b_value > splat(0.0f), a_value, splat(0.0f))" }),
     .row(
       Clip.self,
-      // clip looks at the lower limit first; where the limits cross, the upper one is the result.
+      // clip applies the lower limit first; if the limits cross, the result is the upper one.
       { "clip(\($1), \(c(min($0.low, $0.high))), \(c($0.high)))" },
       gradient: {
         "pick((b_value > splat(\(c($0.low)))) & (b_value < splat(\(c($0.high)))), a_value, "
@@ -109,7 +108,7 @@ enum ElementFunctions {
     case 0: "((void)\(x), splat(1.0f))"
     case 2: "\(x) * \(x)"
     case 0.5: "__builtin_elementwise_sqrt(\(x))"
-    // The largest floats do what infinite exponents do.
+    // The largest finite float has the same effect as an infinite exponent.
     default: "power_of(\(x), \(c(max(-largest, min(largest, exponent)))))"
     }
   }
@@ -139,6 +138,6 @@ extension Activation {
     return ElementFunctions.unary[type(of: function).opcode]?.gradient(function)
   }
 
-  /// The part of a kernel's name that speaks of it; empty for none.
+  /// Its part of a kernel's name; empty for none.
   var nameSuffix: String { function == nil ? "" : "_\(name)" }
 }

@@ -1,5 +1,5 @@
-// Elementwise operators on elements of any type, of plain values with broadcasting: casts, comparisons, choices,
-// negation of booleans. Scalar C, which the compiler makes vectors of.
+// Elementwise operators on plain values of any element type with broadcasting: casts, comparisons, selection,
+// logical operators. Scalar C, which the compiler vectorizes.
 
 import GraftDiagnostics
 import GraftIR

@@ -1,5 +1,5 @@
-// The matrices of Winograd's convolution, made from the points that polynomials are evaluated at, and
-// their text as C. How tiles are blocked and multiplied is WinogradSchedule's.
+// The matrices of Winograd's convolution, derived from the interpolation points, and their C code.
+// WinogradSchedule decides blocking and products.
 
 /// F(step, taps): `step` outputs of a correlation with `taps` weights from `step + taps - 1` products.
 ///
@@ -12,7 +12,7 @@ struct WinogradTransform: Hashable {
   /// The finite points; infinity is the last one.
   let points: [Double]
 
-  /// F(2, 3): no more rounding than a plain sum.
+  /// F(2, 3), with no more rounding error than a direct sum.
   static let two = WinogradTransform(step: 2, taps: 3, points: [0, 1, -1])
   /// F(4, 3). With these points the error is half of that with 0, ±1 and ±2, and about twice that of a plain
   /// sum.
