@@ -1,21 +1,21 @@
-// The gradient facet of an operator: a rule that builds IR. Which gradients are needed, and adding up what
-// several readers send back, is the work of GraftAutodiff.
+// The gradient rule of an operator, which builds IR. GraftAutodiff decides which gradients are needed and
+// accumulates those of several readers.
 
 import GraftDiagnostics
 import GraftIR
 
 /// An operator through which gradients flow.
 ///
-/// Operators that have no rule are those whose result does not depend smoothly on an operand (comparisons,
-/// shape arithmetic), and those that only passes or training itself make.
+/// Operators without a rule are not differentiable (comparisons, shape arithmetic), or are created only by
+/// passes or by training.
 public protocol DifferentiableOperator: Operator {
   /// Builds the gradients of those operands that ``GradientBuilder/wants(_:)``.
   /// - Throws: ``GraftError`` of kind `unsupported` if this node's attributes or types have no rule.
   func buildGradient(_ builder: inout GradientBuilder) throws
 }
 
-/// What a gradient rule reads and builds with: one node of the forward graph, the gradients of its results,
-/// and the graph to which the rule appends.
+/// The builder of a gradient rule: a node of the forward graph, the gradients of its results, and the graph
+/// to which the rule appends.
 public struct GradientBuilder {
   public private(set) var graph: Graph
   public let node: Node
@@ -47,7 +47,7 @@ public struct GradientBuilder {
       }
       var builder = GradientBuilder(
         node: node, resultGradients: resultGradients, wanted: wanted)
-      // The builder has the graph to itself meanwhile, so that appending does not copy it.
+      // The builder owns the graph during the call, so that appending does not copy it.
       swap(&builder.graph, &graph)
       defer { swap(&builder.graph, &graph) }
       try operation.buildGradient(&builder)
@@ -135,14 +135,14 @@ public struct GradientBuilder {
     return try apply(Multiply(), [value, try scalar(number, like: value)])
   }
 
-  /// The elements of `value` under another shape.
+  /// `value` reshaped.
   public mutating func reshaped(_ value: ValueID, to shape: TensorShape) throws -> ValueID {
     self.shape(of: value) == shape ? value : try apply(Reshape(shape: shape), [value])
   }
 
-  /// The transpose of choosing elements along an axis: element i of `value` is added to element `targets[i]`
-  /// of a tensor with `extent` elements there; one without a target is left out. A product with a matrix of
-  /// zeros and ones.
+  /// The transpose of a gather along an axis (scatter-add): element i of `value` is added to element
+  /// `targets[i]` of a tensor with `extent` elements on the axis; elements without a target are dropped. A
+  /// product with a matrix of zeros and ones.
   public mutating func scattered(
     _ value: ValueID, along axis: Int, to targets: [Int?], of extent: Int
   ) throws -> ValueID {
@@ -159,7 +159,7 @@ public struct GradientBuilder {
     order.swapAt(axis, rank - 1)
     let turn = Transpose(permutation: order)
     let turned = axis == rank - 1 ? value : try apply(turn, [value])
-    // Rows of one matrix, whatever lies before the axis.
+    // All axes before `axis` are the rows of one matrix.
     let full = shape(of: turned)
     guard let rows = TensorShape(Array(full.dimensions.dropLast())).elementCount else {
       throw GraftError(.unsupported, "the number of rows of \(full) is not known")
@@ -171,7 +171,7 @@ public struct GradientBuilder {
     return axis == rank - 1 ? result : try apply(turn, [result])
   }
 
-  /// Gives the gradient of operand `index`, which must have its shape.
+  /// Sets the gradient of operand `index`, which must have its shape.
   public mutating func setGradient(of index: Int, _ value: ValueID) throws {
     let operand = try operand(index)
     guard shape(of: value) == shape(of: operand) else {
@@ -182,8 +182,8 @@ public struct GradientBuilder {
     gradients[index] = value
   }
 
-  /// Gives the gradient of operand `index`, which was broadcast to the shape of `value`: the sum over the
-  /// axes along which it was repeated.
+  /// Sets the gradient of operand `index`, which was broadcast to the shape of `value`: the sum over the
+  /// broadcast axes.
   public mutating func setGradient(of index: Int, summing value: ValueID) throws {
     let target = shape(of: try operand(index))
     let from = shape(of: value)

@@ -1,5 +1,5 @@
-// The second half of verification, which needs the catalog: every node is a known operator whose
-// attributes read, whose operands are as many as it takes, and whose result types are the inferred ones.
+// The part of verification that needs the catalog: every node has a known operator, valid attributes, a valid
+// number of operands, and the inferred result types.
 
 import GraftDiagnostics
 import GraftIR
@@ -10,7 +10,7 @@ extension Graph {
   /// - V1: the structure holds.
   /// - V2: every opcode is in the catalog and its attributes read.
   /// - V3: every result has the element type and the shape that the operator infers.
-  /// - V4: a blocked layout stands only where the operator's kernels take one.
+  /// - V4: a value has a blocked layout only where the operator's kernels support it.
   /// - Throws: ``GraftError`` of kind `invalidGraph` with the IR line.
   public func verify() throws {
     try verifyStructure()

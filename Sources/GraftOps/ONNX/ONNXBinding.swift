@@ -1,5 +1,5 @@
-// How an operator is written in ONNX, as data that the importer and the exporter read. No protobuf type
-// appears here: the importer hands over plain values.
+// ONNX bindings of operators, used by the importer and the exporter. Independent of protobuf; the importer
+// passes plain values.
 
 import GraftDiagnostics
 import GraftIR
@@ -15,7 +15,7 @@ public enum ONNXAttributeValue: Sendable {
   case tensor(TensorData)
 }
 
-/// An ONNX node as its operator's binding sees it.
+/// An ONNX node as input of an operator's binding.
 public struct ONNXNode: Sendable {
   public var opType: String
   /// The version of the operator set that the model declares for the node's domain.
@@ -23,18 +23,18 @@ public struct ONNXNode: Sendable {
   public var attributes: [String: ONNXAttributeValue]
   /// The inputs by position, nil if one is absent.
   public var inputs: [Input?]
-  /// How many outputs the node lists, whether or not something reads them.
+  /// The number of outputs of the node, including unused ones.
   public var outputCount: Int
-  /// The outputs up to the last that something reads.
+  /// The number of outputs up to the last one with readers.
   public var readOutputCount: Int
-  /// The batch that the file fixes on its first axis, while the importer tries to free it.
+  /// The fixed batch size of the file, while the importer tries to make it dynamic.
   public var freedBatch: Int?
 
   public struct Input: Sendable {
     public var type: TensorType
-    /// The elements where they are integers known at compile time.
+    /// The elements, if they are integers known at compile time.
     public var integers: DenseTensor<Dimension>?
-    /// The data where the input is a constant of the file.
+    /// The data, if the input is a constant of the file.
     public var data: TensorData?
 
     public init(type: TensorType, integers: DenseTensor<Dimension>? = nil, data: TensorData? = nil)
@@ -59,7 +59,7 @@ public struct ONNXNode: Sendable {
   }
 }
 
-/// What an ONNX node becomes in the IR.
+/// The IR equivalent of an ONNX node.
 public struct ImportedOperator: Sendable {
   public var operation: any Operator
   /// For each operand of the operator the ONNX input that it is, nil if it is absent.
@@ -81,7 +81,7 @@ public struct ExportedOperator: Sendable {
     case operand(Int)
     /// A constant that the exporter adds as an initializer.
     case constant(TensorData)
-    /// A shape as a vector of integers; computed from an input of the graph where it has the batch.
+    /// A shape as a vector of integers; computed from an input of the graph if it contains the batch.
     case shape(TensorShape)
     case absent
   }
@@ -101,15 +101,15 @@ public struct ExportedOperator: Sendable {
   }
 }
 
-/// One ONNX operator that an IR operator stands for.
+/// The binding of an ONNX operator to an IR operator.
 public struct ONNXBinding: Sendable {
   /// `Conv`; the domain is ONNX's own.
   public var opType: String
-  /// The operator-set versions of the model that the reader understands.
+  /// The supported opsets of the model.
   public var opsets: ClosedRange<Int>
   /// Reads a node.
-  /// - Throws: ``GraftError``: `unsupported` if ONNX allows what Graft does not do, `invalidModel`
-  ///   where the node breaks ONNX's rules.
+  /// - Throws: ``GraftError``: `unsupported` for a valid node that Graft does not support, `invalidModel` for
+  ///   a node that violates the ONNX specification.
   public var read: @Sendable (ONNXNode) throws -> ImportedOperator
 
   public init(
@@ -192,13 +192,13 @@ extension ONNXNode {
     return integers.elements
   }
 
-  /// How to export a network that answers instead of one that is trained.
+  /// Advice on exporting a network in inference mode.
   static let inferenceAdvice =
     "If the network was exported in training mode, export it in inference mode: in PyTorch call "
     + "model.eval() before torch.onnx.export, and pass training=TrainingMode.EVAL if the "
     + "exporter has it."
 
-  /// The error of a node that works as it does while a network is trained.
+  /// The error of a node in training mode.
   func trainingMode() -> GraftError {
     GraftError(.unsupported, "it is in training mode", advice: Self.inferenceAdvice)
   }

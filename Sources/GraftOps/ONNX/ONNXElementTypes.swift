@@ -31,7 +31,7 @@ extension DataType {
   ]
 }
 
-/// One number as an attribute, exact in either kind.
+/// A scalar as an attribute, exact for integers and floats.
 public enum ScalarConstant: Hashable, Sendable {
   case integer(Int)
   case real(Double)
@@ -74,7 +74,7 @@ public enum ScalarConstant: Hashable, Sendable {
     }
   }
 
-  /// The number as an integer; nil for one that is not whole.
+  /// The value as an integer; nil if it has a fraction.
   var whole: Int? {
     switch self {
     case .integer(let value): value
@@ -137,7 +137,7 @@ extension ONNXNode {
     return constants
   }
 
-  /// A list attribute that must be there.
+  /// A required list attribute.
   func requiredInts(_ name: String) throws -> [Int] {
     guard let values = try optionalInts(name) else {
       throw GraftError(.invalidModel, "attribute \(name.quotedForDisplay) is missing")
@@ -145,7 +145,7 @@ extension ONNXNode {
     return values
   }
 
-  /// A boolean that ONNX writes as an integer.
+  /// A boolean attribute, which ONNX stores as an integer.
   func flag(_ name: String, default fallback: Bool) throws -> Bool {
     try int(name, default: fallback ? 1 : 0) != 0
   }

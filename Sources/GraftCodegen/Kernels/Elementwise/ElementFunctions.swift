@@ -29,7 +29,8 @@ enum ElementFunctions {
 
   private static func c(_ number: Double) -> String { CText.float(number) }
 
-  /// Those that kernels fuse. Each keeps zero finite, for the lanes past the last channel hold zeros.
+  /// Activations that kernels fuse. Each must be finite at 0, because lanes past the last channel contain
+  /// zeros.
   private static let activations: [UnaryRow] = [
     .row(
       Relu.self, { "relu(\($1))" },

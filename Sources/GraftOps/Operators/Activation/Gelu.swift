@@ -1,4 +1,4 @@
-// The Gaussian error linear unit, which exporters spell out before opset 20. ONNX Gelu, opset 20;
+// The Gaussian error linear unit, which exporters decompose before opset 20. ONNX Gelu, opset 20;
 // https://onnx.ai/onnx/operators/onnx__Gelu.html
 
 import GraftDiagnostics

@@ -286,7 +286,7 @@ extension Convolution: DifferentiableOperator {
       strides == [1, 1]
       ? dy : try builder.apply(InsertZeros(strides: strides, extents: spread), [dy])
     if transposed.pads.contains(where: { $0 < 0 }) {
-      // What only pads made goes back to nothing.
+      // Gradients of padding are dropped.
       let starts = (0..<2).map { max(0, -transposed.pads[$0]) }
       let extents = (0..<2).map { spread[$0] - starts[$0] - max(0, -transposed.pads[$0 + 2]) }
       guard extents.allSatisfy({ $0 > 0 }) else {

@@ -24,7 +24,7 @@ public struct Window: Hashable, Sendable {
     self.dilations = dilations
   }
 
-  /// No extent of a kernel, stride, pad or dilation may pass this.
+  /// The maximum kernel extent, stride, pad or dilation.
   static let largest = 1 << 20
 
   /// Checks the lengths and signs of the lists.
@@ -42,7 +42,7 @@ public struct Window: Hashable, Sendable {
         + "\(pads) not negative")
   }
 
-  /// The extent that one application of the kernel covers along `axis` (0 height, 1 width).
+  /// The effective kernel extent (with dilation) along `axis` (0 height, 1 width).
   public func reach(_ axis: Int) -> Int { (kernel[axis] - 1) * dilations[axis] + 1 }
 
   /// The extent of the result along `axis`: ⌊(extent + pads − reach) / stride⌋ + 1, or with
@@ -66,7 +66,7 @@ public struct Window: Hashable, Sendable {
     dilations = try attributes.ints("dilations", default: [1, 1])
   }
 
-  /// The same four as data; dilations only where they are not 1.
+  /// The window as attributes; dilations only if they are not 1.
   var attributes: Attributes {
     var attributes: Attributes = [
       "kernel": .ints(kernel), "strides": .ints(strides), "pads": .ints(pads),

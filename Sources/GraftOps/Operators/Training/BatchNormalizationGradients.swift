@@ -1,5 +1,5 @@
 // The gradients of a batch normalization: of scale and bias, which need only sums over a batch, and of the
-// image where the statistics are the batch's own. (Where they are stored ones, the image's gradient is a
+// image if the statistics are those of the batch. (Where they are stored ones, the image's gradient is a
 // batch_normalization itself.)
 
 import GraftDiagnostics
