@@ -32,7 +32,7 @@ public enum Subprocess {
     (environment["PATH"] ?? "").split(separator: ":").map(String.init)
   }
 
-  /// The default time limit in seconds.
+  /// The time limit in seconds, more than any program started here needs.
   public static let mostSeconds = 1800.0
 
   /// Runs `program` to its end.

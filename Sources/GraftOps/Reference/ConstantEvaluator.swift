@@ -7,7 +7,7 @@ import GraftIR
 
 /// Evaluates nodes on constants.
 public enum ConstantEvaluator {
-  /// Elements that are computed together where an operator works element by element.
+  /// The number of elements computed at once for elementwise operators.
   static let pieceSize = 1 << 16
 
   /// The results of `node`, in the element types that the graph gives them.
@@ -72,7 +72,7 @@ public enum ConstantEvaluator {
     _ operation: any Operator, _ operands: [TensorData?], _ dtype: DataType, _ extents: [Int]
   ) throws -> TensorData {
     let isFlat = operands.allSatisfy { $0 == nil || $0?.shape == extents || $0?.elementCount == 1 }
-    // Operands of one shape, beside single numbers, are rows of one element each.
+    // Operands of one shape, except scalars, are processed as rows of one element.
     let shape = isFlat ? [extents.reduce(1, *)] : extents
     let rowSize = shape.dropFirst().reduce(1, *)
     let rows = max(1, Self.pieceSize / max(1, rowSize))

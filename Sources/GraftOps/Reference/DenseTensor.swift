@@ -112,7 +112,7 @@ public enum HostTensor: Sendable, Equatable {
     }
   }
 
-  /// The same tensor with floating-point elements in `precision`; integers stay what they are.
+  /// The tensor with floating-point elements converted to `precision`; integers are unchanged.
   func converted(to precision: Precision) -> HostTensor {
     switch (self, precision) {
     case (.float32(let tensor), .double): .float64(tensor.map(Double.init))

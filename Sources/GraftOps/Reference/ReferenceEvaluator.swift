@@ -84,7 +84,7 @@ public struct ReferenceEvaluator {
     return tensor
   }
 
-  /// The batch, from the first input whose shape grows with it; 1 where none does.
+  /// The batch size, from the first input whose shape depends on it; 1 if there is none.
   private func batch(of inputs: [String: HostTensor]) throws -> Int {
     for id in graph.inputs {
       let shape = graph.type(of: id).shape

@@ -1,4 +1,4 @@
-// What the arithmetic of two tensors shares: a fused activation, evaluation on real numbers and on shape
+// Shared code of binary arithmetic: a fused activation, evaluation on real numbers and on shape
 // values, layouts. Each operator's own file gives the function and the ONNX name.
 
 import GraftDiagnostics
@@ -12,7 +12,7 @@ public protocol BinaryElementwise: BroadcastingPair, ActivationFusing {
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
   /// The function on shape values; nil if the result is neither an integer nor k·N.
   static func apply(_ a: Dimension, _ b: Dimension) -> Dimension?
-  /// The function of one operand where the other is the number `k`, as x · scale + shift; nil if it is not
+  /// The function of one operand if the other is the constant `k`, as x · scale + shift; nil if it is not
   /// of that form.
   /// - Parameter position: of the number.
   static func affine(with k: Double, at position: Int) -> (scale: Double, shift: Double)?

@@ -4,7 +4,7 @@
 import GraftIR
 import RealModule
 
-/// y = the smallest of x₀, x₁, … with multidirectional broadcasting; NaN where one of them is.
+/// y = min(x₀, x₁, …) with multidirectional broadcasting; NaN if one of them is.
 public struct Minimum: VariadicElementwise {
   public static let opcode: Opcode = "min"
   public static let summary = "elementwise minimum of several tensors with broadcasting"

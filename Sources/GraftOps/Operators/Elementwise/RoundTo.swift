@@ -15,7 +15,7 @@ public struct RoundTo: UnaryElementwise {
 
   public let dtype: DataType
 
-  /// Nil for types that it does not round to.
+  /// Nil for unsupported types.
   public init?(_ dtype: DataType) {
     guard dtype.isNarrow else { return nil }
     self.dtype = dtype

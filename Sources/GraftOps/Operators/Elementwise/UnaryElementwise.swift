@@ -1,4 +1,4 @@
-// What the elementwise operators of one tensor share: types, evaluation, layouts, ONNX form. Each
+// Shared code of unary elementwise operators: types, evaluation, layouts, ONNX form. Each
 // operator's own file gives the function and its parameters.
 
 import GraftDiagnostics
@@ -19,7 +19,7 @@ public protocol UnaryElementwise: ONNXExportable {
   func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar
   /// The function on a shape value; nil if the result is neither an integer nor k·N.
   func apply(_ x: Dimension) -> Dimension?
-  /// The same function as kernels fuse it into what they compute; nil if they do not.
+  /// The fusible activation of the same function; nil if there is none.
   var fusedActivation: Activation? { get }
 }
 

@@ -1,4 +1,4 @@
-// What sum, min and max of any number of tensors share. A sum of two is Add, which kernels fuse.
+// Shared code of variadic sum, min and max. A sum of two is Add, which kernels fuse.
 
 import GraftDiagnostics
 import GraftIR
@@ -125,7 +125,7 @@ extension VariadicElementwise {
 }
 
 extension VariadicElementwise {
-  /// The gradient of a function that chooses one operand: it goes to the operand that was chosen, in
+  /// The gradient of a function that selects one operand: it goes to the selected operand, in
   /// equal halves to two that are equal, as in PyTorch. Of several operands the choice is made in turn.
   /// - Parameter difference: of what was chosen before and the next operand, positive where the former
   ///   is the choice.

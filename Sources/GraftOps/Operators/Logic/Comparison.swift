@@ -1,4 +1,4 @@
-// What equal, greater and less share. Exporters write them into shape arithmetic, so their evaluation
+// Shared code of equal, greater and less. Exporters write them into shape arithmetic, so their evaluation
 // knows when a multiple of the batch compares alike for every batch.
 
 import GraftDiagnostics

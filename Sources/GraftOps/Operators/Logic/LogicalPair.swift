@@ -4,7 +4,8 @@
 import GraftDiagnostics
 import GraftIR
 
-/// A logical function of two tensors of booleans with broadcasting; constraints C1 and C2 of ``BroadcastingPair``.
+/// A logical function of two tensors of booleans with broadcasting; constraints C1 and C2 of
+/// ``BroadcastingPair``.
 ///
 /// - C3: the operands hold booleans.
 public protocol LogicalPair: BroadcastingPair {
@@ -37,7 +38,7 @@ extension LogicalPair {
   }
 }
 
-/// y = 1 where a and b are, else 0.
+/// y = 1 if both a and b are, else 0.
 public struct LogicalAnd: LogicalPair {
   public static let opcode: Opcode = "and"
   public static let summary = "logical and"
@@ -48,7 +49,7 @@ public struct LogicalAnd: LogicalPair {
   public static func holds(_ a: Bool, _ b: Bool) -> Bool { a && b }
 }
 
-/// y = 1 where a or b is, else 0.
+/// y = 1 if a or b is, else 0.
 public struct LogicalOr: LogicalPair {
   public static let opcode: Opcode = "or"
   public static let summary = "logical or"
@@ -59,7 +60,7 @@ public struct LogicalOr: LogicalPair {
   public static func holds(_ a: Bool, _ b: Bool) -> Bool { a || b }
 }
 
-/// y = 1 where one of a and b is, and the other is not, else 0.
+/// y = 1 if exactly one of a and b is, else 0.
 public struct LogicalXor: LogicalPair {
   public static let opcode: Opcode = "xor"
   public static let summary = "logical exclusive or"

@@ -80,7 +80,7 @@ public struct Where: ONNXExportable {
 }
 
 extension Where: DifferentiableOperator {
-  /// dy goes to the operand that each element was taken from; the condition has no gradient.
+  /// dy goes to the operand of each element; the condition has no gradient.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let condition = try builder.operand(0)
     let dy = try builder.incoming()

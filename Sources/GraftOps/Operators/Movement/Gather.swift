@@ -127,12 +127,12 @@ extension Gather {
 }
 
 extension Gather: DifferentiableOperator {
-  /// 64 MiB as float32: far above what a choice of channels needs.
+  /// 64 MiB as float32, far more than selecting channels needs.
   private static let largestMatrix = 1 << 24
 
-  /// Each row of dy goes to the row that it was read from, and what several read adds up: where the indices are
-  /// constant, the product with a matrix that has a 1 where a row [indices] was read from a row [extent of the
-  /// axis]; else by their values while the network runs.
+  /// Each row of dy is added to the row that it was read from: if the indices are constant, the product with
+  /// a matrix that has a 1 where a row [indices] was read from a row [extent of the axis]; else by their
+  /// values while the network runs.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let x = builder.shape(of: try builder.operand(0))
     guard let available = x[axis].constant else {

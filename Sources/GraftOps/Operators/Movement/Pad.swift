@@ -1,4 +1,4 @@
-// A border round a tensor. ONNX Pad, opsets 2 (attributes), 11, 13 (inputs), 18 (axes), 19, 21;
+// Padding of a tensor. ONNX Pad, opsets 2 (attributes), 11, 13 (inputs), 18 (axes), 19, 21;
 // https://onnx.ai/onnx/operators/onnx__Pad.html
 
 import GraftDiagnostics
@@ -8,7 +8,8 @@ import GraftIR
 ///
 /// - C1: pads holds a number before each axis, then one after each.
 /// - C2: a padded axis is constant.
-/// - C3: what is taken away is there; a reflection is shorter than its axis; an edge exists.
+/// - C3: negative pads do not exceed the axis; a reflection is shorter than its axis; an axis with edge
+///   padding is not empty.
 /// - C4: value is a number of x's element type.
 public struct Pad: StructuralOperator, ONNXExportable {
   /// What the added elements are.
@@ -101,7 +102,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     }
   }
 
-  /// Pads integers, the only elements for which the value has one meaning whatever they are.
+  /// Pads integers, for which the padding value is independent of the element type.
   public func evaluate<Element: Sendable>(
     moving operands: [DenseTensor<Element>], extents: [[Int]]
   ) throws -> [DenseTensor<Element>] {
@@ -131,7 +132,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     return try DenseTensor(shape: extents, elements: elements)
   }
 
-  /// The index that an index outside an axis stands for; nil for the constant.
+  /// The source index of an index outside the axis; nil for constant padding.
   private func source(of index: Int, in extent: Int) -> Int? {
     if (0..<extent).contains(index) { return index }
     switch mode {
@@ -142,7 +143,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     }
   }
 
-  /// Blocked where only the borders of images grow.
+  /// Blocked if only height and width are padded.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     guard pads.count == 8 else { return .plain }
     return pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0 ? .blocked : .plain

@@ -95,7 +95,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
     return [try DenseTensor(shape: extents[0], elements: elements)]
   }
 
-  /// Blocked where it chooses channels of images.
+  /// Blocked if it selects channels of images.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axes == [1] && results.first?.rank == 4 ? .blocked : .plain
   }
@@ -225,7 +225,7 @@ extension Slice {
 }
 
 extension Slice: DifferentiableOperator {
-  /// Zeros round the incoming gradient, and between its pixels where the slice skips some.
+  /// Zeros around the incoming gradient, and between its elements if the slice has steps.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let shape = builder.shape(of: try builder.operand(0))
     var gradient = try builder.incoming()

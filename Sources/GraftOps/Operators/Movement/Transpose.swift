@@ -57,7 +57,7 @@ public struct Transpose: StructuralOperator, ONNXExportable {
 extension Transpose {
   public var keepsValues: Bool { true }
 
-  /// Two in a row are one; where only axes of extent 1 move, it is a reshape.
+  /// Two in a row merge; if only axes of extent 1 move, it is a reshape.
   public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
     if permutation == Array(permutation.indices) { return .operand(0) }
     if let inner = try node.producer(ofOperand: 0, as: Transpose.self) {

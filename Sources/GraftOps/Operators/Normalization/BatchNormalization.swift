@@ -103,7 +103,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
         ? node.flag("training_mode", default: false) : node.outputCount > 1
       guard node.readOutputCount <= 1 else { throw node.trainingMode() }
       if isTraining {
-        // For weights alone; for activations it is refused, since a result must not depend on the other images.
+        // Only for weights; rejected for activations, because a result must not depend on other images.
         return ImportedOperator(
           Standardize(epsilon: epsilon, overBatch: true), operands: [0, 1, 2])
       }
@@ -126,7 +126,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
 
 extension BatchNormalization: DifferentiableOperator {
   /// With stored statistics dx is a normalization itself; where mean and variance are the batch's own, the
-  /// gradient goes through them too.
+  /// gradient flows through them too.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming(through: activation)
     if builder.wants(5) { try builder.setGradient(of: 5, dy) }

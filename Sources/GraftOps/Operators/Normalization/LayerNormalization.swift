@@ -138,7 +138,7 @@ extension LayerNormalization: DifferentiableOperator {
         parts.append(try builder.apply(Multiply(), [centered, slope]))
       }
       if let ofMean = builder.gradient(ofResult: 1) {
-        // Every element of a row has the same share; zeros give it the row's shape.
+        // Every element of a row has the same gradient; adding zeros broadcasts it to the row's shape.
         let zeros = try builder.scaled(centered, by: 0)
         parts.append(try builder.apply(Add(), [zeros, try builder.scaled(ofMean, by: share)]))
       }

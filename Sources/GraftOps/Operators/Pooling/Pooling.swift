@@ -1,4 +1,4 @@
-// What max_pool and average_pool share: the sliding window, its type rules, its evaluation and its
+// Shared code of max_pool and average_pool: the sliding window, its type rules, its evaluation and its
 // ONNX attributes.
 
 import GraftDiagnostics
@@ -9,7 +9,7 @@ import RealModule
 ///
 /// - C1: x has rank 4, a floating-point type and constant height and width.
 /// - C2: kernel, strides and dilations have two positive entries, pads four that are not negative.
-/// - C3: pads are smaller than what the window reaches over, so that no window is in padding alone.
+/// - C3: pads are smaller than the effective kernel extent, so that no window contains only padding.
 /// - C4: the window fits the padded image.
 public protocol Pooling: RealOperator, ONNXExportable {
   var window: Window { get }
@@ -98,7 +98,7 @@ extension Pooling {
   ) -> (inside: StrideTo<Int>, count: Int, padded: Int) {
     let (kernel, dilation) = (window.kernel[axis], window.dilations[axis])
     let start = index * window.strides[axis] - window.pads[axis]
-    /// How many taps lie before `limit`.
+    /// The number of taps before `limit`.
     func taps(before limit: Int) -> Int {
       limit <= start ? 0 : min(kernel, (limit - start - 1) / dilation + 1)
     }

@@ -49,7 +49,7 @@ public struct Cast: ONNXExportable {
     }
   }
 
-  /// Shape values stay the integers that they are, under whatever type.
+  /// Shape values remain integers for any type.
   public func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {

@@ -19,7 +19,7 @@ public struct Flatten: ShapeChange {
   public init(attributes: Attributes) throws { axis = try attributes.int("axis") }
   public var attributes: Attributes { ["axis": .int(axis)] }
 
-  /// A batch there would be joined with the axes behind it.
+  /// A batch there would be merged with later axes.
   public func axesWorkedAlong(rank: Int) -> [Int] { [axis] }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {

@@ -1,18 +1,19 @@
-// The transpose of choosing rows by indices: what the gradient of an embedding's table comes to. Only
-// gradients make it.
+// The transpose of gather (scatter-add): the gradient of an embedding table. Only
+// gradient rules create it.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// dx has along ``axis`` ``extent`` rows in place of the axes of indices: dx[…, j, …] = the sum of dy[…, i…, …]
-/// over all i… whose index is j, in ascending order of i…. Rows that no index names are zero.
+/// dx has along ``axis`` ``extent`` rows in place of the axes of indices: dx[…, j, …] = the sum of dy[…, i…,
+/// …] over all i… whose index is j, in ascending order of i…. Rows that no index names are zero.
 ///
-/// Operands: dy […, axes of indices…, …]; indices of int32 or int64, negative ones counted from the end. Kernels
-/// take the nearest index for one outside, as those of ``Gather`` do, and the reference evaluator throws.
+/// Operands: dy […, axes of indices…, …]; indices of int32 or int64, negative ones counted from the end.
+/// Kernels take the nearest index for one outside, as those of ``Gather`` do, and the reference evaluator
+/// throws.
 ///
 /// - C1: dy has a floating-point type.
-/// - C2: indices are integers, and their extents stand in dy from axis on.
+/// - C2: indices are integers, and dy has their extents from axis on.
 /// - C3: extent is at least 1.
 public struct GatherGradient: Operator {
   public static let opcode: Opcode = "gather_gradient"

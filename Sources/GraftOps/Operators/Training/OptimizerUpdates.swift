@@ -1,5 +1,5 @@
 // One step of an optimizer for one tensor, and the running statistics of a normalization. Their results are
-// the new contents of what they read: they are the last to read it, and write it in place.
+// new values of state tensors, which they are the last to read and write in place.
 
 import GraftDiagnostics
 import GraftIR

@@ -4,8 +4,8 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// dx of a ``MaxPool``: each window's gradient goes to its largest element, the first one in row-major
-/// order where several are equal (as in PyTorch).
+/// dx of a ``MaxPool``: each window's gradient goes to its maximum, the first one in row-major
+/// order if several are equal (as in PyTorch).
 ///
 /// Operands: dy and y [batch, channels, height', width']; x [batch, channels, height, width].
 ///
@@ -59,7 +59,7 @@ public struct MaxPoolGradient: RealOperator {
   }
 }
 
-/// dx of an ``AveragePool``: each window's gradient over its divisor goes to all of its elements.
+/// dx of an ``AveragePool``: each window's gradient divided by its count goes to all of its elements.
 ///
 /// dy [batch, channels, height', width'] → [batch, channels, height, width], whose last two are
 /// ``extents``.

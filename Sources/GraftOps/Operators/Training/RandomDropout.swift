@@ -1,15 +1,15 @@
-// Dropout as training does it. Its mask is a function of seed, step and element alone, so the backward pass
+// Dropout in training. Its mask is a function only of seed, step and element, so the backward pass
 // computes it again instead of keeping it.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y = x / (1 − ratio) where the generator keeps the element, else 0 (Srivastava et al. 2014, inverted).
+/// y = x / (1 − ratio) if the generator keeps the element, else 0 (Srivastava et al. 2014, inverted).
 /// The gradient is the same operator on the incoming gradient.
 ///
 /// Operands: x [batch, …]; random i32[4]: seed (low word, high word), step, 0. The element at row-major
-/// position e of image n is kept where word e mod 4 of Philox4x32-10 with the key (seed low, seed high) and
+/// position e of image n is kept if word e mod 4 of Philox4x32-10 with the key (seed low, seed high) and
 /// the counter (step, stream, n, ⌊e / 4⌋) is at least ratio · 2³².
 ///
 /// - C1: x has a floating-point type and rank 1 or more.
