@@ -125,8 +125,8 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
 }
 
 extension BatchNormalization: DifferentiableOperator {
-  /// With stored statistics dx is a normalization itself; where mean and variance are the batch's own, the
-  /// gradient flows through them too.
+  /// With stored statistics, dx is a BatchNormalization of dy with zero mean and bias; with batch statistics,
+  /// the gradient flows through mean and variance too.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming(through: activation)
     if builder.wants(5) { try builder.setGradient(of: 5, dy) }
