@@ -25,7 +25,7 @@ public enum WorkerThreads {
     }
   }
 
-  /// Starts a thread that runs `body` and then ends by itself.
+  /// Starts a detached thread that runs `body`.
   /// - Returns: whether it could be started.
   public static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
     guard let thread = create(body) else { return false }

@@ -8,7 +8,7 @@ import GraftDiagnostics
 
 /// Cached tuning results.
 struct TuningCache {
-  /// The context of a measurement, apart from the convolution.
+  /// The context of a measurement, except the convolution.
   struct Context: Codable, Hashable {
     var tool: String
     var compiler: String

@@ -5,7 +5,7 @@ import GraftOps
 
 /// The arithmetic and the bytes of one step.
 public struct StepWork: Hashable, Sendable {
-  /// Multiply-adds that the operator asks for, for one image.
+  /// The multiply-adds of the operator for one image.
   public var multiplyAdds = 0
   /// Those that its algorithm does: Winograd's does fewer.
   public var performedMultiplyAdds = 0

@@ -41,7 +41,7 @@ struct StridedLoop: Hashable {
   /// Whether the innermost loop runs over the batch. Where there is no other loop, units of work do.
   private var runsOverBatch: Bool { extents.count > 1 && extents.last?.isBatch == true }
 
-  /// Whether the innermost axis is a loop of its own inside a unit of work.
+  /// Whether the innermost axis is a separate loop inside a unit of work.
   private var hasInnerLoop: Bool {
     extents.last.map { !$0.isBatch || runsOverBatch } ?? false
   }

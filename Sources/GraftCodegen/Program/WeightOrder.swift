@@ -7,7 +7,7 @@ import GraftIR
 
 /// The order in which a kernel reads its weights.
 struct WeightOrder {
-  /// What tells it apart from other orders of the same parameter.
+  /// Distinguishes it from other orders of the same parameter.
   var form: String
   var floatCount: Int
   /// Lanes of the target's vectors.

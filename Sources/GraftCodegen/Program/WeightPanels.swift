@@ -4,11 +4,11 @@
 import GraftDiagnostics
 
 /// Weights in panels. Panel `unit` has `width` outputs side by side from output `first_output` on, in rows
-/// that begin at float `place`.
+/// that begin at float offset `place`.
 struct WeightPanels {
-  /// Panels, each of which a thread can pack by itself.
+  /// Panels, which threads can pack independently.
   var count: Int
-  /// What is computed for a panel, in turn, from `unit`: among others `place`, `width` and `first_output`.
+  /// The values computed for a panel from `unit`, in order: among others `place`, `width` and `first_output`.
   var steps: IndexSteps
   var tables: [IndexTable] = []
   /// Panels for which the first is not below the second do not exist.
@@ -102,7 +102,7 @@ struct WeightPanels {
 
   // MARK: At run time
 
-  /// What the template that packs at run time asks for.
+  /// The values for the template that packs at run time.
   var templateValues: [String: String] {
     var values = [
       "tables": tables.map(\.definition).joined(separator: "\n"),

@@ -44,7 +44,7 @@ extension SelectionContext {
     return KernelCostModel.memoryTime(values.map(type), lanes: target.lanes)
   }
 
-  /// The time of the multiplications that an operator asks for, in whole vectors.
+  /// The time of an operator's multiplications, in whole vectors.
   func arithmeticTime(_ node: Node, _ operation: any Operator) -> Double {
     scalarTime(node, operation) / Double(target.lanes)
   }

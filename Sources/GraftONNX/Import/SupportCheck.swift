@@ -101,7 +101,7 @@ enum SupportCheck {
       let operation = try Catalog.operation(of: node)
       let (operands, results) = (graph.operandTypes(of: node), graph.resultTypes(of: node))
       guard operation.isCompileTimeOnly(operands: operands, results: results) else { continue }
-      // One operator may stand for several of ONNX's; how it is written says which.
+      // One operator may represent several ONNX operators; its exported form says which.
       let written = try (operation as? any ONNXExportable)?.exported(
         operands: operands, results: results, opset: 18)
       unsupported.add(

@@ -18,7 +18,7 @@ struct Skeleton {
 
   /// The serialized model without weights, documentation and unknown fields.
   private(set) var bytes: [UInt8] = []
-  /// `FunctionProto.11` and the like: what newer versions of ONNX added and was left out.
+  /// The skipped fields, such as `FunctionProto.11`, that newer versions of ONNX added.
   private(set) var unknownFields: Set<String> = []
 
   private struct Frame {

@@ -13,7 +13,7 @@ struct WireReader {
     GraftError(.invalidModel, "the file is damaged: \(message), at byte \(position)")
   }
 
-  /// What is said of a file that ends too early.
+  /// The error for a file that ends too early.
   func truncated(_ what: String, needs: UInt64, has: Int) -> GraftError {
     GraftError(
       .invalidModel,

@@ -11,7 +11,7 @@ struct MinimumCut {
   let source: Int
   let sink: Int
 
-  /// A network of `count` vertices besides the source and the sink.
+  /// A network of `count` vertices plus source and sink.
   init(vertices count: Int) {
     edges = Array(repeating: [], count: count + 2)
     source = count

@@ -97,6 +97,6 @@ extension Graph {
       Parameter(derivation: derivation, data: try TensorData(rounded, shape: shape)))
   }
 
-  /// The name of a parameter, for names and derivations made of it.
+  /// The name of a parameter, for deriving names and derivation texts from it.
   func name(_ value: ValueID) -> String { self[value].name ?? "%\(value.index)" }
 }

@@ -42,7 +42,7 @@ private struct PatternMatcher {
   struct Match {
     var operation: any Operator
     var x: ValueID
-    /// The nodes besides the last, first to last.
+    /// All nodes but the last, in order.
     var nodes: [Node]
   }
 

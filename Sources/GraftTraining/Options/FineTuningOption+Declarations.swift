@@ -4,7 +4,7 @@
 import GraftData
 import GraftDiagnostics
 
-/// Collects declarations; each is type-checked by itself.
+/// Collects declarations; each is type-checked separately.
 @resultBuilder
 private enum OptionList {
   static func buildBlock(_ options: FineTuningOption...) -> [FineTuningOption] { options }

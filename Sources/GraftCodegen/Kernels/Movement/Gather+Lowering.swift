@@ -78,8 +78,8 @@ extension Lowering {
       kernel, [source, index, result] + batch.arguments, units: WorkUnits(1, times: units))
   }
 
-  /// Sums of rows by indices. A unit of work owns a piece of all rows' columns, over all indices in turn: so no sum
-  /// is shared between threads.
+  /// Scatter-add of rows by index. A unit of work owns a range of columns of all rows and visits all indices,
+  /// so threads share no sum.
   mutating func lower(_ operation: GatherGradient, _ node: Node) throws {
     let (gradient, indices) = (try operand(0, of: node), try operand(1, of: node))
     let output = try result(of: node)

@@ -58,7 +58,7 @@ extension KernelRule {
   }
 }
 
-/// A view, which computes nothing but may have to copy its operand.
+/// A view: it computes nothing, but may have to copy its operand.
 private struct ViewSchedule: KernelSchedule {
   var summary: String { "" }
   var cost: Double { 0 }

@@ -126,16 +126,16 @@ extension VariadicElementwise {
 
 extension VariadicElementwise {
   /// The gradient of a function that selects one operand: it goes to the selected operand, in
-  /// equal halves to two that are equal, as in PyTorch. Of several operands the choice is made in turn.
-  /// - Parameter difference: of what was chosen before and the next operand, positive where the former
-  ///   is the choice.
+  /// equal halves to two that are equal, as in PyTorch. Several operands are compared pairwise in order.
+  /// - Parameter difference: The difference between the result so far and the next operand, positive where
+  ///   the result so far is selected.
   func buildGradientOfChoice(
     _ builder: inout GradientBuilder,
     difference: (inout GradientBuilder, ValueID, ValueID) throws -> ValueID
   ) throws {
     let shape = builder.shape(of: builder.result())
     let operands = try builder.node.operands.indices.map { try builder.operand($0) }
-    // What is chosen among the operands before each.
+    // For each operand but the first, the result over the operands before it.
     var chosen: [ValueID] = []
     for operand in operands.dropLast() {
       let whole =
@@ -148,7 +148,7 @@ extension VariadicElementwise {
     for (index, before) in chosen.enumerated().reversed() {
       let ahead = try difference(&builder, before, operands[index + 1])
       let behind = try builder.apply(Negate(), [ahead])
-      // dy where the former is chosen, −dy where the latter is, 0 where they are equal.
+      // dy where the result so far is selected, −dy where the operand is, 0 where they are equal.
       let lead = try builder.apply(
         Subtract(),
         [

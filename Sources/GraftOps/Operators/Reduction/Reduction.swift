@@ -7,8 +7,8 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y = ``function`` of x over ``axes``, which are kept with extent 1 if ``keepsAxes``; without axes that of
-/// each element by itself.
+/// y = ``function`` of x over ``axes``, which are kept with extent 1 if ``keepsAxes``; without axes,
+/// ``function`` of each element separately.
 ///
 /// - C1: x is real, or of integers and the function is sum, prod, max or min.
 /// - C2: axes are different axes of x, ascending.
