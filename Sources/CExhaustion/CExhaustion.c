@@ -1,4 +1,4 @@
-/* The C library's allocation functions, each passed on to what it is there, and its failure noticed. */
+/* Wrappers around the C library's allocation functions that detect failures. */
 #define _GNU_SOURCE
 #include "CExhaustion.h"
 
@@ -11,7 +11,7 @@
 
 #include "CProcess.h"
 
-/* Exported by glibc for those who stand in front of it. */
+/* Exported by glibc for programs that interpose its allocator. */
 extern void *__libc_malloc(size_t bytes);
 extern void *__libc_calloc(size_t count, size_t bytes);
 extern void *__libc_realloc(void *former, size_t bytes);

@@ -53,13 +53,13 @@ CImageCodecs_Status CImageCodecs_readPNG(CImageCodecs_Reader *reader, uint8_t *p
 void CImageCodecs_closePNG(CImageCodecs_Reader *reader);
 
 // The orientation that a TIFF block (an APP1 segment after its "Exif\0\0", a PNG's eXIf chunk)
-// asks for: 1 ... 8, and 0 where it has no such tag or is damaged.
+// specifies: 1 ... 8, or 0 if it has no such tag or is damaged.
 uint32_t CImageCodecs_orientationInEXIF(const uint8_t *tiff, size_t length);
 
-// The same of an XMP packet.
+// The same for an XMP packet.
 uint32_t CImageCodecs_orientationInXMP(const uint8_t *text, size_t length);
 
-// What the picture as a whole asks for, 1 ... 8: XMP counts where EXIF has no orientation.
+// The orientation of the image, 1 ... 8: EXIF's, or XMP's if EXIF has none.
 uint32_t CImageCodecs_orientation(const CImageCodecs_Reader *reader);
 
 void CImageCodecs_copyMessage(const char *text, char *message, size_t capacity);

@@ -5,7 +5,7 @@
 #include <jerror.h>
 #include <string.h>
 
-// A progressive file of a few hundred bytes can ask for any number of passes over a huge picture.
+// A progressive file of a few hundred bytes can ask for any number of passes over a huge image.
 // Real encoders write about ten scans.
 enum { scanLimit = 500 };
 
@@ -23,7 +23,7 @@ _Noreturn static void errorExit(j_common_ptr decoder) {
 
 static void emitMessage(j_common_ptr decoder, int level) {
   CImageCodecs_JPEG *jpeg = &readerOf(decoder)->jpeg;
-  // Level -1 is a warning: the pixels go on, as they do in Pillow, unless the file has ended.
+  // Level -1 is a warning: decoding continues, as in Pillow, unless the file has ended.
   if (level == -1 && decoder->err->msg_code == JWRN_HIT_MARKER && jpeg->ranOut)
     jpeg->missedPixels = 1;
 }
@@ -43,8 +43,8 @@ static void limitScans(j_common_ptr decoder) {
 
 static void initSource(j_decompress_ptr decoder) { (void)decoder; }
 
-// libjpeg reads some bytes ahead, so that asking for more is not an error yet: it gets an end marker
-// and says by a warning if pixels were missing.
+// libjpeg reads some bytes ahead, so a request for more is not an error yet: it gets an end marker,
+// and libjpeg warns if pixels were missing.
 static boolean fillInput(j_decompress_ptr decoder) {
   static const JOCTET endOfImage[] = {0xFF, JPEG_EOI};
   readerOf((j_common_ptr)decoder)->jpeg.ranOut = 1;
@@ -82,7 +82,7 @@ static void readOrientation(CImageCodecs_Reader *reader) {
        marker = marker->next) {
     if (marker->marker != JPEG_APP0 + 1) continue;
     size_t length = marker->data_length;
-    // Where there are several blocks, Pillow takes EXIF's first and XMP's last.
+    // If there are several blocks, Pillow uses EXIF's first and XMP's last.
     if (!foundEXIF && length >= sizeof exif && !memcmp(marker->data, exif, sizeof exif)) {
       foundEXIF = 1;
       reader->exifOrientation =
@@ -162,7 +162,7 @@ CImageCodecs_Status CImageCodecs_readJPEG(CImageCodecs_Reader *reader, uint8_t *
   while (decoder->output_scanline < decoder->output_height) {
     JSAMPROW row = pixels + stride * decoder->output_scanline;
     jpeg_read_scanlines(decoder, &row, 1);
-    // A progressive picture whose later scans are missing decodes without a warning, only coarser.
+    // A progressive image whose later scans are missing decodes without a warning, only coarser.
     if (jpeg->missedPixels || (jpeg->ranOut && jpeg_has_multiple_scans(decoder)))
       return failed(reader);
   }

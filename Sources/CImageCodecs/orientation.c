@@ -1,4 +1,4 @@
-// How a picture is to be turned: EXIF's orientation tag, by libexif, and XMP's where EXIF has none.
+// The orientation of an image: EXIF's tag, read by libexif, or XMP's if EXIF has none.
 #define _GNU_SOURCE  // memmem
 #include "internal.h"
 
@@ -7,7 +7,7 @@
 #include <string.h>
 
 uint32_t CImageCodecs_orientationInEXIF(const uint8_t *tiff, size_t length) {
-  // libexif takes the block with the prefix that it has in a JPEG; a segment has 64 KiB at most.
+  // libexif expects the block with its JPEG prefix; a segment has at most 64 KiB.
   static const uint8_t prefix[6] = {'E', 'x', 'i', 'f', 0, 0};
   if (length >= sizeof prefix && !memcmp(tiff, prefix, sizeof prefix)) {
     tiff += sizeof prefix;
@@ -23,7 +23,7 @@ uint32_t CImageCodecs_orientationInEXIF(const uint8_t *tiff, size_t length) {
   ExifData *data = exif_data_new_from_data(block, (unsigned)(sizeof prefix + length));
   if (data) {
     ExifEntry *entry = exif_content_get_entry(data->ifd[EXIF_IFD_0], EXIF_TAG_ORIENTATION);
-    // A tag whose value makes no sense leaves the picture as it is, but is a tag.
+    // A tag with an invalid value leaves the image unchanged, but counts as a tag.
     if (entry) orientation = 1;
     if (entry && entry->format == EXIF_FORMAT_SHORT && entry->components >= 1 &&
         entry->data && entry->size >= 2) {
@@ -36,7 +36,7 @@ uint32_t CImageCodecs_orientationInEXIF(const uint8_t *tiff, size_t length) {
   return orientation;
 }
 
-// The forms that Pillow knows: an attribute tiff:Orientation="6" and an element <tiff:Orientation>6<.
+// The forms that Pillow recognizes: an attribute tiff:Orientation="6" and an element <tiff:Orientation>6<.
 uint32_t CImageCodecs_orientationInXMP(const uint8_t *text, size_t length) {
   static const char name[] = "tiff:Orientation";
   static const char *const separators[] = {"=\"", ">"};

@@ -1,4 +1,4 @@
-// PNG through libpng: every kind of picture to 8-bit gray or RGB without alpha. Sixteen bits keep
+// PNG through libpng: every color type to 8-bit gray or RGB without alpha. 16-bit samples keep
 // their high byte, and alpha is dropped rather than blended, as in Pillow's convert("RGB").
 #include "internal.h"
 
@@ -38,7 +38,7 @@ static int hexDigit(char digit) {
   return -1;
 }
 
-// EXIF as ImageMagick wrote it before there was a chunk for it: three lines of heading, then hexadecimal
+// EXIF as ImageMagick wrote it before PNG had an eXIf chunk: three header lines, then hexadecimal
 // digits.
 static uint32_t orientationInProfile(const char *text, size_t length) {
   const char *end = text + length;
@@ -130,7 +130,7 @@ CImageCodecs_Status CImageCodecs_readPNG(CImageCodecs_Reader *reader, uint8_t *p
     return CImageCodecs_outOfMemory;
   }
   for (size_t y = 0; y < reader->header.height; y++) rows[y] = pixels + y * stride;
-  // Damage behind the last row loses nothing that is wanted; an eXIf chunk may stand there.
+  // Damage after the last row affects no pixels; an eXIf chunk may follow there.
   if (setjmp(reader->escape)) {
     free(rows);
     return png->gotPixels ? CImageCodecs_ok : failed(reader);

@@ -1,4 +1,4 @@
-// Tells the formats apart and hands over to their decoders.
+// Detects the format and dispatches to its decoder.
 #include "internal.h"
 
 #include <stdlib.h>

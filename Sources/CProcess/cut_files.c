@@ -1,5 +1,5 @@
-/* Reading a mapped file behind its end raises SIGBUS, and any file may be cut short while it is mapped. The
- * handler puts zeros in the place of what is missing and notes that; who reads asks afterwards. */
+/* Reading a mapped file past its end raises SIGBUS, and any file may be truncated while it is mapped. The
+ * handler maps zeros over the missing pages and records the truncation; readers check for it afterwards. */
 #define _GNU_SOURCE
 #include "CProcess.h"
 
@@ -47,8 +47,8 @@ static int hexadecimal(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Whether a line of /proc/self/maps ("start-end mode offset device inode path") is of the address; its path
- * where it has one, else NULL. */
+/* Whether a line of /proc/self/maps ("start-end mode offset device inode path") covers the address; sets its
+ * path, or NULL if it has none. */
 static int holds(const char *line, uintptr_t address, const char **path) {
   uintptr_t bounds[2] = {0, 0};
   for (int side = 0; side < 2; side++, line++) {
@@ -61,7 +61,7 @@ static int holds(const char *line, uintptr_t address, const char **path) {
   return address >= bounds[0] && address < bounds[1];
 }
 
-/* The path of the file that is mapped at the address, as /proc has it; empty where none is found. */
+/* The path of the file that is mapped at the address, from /proc/self/maps; empty if there is none. */
 static void find_path(uintptr_t address, char *path, size_t path_bytes) {
   path[0] = 0;
   const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);

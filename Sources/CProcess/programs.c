@@ -1,5 +1,5 @@
-/* Starting other programs, and threads with a stack of their own. What a program writes goes into files without
- * a name rather than pipes: nothing has to be drained meanwhile, and nobody who inherits them keeps us waiting. */
+/* Starts child processes, and threads with a preallocated stack. A child's output goes to unnamed files, not to
+ * pipes: nothing has to be drained meanwhile, and no grandchild that inherits them can block us. */
 #define _GNU_SOURCE
 #include "CProcess.h"
 
@@ -29,7 +29,7 @@ static double now(void) {
   return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* Asks often at first and less often later: most programs that are started here take milliseconds. */
+/* Polls often at first and less often later: most programs that are started here take milliseconds. */
 static void wait_for(pid_t child, double seconds, CProcess_outcome *outcome) {
   const double end = now() + seconds;
   long pause = 200000;
@@ -137,14 +137,14 @@ void CProcess_withEnoughStack(void (*body)(void *), void *argument) {
   const rlim_t enough = 8 << 20;
   struct rlimit stack, space;
   if (getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur < enough) {
-    /* For the programs that are started, too. */
+    /* Child processes inherit this. */
     stack.rlim_cur = stack.rlim_max < enough ? stack.rlim_max : enough;
     setrlimit(RLIMIT_STACK, &stack);
   }
   const int is_short = getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur < enough;
   const int is_limited = getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY;
-  /* Each thread would take 64 MB of addresses of its own for what it allocates, and where there are none any
-   * more, try again at every allocation. */
+  /* By default each thread reserves 64 MB of address space for its allocation arena and, once the address
+   * space is exhausted, tries again at every allocation. */
   if (is_limited) mallopt(M_ARENA_MAX, 1);
   call own = {body, argument};
   pthread_t thread;

@@ -1,5 +1,5 @@
-/* The temporary paths of the process, and its end from outside. All of it must work inside a signal handler,
- * without memory, and without a thread or a descriptor to spare: only system calls, on static memory. */
+/* The temporary paths of the process and its termination by signals. Everything must work inside a signal
+ * handler, without allocating memory, threads or descriptors: only system calls, on static memory. */
 #define _GNU_SOURCE
 #include "CProcess.h"
 
@@ -21,10 +21,10 @@ enum { MOST_PATHS = 1024, DEEPEST = 8, SPARE_DESCRIPTORS = 2 };
 static char *paths[MOST_PATHS];
 static atomic_flag paths_lock = ATOMIC_FLAG_INIT;
 static atomic_bool is_ending = false;
-/* Kept for removing folders where no more descriptors may be opened. */
+/* Reserved for removing folders when no more descriptors can be opened. */
 static int spare[SPARE_DESCRIPTORS] = {-1, -1};
 
-/* With signals blocked: a handler that interrupted the holder would wait for ever. */
+/* With signals blocked: a handler that interrupted the holder would deadlock. */
 static void lock(sigset_t *former) {
   sigset_t all;
   sigfillset(&all);
@@ -73,7 +73,7 @@ void CProcess_removeTemporary(const char *path) {
   free(found);
 }
 
-/* As getdents64 fills it; the C library declares none. */
+/* The layout that getdents64 writes; the C library does not declare it. */
 typedef struct entry {
   uint64_t inode;
   int64_t offset;
@@ -88,7 +88,7 @@ static void remove_in(int folder, const char *name, int depth) {
   if (inner >= 0) {
     _Alignas(entry) char buffer[4096];
     long count = 0;
-    /* Removing entries may move those that follow, so the folder is read until nothing is left. */
+    /* Removing entries may move later ones, so the folder is read again until it is empty. */
     for (int round = 0; depth < DEEPEST && round < 3; round++) {
       lseek(inner, 0, SEEK_SET);
       while ((count = syscall(SYS_getdents64, inner, buffer, sizeof buffer)) > 0) {
@@ -114,7 +114,7 @@ static void remove_temporaries(void) {
   for (size_t i = 0; i < MOST_PATHS; i++) {
     const char *path = paths[i];
     if (!path) continue;
-    /* Other threads may still be making files in it: under another name they cannot. */
+    /* Other threads may still create files in it; renaming it prevents that. */
     char aside[4096];
     const int length = snprintf(aside, sizeof aside, "%s.removed", path);
     const int is_aside =
@@ -123,13 +123,13 @@ static void remove_temporaries(void) {
   }
 }
 
-/* Whether this thread is the one that ends the process; another one stays in here until it has. */
+/* Whether this thread is the one that ends the process; any other thread blocks here until it has ended. */
 static void begin_to_end(void) {
   if (!atomic_exchange(&is_ending, true)) return;
   for (;;) pause();
 }
 
-/* Former texts are not freed: a handler may be reading them. */
+/* Earlier messages are not freed: a handler may be reading them. */
 static _Atomic(const char *) last_words;
 
 void CProcess_sayAtSignals(const char *text) {
@@ -170,7 +170,7 @@ void CProcess_removeTemporariesAtSignals(void) {
     action.sa_handler = end_by_signal;
     action.sa_flags = SA_RESTART;
     sigfillset(&action.sa_mask);
-    /* Whoever started this with the signal ignored, as nohup does, wants it to go on. */
+    /* A signal that was ignored at startup, as with nohup, must stay ignored. */
     if (sigaction(numbers[i], NULL, &former) == 0 && former.sa_handler != SIG_IGN) {
       sigaction(numbers[i], &action, NULL);
     }
@@ -182,7 +182,7 @@ void CProcess_end(const char *message) {
   remove_temporaries();
   const char *parts[] = {isatty(STDERR_FILENO) ? "\n" : "", "graft: ", message, "\n"};
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-    /* There is nobody left to tell of a failure. */
+    /* A failure can no longer be reported. */
     if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0) break;
   }
   _exit(1);
@@ -190,7 +190,7 @@ void CProcess_end(const char *message) {
 
 void CProcess_secureDescriptors(void) {
   for (int i = 0; i <= STDERR_FILENO; i++) {
-    /* Open for reading: writing to what was closed stays an error. */
+    /* Open for reading, so that writing to a closed descriptor is still an error. */
     if (fcntl(i, F_GETFD) < 0 && errno == EBADF) (void)open("/dev/null", O_RDONLY);
   }
   signal(SIGPIPE, SIG_IGN);

@@ -1,7 +1,7 @@
-// The version that bundles, `graft --version` and exported files name.
+// The version in bundles, `graft --version` and exported files.
 
 public enum GraftVersion {
   public static let current = "0.1.0"
-  /// As manifests and exported ONNX files name the tool.
+  /// The tool name in manifests and exported ONNX files.
   public static let tool = "graft \(current)"
 }

@@ -1,5 +1,5 @@
-// The root of the command line: the list of subcommands, and the one place where errors become
-// messages and exit statuses.
+// The root of the command line: the list of subcommands, and the conversion of errors to messages and exit
+// statuses.
 
 import ArgumentParser
 import CExhaustion
@@ -11,10 +11,10 @@ import GraftDiagnostics
 struct GraftCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "graft",
-    abstract: "Compiles pretrained ONNX networks to native code.",
+    abstract: "Compile, run and fine-tune pretrained ONNX networks as native code.",
     discussion: """
-      Running a bundle runs its author's code: digests show damage, not who made it. dump, verify, \
-      export and compile never load that code.
+      Running a bundle executes its author's code: digests detect corruption, not tampering. dump, \
+      verify, export and compile never load that code.
       """,
     version: GraftVersion.current,
     subcommands: [
@@ -37,7 +37,7 @@ struct GraftCommand: ParsableCommand {
         try (command as? any UsesPaths)?.pathUses().check()
         try command.run()
       } catch {
-        // What was read as zeros may be what the error is about.
+        // The error may be a consequence of a truncated mapped file, whose missing pages read as zeros.
         try ProcessGuard.checkMappedFiles()
         throw error
       }
@@ -51,7 +51,7 @@ struct GraftCommand: ParsableCommand {
     }
   }
 
-  /// ArgumentParser names the nearest option, but takes a misspelled command for an argument too many.
+  /// ArgumentParser suggests the nearest option, but reports a misspelled command as an unexpected argument.
   private static func checkCommandName(_ name: String?) throws {
     var names = ["help"]
     for command in configuration.subcommands {
@@ -64,18 +64,19 @@ struct GraftCommand: ParsableCommand {
     }
     let isNear = distance <= max(2, nearest.count / 2 - 1)
     throw ValidationError(
-      "There is no command '\(name.escapedForDisplay)'"
+      "unknown command '\(name.escapedForDisplay)'"
         + (isNear
-          ? "; did you mean '\(nearest)'?" : "; there are \(names.joined(separator: ", "))."))
+          ? "; did you mean '\(nearest)'?" : "; the commands are \(names.joined(separator: ", ")).")
+    )
   }
 
-  /// Work that failed: one message on standard error, status 1.
+  /// Ends with one message on standard error and status 1.
   private static func fail(_ message: String) -> Never {
     Console.note("graft: \(message)")
     Foundation.exit(1)
   }
 
-  /// Help, which is a result, or wrong usage.
+  /// Prints help to standard output, or a usage error to standard error.
   private static func end(with error: any Error) -> Never {
     let status = exitCode(for: error)
     let text = fullMessage(for: error)

@@ -1,12 +1,12 @@
-// What a kernel is generated for: vector width, registers, compiler flags, and the CPU features that a
-// bundle demands when it is loaded. It says nothing of the shapes; choosing does.
+// The targets of code generation: vector width, registers, compiler flags, and the CPU features that a bundle
+// requires when it is loaded.
 
 import Foundation
 import GraftDiagnostics
 
 /// A processor that kernels can be generated for.
 public struct Target: Hashable, Sendable {
-  /// As `--target` names it, such as `x86-64-v3`.
+  /// The name for `--target`, such as `x86-64-v3`.
   public var name: String
   /// float32 lanes of one vector; also the channels of a channel block.
   public var lanes: Int
@@ -15,11 +15,11 @@ public struct Target: Hashable, Sendable {
   public var hasFusedMultiplyAdd: Bool
   /// Flags that make clang compile kernels for it.
   public var kernelFlags: [String]
-  /// Flags for the code that looks at the CPU first: the baseline of the architecture.
+  /// Flags for the code that checks the CPU: the baseline of the architecture.
   public var baselineFlags: [String]
-  /// CPU features that kernels need, as the bundle's runtime spells them.
+  /// The required CPU features, in the spelling of the bundle's runtime.
   public var requiredFeatures: [String]
-  /// Bytes of second-level cache of one core that blocking may count on.
+  /// Bytes of L2 cache per core that blocking may use.
   public var cacheBytes: Int
 
   /// Haswell, Zen and later: AVX2 and FMA.
@@ -65,17 +65,17 @@ public struct Target: Hashable, Sendable {
   /// Whether it is of another architecture, for which clang needs a C library and a linker.
   var isForeign: Bool { !Self.architectureFlags(in: baselineFlags).isEmpty }
 
-  /// Those of clang's arguments that name another architecture than its own.
+  /// The clang arguments for cross-compilation.
   static func architectureFlags(in arguments: [String]) -> [String] {
     arguments.filter { $0.hasPrefix("--target") }
   }
 
-  /// What has to be there to compile for a foreign target.
+  /// How to install what cross-compilation needs.
   static let foreignAdvice =
-    "Compiling for another architecture takes its C library and lld: on Debian, "
+    "Compiling for another architecture needs its C library and lld: on Debian, "
     + "apt-get install libc6-dev-arm64-cross libgcc-12-dev-arm64-cross, and lld with Debian's clang."
 
-  /// The names that ``init(named:)`` knows.
+  /// The names for ``init(named:)``.
   public static let names = ["native", "x86-64-v3", "x86-64-v4", "generic", "aarch64"]
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` for a name that is not one of ``names``.
@@ -89,12 +89,12 @@ public struct Target: Hashable, Sendable {
     default:
       throw GraftError(
         .invalidArgument,
-        "there is no target \(name.quotedForDisplay), expected one of "
+        "unknown target \(name.quotedForDisplay), expected one of "
           + Self.names.joined(separator: ", "))
     }
   }
 
-  /// Whether this machine can run what is generated for the target.
+  /// Whether this machine can run code for the target.
   public var isRunnable: Bool {
     #if arch(arm64)
       return requiredFeatures.allSatisfy { $0 == "neon" }

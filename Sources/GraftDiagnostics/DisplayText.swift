@@ -1,5 +1,5 @@
-// How text that comes from files (names of nodes, tensors, paths) is shown to a person: control
-// characters and bidirectional overrides escaped, very long names shortened in the middle.
+// Display of untrusted text from files (names of nodes, tensors, paths): control characters and bidirectional
+// overrides are escaped, very long names shortened in the middle.
 
 import Foundation
 
@@ -7,7 +7,7 @@ extension String {
   /// The longest name shown whole, in characters.
   static let longestShown = 120
 
-  /// The text with everything escaped that could move a terminal's cursor or forge a line.
+  /// The text with all characters escaped that could move a terminal's cursor or start a line.
   public var escapedForDisplay: String {
     var result = ""
     for scalar in unicodeScalars {
@@ -41,7 +41,7 @@ extension String {
 }
 
 extension Int {
-  /// A number of bytes for people: `12.3 MB`.
+  /// A formatted number of bytes: `12.3 MB`.
   public var asBytes: String {
     switch self {
     case ..<1_000: "\(self) B"

@@ -1,48 +1,47 @@
-// The one error type that every layer throws, and the frames that callers add while it rises.
-// It says what was found and what was expected, where, and what would mend it. It leaves printing
-// and exit codes to the command line.
+// The error type of all modules: what was found and what was expected, where, context that callers add, and
+// advice. The command line prints it and sets the exit status.
 
 import Foundation
 
-/// Why a piece of work could not be done.
+/// An error.
 ///
-/// An error names the file, the node and the cause; layers that catch it on its way up add context
-/// with ``adding(context:)`` and never replace what is already there.
+/// It names the file, the node and the cause; callers that catch it add context with ``adding(context:)`` and
+/// do not replace existing information.
 public struct GraftError: Error, Hashable, Sendable {
-  /// What kind of thing went wrong; it decides nothing but lets programs and tests tell cases apart.
+  /// The kind of an error, for programs and tests.
   public enum Kind: String, Hashable, Sendable {
-    /// The model file is damaged or breaks ONNX's own rules.
+    /// The model file is damaged or violates the ONNX specification.
     case invalidModel
-    /// The model is legal, but asks for something that Graft does not do.
+    /// The model is valid, but uses something that Graft does not support.
     case unsupported
-    /// A bundle is damaged, of another format, or does not fit what is asked of it.
+    /// A bundle is damaged, has another format version, or is unsuitable for the operation.
     case invalidBundle
-    /// A graph in the IR breaks an invariant, or a text is not IR.
+    /// A graph violates an IR invariant, or a text is not valid IR.
     case invalidGraph
     /// An option, a specification or an argument that cannot be used as given.
     case invalidArgument
     /// Images, tensors or folders that cannot be used.
     case invalidData
-    /// The file system said no: missing, unreadable, full, not writable.
+    /// A file system error: missing, unreadable, full, not writable.
     case inputOutput
     /// clang, Graphviz or another tool is missing or failed.
     case toolchain
-    /// The machine cannot do it: missing CPU features, memory.
+    /// A resource of the machine is missing: CPU features, memory, threads.
     case machine
     /// The user interrupted the work.
     case cancelled
-    /// Graft contradicts itself; always a bug to report.
+    /// An internal error; always a bug to report.
     case inconsistency
   }
 
   public var kind: Kind
   /// One sentence: what was found, and what was expected instead.
   public var message: String
-  /// Where it happened, as far as it is known.
+  /// The location, as far as it is known.
   public var location: SourceLocation
-  /// What would mend it, if anything the user can do would.
+  /// How the user can fix it, if possible.
   public var advice: String?
-  /// What was being done, innermost first.
+  /// The operations in progress, innermost first.
   public var context: [String]
 
   public init(
@@ -56,7 +55,7 @@ public struct GraftError: Error, Hashable, Sendable {
     self.context = context
   }
 
-  /// The same error with one more frame of what was being done.
+  /// The same error with one more context frame.
   public func adding(context frame: String) -> GraftError {
     var copy = self
     copy.context.append(frame)
@@ -71,13 +70,13 @@ public struct GraftError: Error, Hashable, Sendable {
   }
 }
 
-/// A place in the user's terms: the file, the node of the model, the value of the IR.
+/// A location in the user's terms: the file, the node of the model, the line of IR.
 public struct SourceLocation: Hashable, Sendable {
-  /// The file as the user named it.
+  /// The path as given by the user.
   public var file: String?
   /// The ONNX node, IR node or tensor, by the name that the user's file gives it.
   public var node: String?
-  /// The node's operator, in the file's own terms.
+  /// The node's operator, as named in the file.
   public var operatorName: String?
   /// The line of IR text that the error speaks of.
   public var irLine: String?
@@ -120,8 +119,8 @@ extension GraftError: CustomStringConvertible {
 }
 
 extension String {
-  /// The text without the label of a constraint at its end, `[C1]`: that is for who looks it up in the
-  /// operator's source, and the text before it says the same in words.
+  /// The text without a constraint label such as `[C1]` at its end, which refers to the operator's
+  /// documentation.
   public var withoutConstraintLabel: String {
     guard hasSuffix("]"), let start = range(of: " [", options: .backwards)?.lowerBound else {
       return self
@@ -134,7 +133,7 @@ extension String {
   }
 }
 
-/// Runs `body`; errors that leave it gain `frame`.
+/// Runs `body` and adds `frame` to its errors.
 public func withContext<Result>(
   _ frame: @autoclosure () -> String, _ body: () throws -> Result
 ) throws -> Result {
@@ -143,7 +142,7 @@ public func withContext<Result>(
   }
 }
 
-/// Runs `body`; errors that leave it gain the parts of `location` that they lack.
+/// Runs `body` and fills in missing parts of the location of its errors.
 public func at<Result>(
   _ location: @autoclosure () -> SourceLocation, _ body: () throws -> Result
 ) throws -> Result {

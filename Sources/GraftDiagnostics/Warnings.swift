@@ -1,7 +1,6 @@
-// Warnings and notes that work produces beside its result: collected by the caller, printed by the
-// command line on standard error.
+// Warnings: collected by callers, printed by the command line on standard error.
 
-/// Something that the user should know, but that did not stop the work.
+/// A problem that does not stop the work.
 public struct Warning: Hashable, Sendable {
   public var message: String
   public var location: SourceLocation

@@ -1,7 +1,7 @@
-// Memory planning as a pure function: lifetimes, sizes and an alignment in, offsets and a peak out.
-// It knows nothing of graphs; Liveness makes its requests and MemoryPlanner uses its answer.
+// Memory planning as a pure function from lifetimes, sizes and an alignment to offsets and an arena size.
+// Independent of graphs; Liveness creates the requests and MemoryPlanner uses the result.
 
-/// A piece of memory that is needed during some steps.
+/// A buffer that is live during some steps.
 public struct BufferRequest: Hashable, Sendable {
   /// The steps, first to last, during which the contents must be kept.
   public var lifetime: ClosedRange<Int>
@@ -13,9 +13,9 @@ public struct BufferRequest: Hashable, Sendable {
   }
 }
 
-/// The answer to a list of requests.
+/// The placement of a list of requests.
 public struct BufferPlan: Hashable, Sendable {
-  /// For each request its distance in bytes from the start of the arena.
+  /// The offset of each request in the arena, in bytes.
   public var offsets: [Int]
   /// The size of the arena.
   public var byteCount: Int
@@ -26,7 +26,7 @@ public struct BufferPlan: Hashable, Sendable {
   }
 }
 
-/// The greatest sum of bytes that are live at one step: no placement can need less.
+/// The maximum number of live bytes at a step, a lower bound for any placement.
 public func greatestLiveBytes(_ requests: [BufferRequest]) -> Int {
   // A buffer counts from its first step up to the one after its last.
   var changes: [Int: Int] = [:]
@@ -46,9 +46,8 @@ public func greatestLiveBytes(_ requests: [BufferRequest]) -> Int {
 /// Places every request so that no two that are live at one step overlap.
 ///
 /// Finding the smallest arena is NP-hard (dynamic storage allocation, Garey and Johnson SR2), so this
-/// takes the best of several greedy orders, improves it by moving what sticks out to the front, and
-/// searches exactly where there are at most ``exactSearchLimit`` requests. The result depends on the
-/// arguments alone.
+/// takes the best of several greedy orders, improves it by local search, and searches exactly for at most
+/// ``exactSearchLimit`` requests. The result depends only on the arguments.
 /// - Parameters:
 ///   - requests: buffers with lifetimes; sizes are rounded up to `alignment`.
 ///   - alignment: every offset is a multiple of it; at least 1.
@@ -70,7 +69,7 @@ public let exactSearchLimit = 10
 
 /// The best placement found so far, and the ways of finding better ones.
 struct PlacementSearch {
-  /// A second or so; a network of inference, with a thousand conflicts, is not limited by it.
+  /// Limits the local search to about a second; inference networks do not reach it.
   private static let looksAllowed = 20_000_000
 
   private let requests: [BufferRequest]
@@ -105,7 +104,7 @@ struct PlacementSearch {
     }
   }
 
-  /// For each greedy order the sort keys of the requests: large, long-lived, contested or early first.
+  /// The sort keys of the requests for each greedy order: large, long-lived, conflicting or early first.
   private func greedyKeys() -> [[(Int, Int)]] {
     let sizes = requests.map { -$0.byteCount }
     let spans = requests.map { -$0.lifetime.count }
@@ -127,10 +126,9 @@ struct PlacementSearch {
     ].map { Array(zip($0, $1)) }
   }
 
-  /// Moves a buffer that reaches the top to the front of the order, or two buffers about, and keeps
-  /// what is no worse: a walk from a fixed seed. A placement looks at every conflict, of which training,
-  /// where most of the forward pass lives until its gradient, has as many as buffers squared: the walk
-  /// is as long as a fixed number of looks allows.
+  /// Local search with a fixed seed: moves a buffer that determines the arena size to the front of the order,
+  /// or moves two buffers, and keeps orders that are not worse. A placement examines every conflict, whose
+  /// number is quadratic in training, so the search is limited by a fixed number of examined conflicts.
   mutating func improve(attempts: Int) {
     guard requests.count > 2 else { return }
     var generator = SplitMix64(state: 0x5EED)
@@ -165,7 +163,7 @@ struct PlacementSearch {
     if placed.byteCount < best.byteCount { best = (order, placed.offsets, placed.byteCount) }
   }
 
-  /// Places the buffers one after the other: in the tightest gap that holds them, or the lowest.
+  /// Places the buffers in order, each in the smallest or the lowest gap that fits.
   private func place(_ order: [Int], bestFit: Bool) -> (offsets: [Int], byteCount: Int) {
     var offsets = Array(repeating: -1, count: requests.count)
     var peak = 0
@@ -192,9 +190,8 @@ struct PlacementSearch {
 
   // MARK: Exact
 
-  /// Branch and bound over placements in which every buffer rests on another or on the floor, built
-  /// from the floor up. Sorting an optimal placement by offset and letting everything sink gives one
-  /// of them, so the optimum is among them.
+  /// Branch and bound over placements in which every buffer starts at 0 or at the end of another, in
+  /// ascending order of offset. Every optimal placement can be compacted to one of these.
   mutating func searchExactly() {
     guard !isOptimal else { return }
     var offsets = Array(repeating: -1, count: requests.count)
@@ -225,7 +222,8 @@ struct PlacementSearch {
       guard floors[one] + requests[one].byteCount < best.byteCount else { return }
     }
     for one in requests.indices where floors[one] >= 0 {
-      // From the floor up, equal offsets in the order of the requests: each placement comes up once.
+      // In ascending order, equal offsets in the order of the requests, so that each placement is visited
+      // once.
       guard (floors[one], one) > last else { continue }
       offsets[one] = floors[one]
       extend(
@@ -236,8 +234,8 @@ struct PlacementSearch {
   }
 }
 
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014: small, and the same
-/// numbers on every machine, which the system's generator would not give.
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014), which gives
+/// the same numbers on every machine.
 struct SplitMix64: RandomNumberGenerator {
   var state: UInt64
   mutating func next() -> UInt64 {

@@ -1,12 +1,12 @@
-// Which values of a scheduled graph share memory, and from which step to which that memory is needed.
-// Sharing is decided here, in one walk in execution order: free views, and results that may overwrite
-// an operand that nothing reads later.
+// Liveness of a scheduled graph: which values share memory, and the first and last step of each buffer.
+// Sharing is decided here, in execution order: views without copies, and results that overwrite an operand
+// without later readers.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Values that lie in one and the same memory.
+/// Values that share memory.
 struct MemoryGroup {
   enum Home: Hashable {
     /// An input of the graph: the caller's memory, which is never written.
@@ -18,7 +18,7 @@ struct MemoryGroup {
     case arena
   }
 
-  /// The value that names the group: the first, or the output.
+  /// The representative of the group: the first value, or the output.
   var root: ValueID
   var members: [ValueID]
   var home: Home
@@ -60,7 +60,7 @@ struct Liveness {
     }
   }
 
-  /// The greatest sum of bytes in the arena at one step and batch 1.
+  /// The maximum number of live bytes in the arena at batch size 1.
   var greatestLiveBytes: Int {
     GraftPlanning.greatestLiveBytes(
       groups.filter { $0.home == .arena }.map {
@@ -68,8 +68,8 @@ struct Liveness {
       })
   }
 
-  /// The least that the arena can have for `batch` images, where what grows with the batch and what does not
-  /// are placed apart.
+  /// A lower bound on the arena for `batch` images, where buffers that grow with the batch are placed
+  /// separately from fixed ones.
   func greatestLiveBytes(batch: Int) -> Int {
     func bytes(_ isBatch: Bool) -> Int {
       GraftPlanning.greatestLiveBytes(
@@ -89,7 +89,7 @@ struct Liveness {
       throw GraftError(
         .inconsistency,
         "output \(output.name.quotedForDisplay) is \(graph.type(of: output.value)), expected a plain "
-          + "layout, which the caller knows")
+          + "layout, as in the interface")
     }
     return Set(graph.outputs.map(\.value).filter { graph.producer(of: $0) != nil })
   }
@@ -113,7 +113,7 @@ struct Liveness {
     groups[index].lifetime = groups[index].lifetime.lowerBound...last
   }
 
-  /// Lets `result` share memory with an operand where that is free.
+  /// Makes `result` share memory with an operand if possible without a copy.
   private mutating func share(
     _ result: ValueID, of node: Node, _ operation: any Operator, at step: Int,
     outputs: Set<ValueID>
@@ -123,7 +123,7 @@ struct Liveness {
         join(result, index)
         return true
       }
-      // The last view of a value may be an output: then the value is made where the output lives.
+      // If the last view of a value is an output, the value is computed in the output's buffer.
       guard groups[index].home == .arena else { return false }
       join(result, index)
       groups[index].home = .output
@@ -148,7 +148,7 @@ struct Liveness {
     return old.dtype == new.dtype && old.layout == new.layout && old.shape == new.shape
   }
 
-  /// Whether every operand in the group is one that the kernel reads before it writes the same place.
+  /// Whether the kernel reads every operand in the group before it writes the same address.
   private func isReadOnlyElementwise(_ group: Int, by node: Node, _ overwritable: [Int]) -> Bool {
     node.operands.enumerated().allSatisfy { position, operand in
       guard let operand, groupOf[operand] == group else { return true }
@@ -156,8 +156,8 @@ struct Liveness {
     }
   }
 
-  /// Whether the first result is bit for bit the first operand's memory: a reshape of plain memory, or
-  /// a change of layout that moves nothing.
+  /// Whether the first result has the same bytes as the first operand: a reshape of plain memory, or a layout
+  /// conversion that moves nothing.
   private func isFreeView(_ node: Node, _ operation: any Operator) -> Bool {
     guard let operand = node.operand(0), let result = node.results.first else { return false }
     let (old, new) = (graph.type(of: operand), graph.type(of: result))
@@ -170,8 +170,8 @@ struct Liveness {
 extension TensorType {
   /// Whether a value of this type and one of `other` type have the same bytes in the same order.
   ///
-  /// Equal layouts do; and layouts that differ in the channel block alone do where the image is one
-  /// pixel without a border and the channels fill whole blocks.
+  /// True for equal layouts, and for layouts that differ only in the channel block if the image is one pixel
+  /// without a border and the channels fill whole blocks.
   public func isSameMemory(as other: TensorType) -> Bool {
     guard dtype == other.dtype, shape == other.shape else { return false }
     if layout == other.layout { return true }

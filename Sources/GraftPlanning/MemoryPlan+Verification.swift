@@ -1,22 +1,21 @@
-// The invariants of a memory plan, checked from the graph alone: it shares nothing with the planner but
-// the plan, so that a mistake there cannot hide here.
+// Verification of a memory plan from the graph. It shares no code with the planner, so that it finds the
+// planner's bugs.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
 extension MemoryPlan {
-  /// Checks the plan against the graph that it was made for by following every byte range through the
-  /// schedule.
+  /// Checks the plan against its graph by tracking the contents of every byte range in execution order.
   ///
-  /// - M1: every value that a node makes has a place, or lies with an input, a parameter or an output;
-  ///   aliases lead to a value that exists and form no circle.
-  /// - M2: a place lies inside its region, is aligned and holds the value as laid out.
+  /// - M1: every node result has a placement, or shares the memory of an input, a parameter or an output;
+  ///   aliases refer to existing values and have no cycles.
+  /// - M2: a placement is inside its region, is aligned and is large enough for the value's layout.
   /// - M3: when a node reads a value, nothing has been written over it since it was made.
   /// - M4: an output still holds its value at the end, and no input or parameter is written.
   /// - Throws: ``GraftError`` of kind `inconsistency` citing the invariant.
   public func verify(for graph: Graph) throws {
-    // What each piece of memory holds last: the pieces are placements, or values of the caller.
+    // The current contents of each piece of memory: placements, and buffers of the caller.
     var holder: [ValueID: ValueID] = [:]
     for value in graph.inputs + graph.parameters { holder[try root(of: value, in: graph)] = value }
     let outputs = Set(graph.outputs.map(\.value))
@@ -31,11 +30,11 @@ extension MemoryPlan {
           aliases[result] != nil || aliases[source] != nil,
           try root(of: source, in: graph) == place, isMoveless(node, operation, in: graph)
         {
-          // A free view writes nothing: both values are there now.
+          // A view writes nothing, so the memory contains both values.
           continue
         }
         if graph[place].parameter != nil || graph[place].definition == .input {
-          throw failure(graph, result, "overwrites memory that is not the network's [M4]")
+          throw failure(graph, result, "overwrites memory that the network does not own [M4]")
         }
         try overwrite(place, with: result, by: node, operation, holder: &holder, graph)
       }
@@ -43,7 +42,7 @@ extension MemoryPlan {
     for output in outputs { try check(output, isHeldIn: holder, graph, nil) }
   }
 
-  /// Follows free views back to the value whose bytes these are.
+  /// Resolves views to the value that owns the bytes.
   private func written(_ value: ValueID, _ graph: Graph) throws -> ValueID {
     var value = value
     while let node = graph.producer(of: value), let source = node.operand(0),
@@ -99,7 +98,7 @@ extension MemoryPlan {
       guard placement.isPerBatch == bytes.isBatch, placement.byteCount >= bytes.coefficient,
         placement.offset >= 0, placement.offset + placement.byteCount <= region,
         placement.offset.isMultiple(of: max(1, alignment))
-      else { throw failure(graph, result, "does not fit its place \(placement) [M2]") }
+      else { throw failure(graph, result, "does not fit its placement \(placement) [M2]") }
     }
     for other in holder.keys where other != place && overlaps(place, other) { holder[other] = nil }
     holder[place] = result
@@ -113,7 +112,7 @@ extension MemoryPlan {
     return a.offset < b.offset + b.byteCount && b.offset < a.offset + a.byteCount
   }
 
-  /// The value that names the memory of `value`.
+  /// The value that owns the memory of `value`.
   private func root(of value: ValueID, in graph: Graph) throws -> ValueID {
     var root = value
     var steps = 0
@@ -121,13 +120,13 @@ extension MemoryPlan {
       root = next
       steps += 1
       guard steps <= aliases.count, graph.contains(root) else {
-        throw failure(graph, value, "has aliases that lead nowhere [M1]")
+        throw failure(graph, value, "has an alias without a placement [M1]")
       }
     }
     let lies =
       placements[root] != nil || graph.isOutput(root) || graph[root].parameter != nil
       || graph[root].definition == .input
-    guard lies else { throw failure(graph, value, "has no place [M1]") }
+    guard lies else { throw failure(graph, value, "has no placement [M1]") }
     return root
   }
 

@@ -1,5 +1,5 @@
-// From a scheduled graph to its memory plan: liveness, then one placement for what grows with the batch
-// and one for what does not, then a check of the result.
+// Plans the memory of a scheduled graph: liveness, one placement of the buffers that grow with the batch and
+// one of the others, then verification.
 
 import GraftDiagnostics
 import GraftIR
@@ -10,9 +10,9 @@ extension MemoryPlan {
 
   /// Plans the memory of a scheduled graph.
   ///
-  /// In the batch region all offsets and sizes are for one unit of N and both are multiplied by N at
-  /// run time, so what does not overlap at batch 1 does not overlap at any batch.
-  /// - Throws: ``GraftError`` where a node is unknown, a value too large, or an output is not in plain
+  /// In the batch region all offsets and sizes are for N = 1 and are multiplied by N at run time, so buffers
+  /// that do not overlap at batch size 1 do not overlap at any batch size.
+  /// - Throws: ``GraftError`` if a node is unknown, a value too large, or an output is not in plain
   ///   layout.
   public init(planning graph: Graph, alignment: Int = MemoryPlan.defaultAlignment) throws {
     let liveness = try Liveness(graph)

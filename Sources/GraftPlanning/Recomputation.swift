@@ -1,22 +1,21 @@
-// Whole stretches of the forward pass are run a second time in the backward pass instead of keeping their
-// values, where a limit on memory asks for it (Chen et al. 2016, arXiv:1604.06174, algorithm 3). The values
-// between stretches are kept. What is recomputed for next to nothing is Rematerialization's.
+// Recomputes whole segments of the forward pass in the backward pass under a memory limit (Chen et al. 2016,
+// arXiv:1604.06174, algorithm 3). The values between segments are kept. Rematerialization.swift recomputes
+// cheap values.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
 extension Graph {
-  /// Runs stretches of the forward pass again, the cheapest choice found with which the step's arena takes at
-  /// most `bytes`; where none does, the one that takes least. Then rematerializes as ``rematerialize()``.
+  /// Recomputes segments of the forward pass: the cheapest choice found whose arena has at most `bytes`, or
+  /// the smallest if there is none. Then rematerializes as ``rematerialize()``.
   ///
-  /// The bits of every result stay the same: a node that runs again reads what it read before, random masks are
-  /// functions of the step's input, and what does not grow with the batch, such as the statistics that
-  /// running averages follow, is kept.
+  /// All results keep their bits: a recomputed node reads the same operands, random masks are functions of
+  /// the step's input, and values that do not grow with the batch, such as batch statistics, are kept.
   /// - Parameters:
-  ///   - answer: the last value of the forward pass: what is made up to it is what may run again.
-  ///   - batch: images of a step.
-  ///   - bytes: what ``MemoryPlan/bytes(batch:)`` is to come to.
+  ///   - answer: the last value of the forward pass; nodes up to it can be recomputed.
+  ///   - batch: the batch size of a step.
+  ///   - bytes: the limit on ``MemoryPlan/bytes(batch:)``.
   /// - Throws: ``GraftError`` as planning does.
   public mutating func recompute(
     forwardUpTo answer: ValueID, batch: Int, within bytes: Int
@@ -37,18 +36,18 @@ extension MemoryPlan {
   }
 }
 
-/// Neighboring nodes of the forward pass.
+/// A segment of consecutive nodes of the forward pass.
 private struct Stretch {
   var steps: Range<Int>
-  /// Bytes of one image that the backward pass reads of them.
+  /// Bytes per image of its values that the backward pass reads.
   var savedBytes: Int
-  /// What running all of them again would cost.
+  /// The cost of recomputing all of its nodes.
   var multiplyAdds: Int
 
   var workPerByte: Double { Double(multiplyAdds) / Double(max(1, savedBytes)) }
 }
 
-/// Tries partitions of the forward pass, and of each as many stretches as it takes.
+/// Searches over partitions of the forward pass into segments, and over the segments to recompute.
 private struct RecomputationSearch {
   private struct Candidate {
     var graph: Graph
@@ -89,7 +88,7 @@ private struct RecomputationSearch {
   func choose(within bytes: Int) throws -> (Graph, RematerializationReport) {
     var least = try candidate([])
     if try arena(of: least) <= bytes { return (least.graph, least.report) }
-    // Offsets may need more than the sum of what is live; then the search aims lower.
+    // The arena can exceed the number of live bytes; then the search uses a lower target.
     var aim = bytes
     for _ in 0..<4 {
       var best: Candidate?
@@ -110,8 +109,8 @@ private struct RecomputationSearch {
     try MemoryPlan(planning: candidate.graph).bytes(batch: batch)
   }
 
-  /// The fewest stretches of one partition with which at most `bytes` are live, those that save most for their
-  /// work first; and the choice that takes least memory of all that were looked at.
+  /// The fewest segments of one partition with which at most `bytes` are live, in order of bytes saved per
+  /// work; and the choice with the least memory of all examined ones.
   private func cheapest(
     of stretches: [Stretch], within bytes: Int
   ) throws -> (found: Candidate?, smallest: Candidate) {
@@ -132,13 +131,13 @@ private struct RecomputationSearch {
 
   // MARK: Partitions
 
-  /// Whether a value is one that may be worth not keeping.
+  /// Whether a value is a candidate for recomputation.
   private func batchBytes(_ value: ValueID) -> Int? {
     guard let step = steps[value], step < turn, canRunAgain[step] else { return nil }
     return graph.type(of: value).batchBytes
   }
 
-  /// Bytes of one image that the backward pass reads of each step of the forward pass.
+  /// For each step of the forward pass, the bytes per image of its results that the backward pass reads.
   private func savedBytes() -> [Int] {
     nodes[..<turn].map { node in
       node.results.reduce(0) { sum, value in
@@ -147,7 +146,7 @@ private struct RecomputationSearch {
     }
   }
 
-  /// For each step the bytes of one image that it and later steps of the forward pass read of earlier ones.
+  /// For each step, the bytes per image of earlier results that it and later steps of the forward pass read.
   private func cutBytes() -> [Int] {
     var change = Array(repeating: 0, count: turn + 1)
     for (step, node) in nodes[..<turn].enumerated() {
@@ -166,8 +165,8 @@ private struct RecomputationSearch {
     }
   }
 
-  /// Partitions into stretches of about the same saved bytes, cut where little is live, without the last
-  /// stretch, whose values are read at once.
+  /// Partitions into segments with about equal saved bytes, split where few bytes are live, without the last
+  /// segment, whose values are read immediately.
   private func partitions() -> [[Stretch]] {
     let (saved, cuts) = (savedBytes(), cutBytes())
     let total = saved.reduce(0, +)
@@ -200,11 +199,11 @@ private struct RecomputationSearch {
 
   // MARK: Rewriting
 
-  /// The graph in which these stretches run again just before the first that reads one of their values.
+  /// The graph in which these segments are recomputed just before the first reader of one of their values.
   private func candidate(_ stretches: [Stretch]) throws -> Candidate {
     var changed = graph
     var again: [NodeID] = []
-    // What the second run of a later stretch reads of an earlier one stays, so that one need not make it.
+    // Values of an earlier segment that a recomputed later segment reads are kept, not recomputed.
     var kept = Set<ValueID>()
     for stretch in stretches.sorted(by: { $0.steps.lowerBound > $1.steps.lowerBound }) {
       again += run(stretch, again: &changed, keeping: &kept)
@@ -248,7 +247,7 @@ private struct RecomputationSearch {
       let made = changed.addNode(
         node.opcode, node.operands.map { $0.map { copies[$0] ?? $0 } }, node.attributes,
         types: changed.resultTypes(of: node), origins: node.origins, before: nodes[first].id)
-      // What is kept is read as it was made first; a node of several results may hold both kinds.
+      // Kept values are not recomputed; a node with several results may have both kinds.
       for (old, new) in zip(node.results, made) where needed.contains(old) { copies[old] = new }
       if let id = made.first.flatMap({ changed.producer(of: $0)?.id }) { again.append(id) }
     }

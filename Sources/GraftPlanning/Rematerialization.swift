@@ -1,38 +1,38 @@
-// Values that are cheap to make are made a second time instead of being kept through the whole backward
-// pass (Chen et al. 2016, arXiv:1604.06174, with elementwise operators as what is recomputed).
+// Recomputes values that are cheap to compute instead of keeping them for the backward pass (Chen et al.
+// 2016, arXiv:1604.06174, applied to elementwise operators).
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// What rematerialization did, for the log.
+/// The results of rematerialization, for the log.
 public struct RematerializationReport: Hashable, Sendable {
-  /// The nodes that run a second time, as they are in the changed graph.
+  /// The recomputed nodes in the changed graph.
   public var again: [NodeID] = []
-  /// What these cost, for one image.
+  /// Their multiply-adds per image.
   public var multiplyAdds = 0
-  /// The greatest sum of live bytes before and after, at batch 1.
+  /// The maximum number of live bytes before and after, at batch size 1.
   public var bytesBefore = 0
   public var bytesAfter = 0
 
-  /// Nothing runs a second time.
+  /// A report without recomputed nodes.
   public init() {}
 }
 
 extension Graph {
-  /// Runs elementwise nodes again where a result waits for a reader beyond the fullest moment while all
-  /// that it is made from is there anyway.
+  /// Recomputes elementwise nodes whose result is live across the step with the most live bytes only for a
+  /// later reader, while all of their operands are live anyway.
   ///
-  /// A normalization with its activation is the typical case: its input is kept for its own gradient, so its
-  /// result, which the gradient of the next convolution reads, need not be. The bits stay the same. Nothing
-  /// lives longer than before but vectors of less than a sixteenth of what is saved.
+  /// A typical case is a normalization with its activation: its input is kept for its own gradient, so its
+  /// result, which the gradient of the next convolution reads, need not be kept. The bits stay the same. No
+  /// lifetimes are extended except those of vectors with less than a sixteenth of the saved bytes.
   /// - Throws: ``GraftError`` as planning does.
   @discardableResult
   public mutating func rematerialize() throws -> RematerializationReport {
     let before = try Liveness(self).greatestLiveBytes
     var report = RematerializationReport()
     (report.bytesBefore, report.bytesAfter) = (before, before)
-    // What moves the fullest moment may leave another one; each round looks at one.
+    // Each round handles the step with the most live bytes, which may then change.
     for _ in 0..<4 {
       var candidate = self
       let again = try candidate.rematerializeAcrossPeak()
@@ -46,7 +46,7 @@ extension Graph {
     return report
   }
 
-  /// What nodes cost, for one image.
+  /// The cost of nodes per image.
   func multiplyAdds(of nodes: [NodeID]) throws -> Int {
     try nodes.reduce(0) { sum, id in
       let node = self[id]
@@ -115,7 +115,7 @@ private struct Uses {
     steps[value] = own
   }
 
-  /// The step at which most bytes are live, if every value had memory of its own.
+  /// The step with the most live bytes, without memory sharing.
   func fullestStep(of graph: Graph) -> Int {
     var change: [Int: Int] = [:]
     for (step, node) in graph.nodes.enumerated() {
@@ -135,7 +135,7 @@ private struct Uses {
 }
 
 extension TensorType {
-  /// The bytes of one image; nil where they do not grow with the batch.
+  /// The bytes of one image; nil if they do not grow with the batch.
   var batchBytes: Int? {
     guard let bytes = storedByteCount, bytes.isBatch else { return nil }
     return bytes.coefficient

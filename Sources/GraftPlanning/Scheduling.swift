@@ -1,27 +1,26 @@
-// The order of execution: several orders are made and the one whose live bytes stay lowest is kept, the
-// file's own where none is better.
+// The execution order: several orders are tried, and the one with the lowest peak of live bytes is chosen;
+// the file's order if none is better.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// What scheduling chose, for the log.
+/// The result of scheduling, for the log.
 public struct ScheduleReport: Hashable, Sendable {
   /// `file`, `depth-first` or `greedy`.
   public var order: String
-  /// The greatest sum of live bytes of the file's order and of the chosen one, at batch 1.
+  /// The maximum number of live bytes of the file's order and of the chosen one, at batch size 1.
   public var bytesBefore: Int
   public var bytesAfter: Int
 }
 
 extension Graph {
-  /// Puts the nodes in the order, among several, that needs the fewest live bytes.
+  /// Reorders the nodes to the tried order with the lowest peak of live bytes.
   ///
-  /// Minimizing the peak over all orders is NP-complete (Sethi 1975), hence a choice among heuristics:
-  /// depth first from the outputs with the subtree that needs most memory first (Sethi and Ullman
-  /// 1970), and a list schedule that always takes the ready node after which least is live. Where they
-  /// are equal the file's order stays, since neighbors in it are neighbors in the user's mind and,
-  /// more often than not, in the cache.
+  /// Minimizing the peak over all orders is NP-complete (Sethi 1975), hence a choice among heuristics: depth
+  /// first from the outputs with the subtree that needs most memory first (Sethi and Ullman 1970), and list
+  /// scheduling that always takes the ready node after which the fewest bytes are live. In case of a tie the
+  /// file's order is kept, which is familiar to the user and usually good for the cache.
   /// - Throws: ``GraftError`` as ``MemoryPlan`` planning does.
   @discardableResult
   public mutating func scheduleForMemory() throws -> ScheduleReport {
@@ -46,16 +45,16 @@ extension Graph {
   }
 }
 
-/// The nodes of a graph as plain indices with what each needs and makes.
+/// The nodes of a graph as indices, with their dependencies and sizes.
 private struct Dependencies {
   private let ids: [NodeID]
   /// For each node the nodes whose results it reads, each once, in the order of its operands.
   private var producers: [[Int]] = []
   /// For each node the nodes that read its results, each once.
   private var readers: [[Int]] = []
-  /// Bytes that each node makes, at batch 1.
+  /// Bytes of the results of each node at batch size 1.
   private var bytes: [Int] = []
-  /// Nodes that make an output of the graph: their memory is the caller's.
+  /// Nodes whose result is an output of the graph, in the caller's memory.
   private var makesOutput: [Bool] = []
 
   init(_ graph: Graph) {
@@ -112,7 +111,7 @@ private struct Dependencies {
     return order.map { ids[$0] }
   }
 
-  /// At each step the ready node that leaves least live, the earlier one in the file where equal.
+  /// At each step, the ready node after which the fewest bytes are live; ties by file order.
   func greedyOrder() -> [NodeID] {
     var missing = producers.map(\.count)
     var unread = readers.map(\.count)

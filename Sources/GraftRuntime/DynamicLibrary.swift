@@ -1,4 +1,4 @@
-// A shared library that is open. What its symbols mean is the business of those who ask for them.
+// Loading of shared libraries. The meaning of symbols is up to the callers.
 
 import Foundation
 import GraftDiagnostics
@@ -9,8 +9,8 @@ final class DynamicLibrary {
   private let path: String
 
   /// - Parameter path: absolute, or relative to the working directory; never searched for.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where its headers are damaged, or in the loader's
-  ///   words.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if its headers are damaged, or with the loader's
+  ///   message.
   init(path: String) throws {
     let full = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
     _ = try LibraryFile(checking: full)
@@ -18,7 +18,7 @@ final class DynamicLibrary {
       let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
       throw GraftError(
         .invalidBundle, "\(path.quotedForDisplay) cannot be loaded: \(reason)",
-        advice: "Compile the model again for this machine.")
+        advice: "Recompile the model for this machine.")
     }
     self.handle = handle
     self.path = path
@@ -26,7 +26,7 @@ final class DynamicLibrary {
 
   deinit { dlclose(handle) }
 
-  /// The address of what the library exports under `name`.
+  /// The address of the exported symbol `name`.
   func symbol(_ name: String) throws -> UnsafeMutableRawPointer {
     guard let symbol = dlsym(handle, name) else {
       throw GraftError(.invalidBundle, "\(path.quotedForDisplay) does not export \(name)")
@@ -34,11 +34,11 @@ final class DynamicLibrary {
     return symbol
   }
 
-  /// The error of a table that is not the one that this program knows.
+  /// The error of an unknown interface version.
   func hasAnotherVersion(than version: UInt32) -> GraftError {
     GraftError(
       .invalidBundle,
       "\(path.quotedForDisplay) has another version of the interface than \(version)",
-      advice: "Compile the model again with this version of Graft.")
+      advice: "Recompile the model with this version of Graft.")
   }
 }

@@ -1,4 +1,4 @@
-// What every call into a bundle's library needs: buffers as pointers, and statuses as GraftErrors.
+// Helpers of calls into a bundle's library: pointers to buffers, and statuses as GraftErrors.
 
 import CGraftABI
 import GraftDiagnostics
@@ -15,8 +15,8 @@ func withBuffers<Element: BitwiseCopyable>(
   }
 }
 
-/// Calls `body` with the bytes of each array of numbers as elements of the tensor that it is for.
-/// - Throws: ``GraftError`` of kind `invalidData` naming the tensor that does not hold a number.
+/// Calls `body` with the bytes of each array, converted to the element type of its tensor.
+/// - Throws: ``GraftError`` of kind `invalidData` that names the tensor whose type cannot represent a value.
 func withBuffers(
   _ arrays: [[Float]], for tensors: [TensorDescription],
   _ body: ([UnsafeRawBufferPointer]) throws -> Void
@@ -31,8 +31,8 @@ func withBuffers(
   try withBuffers(bytes) { try body($0) }
 }
 
-/// Calls `body` with memory for the elements of each tensor at `batch`, to be written.
-/// - Returns: what was written, as numbers.
+/// Calls `body` with writable memory for the elements of each tensor at `batch`.
+/// - Returns: the written values as float32.
 func numbers(
   of tensors: [TensorDescription], batch: Int,
   _ body: ([UnsafeMutableRawBufferPointer]) throws -> Void
@@ -54,7 +54,7 @@ func numbers(
   }
 }
 
-/// Calls `body` with the bytes of each array, to be written.
+/// Calls `body` with the writable bytes of each array.
 func withMutableBuffers<Element: BitwiseCopyable>(
   _ arrays: inout [[Element]], _ collected: [UnsafeMutableRawBufferPointer] = [],
   _ body: ([UnsafeMutableRawBufferPointer]) throws -> Void
@@ -68,7 +68,7 @@ func withMutableBuffers<Element: BitwiseCopyable>(
   arrays = [head] + rest
 }
 
-/// Calls `body` with room for a message, and throws what its status means.
+/// Calls `body` with a message buffer, and converts its status to an error.
 func withMessage(
   _ body: (UnsafeMutablePointer<CChar>?, Int) -> graft_status
 ) throws {
@@ -89,7 +89,7 @@ func withMessage(
   let advice: String? =
     switch status {
     case GRAFT_UNSUPPORTED_CPU:
-      "Compile the model again on this machine, or with --target generic."
+      "Recompile the model on this machine, or with --target generic."
     case GRAFT_THREAD_ERROR: "Give --threads 1, or raise the limit on processes (ulimit -u)."
     case GRAFT_OUT_OF_MEMORY:
       "Free some memory, raise the limit on it (ulimit -v), or take a smaller batch."

@@ -1,10 +1,10 @@
-// The part of a library's headers that tells the loader where its tables are. Each must be the one that the
-// sections know, and what relocations write must be writable.
+// The dynamic section of a library, which tells the loader where its tables are. Tables must agree with the
+// sections, and relocations may only write to writable memory.
 
 import GraftDiagnostics
 
 extension LibraryFile {
-  /// Tags of the dynamic section that are looked at, and the type of the section that each names.
+  /// Tags of the dynamic section that are checked, and the type of the section that each refers to.
   private enum Tag {
     static let end: UInt64 = 0
     static let needed: UInt64 = 1
@@ -36,7 +36,7 @@ extension LibraryFile {
     static let sizes: [UInt64: UInt32] = [stringBytes: 3, 27: 14, 28: 15, 33: 16, 35: 19]
     /// Tags whose value is the number of entries that such a section's header states.
     static let counts: [UInt64: UInt32] = [0x6fff_fffd: 0x6fff_fffd, 0x6fff_ffff: 0x6fff_fffe]
-    /// Sizes of entries, and the one kind of relocations there is.
+    /// Entry sizes, and the only supported kind of relocations.
     static let fixed: [UInt64: UInt64] = [
       relocationEntry: 24, symbolEntry: 24, jumpRelocationKind: relocations, 37: 8,
     ]
@@ -109,7 +109,7 @@ extension LibraryFile {
     }
   }
 
-  /// Relocations write addresses into data, and name symbols by number.
+  /// Checks that relocations write addresses to data, and that their symbol indices are valid.
   private func checkRelocations(at address: UInt64?, bytes: UInt64?, hasEntrySize: Bool) throws {
     guard let address else {
       guard bytes == nil else { throw damaged("it has relocations without an address") }

@@ -1,6 +1,6 @@
-// A library as a file, looked at as data before the loader gets it: the loader believes whatever its
-// headers say, and ends the process with a signal where they are wrong. Nothing of it is run here.
-// Format: System V ABI, chapters 4 and 5 (ELF, program loading, dynamic linking), 64-bit little-endian.
+// Validation of a library file before it is loaded: the loader trusts its headers, and wrong ones end the
+// process with a signal. Nothing is executed here. Format: System V ABI, chapters 4 and 5 (ELF, program
+// loading, dynamic linking), 64-bit little-endian.
 
 import Foundation
 import GraftDiagnostics
@@ -8,15 +8,14 @@ import GraftIR
 
 /// The headers of a shared library, checked against each other and the length of the file.
 ///
-/// Segments are what the loader maps, sections are the linker's own record of the same bytes; a header
-/// that is damaged in one of them disagrees with the other. So both are demanded, though loading needs
-/// only the first.
+/// Segments are what the loader maps, sections are the linker's description of the same bytes; corruption in
+/// one disagrees with the other. So both are required, though loading needs only segments.
 public struct LibraryFile {
   let file: MappedFile
   let path: String
   private(set) var segments: [Segment] = []
   private(set) var sections: [Section] = []
-  /// The processor that the code is for, as the ELF header numbers them.
+  /// The machine architecture (`e_machine` of the ELF header).
   public private(set) var machine: UInt16 = 0
 
   /// x86-64 and 64-bit Arm.
@@ -60,13 +59,13 @@ public struct LibraryFile {
       try checkSections()
       try checkDynamic()
     } catch {
-      // What is missing of a file that was just cut short reads as zeros.
+      // The missing part of a file that was just truncated reads as zeros.
       try MappedFile.checkNoneWasCut()
       throw error
     }
   }
 
-  /// Whether these bytes stand somewhere in the file.
+  /// Whether the file contains these bytes.
   public func contains(_ bytes: [UInt8]) -> Bool {
     file.withUnsafeBytes { (whole: UnsafeRawBufferPointer) -> Bool in
       guard let first = bytes.first, let start = whole.baseAddress else { return bytes.isEmpty }
@@ -86,7 +85,7 @@ public struct LibraryFile {
   func damaged(_ message: String) -> GraftError {
     GraftError(
       .invalidBundle, "is damaged: \(message)", at: SourceLocation(file: path),
-      advice: "Compile the model again.")
+      advice: "Recompile the model.")
   }
 
   /// The number of type `Number` at a byte of the file.
@@ -111,8 +110,8 @@ public struct LibraryFile {
     let identification: [UInt8] = [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]
     guard file.count >= 64,
       file.withUnsafeBytes({ Array($0.prefix(identification.count)) }) == identification
-    else { throw damaged("it is no 64-bit ELF file") }
-    guard try number(UInt16.self, at: 16) == 3 else { throw damaged("it is no shared library") }
+    else { throw damaged("it is not a 64-bit ELF file") }
+    guard try number(UInt16.self, at: 16) == 3 else { throw damaged("it is not a shared library") }
     machine = try number(UInt16.self, at: 18)
     let (segmentStart, sectionStart) = (
       try number(UInt64.self, at: 32), try number(UInt64.self, at: 40)
@@ -183,7 +182,7 @@ public struct LibraryFile {
     }
   }
 
-  /// A segment that describes a part of those that are loaded, or says nothing of bytes.
+  /// Checks a segment that must be inside a loaded segment or has no bytes.
   private func checkPart(_ segment: Segment) throws {
     switch segment.type {
     case 0: return

@@ -1,23 +1,23 @@
-// A session of a loaded library: weights in memory, an arena, threads; and running it.
+// Sessions of a loaded library: weights, arena, threads, and running them.
 
 import CGraftABI
 import GraftDiagnostics
 import GraftIR
 
-/// A network that is ready to run. One caller at a time: a second one meanwhile gets an error.
+/// A network that is ready to run. Only one caller at a time; a concurrent call throws an error.
 public final class LoadedModel: @unchecked Sendable {
-  // The C session guards itself against two callers; everything else is immutable.
+  // The C session detects concurrent callers; everything else is immutable.
   public let library: ModelLibrary
   private let session: OpaquePointer
   public let threads: Int
 
   public var description: LibraryDescription { library.description }
 
-  /// Reads the packed weights of the bundle in folder `bundle` and makes room for `largestBatch`.
-  /// - Parameter mapsWeights: use packed.bin mapped from its file, shared between processes.
-  /// - Throws: ``GraftError`` of kind `machine` where the CPU lacks features or memory is short, of
-  ///   kind `invalidBundle` where packed.bin does not belong to the library, of kind `inputOutput`
-  ///   where it cannot be read.
+  /// Reads the packed weights of the bundle in folder `bundle` and allocates memory for `largestBatch`.
+  /// - Parameter mapsWeights: whether to memory-map packed.bin, which shares it between processes.
+  /// - Throws: ``GraftError`` of kind `machine` if the CPU lacks features or memory is exhausted, of kind
+  ///   `invalidBundle` if packed.bin does not belong to the library, of kind `inputOutput` if it cannot be
+  ///   read.
   public init(
     library: ModelLibrary, bundle: String, largestBatch: Int = 1, threads: Int = 1,
     mapsWeights: Bool = false
@@ -40,7 +40,7 @@ public final class LoadedModel: @unchecked Sendable {
       try withMessage { create?(&options, &session, $0, $1) ?? GRAFT_INVALID_ARGUMENT }
     }
     guard let session else {
-      throw GraftError(.invalidBundle, "the library made no session")
+      throw GraftError(.invalidBundle, "the library could not create a session")
     }
     self.library = library
     self.session = session
@@ -49,7 +49,7 @@ public final class LoadedModel: @unchecked Sendable {
 
   deinit { library.api.destroy?(session) }
 
-  /// Makes room for a larger batch.
+  /// Allocates memory for a larger batch.
   public func reserve(batch: Int) throws {
     guard batch > 0 else {
       throw GraftError(.invalidArgument, "a batch of \(batch), expected at least 1")
@@ -61,7 +61,7 @@ public final class LoadedModel: @unchecked Sendable {
   public struct Tap {
     /// The index into ``LibraryDescription/values``.
     public var value: Int
-    /// Exactly the bytes of the value at the batch of the call.
+    /// A buffer of exactly the bytes of the value at the batch size of the call.
     public var buffer: UnsafeMutableRawBufferPointer
 
     public init(value: Int, buffer: UnsafeMutableRawBufferPointer) {
@@ -73,11 +73,12 @@ public final class LoadedModel: @unchecked Sendable {
   /// Runs steps of the network on the caller's buffers, in plain row-major order.
   ///
   /// - Parameters:
-  ///   - inputs: one buffer for each input, of exactly its bytes at `batch`.
-  ///   - outputs: one buffer for each output.
-  ///   - steps: which steps to run, all by default. A range that stops early leaves outputs that are
-  ///     made later as they are; one that starts later goes on from the call before.
-  /// - Throws: ``GraftError`` where a buffer has another size, or another caller is at work.
+  ///   - inputs: one buffer per input, of exactly its bytes at `batch`.
+  ///   - outputs: one buffer per output.
+  ///   - steps: the steps to run, all by default. A range that stops early does not write later outputs; one
+  ///     that starts
+  ///     later continues from the previous call.
+  /// - Throws: ``GraftError`` if a buffer has the wrong size, or the session is in use by another caller.
   public func run(
     batch: Int, inputs: [UnsafeRawBufferPointer], outputs: [UnsafeMutableRawBufferPointer],
     taps: [Tap] = [], steps: Range<Int>? = nil
@@ -125,10 +126,10 @@ public final class LoadedModel: @unchecked Sendable {
     }
   }
 
-  /// Runs the whole network on numbers, which cross the interface as elements of its own types.
-  /// - Parameter inputs: one array for each input, row-major in its shape at `batch`.
-  /// - Returns: one array for each output.
-  /// - Throws: ``GraftError`` of kind `invalidData` for a number that an input does not hold.
+  /// Runs the whole network on float32 values, which are converted to the element types of the interface.
+  /// - Parameter inputs: one array per input, row-major in its shape at `batch`.
+  /// - Returns: one array per output.
+  /// - Throws: ``GraftError`` of kind `invalidData` for a value that an input's type cannot represent.
   public func run(batch: Int, inputs: [[Float]]) throws -> [[Float]] {
     try numbers(of: description.outputs, batch: batch) { outputs in
       try withBuffers(inputs, for: description.inputs) { inputs in
@@ -137,8 +138,8 @@ public final class LoadedModel: @unchecked Sendable {
     }
   }
 
-  /// Nanoseconds of each step of the last call, on the caller's thread. The first call switches the
-  /// clock on and returns nothing.
+  /// Nanoseconds of each step of the last call, on the caller's thread. The first call enables the clock and
+  /// returns an empty array.
   public func stepTimes() -> [UInt64] {
     var times = [UInt64](repeating: 0, count: description.stepNames.count)
     let count = times.withUnsafeMutableBufferPointer { buffer in
@@ -149,7 +150,7 @@ public final class LoadedModel: @unchecked Sendable {
 }
 
 extension graft_tap {
-  /// A tap whose value is known to be one of the library's.
+  /// A tap of a validated value index.
   init(_ tap: LoadedModel.Tap) {
     self.init(
       value: UInt32(tap.value), reserved: 0, data: tap.buffer.baseAddress,
@@ -158,10 +159,10 @@ extension graft_tap {
 }
 
 extension LoadedModel {
-  /// Runs `steps` of the network on numbers, and copies inner values out on the way.
+  /// Runs `steps` of the network on float32 values and copies intermediate values.
   /// - Parameters:
-  ///   - values: indices into ``LibraryDescription/values``, which `steps` make.
-  /// - Returns: one array for each of `values`.
+  ///   - values: indices into ``LibraryDescription/values`` of values that `steps` compute.
+  /// - Returns: one array per index in `values`.
   public func run(
     batch: Int, inputs: [[Float]], tapping values: [Int], steps: Range<Int>
   ) throws -> [[Float]] {

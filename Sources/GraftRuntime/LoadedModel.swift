@@ -1,21 +1,21 @@
-// A bundle's libmodel.so, loaded: the Swift face of the C table in graft.h. It checks no digests and knows
-// no manifest; that is the work of Graft. Errors of the library become GraftErrors.
+// A loaded libmodel.so: Swift wrapper of the C interface in graft.h. Does not check digests or the manifest;
+// Graft does. Errors of the library become GraftErrors.
 
 import CGraftABI
 import GraftDiagnostics
 import GraftIR
 
-/// One input, output or inner value as the library describes it.
+/// An input, output or intermediate value in the library's description.
 public struct TensorDescription: Hashable, Sendable {
   public var name: String
   public var type: TensorType
 }
 
-/// What a loaded library says of itself.
+/// The description of a loaded library.
 public struct LibraryDescription: Hashable, Sendable {
   public var inputs: [TensorDescription]
   public var outputs: [TensorDescription]
-  /// What taps may name, by index.
+  /// The values that taps can copy, by index.
   public var values: [TensorDescription]
   public var stepNames: [String]
   /// For each of ``values``, the step after which it can be read.
@@ -30,17 +30,17 @@ public struct LibraryDescription: Hashable, Sendable {
   public var hasFreeBatch: Bool
 }
 
-/// The library of a bundle. Loading it runs none of its code but the function that returns its table.
+/// The library of a bundle. Loading it only calls the function that returns its table.
 public final class ModelLibrary: @unchecked Sendable {
-  // Immutable once made; the table and what it points to live as long as the library is loaded.
+  // Immutable; the table and its pointers are valid while the library is loaded.
   private let opened: DynamicLibrary
   let api: graft_model_api
   public let path: String
   public let description: LibraryDescription
 
   /// Loads the library at `path`, an absolute path or one relative to the working directory.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where it cannot be loaded, is none of Graft's,
-  ///   or has another version.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if it cannot be loaded, was not made by Graft, or has
+  ///   another version.
   public init(path: String) throws {
     let opened = try DynamicLibrary(path: path)
     let function = unsafeBitCast(
@@ -58,7 +58,7 @@ public final class ModelLibrary: @unchecked Sendable {
     self.path = path
   }
 
-  /// Bytes that a session keeps beside its weights; nil where they cannot be counted.
+  /// Bytes of a session in addition to its weights; nil if the count overflows.
   public func arenaBytes(batch: Int, threads: Int) -> Int? {
     guard batch > 0, threads > 0, threads <= Int(UInt32.max) else { return nil }
     let bytes = api.arena_bytes(UInt64(batch), UInt32(threads))

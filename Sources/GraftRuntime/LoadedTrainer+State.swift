@@ -1,16 +1,16 @@
-// The state of a run of training, from outside: saved, taken up again, read and written tensor by tensor.
+// Access to training state: saving, loading, and reading and writing single tensors.
 
 import CGraftABI
 import GraftDiagnostics
 
 extension LoadedTrainer {
-  /// How far a run has come.
+  /// The progress of a run.
   public struct Progress: Hashable, Sendable {
-    /// Updates of the weights since they were new.
+    /// Weight updates so far.
     public var updates: UInt64
-    /// Calls of a step: updates, and micro-batches that only added to gradients.
+    /// Calls of `step` so far, including micro-batches that only accumulated gradients.
     public var steps: UInt64
-    /// Micro-batches whose gradients wait for an update.
+    /// Micro-batches accumulated since the last update.
     public var openMicroBatches: Int
     public var seed: UInt64
   }
@@ -26,11 +26,11 @@ extension LoadedTrainer {
       seed: raw.seed)
   }
 
-  /// Writes all state, the seed and the counters into one safetensors file, which appears whole or
-  /// not at all; a file that stands at `path` is replaced.
-  /// - Parameter note: text of the caller's that travels in the file, without zeros, at most 1 MiB.
-  /// - Throws: ``GraftError`` of kind `inputOutput` where it cannot be written; what stood there is
-  ///   as it was.
+  /// Atomically writes all state, the seed and the counters to one safetensors file; an existing file is
+  /// replaced.
+  /// - Parameter note: text of the caller that is stored in the file, without NUL, at most 1 MiB.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if it cannot be written; an existing file is then
+  ///   unchanged.
   public func save(to path: String, note: String? = nil) throws {
     guard !(note ?? "").utf8.contains(0), !path.utf8.contains(0) else {
       throw GraftError(.invalidArgument, "a note or path of a saved state has a zero in it")
@@ -43,11 +43,10 @@ extension LoadedTrainer {
     if let note { try note.withCString { try save($0) } } else { try save(nil) }
   }
 
-  /// Takes up what ``save(to:note:)`` wrote, seed and counters included, and goes on from there bit
-  /// for bit.
-  /// - Returns: the note; empty where there is none.
-  /// - Throws: ``GraftError`` of kind `invalidData` where the file is damaged or of another training,
-  ///   of kind `inputOutput` where it cannot be read; the session is as it was.
+  /// Loads a file of ``save(to:note:)``, including seed and counters; training continues bit for bit.
+  /// - Returns: the note; empty if there is none.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the file is damaged or of another training library, of
+  ///   kind `inputOutput` if it cannot be read; the session is then unchanged.
   @discardableResult
   public func load(from path: String) throws -> String {
     guard !path.utf8.contains(0) else {
@@ -64,8 +63,8 @@ extension LoadedTrainer {
     return String(decoding: note.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// Copies state number `index` out, row-major in its own element type.
-  /// - Parameter buffer: exactly its bytes.
+  /// Copies the state tensor `index` to `buffer`, row-major in its element type.
+  /// - Parameter buffer: a buffer of exactly its bytes.
   public func readState(_ index: Int, into buffer: UnsafeMutableRawBufferPointer) throws {
     let index = try checkedIndex(index)
     try withMessage {
@@ -75,8 +74,8 @@ extension LoadedTrainer {
     }
   }
 
-  /// Puts other contents in the place of state number `index`.
-  /// - Parameter buffer: exactly its bytes, row-major in its own element type.
+  /// Overwrites the state tensor `index`.
+  /// - Parameter buffer: exactly its bytes, row-major in its element type.
   public func writeState(_ index: Int, from buffer: UnsafeRawBufferPointer) throws {
     let index = try checkedIndex(index)
     try withMessage {
@@ -86,7 +85,7 @@ extension LoadedTrainer {
     }
   }
 
-  /// State number `index` as float32 numbers, row-major.
+  /// The state tensor `index` as float32, row-major.
   public func state(_ index: Int) throws -> [Float] {
     _ = try checkedIndex(index)
     let state = description.states[index]

@@ -1,28 +1,28 @@
-// A session of a training library: the state of one run of training, and steps on it. Schedules, epochs
-// and data are the business of those who call it.
+// Sessions of a training library: training state and steps. Learning rate schedules, epochs and data are up
+// to callers.
 
 import CGraftABI
 import GraftDiagnostics
 import GraftIR
 
-/// A network in training. One caller at a time: a second one meanwhile gets an error.
+/// A network in training. Only one caller at a time; a concurrent call throws an error.
 ///
 /// The same library, seed and calls give the same bits with any number of threads.
 public final class LoadedTrainer: @unchecked Sendable {
-  // The C session guards itself against two callers; everything else is immutable.
+  // The C session detects concurrent callers; everything else is immutable.
   public let library: TrainingLibrary
   let session: OpaquePointer
   public let threads: Int
 
   public var description: TrainingDescription { library.description }
 
-  /// Reads train.bin of the bundle in folder `bundle`, whose initial state it takes up.
+  /// Reads train.bin of the bundle in folder `bundle` and starts from its initial state.
   /// - Parameters:
-  ///   - seed: decides the orders of epochs and what dropout drops.
-  ///   - largestBatch: of steps and evaluations; smaller ones are always legal.
-  /// - Throws: ``GraftError`` of kind `machine` where the CPU lacks features or memory is short, of
-  ///   kind `invalidBundle` where train.bin does not belong to the library, of kind `inputOutput`
-  ///   where it cannot be read.
+  ///   - seed: the random seed of shuffling and dropout.
+  ///   - largestBatch: the maximum batch size of steps and evaluations.
+  /// - Throws: ``GraftError`` of kind `machine` if the CPU lacks features or memory is exhausted, of kind
+  ///   `invalidBundle` if train.bin does not belong to the library, of kind `inputOutput` if it cannot be
+  ///   read.
   public init(
     library: TrainingLibrary, bundle: String, seed: UInt64, largestBatch: Int, threads: Int = 1
   ) throws {
@@ -43,7 +43,7 @@ public final class LoadedTrainer: @unchecked Sendable {
       try withMessage { create?(&options, seed, &session, $0, $1) ?? GRAFT_INVALID_ARGUMENT }
     }
     guard let session else {
-      throw GraftError(.invalidBundle, "the library made no session")
+      throw GraftError(.invalidBundle, "the library could not create a session")
     }
     self.library = library
     self.session = session
@@ -52,13 +52,13 @@ public final class LoadedTrainer: @unchecked Sendable {
 
   deinit { library.api.destroy?(session) }
 
-  /// What steers the update of one group of weights; finite, at least 0, betas below 1. What the
-  /// optimizer that was compiled has no use for is ignored.
+  /// The hyperparameters of one parameter group; finite, at least 0, betas below 1. Those that the compiled
+  /// optimizer does not use are ignored.
   public struct Hyperparameters: Hashable, Sendable {
     public var learningRate: Float
     public var momentum: Float
     public var weightDecay: Float
-    /// Adam's (Kingma and Ba 2015), as are the next two.
+    /// Of Adam (Kingma and Ba 2015), like the next two.
     public var beta1: Float
     public var beta2: Float
     public var epsilon: Float
@@ -76,17 +76,17 @@ public final class LoadedTrainer: @unchecked Sendable {
     }
   }
 
-  /// What one call of ``step(batch:inputs:settings:loss:logits:taps:)`` is to do.
+  /// The settings of one call of ``step(batch:inputs:settings:loss:logits:taps:)``.
   public struct StepSettings: Hashable, Sendable {
-    /// One for each of ``TrainingDescription/groupNames``.
+    /// One entry per group in ``TrainingDescription/groupNames``.
     public var hyperparameters: [Hyperparameters]
-    /// The largest Euclidean norm of all gradients together; nil for no limit.
+    /// The maximum Euclidean norm of all gradients together; nil for no limit.
     public var clipNorm: Float?
-    /// What distillation divides logits by (Hinton et al. 2015).
+    /// The temperature of distillation, which divides logits (Hinton et al. 2015).
     public var temperature: Float
-    /// Adds to the gradients of the micro-batches before this one.
+    /// Whether to accumulate onto the gradients of previous micro-batches.
     public var continuesAccumulation: Bool
-    /// Other micro-batches follow: gradients wait, and nothing is updated yet.
+    /// Whether other micro-batches follow, so that gradients are accumulated and weights are not updated yet.
     public var awaitsMicroBatches: Bool
 
     public init(
@@ -101,8 +101,8 @@ public final class LoadedTrainer: @unchecked Sendable {
     }
   }
 
-  /// 0 ..< `count` in the order of this epoch, which depends on seed, epoch and count alone: Fisher
-  /// and Yates' shuffle on Philox4x32-10 (Salmon et al. 2011).
+  /// 0 ..< `count` in the shuffled order of this epoch, which depends only on seed, epoch and count: a
+  /// Fisher-Yates shuffle with Philox4x32-10 (Salmon et al. 2011).
   public func order(epoch: Int, count: Int) throws -> [Int] {
     guard epoch >= 0, let count = UInt32(exactly: count) else {
       throw GraftError(.invalidArgument, "epoch \(epoch) of \(count) images has no order")
@@ -117,16 +117,16 @@ public final class LoadedTrainer: @unchecked Sendable {
     return order.map(Int.init)
   }
 
-  /// One training step: forward, backward and, unless more micro-batches are awaited, the update.
+  /// One training step: forward, backward and, unless more micro-batches follow, the update.
   ///
   /// - Parameters:
   ///   - batch: N; any number up to the session's largest.
-  ///   - inputs: one buffer for each of ``TrainingDescription/stepInputs``, of exactly its bytes.
-  ///   - loss: [N] float32, whose sum is the loss of the batch where targets carry the factor 1 / N.
+  ///   - inputs: one buffer per input in ``TrainingDescription/stepInputs``, of exactly its bytes.
+  ///   - loss: [N] float32; its sum is the mean loss of the batch if targets include the factor 1 / N.
   ///   - logits: [N, C] float32, before the update.
-  ///   - taps: values of ``TrainingDescription/step`` to copy out on the way.
-  /// - Throws: ``GraftError`` where a buffer has another size, a hyperparameter is none, or another
-  ///   caller is at work; nothing has happened then.
+  ///   - taps: values of ``TrainingDescription/step`` to copy.
+  /// - Throws: ``GraftError`` if a buffer has the wrong size, a hyperparameter is invalid, or the session is
+  ///   in use by another caller; nothing has happened then.
   public func step(
     batch: Int, inputs: [UnsafeRawBufferPointer], settings: StepSettings,
     loss: UnsafeMutableRawBufferPointer? = nil, logits: UnsafeMutableRawBufferPointer? = nil,
@@ -171,7 +171,7 @@ public final class LoadedTrainer: @unchecked Sendable {
     }
   }
 
-  /// One training step on numbers, which cross the interface as elements of its inputs' types.
+  /// One training step on float32 values, which are converted to the element types of the inputs.
   /// - Returns: the loss of each image, and the logits [N, C] before the update.
   public func step(
     batch: Int, inputs: [[Float]], settings: StepSettings
@@ -192,11 +192,11 @@ public final class LoadedTrainer: @unchecked Sendable {
     return (results[0], results[1])
   }
 
-  /// Runs the network as it stands on the values at the cut; the state stays as it is.
+  /// Evaluates the network with the current state on values at the freeze line; the state does not change.
   /// - Parameters:
-  ///   - inputs: one buffer for each input of ``TrainingDescription/evaluation``.
-  ///   - outputs: one buffer for each of its outputs, of which the first is logits.
-  ///   - taps: values of ``TrainingDescription/evaluation`` to copy out on the way.
+  ///   - inputs: one buffer per input of ``TrainingDescription/evaluation``.
+  ///   - outputs: one buffer per output; the first one is the logits.
+  ///   - taps: values of ``TrainingDescription/evaluation`` to copy.
   public func evaluate(
     batch: Int, inputs: [UnsafeRawBufferPointer], outputs: [UnsafeMutableRawBufferPointer],
     taps: [LoadedModel.Tap] = []
@@ -236,7 +236,7 @@ public final class LoadedTrainer: @unchecked Sendable {
     }
   }
 
-  /// Runs the network as it stands on numbers.
+  /// Evaluates the network with the current state on float32 values.
   /// - Returns: the logits [N, C].
   public func evaluate(batch: Int, inputs: [[Float]]) throws -> [Float] {
     guard batch > 0, !batch.multipliedReportingOverflow(by: description.classCount).overflow else {
@@ -251,8 +251,8 @@ public final class LoadedTrainer: @unchecked Sendable {
     return results[0]
   }
 
-  /// Nanoseconds of each of the program's steps in the last training step, on the caller's thread.
-  /// The first call switches the clock on and returns nothing.
+  /// Nanoseconds of each kernel step in the last training step, on the caller's thread. The first call
+  /// enables the clock and returns an empty array.
   public func stepTimes() -> [UInt64] {
     var times = [UInt64](repeating: 0, count: description.step.stepNames.count)
     let count = times.withUnsafeMutableBufferPointer { buffer in

@@ -1,25 +1,25 @@
-// packed.bin as a file, held against the library that reads it, without loading that.
+// Checks packed.bin against the library that reads it, without loading the library.
 
 import GraftDiagnostics
 import GraftIR
 
 /// The header of a file of packed weights.
 public struct PackedFile {
-  /// What the library and its weights share: both were made by one compilation.
+  /// The build id, which the library and its weights share.
   public let buildID: [UInt8]
 
   private static let magic = Array("GRAFTPK\n".utf8)
   private static let headerBytes = 64
 
-  /// - Parameter library: the library of the same bundle. Its description holds the build's id, and after it
+  /// - Parameter library: the library of the same bundle. Its description contains the build id, followed by
   ///   the number of bytes that it expects (`graft_description` in graft.h).
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where the file is no packed weights, or those of
-  ///   another library.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if the file is not packed weights, or those of another
+  ///   library.
   public init(checking path: String, against library: LibraryFile) throws {
     let file = try MappedFile(path, following: false)
     func damaged(_ message: String) -> GraftError {
       GraftError(
-        .invalidBundle, message, at: SourceLocation(file: path), advice: "Compile the model again.")
+        .invalidBundle, message, at: SourceLocation(file: path), advice: "Recompile the model.")
     }
     guard file.count >= Self.headerBytes else {
       throw damaged("has \(file.count) bytes, its header alone has \(Self.headerBytes)")

@@ -1,19 +1,19 @@
-// A bundle's libtrain.so, loaded: the Swift face of the table in graft_train.h, and what it says of
-// itself. Sessions of it are LoadedTrainer's.
+// A loaded libtrain.so: Swift wrapper of the C interface in graft_train.h, and its description. LoadedTrainer
+// has sessions.
 
 import CGraftABI
 import GraftDiagnostics
 import GraftIR
 
-/// One tensor that training keeps from step to step.
+/// A state tensor, kept between steps.
 public struct StateDescription: Hashable, Sendable {
   public enum Role: Hashable, Sendable {
-    /// Updated by the optimizer with the hyperparameters of group number `group`, an index into
+    /// A weight, updated with the hyperparameters of parameter group `group`, an index into
     /// ``TrainingDescription/groupNames``.
     case weight(group: Int)
     /// A running mean or variance.
     case statistic
-    /// Momentum, or a moment of a weight's gradient.
+    /// Optimizer state: momentum, or a moment of a weight's gradient.
     case optimizer
     /// A gradient summed over micro-batches.
     case accumulator
@@ -25,40 +25,39 @@ public struct StateDescription: Hashable, Sendable {
   public var role: Role
 }
 
-/// What a training library says of itself.
+/// The description of a training library.
 public struct TrainingDescription: Hashable, Sendable {
-  /// The program of a training step; its inputs include those that the library writes itself.
+  /// The program of a training step; its inputs include those that the library fills in.
   public var step: LibraryDescription
-  /// The network as it stands: values at the cut in, logits out.
+  /// The program of an evaluation, from values at the freeze line to logits.
   public var evaluation: LibraryDescription
-  /// What a caller gives to a step, in order: the values at the cut, targets [N, C], the teacher's
-  /// targets [N, C] if ``takesTeacherTargets``, a weight for each image [N] if ``takesImageWeights``.
+  /// The inputs that a caller passes to a step, in order: the values at the freeze line, targets [N, C], the
+  /// teacher's targets [N, C] if ``takesTeacherTargets``, image weights [N] if ``takesImageWeights``.
   public var stepInputs: [TensorDescription]
   public var states: [StateDescription]
-  /// Groups of weights that share hyperparameters.
+  /// The names of the parameter groups.
   public var groupNames: [String]
-  /// C: elements of an image's targets and of its logits.
+  /// C, the number of targets and logits per image.
   public var classCount: Int
   public var takesTeacherTargets: Bool
   public var takesImageWeights: Bool
-  /// Whether something in a step is random.
+  /// Whether a step uses random numbers.
   public var hasDropout: Bool
-  /// Whether the gradients of several calls may add up before an update.
+  /// Whether gradients can be accumulated over several calls.
   public var accumulates: Bool { states.contains { $0.role == .accumulator } }
 }
 
-/// The training library of a bundle. Loading it runs none of its code but the function that returns
-/// its table.
+/// The training library of a bundle. Loading it only calls the function that returns its table.
 public final class TrainingLibrary: @unchecked Sendable {
-  // Immutable once made; the table and what it points to live as long as the library is loaded.
+  // Immutable; the table and its pointers are valid while the library is loaded.
   private let opened: DynamicLibrary
   let api: graft_training_api
   public let path: String
   public let description: TrainingDescription
 
   /// Loads the library at `path`, an absolute path or one relative to the working directory.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where it cannot be loaded, is none of Graft's,
-  ///   or has another version.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if it cannot be loaded, was not made by Graft, or has
+  ///   another version.
   public init(path: String) throws {
     let opened = try DynamicLibrary(path: path)
     let function = unsafeBitCast(
@@ -76,7 +75,7 @@ public final class TrainingLibrary: @unchecked Sendable {
     self.path = path
   }
 
-  /// Bytes of activations, scratch and state that a session keeps; nil where they cannot be counted.
+  /// Bytes of activations, scratch memory and state of a session; nil if the count overflows.
   public func sessionBytes(batch: Int, threads: Int) -> Int? {
     guard batch > 0, (1...4096).contains(threads) else { return nil }
     let bytes = api.session_bytes(UInt64(batch), UInt32(threads))

@@ -1,14 +1,14 @@
-// Threads that may be refused: a limit on processes or on memory leaves fewer of them, and the work is then
-// done by those that there are. (Dispatch and Foundation wait for ever, or trap.)
+// Threads whose creation may fail because of a process or memory limit; the work is then done by the
+// available ones. (Dispatch and Foundation block forever or trap.)
 
 import Glibc
 import Synchronization
 
-/// Threads of this process for work of its own.
+/// Worker threads.
 public enum WorkerThreads {
   /// Runs `body` for every index below `count`, in any order, and returns when all are done.
-  /// - Parameter threads: how many work at once at most. The caller's is one of them, and the only one where
-  ///   no other can be started.
+  /// - Parameter threads: the maximum number of threads, including the caller's, which is the only one if no
+  ///   other can be started.
   public static func perform(_ count: Int, threads: Int, _ body: @Sendable (Int) -> Void) {
     guard count > 0 else { return }
     withoutActuallyEscaping(body) { body in
@@ -25,15 +25,15 @@ public enum WorkerThreads {
     }
   }
 
-  /// Starts a thread that runs `body` and then ends by itself.
-  /// - Returns: whether there is one.
+  /// Starts a detached thread that runs `body`.
+  /// - Returns: whether it could be started.
   public static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
     guard let thread = create(body) else { return false }
     pthread_detach(thread)
     return true
   }
 
-  /// The limit on the main thread's stack may be small, and is the default of other threads.
+  /// The stack size in bytes; the default is the main thread's limit, which may be small.
   private static let stackBytes = 4 << 20
 
   private static func create(_ body: @escaping @Sendable () -> Void) -> pthread_t? {
@@ -62,7 +62,7 @@ public enum WorkerThreads {
     init(_ run: @escaping @Sendable () -> Void) { self.run = run }
   }
 
-  /// Hands out every index once.
+  /// Distributes every index once.
   private final class Indices: Sendable {
     private let count: Int
     private let begun = Atomic(0)

@@ -132,10 +132,10 @@ struct AugmentedTrainingTests {
         $0.mixing.mixup = 1
         $0.cacheViews = 2
       }.hasPrefix(
-        "--mixup cannot be used here: it mixes pictures before the frozen layers"))
+        "--mixup cannot be used here: it mixes images before the frozen layers"))
     #expect(
       try message { $0.cacheViews = 2 }
-        == "--cache-views cannot be used here: it keeps random views, and --augment makes none")
+        == "--cache-views cannot be used here: it caches random views, and --augment makes none")
     #expect(
       try message { $0.mixing.cutmix = 0 }
         == "--cutmix must be greater than 0 and at most 1000, found 0")
@@ -143,7 +143,7 @@ struct AugmentedTrainingTests {
       try message {
         $0.augmentation = try Augmentation("flip")
         $0.data = network.deletingLastPathComponent().path
-      } == "--augment changes pictures, and the data are tensors")
+      } == "--augment transforms images, but the data are tensors")
   }
 
   @Test("files that are no pictures are counted by kind and left out")
@@ -172,10 +172,10 @@ struct AugmentedTrainingTests {
         let warnings = result.errors.split(separator: "\n").filter { $0.hasPrefix("warning: ") }
         #expect(warnings.count == 3, "\(warnings)")
         for part in [
-          "3 entries are not JPEG or PNG files of a class and left out: 1 .ds_store, 1 .gif, "
+          "3 entries are not JPEG or PNG files of a class and were skipped: 1 .ds_store, 1 .gif, "
             + "1 without extension",
-          "2 items are left out, the image is truncated: 2/cut.jpg, 3/cut.jpg",
-          "1 item is left out, not an image: 3/text.png",
+          "2 items are skipped, the image is truncated: 2/cut.jpg, 3/cut.jpg",
+          "1 item is skipped, not an image: 3/text.png",
         ] {
           #expect(warnings.contains { $0.hasSuffix(part) }, "\(part) in \(warnings)")
         }

@@ -42,7 +42,7 @@ import Testing
       let path = folder + "/net.graft"
       let done = try GraftProgram.run(["compile", model, "-o", path, "--compact", "--tune", "off"])
       #expect(done.status == 0, "\(done.errors)")
-      #expect(done.errors.contains("compact: its convolutions are estimated to take 1."))
+      #expect(done.errors.contains("compact: the convolutions are estimated to take 1."))
       #expect(try ModelBundle(opening: path).manifest.isCompact == true)
 
       let refused = try GraftProgram.run(["compile", model, "-o", path + "2", "--tune", "fast"])

@@ -335,14 +335,14 @@ struct FineTuningTests {
       try message { $0.learningRate = 0 } == "--lr must be greater than 0, found 0")
     #expect(
       try message { $0.unfreeze = .scope("layer4") }
-        == "no node or parameter lies in the scope \"layer4\"")
+        == "no node or parameter is in the scope \"layer4\"")
     #expect(
-      try message { $0.unfreeze = .last(40) }.hasPrefix("last:40 passes the network"))
+      try message { $0.unfreeze = .last(40) }.hasPrefix("last:40 exceeds the network"))
     let pictures = folder.path + "/one/cat"
     try FileManager.default.createDirectory(
       atPath: pictures, withIntermediateDirectories: true)
     let empty = try message { $0.data = folder.path + "/one" }
-    #expect(empty == "there is no JPEG or PNG file in a class folder here")
+    #expect(empty == "there is no JPEG or PNG file in a class folder")
     let photo = fixtures.deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().deletingLastPathComponent().appending(
         path: "models/digits/train")
@@ -355,9 +355,9 @@ struct FineTuningTests {
       $0.data = folder.path + "/one"
       $0.head = .linear
     }
-    #expect(one == "there is only one class to tell apart")
+    #expect(one == "there is only one class")
     let kept = try message { $0.data = folder.path + "/one" }
-    #expect(kept.hasPrefix("there is 1 class (\"cat\"), but the network tells 4 apart"))
+    #expect(kept.hasPrefix("there is 1 class (\"cat\"), but the network has 4 classes"))
     let error = #expect(throws: GraftError.self) {
       var tuner = try FineTuner(bundle.path, options())
       _ = try tuner.run(to: bundle.path)

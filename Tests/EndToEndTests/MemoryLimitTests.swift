@@ -1,5 +1,5 @@
-// `graft finetune --memory-limit`: what is kept changes, no bit of what is learnt does; and what cannot be done
-// in a limit is refused before anything is written.
+// `graft finetune --memory-limit`: what is kept changes, no bit of what is learnt does; and what cannot be
+// done in a limit is refused before anything is written.
 
 import Foundation
 import GraftData
@@ -99,7 +99,7 @@ struct MemoryLimitTests {
         [
           "finetune", bundle, "--data", folder + "/data", "--epochs", "1", "--memory-limit", "100M",
           "-o", folder + "/tuned.graft",
-        ], saying: ["memory limit of 100.0 MB", "large.png", "decoding the largest pictures"])
+        ], saying: ["memory limit of 100.0 MB", "large.png", "decoding the largest images"])
     }
   }
 

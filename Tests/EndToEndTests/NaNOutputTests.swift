@@ -93,7 +93,7 @@ struct NaNOutputTests {
       ])
       #expect(tuned.status == 1)
       #expect(
-        tuned.errors.contains("dark.png") && tuned.errors.contains("no finite number"),
+        tuned.errors.contains("dark.png") && tuned.errors.contains("is not finite"),
         "\(tuned.errors)")
       #expect(!tuned.errors.contains("--lr"))
       #expect(!FileManager.default.fileExists(atPath: folder + "/t.graft"))

@@ -1,5 +1,5 @@
-// Going on from a checkpoint through the real executable: with the recorded options alone, and refused, before any
-// work, where an option or the data are not what they were.
+// Going on from a checkpoint through the real executable: with the recorded options alone, and refused,
+// before any work, where an option or the data are not what they were.
 
 import Foundation
 import GraftTesting
@@ -49,11 +49,11 @@ struct ResumeTests {
       #expect(FileManager.default.fileExists(atPath: folder + "/first.graft"))
       // What is left out of the data is told before the frozen layers run.
       let lines = alone.errors.split(separator: "\n")
-      let told = lines.firstIndex { $0.contains("1 entry is no JPEG or PNG file") }
+      let told = lines.firstIndex { $0.contains("1 entry is not a JPEG or PNG file") }
       let work = lines.firstIndex { $0.contains("of frozen features") }
       #expect(try #require(told) < #require(work), "\(alone.errors)")
       let report = try String(contentsOfFile: folder + "/first.graft/report.html", encoding: .utf8)
-      #expect(report.contains("1 entry is no JPEG or PNG file"))
+      #expect(report.contains("1 entry is not a JPEG or PNG file"))
 
       let output = ["-o", folder + "/second.graft"]
       for (options, message) in [
@@ -63,7 +63,7 @@ struct ResumeTests {
           "--batch-size was 4 in the checkpoint, is 8 now; "
             + "--nesterov was off in the checkpoint, is on now"
         ),
-        (["--val", data], "--val was not given then, and is now"),
+        (["--val", data], "--val was not given in the checkpoint, but is now"),
       ] {
         let result = try GraftProgram.run(["finetune", "--resume", state] + options + output)
         #expect(result.status == 1 && result.errors.contains(message), "\(result.errors)")
@@ -82,8 +82,8 @@ struct ResumeTests {
         ["finetune", "--data", data + "2", "--resume", state] + output)
       #expect(changed.status == 1)
       for part in [
-        "--data changed: 1 file gone: \"0/\(files[0])\"", "1 file of another size",
-        "15 items where there were 16",
+        "--data changed: 1 file gone: \"0/\(files[0])\"", "1 file with another size",
+        "15 items instead of 16",
       ] {
         #expect(changed.errors.contains(part), "\(changed.errors)")
       }
@@ -117,7 +117,7 @@ struct ResumeTests {
         ], environment: ProcessInfo.processInfo.environment.merging(["GRAFT_CLANG": clang]) { $1 })
       #expect(result.status != 0)
       #expect(
-        result.errors.contains("interrupted before the end of the first epoch: nothing is kept"),
+        result.errors.contains("interrupted before the end of the first epoch; nothing was saved"),
         "\(result.errors)")
     }
   }

@@ -1,5 +1,5 @@
-// Networks that end in a sigmoid, from ONNX files to predictions: a probability of one of two classes, or one for each
-// class. Expected numbers are closed forms of binary cross-entropy.
+// Networks that end in a sigmoid, from ONNX files to predictions: a probability of one of two classes, or one
+// for each class. Expected numbers are closed forms of binary cross-entropy.
 
 import Foundation
 import Graft
@@ -82,7 +82,7 @@ struct SigmoidNetworkTests {
     let expected = answers.indices.reduce(0.0) { $0 + loss(logit($1), Int(answers[$1])) } / 6
     var evaluator = try Evaluator(ModelBundle(opening: files.bundle), threads: 1)
     let report = try evaluator.evaluate(files.path)
-    #expect(evaluator.warnings.contains { $0.message.contains("\"y\" is taken") })
+    #expect(evaluator.warnings.contains { $0.message.contains("\"y\" is used") })
     let right = answers.indices.count { (logit($0) > 0) == (answers[$0] == 1) }
     #expect(abs(report.top1 - Double(right) / 6) < 1e-12)
     #expect(abs((report.loss ?? 0) - expected) < 1e-5)

@@ -58,9 +58,9 @@ struct SmallDataTests {
         if case .note(let text) = event { notes.append(text) }
       }
       #expect(report.trainingItems == 4 && report.validationItems == 2)
-      #expect(notes.contains { $0.contains("each step takes all 4 items") }, "\(notes)")
+      #expect(notes.contains { $0.contains("each step uses all 4 training items") }, "\(notes)")
       #expect(
-        tuner.warnings.map(\.message) == ["validation has no item of: \"class002\""])
+        tuner.warnings.map(\.message) == ["classes without validation items: \"class002\""])
       #expect(report.peakBytes < 1 << 30)
     }
   }
@@ -72,7 +72,9 @@ struct SmallDataTests {
       let report = try tuner.run(to: folder + "/tuned.graft")
       #expect(report.trainingItems == 3 && report.validationItems == 0)
       #expect(
-        tuner.warnings.contains { $0.message.contains("there is no validation: no class has two") })
+        tuner.warnings.contains {
+          $0.message.contains("there is no validation data: no class has two")
+        })
     }
   }
 

@@ -13,11 +13,11 @@ private let model = URL(filePath: #filePath).deletingLastPathComponent()
 
 @Suite("Dumps of a training step")
 struct TrainingDumpTests {
-  private static func moment() throws -> TrainingMoment {
+  private static func moment() throws -> TrainingStage {
     var options = TrainableOptions(unfreeze: .scope("depthwise"))
     options.classes = 3
     options.optimizer = .adam
-    return try TrainingMoment(of: model, options)
+    return try TrainingStage(of: model, options)
   }
 
   @Test func saysWhatTrainsAndWhatDoesNot() throws {
@@ -38,7 +38,7 @@ struct TrainingDumpTests {
     #expect(moment.frozen.map(\.parameters) == parameters)
     // The block's result: 8 channels of 3 × 3 float32.
     #expect(moment.cached.map(\.bytesPerImage) == [8 * 3 * 3 * 4])
-    func phases(of opcode: String) -> [TrainingMoment.Phase] {
+    func phases(of opcode: String) -> [TrainingStage.Phase] {
       zip(moment.graph.nodes, moment.phases).filter { $0.0.opcode.rawValue == opcode }.map(\.1)
     }
     #expect(phases(of: "adam_update") == Array(repeating: .update, count: 6))
@@ -65,7 +65,7 @@ struct TrainingDumpTests {
     let training = try #require(document["training"] as? [String: [Any]])
     #expect(training["frozen"]?.count == 9 && training["cached"]?.count == 1)
     let dot = GraphDiagram.dot(moment.graph, of: moment)
-    for phase in TrainingMoment.Phase.allCases {
+    for phase in TrainingStage.Phase.allCases {
       #expect(dot.contains("subgraph cluster_\(phase.rawValue) {"))
     }
     #expect(dot.contains("frozen -> ") && dot.contains("shape=cylinder"))
@@ -80,7 +80,7 @@ struct TrainingDumpTests {
     var options = TrainableOptions(unfreeze: .all)
     options.head = .keep
     options.normalization = .train
-    let moment = try TrainingMoment(of: resnet, options)
+    let moment = try TrainingStage(of: resnet, options)
     let again = zip(moment.graph.nodes, moment.recomputed).filter(\.1).map(\.0)
     try #require(!again.isEmpty && again.count < moment.graph.nodeCount / 4)
     for node in again {

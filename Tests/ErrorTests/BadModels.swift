@@ -34,11 +34,11 @@ struct BadModel: CustomTestStringConvertible, Sendable {
     BadModel(
       "a zip archive", Array("PK\u{3}\u{4}...".utf8),
       says: "is not an ONNX model: it is a zip archive", "PyTorch"),
-    BadModel("a model without a graph", Wire.int(1, 8), says: "it holds no graph"),
+    BadModel("a model without a graph", Wire.int(1, 8), says: "it has no graph"),
     BadModel(
       "20,000 graphs nested in attributes", nestedGraphs(20_000),
       says: "nested more than 100 levels deep"),
-    BadModel("opset 5", says: ["opset 5, Graft reads 7 to 21"]) {
+    BadModel("opset 5", says: ["opset 5, Graft supports 7 to 21"]) {
       $0 = .convolution()
       $0.opsets = [("", 5)]
     },
@@ -56,7 +56,8 @@ struct BadModel: CustomTestStringConvertible, Sendable {
     BadModel(
       "two unknown operators",
       says: [
-        "2 nodes cannot be compiled", #"node "strange" (Frobnicate): Graft has no such operator"#,
+        "2 nodes cannot be compiled",
+        #"node "strange" (Frobnicate): Graft does not support this operator"#,
         #"node "foreign" (acme.Conv)"#, "acme",
       ]
     ) {
@@ -73,7 +74,7 @@ struct BadModel: CustomTestStringConvertible, Sendable {
       $0.node("Conv", ["x", "weights"], ["y"], name: "conv")
       $0.output("y")
     },
-    BadModel("a missing output", says: [#"output "y" is made by no node"#]) {
+    BadModel("a missing output", says: [#"output "y" is not computed by any node"#]) {
       $0.input("x", ["N", 3])
       $0.node("Relu", ["x"], ["z"])
       $0.output("y")

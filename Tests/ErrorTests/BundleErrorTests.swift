@@ -125,7 +125,7 @@ struct BundleErrorTests {
     let text = try GraftProgram.run(["predict", bundle] + images + ["--csv", csv, "--top-k", "1"])
     #expect(text.status == 1)
     #expect(text.errors.contains("note.jpg: not an image"), "\(text.errors)")
-    #expect(text.errors.contains("2 of 4 pictures have no answer"), "\(text.errors)")
+    #expect(text.errors.contains("2 of 4 images could not be classified"), "\(text.errors)")
     let lines = text.output.split(separator: "\n")
     #expect(lines.count == 8, "\(text.output)")
     #expect(lines[3].contains("not an image: neither a JPEG nor a PNG file"))

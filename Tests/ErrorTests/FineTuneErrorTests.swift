@@ -95,7 +95,7 @@ struct FineTuneErrorTests {
       [
         "finetune", bundle, "--data", scratch.url("data").path, "-o",
         scratch.url("tuned.graft").path,
-      ], saying: ["nothing to learn \"none\" from", "Remove the folder"])
+      ], saying: ["classes without images: \"none\"", "Remove the folder"])
     #expect(scratch.listing == before)
   }
 

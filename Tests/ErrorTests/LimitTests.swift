@@ -157,6 +157,6 @@ struct LimitTests {
       #expect(result.status == 0 && result.output.contains("\"batch\" : 2"), "\(result.errors)")
     }
     try GraftProgram.expectFailure(
-      ["bench", bundle, "--batch", "3"], saying: ["fixes its batch at 2"])
+      ["bench", bundle, "--batch", "3"], saying: ["has the fixed batch size 2"])
   }
 }

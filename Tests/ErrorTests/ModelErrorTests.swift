@@ -47,7 +47,7 @@ struct ModelErrorTests {
     "external data stays in the model's folder",
     arguments: [
       ("/etc/hostname", "absolute path"), ("../secret.bin", #"contains "..""#),
-      ("link.bin", "symbolic link that leads outside"),
+      ("link.bin", "symbolic link to a file outside"),
       ("short.bin", "too short: it has 8 bytes, 12 are needed"), ("none.bin", "No such file"),
     ])
   func externalData(_ location: String, _ reason: String) throws {
@@ -87,7 +87,7 @@ struct ModelErrorTests {
     }
     try GraftProgram.expectFailure(
       ["dump", snapshot.appending(path: "model2.onnx").path],
-      saying: ["model2.onnx", "symbolic link that leads outside"])
+      saying: ["model2.onnx", "symbolic link to a file outside"])
   }
 }
 
@@ -123,7 +123,7 @@ struct FileErrorTests {
     let before = scratch.listing
     let outputs = [
       ("/proc/out.graft", "/proc/"), (scratch.url("precious.txt/out.graft").path, "cannot be"),
-      (file, "is in the way and is not a bundle"),
+      (file, "exists and is not a bundle"),
     ]
     for (output, reason) in outputs {
       try GraftProgram.expectFailure(["compile", good, "-o", output], saying: [reason], output)

@@ -30,28 +30,31 @@ struct OutputConflictTests {
     let data = ["--data", training.path]
     let finetune = ["finetune", bundle] + data
     let cases: [(arguments: [String], message: String)] = [
-      (["predict", bundle, "--csv"] + pictures, "is no text, which --csv writes"),
-      (["predict", bundle, "--csv", pictures[0]] + pictures, "is no text, which --csv writes"),
-      (["predict", bundle, pictures[1], "--csv", manifest], "lies inside the input BUNDLE"),
-      (["evaluate", bundle, "--predictions", manifest] + data, "lies inside the input BUNDLE"),
+      (["predict", bundle, "--csv"] + pictures, "is not a text file, which --csv writes"),
+      (
+        ["predict", bundle, "--csv", pictures[0]] + pictures,
+        "is not a text file, which --csv writes"
+      ),
+      (["predict", bundle, pictures[1], "--csv", manifest], "is inside the input BUNDLE"),
+      (["evaluate", bundle, "--predictions", manifest] + data, "is inside the input BUNDLE"),
       (
         ["evaluate", bundle, "--predictions", out, "--confusion", out] + data,
-        "the output --predictions is the output --confusion too"
+        "the output --predictions is also the output --confusion"
       ),
       (["preprocess", bundle, "--output-dir", training.path] + data, "is the input --data"),
-      (["export", bundle, "-o", manifest], "lies inside the input BUNDLE"),
+      (["export", bundle, "-o", manifest], "is inside the input BUNDLE"),
       (["compile", bundle, "-o", bundle + "/"], "the output -o is the input MODEL"),
-      (finetune + ["-o", bundle + "/x.graft"], "lies inside the input BUNDLE"),
+      (finetune + ["-o", bundle + "/x.graft"], "is inside the input BUNDLE"),
       (finetune + ["-o", out, "--checkpoint", bundle], "is a bundle"),
       (
-        finetune + ["-o", out, "--checkpoint", out], "the output --checkpoint is the output -o too"
+        finetune + ["-o", out, "--checkpoint", out], "the output --checkpoint is also the output -o"
       ),
       (
-        finetune + ["-o", out + "/", "--metrics", out], "the output --metrics is the output -o too"
+        finetune + ["-o", out + "/", "--metrics", out], "the output --metrics is also the output -o"
       ),
       (finetune + ["-o", out, "--report", out + "/r.html"], "cannot be written"),
-      (finetune + ["-o", out, "--tensorboard", bundle + "/tb"], "lies inside the input BUNDLE"),
-      (finetune + ["-o", "/"], "the output has no name of its own"),
+      (finetune + ["-o", out, "--tensorboard", bundle + "/tb"], "is inside the input BUNDLE"),
+      (finetune + ["-o", "/"], "the output path has no file name"),
       (finetune + ["-o", out, "--resume", scratch.url("typo").path], "no checkpoint to resume"),
     ]
     let before = scratch.listing

@@ -1,5 +1,6 @@
 // Every operator's gradient rule against central differences, both in double precision on the reference
-// evaluator: on the cases below, and for operators without one on what tools/make-operator-fixtures has of them.
+// evaluator: on the cases below, and for operators without one on what tools/make-operator-fixtures has of
+// them.
 
 import GraftAutodiff
 import GraftDiagnostics
@@ -306,7 +307,7 @@ struct GradientRuleTests {
     let y = try graph.append(Relu(), [quotient], origins: ["relu"])[0]
     let found = try graph.obstacles(toGradientsOf: [x], from: [y])
     #expect(found.map { $0.node.origins } == [["quotient"]])
-    #expect(found.first?.reason.contains("a quotient with a fused activation") == true)
+    #expect(found.first?.reason.contains("a division with a fused activation") == true)
   }
 
   @Test("an operator without a rule is named")

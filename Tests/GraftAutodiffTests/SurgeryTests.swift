@@ -127,7 +127,7 @@ struct SurgeryTests {
     let (a, b) = (try net.gemm("a", 2), try net.gemm("b", 3))
     net.output("y", try net.node(Concatenate(axis: 1), [a, b]))
     let error = #expect(throws: GraftError.self) { try Head(of: net.graph) }
-    #expect(error?.message.contains("joins several values") == true)
+    #expect(error?.message.contains("combines several values") == true)
     #expect(error?.advice != nil)
   }
 

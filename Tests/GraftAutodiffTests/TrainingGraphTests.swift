@@ -166,7 +166,7 @@ struct TrainingGraphTests {
     let error = #expect(throws: GraftError.self) {
       try NetworkParts(graph, unfreezing: .scope("layr"))
     }
-    #expect(error?.message == "no node or parameter lies in the scope \"layr\"")
+    #expect(error?.message == "no node or parameter is in the scope \"layr\"")
     #expect(error?.advice?.contains("\"layer\"") == true)
     #expect(throws: GraftError.self) { try NetworkParts(graph, unfreezing: .last(9)) }
     let last = try NetworkParts(graph, unfreezing: .last(1))

@@ -135,7 +135,7 @@ import Testing
     )
     #expect((try? template.render(["b": "x", "lines": ""])) == "int a;\nint x;\nend")
     let odd = BundleTests.failure { _ = try Template(name: "t.c", text: "a @ b").render([:]) }
-    #expect(odd?.message == "template t.c, line 1: an @ without a partner")
+    #expect(odd?.message == "template t.c, line 1: an unmatched @")
   }
 
   @Test func namesCannotLeaveTheirComment() {
@@ -161,6 +161,6 @@ import Testing
     let wrong = BundleTests.failure {
       _ = try Toolchain.find(environment: ["GRAFT_CLANG": "/nowhere/clang"])
     }
-    #expect(wrong?.message == "GRAFT_CLANG is \"/nowhere/clang\", which is no program")
+    #expect(wrong?.message == "GRAFT_CLANG is \"/nowhere/clang\", which is not executable")
   }
 }

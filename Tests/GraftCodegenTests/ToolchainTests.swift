@@ -35,7 +35,7 @@ struct ToolchainTests {
     "versions that are too old, other compilers, and ones that do not run",
     arguments: [
       ("echo 'Debian clang version 13.0.1-11+b2'", "is clang 13"),
-      ("echo 'gcc (Debian 12.2.0) 12.2.0'", "is no clang"), ("exit 3", "failed with status 3"),
+      ("echo 'gcc (Debian 12.2.0) 12.2.0'", "is not clang"), ("exit 3", "failed with status 3"),
       ("kill -9 $$", "was ended by signal 9"),
     ])
   func version(_ script: String, _ fragment: String) throws {
@@ -66,7 +66,7 @@ struct ToolchainTests {
     try withScript("exit 0") { path in
       let model = try MachineProbe.generate(for: .generic)
       let folder = (path as NSString).deletingLastPathComponent
-      expectError(["says that all went well, but wrote no"]) {
+      expectError(["succeeded, but wrote no"]) {
         try Toolchain(clang: path, version: "").compile(model, into: folder)
       }
     }

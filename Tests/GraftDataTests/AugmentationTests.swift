@@ -128,7 +128,7 @@ private func expectMoments(
       let found = try small.cropped(x: offsets[1] - 4, y: offsets[0] - 4, width: 32, height: 32)
       #expect(found == expected, "\(arguments)")
     }
-    let views = PictureViews(try Augmentation("crop"), seed: 3)
+    let views = AugmentedViews(try Augmentation("crop"), seed: 3)
     let preprocessor = Preprocessor(
       try Preprocessing(.cifar10, inputShape: [3, 32, 32], layout: .nchw))
     var windows: [Image: Int] = [:]
@@ -239,10 +239,10 @@ private func expectMoments(
     let preprocessor = Preprocessor(spec)
     let all = try Augmentation("erase,jitter,flip,resized-crop")
     #expect(all.description == "resized-crop-flip-jitter-erase")
-    func view(_ views: PictureViews, _ index: Int, _ number: Int) throws -> Image {
+    func view(_ views: AugmentedViews, _ index: Int, _ number: Int) throws -> Image {
       try views.pixels(of: index, view: number, preprocessor, size: (32, 32)) { photo }
     }
-    let (keeping, decoding) = (PictureViews(all, seed: 5), PictureViews(all, seed: 5, room: 0))
+    let (keeping, decoding) = (AugmentedViews(all, seed: 5), AugmentedViews(all, seed: 5, room: 0))
     // Whatever was asked for before, and whether or not the picture was kept.
     let first = try view(keeping, 2, 3)
     _ = try view(keeping, 2, 4)
@@ -250,9 +250,9 @@ private func expectMoments(
     #expect(try view(decoding, 2, 3) == first)
     #expect(try view(decoding, 2, 4) != first)
     #expect(try view(decoding, 1, 3) != first)
-    #expect(try view(PictureViews(all, seed: 6), 2, 3) != first)
+    #expect(try view(AugmentedViews(all, seed: 6), 2, 3) != first)
 
-    let flips = PictureViews(try Augmentation("flip"), seed: 5)
+    let flips = AugmentedViews(try Augmentation("flip"), seed: 5)
     let plain = try preprocessor.pixels(of: photo)
     let flipped = try (0..<1000).map { try view(flips, 0, $0) }
     #expect(flipped.allSatisfy { $0 == plain || $0 == plain.mirrored() })
@@ -261,7 +261,7 @@ private func expectMoments(
 
   @Test("What is erased becomes zero in either layout", arguments: Preprocessing.Layout.allCases)
   func erases(_ layout: Preprocessing.Layout) throws {
-    let views = PictureViews(try Augmentation("erase"), seed: 8)
+    let views = AugmentedViews(try Augmentation("erase"), seed: 8)
     var erasures = 0
     for view in 0..<50 {
       var values = [Float](repeating: 1, count: 3 * 8 * 10)
@@ -294,9 +294,9 @@ private func expectMoments(
     #expect(try Augmentation("flip,resized-crop").steps == [.resizedCrop, .flip])
     #expect(try Augmentation("resized-crop-erase").steps == [.resizedCrop, .erase])
     for (text, problem) in [
-      ("", "has a step \"\" that there is not"), ("crop-", "has a step \"\" that there is not"),
-      ("turn-flip", "has a step \"turn\" that there is not"),
-      ("resized", "has a step \"resized\" that there is not"), ("flip-flip", "has flip twice"),
+      ("", "has the unknown step \"\""), ("crop-", "has the unknown step \"\""),
+      ("turn-flip", "has the unknown step \"turn\""),
+      ("resized", "has the unknown step \"resized\""), ("flip-flip", "has flip twice"),
       ("crop-resized-crop", "has both kinds of crop"),
     ] {
       expectError(.invalidArgument, containing: problem) { _ = try Augmentation(text) }

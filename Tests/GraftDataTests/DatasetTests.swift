@@ -55,7 +55,7 @@ private func link(_ path: String, to target: String) throws {
       let warning = try #require(data.warnings.first)
       for part in [
         "12 entries are not", "2 .txt", "1 .md", "1 .webp", "1 without extension",
-        "1 picture outside class folders", "2 broken links", "2 links to a folder above",
+        "1 image outside class folders", "2 broken links", "2 links to a parent folder",
       ] { #expect(warning.message.contains(part), "\(warning.message) lacks \(part)") }
     }
   }
@@ -78,7 +78,7 @@ private func link(_ path: String, to target: String) throws {
       }
       expectError(
         .invalidData, containing: "there are 3 classes (\"cat\", \"dog\", \"notes\")",
-        "tells 10 apart"
+        "the network has 10 classes"
       ) { _ = try ImageFolder(folder, classCount: 10) }
     }
   }
@@ -101,7 +101,7 @@ private func link(_ path: String, to target: String) throws {
       for labels in [nil, ["dog", Self.forms[0]]] {
         expectError(
           .invalidData, containing: "two class folders are named", "63 61 66 c3 a9",
-          "63 61 66 65 cc 81", "Move the pictures of one into the other"
+          "63 61 66 65 cc 81", "Move the images of one into the other"
         ) { _ = try ImageFolder(folder, labels: labels) }
       }
     }
@@ -111,7 +111,7 @@ private func link(_ path: String, to target: String) throws {
     try withTemporaryFolder { folder in
       try write(picture(1), to: "crane/1.png", in: folder)
       let labels = ["crane (1)", "dog", "crane (2)"]
-      expectError(.invalidData, containing: "2 classes of the name \"crane\"", "\"crane (2)\"") {
+      expectError(.invalidData, containing: "2 classes named \"crane\"", "\"crane (2)\"") {
         _ = try ImageFolder(folder, labels: labels)
       }
     }
@@ -119,7 +119,7 @@ private func link(_ path: String, to target: String) throws {
 
   @Test func refusesEmptyFolders() throws {
     try withTemporaryFolder { folder in
-      expectError(.invalidData, containing: "there is no JPEG or PNG file in a class folder here") {
+      expectError(.invalidData, containing: "there is no JPEG or PNG file in a class folder") {
         _ = try ImageFolder(folder)
       }
       try write([1], to: "cat/notes.txt", in: folder)
@@ -162,7 +162,7 @@ private func link(_ path: String, to target: String) throws {
       #expect(all.name(of: 2) == "data_batch_2.bin#1")
       #expect(
         all.warnings.map(\.message) == [
-          "the file ends within a record; the 1 whole ones before it are used"
+          "the file ends within a record; the 1 complete ones before it are used"
         ])
       guard case .image(let image) = try all.sample(at: 1).content else {
         Issue.record("no picture")
@@ -181,7 +181,7 @@ private func link(_ path: String, to target: String) throws {
       expectError(.invalidData, containing: "10 of 10 classes are not among") {
         _ = try CIFAR10Batches(folder, labels: ["x"])
       }
-      expectError(.invalidData, containing: "there are 10 classes", "tells 100 apart") {
+      expectError(.invalidData, containing: "there are 10 classes", "the network has 100 classes") {
         _ = try CIFAR10Batches(folder, classCount: 100)
       }
     }
@@ -196,7 +196,7 @@ private func link(_ path: String, to target: String) throws {
         _ = try data.sample(at: 1)
       }
       try write([1, 2, 3], to: "test_batch.bin", in: folder)
-      expectError(.invalidData, containing: "no whole record of a CIFAR-10 batch") {
+      expectError(.invalidData, containing: "no complete record of a CIFAR-10 batch") {
         _ = try CIFAR10Batches(folder)
       }
     }
@@ -247,21 +247,21 @@ private func link(_ path: String, to target: String) throws {
       }
       try write(NPYArray([1, 2, 3] as [Float], shape: [1, 3]).encoded(), to: "x.npy", in: folder)
       expectError(
-        .invalidData, containing: "shape [1, 3] does not fit the input \"a/b\"", "N × [2]"
+        .invalidData, containing: "shape [1, 3] does not match the input \"a/b\"", "N × [2]"
       ) {
         _ = try TensorFolder(folder, inputs: [Self.input])
       }
       try write(NPYArray([] as [Float], shape: [0, 2]).encoded(), to: "x.npy", in: folder)
-      expectError(.invalidData, containing: "x.npy: there are no items in it") {
+      expectError(.invalidData, containing: "x.npy: the file has no items") {
         _ = try TensorFolder(folder, inputs: [Self.input])
       }
       try write(NPYArray([1, 2] as [Float], shape: [1, 2]).encoded(), to: "x.npy", in: folder)
       try write(NPYArray([1, 2] as [Int64], shape: [2]).encoded(), to: "y.npy", in: folder)
-      expectError(.invalidData, containing: "y.npy: 2 answers (shape [2]), but 1 items in") {
+      expectError(.invalidData, containing: "y.npy: 2 labels (shape [2]), but 1 items in") {
         _ = try TensorFolder(folder, inputs: [Self.input])
       }
       try write(NPYArray([-1] as [Int64], shape: [1]).encoded(), to: "y.npy", in: folder)
-      expectError(.invalidData, containing: "y.npy: row 0 has the class -1; classes are counted") {
+      expectError(.invalidData, containing: "y.npy: row 0 has the class -1; classes are numbered") {
         _ = try TensorFolder(folder, inputs: [Self.input])
       }
       try write([1], to: "c.npy", in: folder)
@@ -322,7 +322,7 @@ private func link(_ path: String, to target: String) throws {
       #expect(error.description.contains("class1/105.png: not an image"))
       #expect(
         loader.warnings.map(\.message) == [
-          "2 items are left out, not an image: class1/105.png, class1/111.png"
+          "2 items are skipped, not an image: class1/105.png, class1/111.png"
         ])
     }
   }
@@ -363,13 +363,14 @@ private func link(_ path: String, to target: String) throws {
       }
       #expect(
         loader.brokenItems.last?.error.description.contains(
-          "a/2.jpg: the picture is 9 × 9 and fed as [3, 9, 9]; the network takes [3, 4, 4]") == true
+          "a/2.jpg: the image is 9 × 9 and becomes an input of shape [3, 9, 9]; the network needs [3, 4, 4]"
+        ) == true
       )
-      expectError(.invalidArgument, containing: "cannot be fed without a preprocessing") {
+      expectError(.invalidArgument, containing: "images need preprocessing") {
         _ = try BatchLoader(
           data, feeding: Self.input, preprocessing: nil, batchSize: 2, threads: 2)
       }
-      expectError(.invalidArgument, containing: "network of 2 inputs") {
+      expectError(.invalidArgument, containing: "network with 2 inputs") {
         _ = try BatchLoader(
           data, feeding: Self.input + Self.input, preprocessing: Self.spec(), batchSize: 2,
           threads: 2)

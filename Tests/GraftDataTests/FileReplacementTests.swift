@@ -49,10 +49,10 @@ private struct Failure: Error {}
 
   @Test func refusesWhatIsInTheWay() throws {
     try withTemporaryFolder { folder in
-      expectError(.inputOutput, containing: "/dev/null: is in the way and is not a regular file") {
+      expectError(.inputOutput, containing: "/dev/null: exists and is not a regular file") {
         _ = try FileReplacement(at: "/dev/null")
       }
-      expectError(.inputOutput, containing: "is in the way and is not a regular file") {
+      expectError(.inputOutput, containing: "exists and is not a regular file") {
         _ = try FileReplacement(at: folder)
       }
       expectError(.inputOutput, containing: "cannot be written: No such file or directory") {
@@ -64,10 +64,10 @@ private struct Failure: Error {}
           at: folder + "/bundle/manifest.json",
           keeping: [folder + "/bundle/../bundle/manifest.json"])
       }
-      expectError(.invalidArgument, containing: "the output lies inside the input") {
+      expectError(.invalidArgument, containing: "the output is inside the input") {
         _ = try FileReplacement(at: folder + "/bundle/new", keeping: [folder + "/bundle"])
       }
-      expectError(.invalidArgument, containing: "the output has no file name") {
+      expectError(.invalidArgument, containing: "the output path has no file name") {
         _ = try FileReplacement(at: "")
       }
     }
@@ -100,10 +100,10 @@ private struct Failure: Error {}
   @Test func refusesWhatIsNoBundleOrAnInput() throws {
     try withTemporaryFolder { folder in
       try write([1], to: "stuff/a", in: folder)
-      expectError(.inputOutput, containing: "stuff: is in the way and is not a bundle") {
+      expectError(.inputOutput, containing: "stuff: exists and is not a bundle") {
         _ = try DirectoryReplacement(at: folder + "/stuff")
       }
-      expectError(.inputOutput, containing: "stuff/a: is in the way and is not a bundle") {
+      expectError(.inputOutput, containing: "stuff/a: exists and is not a bundle") {
         _ = try DirectoryReplacement(at: folder + "/stuff/a")
       }
       try make("one", at: folder + "/b")
@@ -146,7 +146,7 @@ private struct Failure: Error {}
       let large = [UInt8](repeating: 1, count: 200_000)
       expectError(
         .inputOutput, containing: folder + "/a.npy: cannot be written: No space left",
-        "Free some space"
+        "Free some disk space"
       ) {
         try FileReplacement(at: folder + "/a.npy").write(large)
       }

@@ -68,7 +68,7 @@ import Testing
     #expect(metrics.top1 == nil && metrics.loss == nil)
     try metrics.add([.nan, 1], label: 1)
     #expect(metrics.nonFiniteCount == 1 && metrics.top1 == 0 && metrics.loss == nil)
-    expectError(.invalidArgument, containing: "the label 2 is none of the network's 2 classes") {
+    expectError(.invalidArgument, containing: "the label 2 is outside the network's 2 classes") {
       try metrics.add([0, 1], label: 2)
     }
     expectError(.invalidArgument, containing: "3 outputs for 2 items of 2 classes") {
@@ -77,7 +77,7 @@ import Testing
     expectError(.invalidArgument, containing: "confusion matrix of 0 classes") {
       _ = try ConfusionMatrix(classCount: 0)
     }
-    expectError(.invalidData, containing: " pixels is larger than") {
+    expectError(.invalidData, containing: " pixels exceeds the limit") {
       _ = try ConfusionMatrix(classCount: 100_000).drawing(hasAxes: true)
     }
   }

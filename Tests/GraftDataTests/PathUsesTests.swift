@@ -41,27 +41,27 @@ import Testing
       let refused: [(String, PathUses.Output, String)] = [
         ("photo.jpg", .file, "is the input IMAGE"), ("hard.jpg", .file, "is the input IMAGE"),
         ("absent/../empty/.././photo.jpg", .file, "is the input IMAGE"),
-        ("net.graft/manifest.json", .file, "lies inside the input BUNDLE"),
-        ("link/new.csv", .file, "lies inside the input BUNDLE"),
+        ("net.graft/manifest.json", .file, "is inside the input BUNDLE"),
+        ("link/new.csv", .file, "is inside the input BUNDLE"),
         ("hard.json", .file, "is another name of \"manifest.json\" in the input BUNDLE"),
         ("net.graft", .bundle, "is the input BUNDLE"),
         ("net.graft/", .bundle, "is the input BUNDLE"),
-        ("net.graft/x.graft", .bundle, "lies inside the input BUNDLE"),
-        ("net.graft/sub/deep", .files(["*"]), "lies inside the input BUNDLE"),
+        ("net.graft/x.graft", .bundle, "is inside the input BUNDLE"),
+        ("net.graft/sub/deep", .files(["*"]), "is inside the input BUNDLE"),
         ("net.graft", .files(["*"]), "is a bundle"), ("link/", .files(["*"]), "is a bundle"),
         ("classes", .files(["a"]), "is the input --data"),
-        ("classes/out", .files(["a"]), "lies inside the data --data"),
-        ("classes/out.graft", .bundle, "lies inside the data --data"),
-        ("classes/cat/table.csv", .file, "lies inside the data --data"),
-        ("classes/x.npy", .file, "lies inside the data --data"),
-        ("tensors/x.npy", .file, "lies inside the data --val"),
+        ("classes/out", .files(["a"]), "is inside the data --data"),
+        ("classes/out.graft", .bundle, "is inside the data --data"),
+        ("classes/cat/table.csv", .file, "is inside the data --data"),
+        ("classes/x.npy", .file, "is inside the data --data"),
+        ("tensors/x.npy", .file, "is inside the data --val"),
         (".", .files(["photo.*"]), "would overwrite the input IMAGE"),
         ("", .file, "has no file name"), ("table/", .file, "has no file name"),
         ("empty/..", .file, "has no file name"), ("absent/t.csv", .file, "cannot be written"),
-        ("empty", .bundle, "is in the way and is not a bundle"),
-        ("empty", .file, "is in the way and is not a regular file"),
-        ("photo.jpg/below", .files(["a"]), "no folder can be here"),
-        ("", .bundle, "has no name of its own"), ("..", .bundle, "has no name of its own"),
+        ("empty", .bundle, "exists and is not a bundle"),
+        ("empty", .file, "exists and is not a regular file"),
+        ("photo.jpg/below", .files(["a"]), "the folder cannot be created"),
+        ("", .bundle, "has no file name"), ("..", .bundle, "has no file name"),
       ]
       for (path, kind, message) in refused {
         var uses = uses(folder)
@@ -95,19 +95,19 @@ import Testing
   @Test func keepsOutputsFromEachOther() throws {
     try withFiles { folder in
       let pairs: [((String, PathUses.Output), (String, PathUses.Output), String?)] = [
-        (("a", .file), ("./a", .file), "is the output first too"),
+        (("a", .file), ("./a", .file), "is also the output first"),
         (("a", .file), ("dangling", .file), nil),
-        (("new.csv", .file), ("dangling", .file), "is the output first too"),
-        (("new", .bundle), ("new/", .files(["s"])), "is the output first too"),
-        (("new", .bundle), ("new/log", .files(["s"])), "lies inside the output first"),
-        (("new/log/x", .files(["s"])), ("new", .bundle), "is in the way of the output first"),
+        (("new.csv", .file), ("dangling", .file), "is also the output first"),
+        (("new", .bundle), ("new/", .files(["s"])), "is also the output first"),
+        (("new", .bundle), ("new/log", .files(["s"])), "is inside the output first"),
+        (("new/log/x", .files(["s"])), ("new", .bundle), "conflicts with the output first"),
         (("s", .files(["a", "best-*"])), ("s", .files(["b"])), nil),
         (
           ("s", .files(["a", "best-*"])), ("s", .files(["*.b", "best-1"])), "is the folder of first"
         ),
         (("empty", .files(["a"])), ("empty/a", .file), "is a file of the output first"),
         (("empty", .files(["a"])), ("empty/b", .file), nil),
-        (("s", .file), ("s/b", .files(["x"])), "lies inside the output first"),
+        (("s", .file), ("s/b", .files(["x"])), "is inside the output first"),
       ]
       for (first, second, message) in pairs {
         var uses = uses(folder)

@@ -30,7 +30,7 @@ struct MappedFileTests {
           try MappedFile.checkNoneWasCut()
           exit(1)
         } catch let error as GraftError {
-          guard error.description.contains(path), error.description.contains("cut short") else {
+          guard error.description.contains(path), error.description.contains("truncated") else {
             exit(2)
           }
         }
@@ -71,6 +71,6 @@ struct MappedFileTests {
       exit(Int32(byte ?? 0) + 10)
     }
     let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
-    #expect(text.contains("graft-cut-") && text.contains("was cut short"), "\(text)")
+    #expect(text.contains("graft-cut-") && text.contains("was truncated"), "\(text)")
   }
 }

@@ -120,12 +120,12 @@ struct SkeletonTests {
     "what protobuf-c would merge, misread or keep is refused",
     arguments: [
       ("two graphs", Wire.bytes(7, []) + Wire.bytes(7, []), "ModelProto.graph occurs twice"),
-      ("a text as a number", Wire.int(2, 5), "ModelProto.producer_name is of the wrong kind"),
-      ("a number as a text", Wire.text(1, "8"), "ModelProto.ir_version is of the wrong kind"),
+      ("a text as a number", Wire.int(2, 5), "ModelProto.producer_name has the wrong wire type"),
+      ("a number as a text", Wire.text(1, "8"), "ModelProto.ir_version has the wrong wire type"),
       ("a group", [0x0B, 0x0C], "wire type 3"),
       ("field 0", [0x00, 0x00], "field number 0"),
       ("an endless varint", [0x08] + [UInt8](repeating: 0xFF, count: 12), "longer than ten bytes"),
-      ("NUL in a name", Wire.bytes(7, Wire.text(2, "a\0b")), "holds a NUL"),
+      ("NUL in a name", Wire.bytes(7, Wire.text(2, "a\0b")), "contains a NUL"),
       ("no UTF-8", Wire.bytes(7, Wire.bytes(2, [0xFF, 0xFE])), "not UTF-8"),
       (
         "two raw_data", Wire.bytes(7, Wire.bytes(5, Wire.bytes(9, [1]) + Wire.bytes(9, [2]))),

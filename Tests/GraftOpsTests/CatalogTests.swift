@@ -93,7 +93,7 @@ import Testing
     let many = #expect(throws: GraftError.self) {
       try Catalog.inferTypes(Relu(), [image, image])
     }
-    #expect(many?.message == "2 operands, at most 1 are expected")
+    #expect(many?.message == "2 operands, expected at most 1")
     let impossible = TensorType(.float32, [Dimension(-1), 3])
     let error = #expect(throws: GraftError.self) { try Catalog.inferTypes(Relu(), [impossible]) }
     #expect(error?.message == "operand 0 has an impossible shape: f32[-1,3]")

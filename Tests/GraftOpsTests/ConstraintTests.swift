@@ -35,16 +35,16 @@ private struct Refusal: CustomTestStringConvertible {
     Refusal(Convolution(), [matrix, matrix], "x must have rank 4, found f32[N,6] [C1]"),
     Refusal(
       Convolution(), [image, real([4, 2, 3, 3])],
-      "3 channels in 1 groups do not fit weights [4,2,3,3] [C2]"),
+      "3 channels in 1 groups do not match weights [4,2,3,3] [C2]"),
     Refusal(
       Convolution(groups: 0), [image, real([4, 3, 3, 3])],
-      "3 channels in 0 groups do not fit weights [4,3,3,3] [C2]"),
+      "3 channels in 0 groups do not match weights [4,3,3,3] [C2]"),
     Refusal(
       Convolution(), [image, real([4, 3, 3, 3]), vector],
       "bias must be f32[4], found f32[3] [C3]"),
     Refusal(
       Convolution(), [image, real([4, 3, 9, 3])],
-      "a kernel that reaches over 9 does not fit height 8 with pads 0 and 0 [C4]"),
+      "the effective kernel extent 9 exceeds the height 8 with pads 0 and 0 [C4]"),
     Refusal(
       Convolution(strides: [0, 1]), [image, real([4, 3, 3, 3])],
       "kernel [3, 3], strides [0, 1], dilations [1, 1] must be positive and pads [0, 0, 0, 0] not "
@@ -63,10 +63,10 @@ private struct Refusal: CustomTestStringConvertible {
       "A and B must be matrices of one type, found f32[N,3,8,8] and f32[N,6] [C1]"),
     Refusal(
       Gemm(), [matrix, real([5, 4])],
-      "the depth must be constant and the same in A and B, found 6 and 5 [C2]"),
+      "the inner extent must be constant and the same in A and B, found 6 and 5 [C2]"),
     Refusal(
       Gemm(transposesA: true), [matrix, real([.batch, 4])],
-      "the depth must be constant and the same in A and B, found N and N [C2]"),
+      "the inner extent must be constant and the same in A and B, found N and N [C2]"),
     Refusal(
       Gemm(), [matrix, real([6, 4]), vector], "C must broadcast to f32[N,4], found f32[3] [C3]"),
     Refusal(
@@ -76,7 +76,7 @@ private struct Refusal: CustomTestStringConvertible {
       "a and b must have one type and at least rank 1, found f32[] and f32[N,6] [C1]"),
     Refusal(
       MatrixMultiply(), [matrix, real([5, 4])],
-      "the depth must be constant and the same in both, found f32[N,6] and f32[5,4] [C2]"),
+      "the inner extent must be constant and the same in both, found f32[N,6] and f32[5,4] [C2]"),
     Refusal(
       MatrixMultiply(), [real([2, 4, 6]), real([3, 6, 4])],
       "shapes [2] and [3] do not broadcast: axis 0 has 2 and 3 [C3]"),
@@ -116,10 +116,10 @@ private struct Refusal: CustomTestStringConvertible {
         + "dilations [1, 1] [C2]"),
     Refusal(
       MaxPool(window: Window(kernel: [2, 2], pads: [0, 0, 0, 2])), [image],
-      "pads [0, 0, 0, 2] must be smaller than the window, which reaches over 2 [C3]"),
+      "pads [0, 0, 0, 2] must be smaller than the effective kernel extent 2 [C3]"),
     Refusal(
       MaxPool(window: Window(kernel: [9, 1])), [image],
-      "a kernel that reaches over 9 does not fit height 8 with pads 0 and 0 [C4]"),
+      "the effective kernel extent 9 exceeds the height 8 with pads 0 and 0 [C4]"),
     Refusal(GlobalAveragePool(), [matrix], "x must have spatial axes, found f32[N,6] [C1]"),
     Refusal(
       GlobalMaxPool(), [real([1, 3, 0, 2])],
@@ -145,40 +145,40 @@ private struct Refusal: CustomTestStringConvertible {
       Maximum(), [image, real([5])],
       "shapes [N,3,8,8] and [5] do not broadcast: axis 3 has 8 and 5 [C2]"),
     Refusal(Sigmoid(), [integers([2])], "x must be a floating-point tensor, found i64[2] [C1]"),
-    Refusal(Clip(low: .nan), [image], "parameters must be numbers, found [nan, inf] [C2]"),
+    Refusal(Clip(low: .nan), [image], "parameters must not be NaN, found [nan, inf] [C2]"),
     Refusal(Equal(), [image, integers([1])], "found f32[N,3,8,8] and i64[1] [C1]"),
-    Refusal(LogicalNot(), [image], "x must hold booleans, found f32[N,3,8,8] [C1]"),
+    Refusal(LogicalNot(), [image], "x must be a bool tensor, found f32[N,3,8,8] [C1]"),
     Refusal(
       Where(), [image, image, image],
-      "a boolean condition and two tensors of one type, found f32[N,3,8,8], f32[N,3,8,8] and "
+      "expected a bool condition and two tensors of one type, found f32[N,3,8,8], f32[N,3,8,8] and "
         + "f32[N,3,8,8] [C1]"),
   ]
 
   private static let movement: [Refusal] = [
-    Refusal(Dropout(ratio: 1), [image], "ratio must lie in 0..<1, found 1.0 [C2]"),
+    Refusal(Dropout(ratio: 1), [image], "ratio must be in 0..<1, found 1.0 [C2]"),
     Refusal(
       Flatten(axis: 5), [image], "axis 5 is outside 0…4, the rank of f32[N,3,8,8] [C1]"),
     Refusal(
       Flatten(axis: 2), [real([.batch, .batch])], "f32[N,N] cannot become a matrix at axis 2 [C2]"),
     Refusal(
       Reshape(shape: [1, 192]), [image],
-      "x f32[N,3,8,8] has not as many elements for every batch as the target shape [1,192] [C1]"),
+      "x f32[N,3,8,8] and the target shape [1,192] differ in the number of elements [C1]"),
     Refusal(
       Squeeze(axes: [1, 1]), [image],
       "axes [1, 1] must be ascending axes of a tensor of rank 4 [C1]"),
-    Refusal(Squeeze(axes: [0]), [image], "axis 0 of f32[N,3,8,8] has not extent 1 [C2]"),
+    Refusal(Squeeze(axes: [0]), [image], "axis 0 of f32[N,3,8,8] does not have extent 1 [C2]"),
     Refusal(
       Unsqueeze(axes: [5]), [image], "axes [5] must be ascending axes of a tensor of rank 5 [C1]"),
     Refusal(
       Transpose(permutation: [0, 2, 2, 1]), [image],
-      "[0, 2, 2, 1] is no permutation of the axes of f32[N,3,8,8] [C1]"),
+      "[0, 2, 2, 1] is not a permutation of the axes of f32[N,3,8,8] [C1]"),
     Refusal(Concatenate(axis: 2), [matrix], "axis 2 is not an axis of f32[N,6] [C1]"),
     Refusal(
       Concatenate(axis: 1), [matrix, vector],
       "operands must have one rank and element type, found f32[N,6] and f32[3] [C1]"),
     Refusal(
       Concatenate(axis: 1), [matrix, real([2, 6])],
-      "operands must agree but for axis 1, found f32[N,6] and f32[2,6] [C2]"),
+      "operands must agree except on axis 1, found f32[N,6] and f32[2,6] [C2]"),
     Refusal(
       Concatenate(axis: 0), [matrix, real([2, 6])], "N and 2 do not add up [C3]"),
     Refusal(
@@ -198,10 +198,10 @@ private struct Refusal: CustomTestStringConvertible {
       "axis 0 of f32[N,6] is not constant [C2]"),
     Refusal(
       Slice(axes: [1], starts: [4], extents: [2], steps: [2]), [matrix],
-      "2 indices from 4 by steps of 2 leave axis 1 of f32[N,6] [C2]"),
+      "2 indices from 4 by steps of 2 are outside axis 1 of f32[N,6] [C2]"),
     Refusal(
       Slice(axes: [1], starts: [5], extents: [1], steps: [7]), [matrix],
-      "1 indices from 5 by steps of 7 leave axis 1 of f32[N,6] [C2]"),
+      "1 indices from 5 by steps of 7 are outside axis 1 of f32[N,6] [C2]"),
     Refusal(
       Gather(axis: 0), [matrix, integers([1])],
       "axis 0 is not an axis of f32[N,6] with a constant extent [C1]"),
@@ -229,13 +229,13 @@ private struct Refusal: CustomTestStringConvertible {
   private static let shapes: [Refusal] = [
     Refusal(Shape(start: 3), [matrix], "axes from 3 to 2 of a tensor of rank 2 [C1]"),
     Refusal(
-      Size(), [real([.batch, .batch])], "the elements of f32[N,N] cannot be counted [C1]"),
+      Size(), [real([.batch, .batch])], "the number of elements of f32[N,N] is not known [C1]"),
     Refusal(
       ConstantOfShape(shape: [2], dtype: .int64, value: .real(0.5)), [], "0.5 is no i64 [C1]"),
     Refusal(NumberRange(start: 0, limit: 3, delta: 0), [], "steps of 0 in i64 [C1]"),
     Refusal(
       NumberRange(start: 0, limit: Int.max, delta: 1), [],
-      "from 0 to 9223372036854775807 by 1 are too many numbers [C2]"),
+      "the range from 0 to 9223372036854775807 by 1 is too long [C2]"),
     Refusal(
       ConstantOfShape(shape: [Dimension(1 << 40)], dtype: .float32, value: .real(0)), [],
       "a tensor of shape [1099511627776] at batch 1 is too large: at most 68719476736 elements"),

@@ -78,7 +78,7 @@ import Testing
 
 @Suite struct ManifestTests {
   @Test(arguments: [
-    ("{}", "\"format\""), ("[]", "wrong kind"), ("", "damaged"),
+    ("{}", "\"format\""), ("[]", "wrong type"), ("", "damaged"),
     (#"{"format":{"major":7,"minor":0}}"#, "format version 7.0"),
     (#"{"format":{"major":1,"minor":0}}"#, "has no key"),
     (#"{"format":{"major":1.5,"minor":0}}"#, "damaged"),
@@ -104,7 +104,7 @@ import Testing
     let data = try manifest.encoded()
     let error = #expect(throws: GraftError.self) { try Manifest.decode(data) }
     #expect(error?.kind == .invalidBundle)
-    #expect(error?.message.contains("cannot be the name of a file in a bundle") == true)
+    #expect(error?.message.contains("is not a valid name of a file in a bundle") == true)
   }
 
   @Test func extentsKeepTheBatch() throws {
@@ -131,8 +131,8 @@ import Testing
       try "cat\r\ndog\n\n".write(toFile: path, atomically: true, encoding: .utf8)
       #expect(try Labels.read(from: path).names == ["cat", "dog"])
       for (text, part) in [
-        ("", "no label"), ("a\n\nb", "line 2 is blank"), ("[]", "no label"),
-        ("[\"a\", 1]", "label 1 is no name"), ("{\"0\": \"a\", \"2\": \"b\"}", "are not 0 … 1"),
+        ("", "no labels"), ("a\n\nb", "line 2 is blank"), ("[]", "no labels"),
+        ("[\"a\", 1]", "label 1 is not a name"), ("{\"0\": \"a\", \"2\": \"b\"}", "are not 0 … 1"),
       ] {
         try text.write(toFile: path, atomically: true, encoding: .utf8)
         let error = #expect(throws: GraftError.self) { try Labels.read(from: path) }

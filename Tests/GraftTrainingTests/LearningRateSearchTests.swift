@@ -41,6 +41,6 @@ import Testing
     let error = #expect(throws: GraftError.self) {
       _ = try FineTuner.LearningRateSearch(losses: [1, 2, 3], of: 100)
     }
-    #expect(error?.message.hasPrefix("the loss blew up after 3 steps") == true)
+    #expect(error?.message.hasPrefix("the loss diverged after 3 steps") == true)
   }
 }

@@ -1,7 +1,7 @@
-/* Memory that cannot be had. Swift has no way to go on without, and would end in a trap: from the call below on
- * the process ends with a message and status 1 instead, its temporary files removed.
+/* Out-of-memory handling. Swift traps when an allocation fails; after the call below, the process instead
+ * removes its temporary files, writes a message and exits with status 1.
  *
- * For programs, not for libraries: it stands in front of the C library's allocation in the whole process. */
+ * For programs, not for libraries: it interposes the C library's allocator in the whole process. */
 #pragma once
 
 #ifdef __cplusplus

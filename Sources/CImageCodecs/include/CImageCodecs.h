@@ -1,6 +1,6 @@
 // JPEG (libjpeg-turbo), PNG (libpng) and orientation (EXIF by libexif, XMP), from and to memory, as 8-bit
 // pixels. The libraries report errors by longjmp, which must not cross Swift frames, so every call
-// into them is made here. Limits, color conversion and turning are the caller's: no policy here.
+// into them is made here. The caller handles limits, color conversion and rotation.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +22,7 @@ typedef enum CImageCodecs_Status {
 typedef enum CImageCodecs_Color {
   CImageCodecs_gray = 1,
   CImageCodecs_rgb = 3,
-  // As the file stores it; Adobe's programs, and nearly all others, store it inverted.
+  // As stored in the file; Adobe's programs, and nearly all others, store it inverted.
   CImageCodecs_cmyk = 4
 } CImageCodecs_Color;
 
@@ -43,8 +43,8 @@ CImageCodecs_Status CImageCodecs_open(
     char *message, size_t messageCapacity);
 
 // Decodes all pixels, interleaved, rows from the top without padding: `capacity` must be
-// width * height * channels. To be called once. `orientation` gets EXIF's or
-// else XMP's 1 ... 8, or 1.
+// width * height * channels. Call at most once. `orientation` is set to
+// EXIF's value, else XMP's, 1 ... 8, else 1.
 CImageCodecs_Status CImageCodecs_read(
     CImageCodecs_Reader *reader, uint8_t *pixels, size_t capacity, uint32_t *orientation,
     char *message, size_t messageCapacity);

@@ -1,5 +1,5 @@
-/* What a program needs from the operating system that Swift cannot do safely: work inside signal handlers,
- * and starting other programs without threads. Status out, no policy but the message of a forced end. */
+/* Operating-system services that Swift cannot provide safely: work inside signal handlers, and child processes
+ * without extra threads. Functions return a status; the only policy is the message of a forced termination. */
 #pragma once
 
 #include <stddef.h>
@@ -10,42 +10,42 @@
 extern "C" {
 #endif
 
-/* Makes descriptors 0, 1 and 2 exist, so that no file that is opened later is taken for one of them. What was
- * closed cannot be written afterwards either. Writing to a closed pipe, or beyond the limit on a file's size,
- * becomes an error instead of a signal. */
+/* Opens those of descriptors 0, 1 and 2 that are closed, so that no file opened later gets one of these
+ * numbers; writing to them still fails. Writing to a closed pipe, or beyond the file size limit, becomes an
+ * error instead of a signal. */
 void CProcess_secureDescriptors(void);
 
-/* Paths that are removed before the process is ended from outside or by CProcess_end. A path is a file or a
- * folder; removal descends into folders. Adding returns 0, or -1 where no more can be kept. Both wait for
- * ever once the process is being ended, so that work that fails then says nothing. */
+/* Paths to remove before a signal or CProcess_end ends the process. A path is a file or a folder, which is
+ * removed recursively. Adding returns 0, or -1 if the list is full. Both block forever once the process is
+ * ending, so that work that fails from then on reports nothing. */
 int CProcess_addTemporary(const char *path);
 void CProcess_removeTemporary(const char *path);
 
-/* From now on SIGINT, SIGTERM and SIGHUP remove the temporary paths and then end the process as they would
- * have without this; one that was ignored stays ignored. */
+/* Makes SIGINT, SIGTERM and SIGHUP remove the temporary paths and then end the process as they would by
+ * default; a signal that was ignored stays ignored. */
 void CProcess_removeTemporariesAtSignals(void);
 
-/* What standard error is told when such a signal ends the process; NULL for nothing. Keeps a copy. */
+/* Sets the message to write to standard error when such a signal ends the process; NULL for none. Copied. */
 void CProcess_sayAtSignals(const char *text);
 
-/* Removes the temporary paths, says `message` on standard error and ends with status 1. Allocates nothing;
+/* Removes the temporary paths, writes `message` to standard error and exits with status 1. Allocates nothing;
  * may be called from a signal handler. */
 void CProcess_end(const char *message) __attribute__((noreturn));
 
-/* A file that is mapped for reading. Where it is cut short meanwhile, what is missing reads as zeros, and
- * CProcess_isCut says so, once CProcess_surviveCutFiles was called. The number identifies the mapping; -1
- * where no more can be watched. */
+/* Watches a file that is mapped for reading. If it is truncated while mapped, the missing bytes read as zeros
+ * and CProcess_isCut returns nonzero, provided that CProcess_surviveCutFiles was called. Returns an identifier of
+ * the mapping, or -1 if no more can be watched. */
 int CProcess_watchMapping(const void *start, size_t bytes);
 int CProcess_isCut(int mapping);
-/* Before the mapping is removed. */
+/* To be called before the mapping is removed. */
 void CProcess_unwatchMapping(int mapping);
 
-/* Installs the handler of SIGBUS. Where another file than a watched one was cut short (a library, for
- * instance), it ends the process with a message that names it. */
+/* Installs the SIGBUS handler. If an unwatched file was truncated (a library, for instance), it ends the
+ * process with a message that names the file. */
 void CProcess_surviveCutFiles(void);
 
-/* Runs body(argument) with at least 8 MB of stack: where the limit is lower, or memory is limited, so that the
- * stack might not grow, on a thread whose stack is there from the start, and otherwise on this one. */
+/* Runs body(argument) with at least 8 MB of stack: on a thread with a preallocated stack if the stack limit is
+ * lower or memory is limited, so that the stack might not grow; otherwise on the calling thread. */
 void CProcess_withEnoughStack(void (*body)(void *), void *argument);
 
 typedef struct CProcess_outcome {
@@ -54,9 +54,10 @@ typedef struct CProcess_outcome {
   int output, errors;  /* descriptors of what it wrote, to be closed by the caller */
 } CProcess_outcome;
 
-/* Runs the program at an absolute path to its end.
- * input: what it reads from standard input; NULL for nothing. folder: its working directory, or NULL.
- * seconds: after which it is killed. Returns 0 with the outcome, or an error number, and nothing has run. */
+/* Runs the program at an absolute path and waits for it to exit.
+ * input: the text for its standard input; NULL for none. folder: its working directory, or NULL.
+ * seconds: the time limit after which it is killed. Returns 0 and the outcome, or an errno value if the program
+ * was not started. */
 int CProcess_run(
     const char *program, char *const *arguments, const void *input, size_t input_bytes,
     const char *folder, double seconds, CProcess_outcome *outcome);

@@ -1,5 +1,4 @@
-// Writes the files of a bundle into an empty directory. Making that directory appear whole or not at all
-// is DirectoryReplacement's work.
+// Writes the files of a bundle to an empty directory. DirectoryReplacement makes this atomic.
 
 import Foundation
 import GraftAutodiff
@@ -18,7 +17,7 @@ struct BundleWriter {
   let toolchain: Toolchain
   private let isCompact: Bool
   private let schedules: [ConvolutionSite: ConvolutionVariant]
-  /// The training step that the bundle is to hold, and what was written of it.
+  /// The training step of the bundle, and its manifest entry once written.
   var training: TrainableNetwork?
   private(set) var trainingEntry: Manifest.Training?
   private let previous: PreviousBuild?
@@ -39,7 +38,7 @@ struct BundleWriter {
     self.training = training
   }
 
-  /// Writes everything but the manifest: graph, weights, C, objects and libraries.
+  /// Writes everything except the manifest: graph, weights, C, objects and libraries.
   mutating func writeFiles(to folder: String) throws {
     try writeGraph(to: folder)
     try writePacked(to: folder)
@@ -78,7 +77,7 @@ struct BundleWriter {
     return files.withLock { $0 }
   }
 
-  /// Writes the manifest over the files that are there, and its digest.
+  /// Writes the manifest of the existing files, and its digest.
   func writeManifest(to folder: String) throws {
     let files = try Self.digests(of: folder)
     let graph = model.graph
@@ -133,7 +132,7 @@ struct BundleWriter {
     }
   }
 
-  /// What each output ends in.
+  /// The final activation of each output.
   private static func activations(of graph: Graph) throws -> [Manifest.OutputActivation] {
     try graph.outputs.map { output in
       switch try Ending(of: output.value, in: graph).activation {

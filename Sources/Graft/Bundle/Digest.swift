@@ -1,5 +1,4 @@
-// SHA-256 of the files of a bundle, several at a time. Digests show damage; they do not tell who made a
-// bundle.
+// SHA-256 of the files of a bundle, computed concurrently. Digests detect corruption, not tampering.
 
 import Crypto
 import Foundation
@@ -12,7 +11,7 @@ import Synchronization
 package enum Digest {
   package static func sha256(_ data: Data) -> String { hexadecimal(SHA256.hash(data: data)) }
 
-  /// Reads the file in pieces: a mapping would count as resident memory beside the weights.
+  /// Reads the file in chunks, because a mapping would count as resident memory in addition to the weights.
   /// - Throws: ``GraftError`` of kind `inputOutput` naming the file.
   static func sha256(fileAt path: String) throws -> (bytes: Int, sha256: String) {
     let file = try InputFile(path)
@@ -38,7 +37,7 @@ package enum Digest {
   }
 }
 
-/// Runs `body` for every index at once and rethrows the error of the lowest index that failed.
+/// Runs `body` concurrently for all indices and rethrows the error of the lowest failed index.
 func concurrently(_ count: Int, _ body: @Sendable (Int) throws -> Void) throws {
   let failures = Mutex<[Int: any Error]>([:])
   WorkerThreads.perform(count, threads: AvailableCores.count) { index in

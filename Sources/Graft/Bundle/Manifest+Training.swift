@@ -1,5 +1,5 @@
-// What a bundle says of its training step: where the network is cut, what trains, and what a caller of
-// libtrain.so has to know before loading it.
+// The manifest entry of a training step: the freeze line, the trained state, and what a caller of libtrain.so
+// needs to know before loading it.
 
 import GraftDiagnostics
 import GraftIR
@@ -8,17 +8,17 @@ import GraftOps
 extension Manifest {
   /// The training step of a bundle made by `graft compile --trainable`.
   public struct Training: Codable, Sendable, Equatable {
-    /// A tensor that training keeps from step to step.
+    /// A state tensor, kept between steps.
     public struct State: Codable, Sendable, Equatable {
       public var name: String
       public var shape: [Int]
       /// One of `TrainingInterface.StateRole`.
       public var role: String
-      /// For a weight, the name of its group.
+      /// For a weight, the name of its parameter group.
       public var group: String?
     }
 
-    /// What was chosen, as on the command line.
+    /// The value of `--trainable` or `--unfreeze`.
     public var unfreeze: String
     public var head: String
     /// `frozen` or `train`.
@@ -26,21 +26,22 @@ extension Manifest {
     /// `sgd`, `adam` or `adamw`.
     public var optimizer: String
     public var loss: String
-    /// The seed of the new head's first weights.
+    /// The random seed of the new head's initial weights.
     public var seed: UInt64
-    /// The values at the freeze line, which libmodel.so hands out under these names and libtrain.so takes.
+    /// The values at the freeze line, which libmodel.so returns under these names and libtrain.so takes as
+    /// inputs.
     public var cut: [Tensor]
-    /// The width of the targets.
+    /// The last extent of targets and logits.
     public var classes: Int
-    /// Groups of weights, a row of hyperparameters each.
+    /// The parameter groups, with one row of hyperparameters each.
     public var groups: [String]
-    /// In the order of libtrain.so.
+    /// The state tensors in the order of libtrain.so.
     public var states: [State]
   }
 
-  /// How a bundle that `graft finetune` wrote came to be; choices are as on the command line.
+  /// The `graft finetune` run that wrote the bundle; options have the values of the command line.
   public struct FineTuning: Codable, Sendable, Equatable {
-    /// The SHA-256 of the weights that the run began with: `weights.safetensors` of another bundle.
+    /// The SHA-256 of the initial weights, the `weights.safetensors` of the input bundle.
     public var weightsSHA256: String
     public var unfreeze: String
     public var head: String
@@ -73,8 +74,8 @@ extension Manifest {
     }
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where the training entry and the files or the graph
-  ///   do not fit each other.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if the training entry is inconsistent with the files or
+  ///   the graph.
   func checkTraining(against graph: Graph) throws {
     let names = [
       BundleLayout.trainingLibrary, BundleLayout.trainingWeights, BundleLayout.trainingHeader,
@@ -90,7 +91,7 @@ extension Manifest {
       throw GraftError(.invalidBundle, "the manifest has a training entry, but no \(name)")
     }
     guard !training.cut.isEmpty else {
-      throw GraftError(.invalidBundle, "the training entry has no value at the freeze line")
+      throw GraftError(.invalidBundle, "the training entry lists no value at the freeze line")
     }
     for state in training.states {
       guard let role = TrainingInterface.StateRole(rawValue: state.role) else {
@@ -108,7 +109,7 @@ extension Manifest {
       }
       guard role == .statistic || state.group.map(training.groups.contains) == true else {
         throw GraftError(
-          .invalidBundle, "the weight \(state.name.quotedForDisplay) trains in no group")
+          .invalidBundle, "the weight \(state.name.quotedForDisplay) is in no parameter group")
       }
     }
   }

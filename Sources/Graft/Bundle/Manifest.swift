@@ -1,5 +1,4 @@
-// What a bundle says of itself: manifest.json as Swift values. Reading files and checking digests is
-// ModelBundle's work.
+// manifest.json as Swift values. ModelBundle reads files and checks digests.
 
 import Foundation
 import GraftCodegen
@@ -14,11 +13,11 @@ public struct Manifest: Codable, Sendable, Equatable {
     public var minor: Int
   }
 
-  /// An input or output in the model's own terms.
+  /// An input or output of the model.
   public struct Tensor: Codable, Sendable, Equatable {
     public var name: String
     public var dtype: String
-    /// Outermost axis first: numbers, or `"N"` and `"2N"` for multiples of the free batch.
+    /// Outermost axis first: numbers, or `"N"` and `"2N"` for multiples of the dynamic batch size.
     public var shape: [Extent]
 
     public init(name: String, type: TensorType) {
@@ -28,10 +27,10 @@ public struct Manifest: Codable, Sendable, Equatable {
     }
 
     /// The type that the entry describes.
-    /// - Throws: ``GraftError`` of kind `invalidBundle` for an element type that is none.
+    /// - Throws: ``GraftError`` of kind `invalidBundle` for an unknown element type.
     public func type() throws -> TensorType {
       guard let dtype = DataType(rawValue: dtype) else {
-        throw GraftError(.invalidBundle, "there is no element type \(dtype.quotedForDisplay)")
+        throw GraftError(.invalidBundle, "unknown element type \(dtype.quotedForDisplay)")
       }
       return TensorType(dtype, TensorShape(shape.map { $0.dimension }))
     }
@@ -71,9 +70,9 @@ public struct Manifest: Codable, Sendable, Equatable {
   /// The machine that the kernels were compiled for.
   public struct Target: Codable, Sendable, Equatable {
     public var name: String
-    /// What the CPU must have, in the compiler's spelling.
+    /// The required CPU features, in clang's spelling.
     public var features: [String]
-    /// float32 lanes of one vector, which is also the channel block.
+    /// The float32 lanes of a vector, which is also the channel block.
     public var lanes: Int
 
     public init(name: String, features: [String], lanes: Int) {
@@ -83,9 +82,9 @@ public struct Manifest: Codable, Sendable, Equatable {
     }
   }
 
-  /// Where the network came from.
+  /// The source of the network.
   public struct Provenance: Codable, Sendable, Equatable {
-    /// The last component of the file that was compiled.
+    /// The name of the compiled file, without its directory.
     public var source: String
     /// The SHA-256 of that file, in hexadecimal.
     public var sourceSHA256: String
@@ -105,15 +104,15 @@ public struct Manifest: Codable, Sendable, Equatable {
     }
   }
 
-  /// What a step does: figures to hold the time it takes against.
+  /// The work of a step, to compare its time with.
   public struct Work: Codable, Sendable, Equatable {
-    /// Multiplications with their additions that the operator asks for, for one image.
+    /// Multiply-adds of the operator per image.
     public var multiplyAdds: Int
-    /// Those that the kernel's algorithm does.
+    /// Multiply-adds of the kernel's algorithm per image.
     public var performedMultiplyAdds: Int
-    /// Bytes of activations read and written, for one image.
+    /// Bytes of activations read and written per image.
     public var activationBytes: Int
-    /// Bytes of packed weights and of all else that does not grow with the batch.
+    /// Bytes of packed weights and other data that does not grow with the batch.
     public var weightBytes: Int
 
     enum CodingKeys: String, CodingKey {
@@ -140,11 +139,12 @@ public struct Manifest: Codable, Sendable, Equatable {
   public enum OutputActivation: String, Codable, Sendable {
     case softmax
     case logSoftmax = "log_softmax"
-    /// A probability for each value: of one of two classes where there is one value, else of each class by itself.
+    /// Independent probabilities, one per class; for a single unit, the probability of the second of two
+    /// classes.
     case sigmoid
     /// The values are logits.
     case none
-    /// The values are the network's own numbers, and neither logits nor probabilities.
+    /// The values are neither logits nor probabilities.
     case other
   }
 
@@ -157,40 +157,40 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var name: String
   public var inputs: [Tensor]
   public var outputs: [Tensor]
-  /// Absent for a network whose input is not a picture.
+  /// Absent for a network whose input is not an image.
   public var preprocessing: Preprocessing?
-  /// One for each class, in the order of the output.
+  /// The class names, in the order of the output.
   public var labels: [String]?
-  /// What the output with the classes ends in.
+  /// The final activation of the class output.
   public var outputActivation: OutputActivation
-  /// Where outputs are several, the one with the classes, by its index, and what each ends in; absent where
-  /// there is one.
+  /// The index of the class output, and the final activation of each output; absent if there is only one
+  /// output.
   public var classOutput: Int?
   public var outputActivations: [OutputActivation]?
   public var target: Target
-  /// Whether the batch is free; a network whose file fixes it runs at batch 1 only.
+  /// Whether the batch size is dynamic; otherwise the network runs only at the batch size of its file.
   public var hasFreeBatch: Bool
   public var arenaBytesPerImage: Int
-  /// Bytes that kernels need for each thread beside activations; absent where they need none.
+  /// Bytes that kernels need per thread in addition to activations; absent if zero.
   public var scratchBytesPerThread: Int?
-  /// Whether less memory went before speed; absent where it did not.
+  /// Whether the bundle was compiled with `--compact`; absent if not.
   public var isCompact: Bool?
-  /// How convolutions are computed that are not as the cost model has them, by what their speed depends on;
-  /// absent where all are.
+  /// The tuned schedules of convolutions, keyed by the properties that determine their speed; absent if all
+  /// are the cost model's choice.
   public var tuned: [String: ConvolutionVariant]?
-  /// Which kernel each step runs, in order.
+  /// The kernel of each step, in order.
   public var schedule: [String]
-  /// What each of them does; absent from bundles of before format 1.4.
+  /// The work of each step; absent before format 1.4.
   public var work: [Work]?
   public var provenance: Provenance
-  /// What tells the compilation apart that made the library and its packed weights, in hexadecimal: both hold
-  /// it too. Absent from bundles of before format 1.6.
+  /// The build id in hexadecimal, which the library and the packed weights also contain. Absent before format
+  /// 1.6.
   public var build: String?
-  /// Absent where the bundle does not train.
+  /// Absent if the bundle has no training step.
   public var training: Training?
-  /// Absent where the bundle was not fine-tuned.
+  /// Absent if the bundle was not fine-tuned.
   public var fineTuning: FineTuning?
-  /// Every other file of the bundle but the manifest's own digest.
+  /// Every other file of the bundle except the manifest's digest.
   public var files: [String: File]
 
   enum CodingKeys: String, CodingKey {
@@ -206,7 +206,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     case fineTuning = "fine_tuning"
   }
 
-  /// The schedules of convolutions that were measured for `target`.
+  /// The tuned schedules of convolutions for `target`.
   func schedules(
     for target: CompilationTarget
   ) -> [ConvolutionSite: ConvolutionVariant] {
@@ -214,7 +214,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     return Dictionary(uniqueKeysWithValues: tuned.map { (ConvolutionSite($0.key), $0.value) })
   }
 
-  /// Deterministic JSON: keys sorted, one a line.
+  /// Deterministic JSON with sorted keys, one per line.
   public func encoded() throws -> Data {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -230,10 +230,10 @@ public struct Manifest: Codable, Sendable, Equatable {
       guard version.major == BundleLayout.formatMajor else {
         throw GraftError(
           .invalidBundle,
-          "the bundle has format version \(version.major).\(version.minor), this graft reads "
+          "the bundle has format version \(version.major).\(version.minor), this Graft reads "
             + "\(BundleLayout.formatMajor).x",
           advice: version.major > BundleLayout.formatMajor
-            ? "Use a newer graft." : "Compile it again: graft compile BUNDLE -o NEW.graft.")
+            ? "Use a newer Graft." : "Recompile it: graft compile BUNDLE -o NEW.graft.")
       }
       let manifest = try JSONDecoder().decode(Manifest.self, from: data)
       try manifest.checkFileNames()
@@ -243,19 +243,20 @@ public struct Manifest: Codable, Sendable, Equatable {
     } catch let error as GraftError {
       throw error
     } catch {
-      // Foundation has an error of its own for numbers that are too large or have a fraction.
+      // Foundation throws another error type for numbers that are too large or have a fraction.
       throw GraftError(
-        .invalidBundle, "the manifest is damaged: it holds a number that cannot stand there")
+        .invalidBundle, "the manifest is damaged: it contains a number out of range")
     }
   }
 
-  /// A bundle is one folder without others in it, and what it lists is read.
+  /// Checks that listed names are plain file names, because listed files are read and a bundle has no
+  /// subfolders.
   private func checkFileNames() throws {
     for name in files.keys.sorted()
     where ["", ".", ".."].contains(name) || name.utf8.contains(where: { $0 == 0 || $0 == 0x2F }) {
       throw GraftError(
         .invalidBundle,
-        "the manifest is damaged: it lists \(name.quotedForDisplay), which cannot be the name of a "
+        "the manifest is damaged: it lists \(name.quotedForDisplay), which is not a valid name of a "
           + "file in a bundle")
     }
   }
@@ -264,7 +265,7 @@ public struct Manifest: Codable, Sendable, Equatable {
 }
 
 extension DecodingError {
-  /// The key and what is wrong with it, without Swift's own vocabulary.
+  /// The key and the problem, without Swift type names.
   var plainDescription: String {
     func path(_ context: Context) -> String {
       let parts = context.codingPath.map { $0.intValue.map(String.init) ?? $0.stringValue }
@@ -274,7 +275,7 @@ extension DecodingError {
     case .keyNotFound(let key, let context):
       return "\(path(context)) has no key \(key.stringValue.quotedForDisplay)"
     case .typeMismatch(_, let context), .valueNotFound(_, let context):
-      return "\(path(context)) has a value of the wrong kind"
+      return "\(path(context)) has a value of the wrong type"
     case .dataCorrupted(let context):
       return "\(path(context)): \(context.debugDescription.escapedForDisplay)"
     @unknown default: return "it cannot be read"

@@ -1,5 +1,5 @@
-// What `graft verify` asks of a bundle beyond its digests: that its parts belong together. Digests can be made
-// to fit whatever stands in a folder; so each part is held against the others. No code is loaded.
+// The checks of `graft verify` beyond digests. Digests can be recomputed for any files, so the files are also
+// checked against each other. No code is loaded.
 
 import Foundation
 import GraftData
@@ -8,9 +8,9 @@ import GraftIR
 import GraftRuntime
 
 extension ModelBundle {
-  /// Checks every digest and the list of files, and then each part against the others: the manifest, the
-  /// graph, its weights, the packed weights, the libraries' headers and the target.
-  /// - Throws: ``GraftError`` naming the file and what is wrong with it.
+  /// Checks every digest and the list of files, then the consistency of manifest, graph, weights, packed
+  /// weights, library headers and target.
+  /// - Throws: ``GraftError`` that names the file and the problem.
   public func verify() throws {
     try checkDigests(of: manifest.files.keys.sorted())
     try checkListing()
@@ -52,13 +52,13 @@ extension ModelBundle {
     }
   }
 
-  /// The libraries are for the target, and each has the packed weights that were made with it.
+  /// Checks that the libraries are for the target and match their packed weights.
   private func checkLibraries() throws {
     let library = try checkLibrary(BundleLayout.library, with: BundleLayout.packed)
     guard manifest.build == nil || manifest.build == library.hexadecimal else {
       throw GraftError(
         .invalidBundle, "is the library of another bundle",
-        at: SourceLocation(file: path(of: BundleLayout.library)), advice: "Compile the model again."
+        at: SourceLocation(file: path(of: BundleLayout.library)), advice: "Recompile the model."
       )
     }
     if manifest.training != nil {
@@ -77,7 +77,7 @@ extension ModelBundle {
     guard machines.contains(library.machine) else {
       throw GraftError(
         .invalidBundle,
-        "is for another processor than the target \(manifest.target.name.quotedForDisplay)",
+        "is for another CPU architecture than the target \(manifest.target.name.quotedForDisplay)",
         at: SourceLocation(file: path(of: name)))
     }
     return try PackedFile(checking: path(of: packed), against: library).buildID
@@ -85,20 +85,20 @@ extension ModelBundle {
 }
 
 extension [UInt8] {
-  /// Two digits a byte.
+  /// Two digits per byte.
   var hexadecimal: String {
     map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
 }
 
 extension TensorData {
-  /// The place of the first element that is not a number.
+  /// The index of the first NaN.
   fileprivate var firstNaN: Int? {
     func first<Bits: FixedWidthInteger & BitwiseCopyable>(_ infinity: Bits) -> Int? {
       withUnsafeBytes { bytes in
         let width = MemoryLayout<Bits>.size
         let magnitude = Bits.max
-        // Whatever is larger than infinity without its sign is none.
+        // Without the sign bit, every NaN is larger than infinity.
         return (0..<(bytes.count / width)).first {
           bytes.loadUnaligned(fromByteOffset: $0 * width, as: Bits.self) & magnitude > infinity
         }

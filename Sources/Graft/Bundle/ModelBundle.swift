@@ -1,5 +1,5 @@
-// A bundle on disk: its manifest, its graph with weights, and the check of its digests. Nothing here
-// loads the bundle's code; Session does that.
+// A bundle on disk: its manifest, its graph with weights, and the verification of digests. Does not load the
+// bundle's code; Session does.
 
 import Foundation
 import GraftData
@@ -9,15 +9,15 @@ import GraftOps
 
 /// A compiled bundle, opened for reading.
 ///
-/// Opening checks the manifest against its own digest and the format version. Every other file is
-/// checked against the manifest when it is first used, or all of them by ``verify()``.
+/// Opening checks the manifest's digest and the format version. Other files are checked against the manifest
+/// when they are first used, or all of them by ``verify()``.
 public struct ModelBundle: Sendable {
-  /// The folder as the user named it.
+  /// The path as given by the user.
   public let path: String
   public let manifest: Manifest
 
   /// Opens the bundle at `path`.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where it is none or is damaged.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if it is not a bundle or is damaged.
   public init(opening path: String) throws {
     self.path = path
     var isDirectory: ObjCBool = false
@@ -30,19 +30,19 @@ public struct ModelBundle: Sendable {
       throw GraftError(
         .invalidBundle, "is not a bundle: it has no \(BundleLayout.manifest)",
         at: SourceLocation(file: path),
-        advice: "A bundle is made by: graft compile MODEL.onnx -o NAME.graft.")
+        advice: "Create a bundle with: graft compile MODEL.onnx -o NAME.graft.")
     }
     let data = try Self.contents(of: manifestPath, limit: BundleLayout.largestManifest)
     manifest = try at(SourceLocation(file: manifestPath)) { try Manifest.decode(data) }
     try Self.checkManifestDigest(of: data, in: path)
   }
 
-  /// A whole file of the bundle, which is no link.
+  /// The contents of a file of the bundle, which must not be a link.
   private static func contents(of path: String, limit: Int = .max) throws -> Data {
     let file = try MappedFile(path, following: false)
     guard file.count <= limit else {
       throw GraftError(
-        .invalidBundle, "is \(file.count) bytes, which such a file never is",
+        .invalidBundle, "has the impossible size of \(file.count) bytes",
         at: SourceLocation(file: path))
     }
     let data = file.withUnsafeBytes { Data($0) }
@@ -60,7 +60,7 @@ public struct ModelBundle: Sendable {
         "the manifest is damaged: its SHA-256 is \(Digest.sha256(data)), "
           + "\(BundleLayout.manifestDigest) says \(stated.quotedForDisplay)",
         at: SourceLocation(file: join(path, BundleLayout.manifest)),
-        advice: "Compile the model again.")
+        advice: "Recompile the model.")
     }
   }
 
@@ -71,13 +71,13 @@ public struct ModelBundle: Sendable {
     folder.hasSuffix("/") ? folder + name : folder + "/" + name
   }
 
-  /// Whether the thing at `path` looks like a bundle rather than an ONNX file.
+  /// Whether `path` is a bundle rather than an ONNX file.
   public static func isBundle(at path: String) -> Bool {
     FileManager.default.fileExists(atPath: join(path, BundleLayout.manifest))
   }
 
-  /// Checks the named files against the manifest, several at a time.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` naming the first file that differs.
+  /// Checks the digests of the named files concurrently.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` that names the first file that differs.
   public func checkDigests(of names: [String]) throws {
     try concurrently(names.count) { index in
       let name = names[index]
@@ -89,19 +89,19 @@ public struct ModelBundle: Sendable {
       guard found.bytes == expected.bytes else {
         throw GraftError(
           .invalidBundle, "is damaged: \(found.bytes) bytes, the manifest says \(expected.bytes)",
-          at: location, advice: "Compile the model again.")
+          at: location, advice: "Recompile the model.")
       }
       guard found.sha256 == expected.sha256 else {
         throw GraftError(
           .invalidBundle,
           "is damaged: its SHA-256 is \(found.sha256), the manifest says \(expected.sha256)",
-          at: location, advice: "Compile the model again.")
+          at: location, advice: "Recompile the model.")
       }
     }
   }
 
   /// The graph as imported, with its weights by reference into the mapped file.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` where a file is damaged or they do not fit.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if a file is damaged or the files are inconsistent.
   public func loadGraph() throws -> Graph {
     try checkDigests(of: [BundleLayout.graph, BundleLayout.weights])
     return try parseGraph()
@@ -124,7 +124,7 @@ public struct ModelBundle: Sendable {
     return graph
   }
 
-  /// Gives every parameter its bytes by name.
+  /// Binds the bytes of every parameter by name.
   static func bind(_ tensors: [String: TensorData], to graph: inout Graph) throws {
     for id in graph.parameters {
       let name = graph[id].name ?? ""

@@ -1,6 +1,6 @@
-// The safetensors container: a length, a JSON header, then the tensors' bytes without gaps.
-// Format: https://huggingface.co/docs/safetensors (no Swift library for it is maintained, so this is
-// written by hand over Foundation's JSON; PyPI's safetensors opens the result, which a test checks).
+// The safetensors container: a length, a JSON header, then the tensors' bytes without gaps. Format:
+// https://huggingface.co/docs/safetensors. Implemented here because no Swift library for it is maintained; a
+// test opens the result with PyPI's safetensors.
 
 import Foundation
 import GraftData
@@ -20,8 +20,7 @@ enum Safetensors {
     }
   }
 
-  /// The header of a file that is read: tensors by name. Text about the file, which the format allows, is
-  /// looked over.
+  /// The header of a file to read: tensors by name. Metadata is ignored.
   private struct Header: Decodable {
     private struct Name: CodingKey {
       var stringValue: String
@@ -52,18 +51,18 @@ enum Safetensors {
 
   private static let types = Dictionary(uniqueKeysWithValues: names.map { ($0.value, $0.key) })
 
-  /// The format's own limit on the header, in bytes.
+  /// The format's limit on the header, in bytes.
   private static let largestHeader = 100_000_000
 
-  /// Reserved by the format for text about the file.
+  /// The reserved key of the format's metadata.
   private static let metadataKey = "__metadata__"
 
-  /// The tensors start at a multiple of this, and the wider types come first, so that every tensor is
-  /// aligned to its element.
+  /// The alignment of the first tensor in bytes. Wider types come first, so every tensor is aligned to its
+  /// element.
   private static let alignment = 64
 
-  /// Writes the tensors to `path`, which is made new.
-  /// - Throws: ``GraftError`` for a name that the format reserves, or where the disk says no.
+  /// Writes the tensors to a new file at `path`.
+  /// - Throws: ``GraftError`` for a reserved name, or if the file cannot be written.
   static func write(_ tensors: [(name: String, data: TensorData)], to path: String) throws {
     let ordered = tensors.enumerated().sorted {
       ($1.element.data.dtype.byteCount, $0.offset) < ($0.element.data.dtype.byteCount, $1.offset)
@@ -73,7 +72,7 @@ enum Safetensors {
     for (name, data) in ordered {
       guard name != metadataKey, let type = names[data.dtype], header[name] == nil else {
         throw GraftError(
-          .unsupported, "a parameter cannot be called \(name.quotedForDisplay) in a bundle")
+          .unsupported, "a bundle cannot have a parameter named \(name.quotedForDisplay)")
       }
       header[name] = Entry(
         dtype: type, shape: data.shape, dataOffsets: [offset, offset + data.byteCount])
@@ -99,7 +98,9 @@ enum Safetensors {
       GraftError(.invalidBundle, message, at: SourceLocation(file: path))
     }
     let file = try MappedFile(path, following: false)
-    guard file.count >= 8 else { throw damaged("it is shorter than its header's length") }
+    guard file.count >= 8 else {
+      throw damaged("it is shorter than 8 bytes, the length of its header size")
+    }
     let length = file.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
     guard length <= UInt64(min(largestHeader, file.count - 8)) else {
       throw damaged("its header claims \(length) bytes, the file has \(file.count - 8)")
@@ -108,7 +109,7 @@ enum Safetensors {
     let text = file.withUnsafeBytes { Data($0[8..<start]) }
     let header: [String: Entry]
     do { header = try JSONDecoder().decode(Header.self, from: text).entries } catch {
-      throw damaged("its header is no JSON that describes tensors")
+      throw damaged("its header is not valid JSON that describes tensors")
     }
     var tensors: [String: TensorData] = [:]
     var ranges: [(range: Range<Int>, name: String)] = []
@@ -116,7 +117,7 @@ enum Safetensors {
       guard let type = types[entry.dtype], entry.dataOffsets.count == 2,
         let low = entry.dataOffsets.first, let high = entry.dataOffsets.last, low >= 0, low <= high,
         high <= file.count - start, entry.shape.allSatisfy({ $0 >= 0 })
-      else { throw damaged("tensor \(name.quotedForDisplay) lies outside the file") }
+      else { throw damaged("tensor \(name.quotedForDisplay) is outside the file") }
       do {
         tensors[name] = try TensorData(
           type, entry.shape, in: file, range: (start + low)..<(start + high))
@@ -129,7 +130,7 @@ enum Safetensors {
     return tensors
   }
 
-  /// The format leaves no byte to nobody, and none to two.
+  /// A description of the first gap or overlap between tensors, which the format forbids.
   private static func gap(
     between ranges: [(range: Range<Int>, name: String)], in bytes: Int
   ) -> String? {
@@ -141,10 +142,10 @@ enum Safetensors {
       if range.lowerBound < end { return "tensor \(name.quotedForDisplay) overlaps another" }
       if range.lowerBound > end {
         return "\(range.lowerBound - end) bytes before tensor "
-          + "\(name.quotedForDisplay) belong to none"
+          + "\(name.quotedForDisplay) belong to no tensor"
       }
       end = range.upperBound
     }
-    return end == bytes ? nil : "\(bytes - end) bytes after its last tensor belong to none"
+    return end == bytes ? nil : "\(bytes - end) bytes after its last tensor belong to no tensor"
   }
 }

@@ -1,12 +1,12 @@
-// What a compilation did: for the closing line, --explain and --timings.
+// The results of a compilation, for the final message, --explain and --timings.
 
 import GraftDiagnostics
 import GraftPasses
 
-/// What a compilation did.
+/// The results of a compilation.
 public struct CompilationReport: Sendable {
   public var warnings: [Warning]
-  /// A sentence on what trains, of a bundle that does.
+  /// A sentence about the training step, if there is one.
   public var training: String?
   public var passes: PassReport
   public var stages: [(name: String, seconds: Double)]
@@ -14,27 +14,27 @@ public struct CompilationReport: Sendable {
   /// Steps of the compiled network.
   public var nodes: Int
   public var packedBytes: Int
-  /// Bytes of activations at batch 1, and the least that any plan needs.
+  /// Bytes of activations at batch size 1, and the lower bound of any plan.
   public var arenaBytes: Int
   public var lowerBoundBytes: Int
-  /// Bytes that each thread needs beside them.
+  /// Bytes that each thread needs in addition.
   public var scratchBytesPerThread: Int
-  /// How many times as long the convolutions take as with the algorithms that the cost model thinks
-  /// fastest: 1 unless less memory was asked for.
+  /// The estimated time of the convolutions relative to the fastest schedules by the cost model: 1 except for
+  /// compact networks.
   public var estimatedSlowdown: Double
 
-  /// What tuning found; nil where there was none.
+  /// The results of tuning; nil if there was none.
   public var tuning: TuningReport?
 
   public var seconds: Double { stages.reduce(0) { $0 + $1.seconds } }
 
-  /// What each pass did and why it left the rest alone, a line each.
+  /// The log of the passes: what each changed, and what it left unchanged and why, one line each.
   public var explanation: String {
     (passes.notes.map(\.description) + (tuning?.explanation ?? []))
       .map(\.escapedLines).joined(separator: "\n")
   }
 
-  /// A line for each step of the compiler and for each pass.
+  /// The time of each compiler phase and each pass, one line each.
   public var timings: String {
     func line(_ seconds: Double, _ name: String) -> String {
       let milliseconds = (seconds * 10_000).rounded() / 10
@@ -47,7 +47,7 @@ public struct CompilationReport: Sendable {
 }
 
 extension String {
-  /// The text with control characters escaped, however long it is.
+  /// The text with control characters escaped, not shortened.
   var escapedLines: String {
     String(
       String.UnicodeScalarView(

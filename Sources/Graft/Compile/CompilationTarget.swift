@@ -1,6 +1,6 @@
-// The machines that a bundle can be compiled for: the code generator's type under the library's name.
+// The targets that a bundle can be compiled for: the code generator's type under a public name.
 
 import GraftCodegen
 
-/// A processor that a bundle's kernels are generated for.
+/// A CPU that kernels are generated for.
 public typealias CompilationTarget = GraftCodegen.Target

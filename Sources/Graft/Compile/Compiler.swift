@@ -1,5 +1,5 @@
-// The compiler as a whole: load, optimize, lay out, plan, generate, compile, write. Other modules do each step;
-// this file calls them in order.
+// The compiler driver: load, optimize, assign layouts, plan memory, generate, compile, write. Other modules
+// implement each phase; this file calls them in order.
 
 import Foundation
 import GraftAutodiff
@@ -17,51 +17,51 @@ import GraftPlanning
 /// let report = try Compiler().compile("resnet20.onnx", to: "resnet20.graft")
 /// ```
 public struct Compiler: Sendable {
-  /// What can be chosen when compiling.
+  /// The options of a compilation.
   public struct Options: Sendable {
-    /// `imagenet`, `cifar10`, `none`, or the path of a JSON specification. Nil keeps what a bundle
-    /// that is compiled again has.
+    /// `imagenet`, `cifar10`, `none`, or the path of a JSON specification. Nil keeps that of a recompiled
+    /// bundle.
     public var preprocessing: String?
-    /// The names of the classes; nil keeps what a bundle has.
+    /// The class names; nil keeps those of a recompiled bundle.
     public var labels: [String]?
-    /// Shapes that fix the free axes of inputs, by name.
+    /// The shapes of inputs with dynamic axes, by name.
     public var inputShapes: [String: InputShape] = [:]
     public var target: CompilationTarget = .native
-    /// Whether the least memory goes before speed: every convolution keeps the weights as large as they
-    /// are, where others would take transformed ones of up to four times the size.
+    /// Whether to minimize memory rather than time: no convolution uses transformed weights, which can be
+    /// four times as large.
     public var isCompact = false
     /// How the schedules of convolutions are chosen; `graft compile` takes ``Tuning/quick``.
     public var tuning = Tuning.off
-    /// The training step that goes into the bundle too; nil for a bundle that only runs.
+    /// The training step to add to the bundle; nil for none.
     public var training: TrainableOptions?
-    /// Told what is being done, for a progress line.
+    /// Called with a description of the current work, for a progress line.
     public var progress: @Sendable (String) -> Void = { _ in }
 
     public init() {}
   }
 
-  /// A moment of the pipeline.
+  /// A stage of the pipeline.
   public enum Stage: String, CaseIterable, Sendable {
-    /// As imported, shape arithmetic folded.
+    /// As imported, with shape arithmetic folded.
     case `import`
     /// After the passes that do not depend on the layout in memory.
     case optimized
     /// With layouts and execution order.
     case scheduled
-    /// The same, with its memory plan.
+    /// The scheduled graph with its memory plan.
     case memory
-    /// A training step: ``TrainingMoment``.
+    /// A training step: ``TrainingStage``.
     case training
   }
 
-  /// A graph at a moment of the pipeline.
+  /// A graph at a stage of the pipeline.
   public struct Moment: Sendable {
     public var graph: Graph
     public var plan: MemoryPlan?
-    /// Bytes that kernels need for each thread beside the plan; nil without a plan, and for a graph that
-    /// kernels cannot do.
+    /// Bytes that kernels need per thread in addition to the plan; nil without a plan, and for a graph
+    /// without kernels.
     public var scratchBytesPerThread: Int?
-    /// What the passes did up to here.
+    /// The log of the passes so far.
     public var passes: PassReport
   }
 
@@ -75,17 +75,17 @@ public struct Compiler: Sendable {
     return try SourceModel(reading: path, inputShapes: options.inputShapes)
   }
 
-  /// Lowers `graph` to `stage`, or to the moment after one pass.
-  /// - Parameter pass: the name of a pass; then `stage` does not matter.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` for a pass that there is not, and for the stage of
-  ///   training, which is no moment of this pipeline.
+  /// Lowers `graph` to `stage`, or to the graph after one pass.
+  /// - Parameter pass: the name of a pass; `stage` is then ignored.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for an unknown pass, and for the stage `training`,
+  ///   which is not part of this pipeline.
   public func lower(
     _ graph: Graph, to stage: Stage, afterPass pass: String? = nil
   ) throws -> Moment {
     var moment = Moment(graph: graph, plan: nil, passes: PassReport())
     guard pass != nil || stage != .training else {
       throw GraftError(
-        .invalidArgument, "a training step is made from choices, not by passes alone")
+        .invalidArgument, "a training step needs training options")
     }
     if pass == nil, stage == .import { return moment }
     try run(Pipeline.inference, on: &moment, keepsGraphs: pass != nil)
@@ -95,7 +95,7 @@ public struct Compiler: Sendable {
       guard let graph = moment.passes.graph(after: pass) else {
         throw GraftError(
           .invalidArgument,
-          "there is no pass \(pass.quotedForDisplay); the passes are "
+          "unknown pass \(pass.quotedForDisplay); the passes are "
             + Pipeline.passNames.uniqued().joined(separator: ", "))
       }
       return Moment(graph: graph, plan: nil, passes: moment.passes)
@@ -109,13 +109,13 @@ public struct Compiler: Sendable {
     return moment
   }
 
-  /// Lowers `graph` to its memory plan so that some of its values can still be handed out.
-  /// - Parameter kept: the values, with the names that taps are to find them under.
+  /// Lowers `graph` to its memory plan and keeps some of its values available as taps.
+  /// - Parameter kept: the values, with the names of their taps.
   private func lower(_ graph: Graph, keeping kept: [GraphOutput]) throws -> Moment {
     var moment = Moment(graph: graph, plan: nil, passes: PassReport())
     let taken = Set(graph.outputs.map(\.name))
     for (index, value) in kept.enumerated() {
-      // As outputs they outlive every fusion.
+      // As outputs they are not fused away.
       var name = "freeze line \(index)"
       while taken.contains(name) { name += "'" }
       moment.graph.outputs.append(GraphOutput(name: name, value: value.value))
@@ -139,7 +139,7 @@ public struct Compiler: Sendable {
     moment.passes.append(try manager.run(&moment.graph))
   }
 
-  /// Compiles the model at `path` into a bundle at `output`, whole or not at all.
+  /// Compiles the model at `path` to a bundle at `output`. The bundle is written atomically.
   /// - Throws: ``GraftError`` that names the file, the node and the cause; nothing is written then.
   @discardableResult
   public func compile(_ path: String, to output: String) throws -> CompilationReport {
@@ -158,14 +158,15 @@ public struct Compiler: Sendable {
     return try compile(model, training: training, to: output, keeping: [path], clock: clock)
   }
 
-  /// Compiles a network that is in memory already.
+  /// Compiles a network in memory.
   /// - Parameters:
-  ///   - training: the training step that goes with it; its network must be `model`'s.
-  ///   - inputs: what is being read, none of which may be the output.
-  ///   - relative: a bundle with much the same kernels, of which only those that it lacks are compiled. Its
-  ///     convolutions keep their schedules, and none are tuned.
-  ///   - addFiles: called with the folder when all but the manifest is in it; what it writes belongs to the
-  ///     bundle.
+  ///   - training: its training step; the network must be `model`'s.
+  ///   - inputs: the paths that are read, none of which may be the output.
+  ///   - relative: a bundle with similar kernels, whose objects are reused. Its convolutions keep their
+  ///     schedules, and
+  ///     nothing is tuned.
+  ///   - addFiles: called with the folder before the manifest is written; files that it writes become part of
+  ///     the bundle.
   @discardableResult
   package func compile(
     _ model: SourceModel, training: TrainableNetwork? = nil, to output: String,
@@ -217,20 +218,20 @@ public struct Compiler: Sendable {
       estimatedSlowdown: generated.estimatedSlowdown, tuning: tuned.report)
   }
 
-  /// Runs a step of the compilation; its errors gain the file, and what to do where they do not say.
+  /// Runs a phase of the compilation and adds the file, and advice if there is none, to its errors.
   private func explained<Result>(of file: String?, _ body: () throws -> Result) throws -> Result {
     do { return try at(SourceLocation(file: file), body) } catch var error as GraftError {
       if error.kind == .unsupported, error.advice == nil {
         error.advice =
-          "docs/operators.md lists what Graft compiles; graft dump --stage import shows the node "
-          + "among its neighbors."
+          "docs/operators.md lists the supported operators; graft dump --stage import shows the node "
+          + "in its context."
       }
       throw error
     }
   }
 
-  /// Chooses the schedules of convolutions. What goes wrong is no reason to have no bundle: the cost model's
-  /// choices are always there.
+  /// Chooses the schedules of convolutions. Errors become warnings, because the cost model's choices are
+  /// always available.
   private func tune(
     _ graph: Graph, _ plan: MemoryPlan, with toolchain: Toolchain, like relative: ModelBundle?
   ) throws -> Tuner.Outcome {
@@ -269,20 +270,20 @@ public struct Compiler: Sendable {
     let output = model.graph.outputs[try model.graph.classOutput(labels: labels.count)]
     let shape = model.graph.type(of: output.value).shape
     let ending = try Ending(of: output.value, in: model.graph)
-    // A map with a row of classes for each pixel has them along its channels.
+    // A map with class scores for each pixel has the classes on its channel axis.
     let channels = shape.rank >= 2 ? shape[1].constant : nil
     guard labels.count == ending.classes || labels.count == channels, shape.rank >= 2 else {
       throw GraftError(
         .invalidArgument,
-        "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has the "
+        "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has "
           + "shape \(shape)")
     }
   }
 }
 
 extension ModelBundle {
-  /// The sources and objects of the bundle's library, where `toolchain` would make the same of them.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` naming a file that is damaged.
+  /// The sources and objects of the bundle's library, if `toolchain` would produce the same objects.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` that names a damaged file.
   fileprivate func build(
     by toolchain: Toolchain, for target: CompilationTarget
   ) throws -> PreviousBuild? {
@@ -300,7 +301,7 @@ extension ModelBundle {
 }
 
 extension Graph {
-  /// Names the result of a node, taking the name from any other result that bears it.
+  /// Names the result of a node, and removes the name from any other result.
   fileprivate mutating func rename(_ value: ValueID, to name: String) {
     guard producer(of: value) != nil else { return }
     for other in nodes.flatMap(\.results) where self[other].name == name {
@@ -317,13 +318,14 @@ extension ScheduleReport {
     return PassNote(
       pass: "schedule", action: isChanged ? .did : .left,
       message: isChanged
-        ? "put the nodes in \(order) order: \(bytesAfter) live bytes an image instead of "
+        ? "put the nodes in \(order) order: \(bytesAfter) live bytes per image instead of "
           + "\(bytesBefore)"
-        : "the order of the file: no other needs less than \(bytesBefore) live bytes an image")
+        : "kept the order of the file: no other order has fewer than \(bytesBefore) live bytes per image"
+    )
   }
 }
 
-/// How long each step took, in order.
+/// The time of each phase, in order.
 package struct StageClock {
   private(set) var stages: [(name: String, seconds: Double)] = []
 
@@ -338,7 +340,7 @@ package struct StageClock {
 }
 
 extension Sequence where Element: Hashable {
-  /// The elements without those that came before.
+  /// The elements without duplicates, in order.
   func uniqued() -> [Element] {
     var seen = Set<Element>()
     return filter { seen.insert($0).inserted }

@@ -1,12 +1,12 @@
-// The shape that `--input-shape` gives an input: `Nx3x224x224`.
+// The shape of an input in `--input-shape`: `Nx3x224x224`.
 
 import GraftIR
 
-/// A shape written as extents joined by `x`, where N is the free batch.
+/// A shape written as extents joined by `x`, where N is the dynamic batch size.
 public struct InputShape: Hashable, Sendable {
   public var shape: TensorShape
 
-  /// Nil where `text` is no such shape.
+  /// Nil if `text` is not such a shape.
   public init?(_ text: String) {
     var dimensions: [Dimension] = []
     for part in text.split(separator: "x", omittingEmptySubsequences: false) {

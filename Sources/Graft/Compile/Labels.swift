@@ -1,23 +1,23 @@
-// The names of the classes: a text file with one a line, or JSON as other tools write it. Names that stand
-// there twice are told apart here, so that a label is one class everywhere else.
+// Class names from a text file with one per line, or from JSON as other tools write it. Duplicate names are
+// made unique here.
 
 import Foundation
 import GraftDiagnostics
 
 /// Class names in the order of a network's output.
 public enum Labels {
-  /// Reads one name a line (blank lines at the end do not count, others are refused), or JSON: a list of
+  /// Reads one name per line (blank lines are errors except at the end), or JSON: a list of
   /// names, names by index (`{"0": "tench"}`, also `["n01440764", "tench"]` for each, and Hugging Face's
   /// `id2label`), or indices by name (torchvision's `class_to_idx`). A byte-order mark is skipped.
   ///
-  /// Classes of one name become `crane (1)`, `crane (2)`, which the warnings tell.
-  /// - Throws: ``GraftError`` where the file cannot be read, is not UTF-8, or has a class without a name.
+  /// Classes with the same name become `crane (1)`, `crane (2)`, with a warning.
+  /// - Throws: ``GraftError`` if the file cannot be read, is not UTF-8, or has a class without a name.
   public static func read(from path: String) throws -> (names: [String], warnings: [Warning]) {
     let location = SourceLocation(file: path)
     guard let data = FileManager.default.contents(atPath: path) else {
       throw GraftError(.inputOutput, "the labels cannot be read", at: location)
     }
-    // Without its mark UTF-16 shows by the zero bytes of letters and line breaks.
+    // UTF-16 without a byte-order mark is detected by zero bytes.
     guard !data.starts(with: [0xFF, 0xFE]), !data.starts(with: [0xFE, 0xFF]), !data.contains(0)
     else {
       throw GraftError(
@@ -38,20 +38,20 @@ public enum Labels {
     var lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
       .map { $0.trimmingCharacters(in: .whitespaces) }
     while lines.last?.isEmpty == true { lines.removeLast() }
-    guard !lines.isEmpty else { throw GraftError(.invalidData, "there is no label in it") }
+    guard !lines.isEmpty else { throw GraftError(.invalidData, "the file has no labels") }
     if let blank = lines.firstIndex(of: "") {
       throw GraftError(.invalidData, "line \(blank + 1) is blank")
     }
     return lines
   }
 
-  /// Nil where the text is no JSON, as a line that begins with a bracket is none.
+  /// Nil if the text is not JSON, such as a line that starts with a bracket.
   private static func names(inJSON text: String, path: String) throws -> [String]? {
     let isNamedSo = path.lowercased().hasSuffix(".json")
     let start = text.first { !$0.isWhitespace }
     guard isNamedSo || start == "[" || start == "{" else { return nil }
     guard let value = try? JSONSerialization.jsonObject(with: Data(text.utf8)) else {
-      if isNamedSo { throw GraftError(.invalidData, "the labels are no JSON") }
+      if isNamedSo { throw GraftError(.invalidData, "the labels are not valid JSON") }
       return nil
     }
     var entries: [(index: Int, name: String?)] = []
@@ -69,21 +69,21 @@ public enum Labels {
         throw GraftError(.invalidData, "the indices of the labels are not 0 … \(entries.count - 1)")
       }
       guard entry.name?.isEmpty == false else {
-        throw GraftError(.invalidData, "the label \(entry.index) is no name")
+        throw GraftError(.invalidData, "the label \(entry.index) is not a name")
       }
     }
-    guard !entries.isEmpty else { throw GraftError(.invalidData, "there is no label in it") }
+    guard !entries.isEmpty else { throw GraftError(.invalidData, "the file has no labels") }
     return entries.compactMap(\.name)
   }
 
-  /// A name, or the last of several, as ImageNet's index has them behind WordNet's identifier.
+  /// A name, or the last of several: ImageNet's index has the WordNet identifier first.
   private static func name(_ value: Any) -> String? {
     let name = value as? String ?? (value as? [Any])?.last as? String
     return name?.trimmingCharacters(in: .whitespacesAndNewlines)
   }
 
-  /// Numbers the classes of one name. Names that differ only in their Unicode normal form are one name, as in
-  /// folders.
+  /// Numbers classes with the same name. Names that differ only in their Unicode normalization form are the
+  /// same, as in folders.
   private static func tellingApart(
     _ names: [String], at location: SourceLocation
   ) -> (names: [String], warnings: [Warning]) {

@@ -1,19 +1,19 @@
-// From the word that `--preprocess` takes to a specification that fits the network's input.
+// Converts the value of `--preprocess` to a specification for the network's input.
 
 import GraftData
 import GraftDiagnostics
 import GraftIR
 
 extension Compiler {
-  /// What preprocessing can be chosen by a name.
+  /// The names of the presets.
   public static let preprocessingNames = Preprocessing.Preset.allCases.map(\.rawValue) + ["none"]
 }
 
 extension Preprocessing {
   /// `none`, a preset's name, or the path of a JSON file.
   /// - Returns: nil for `none`.
-  /// - Throws: ``GraftError`` where there is no such preset or file, or where it does not fit the
-  ///   network's only input.
+  /// - Throws: ``GraftError`` if there is no such preset or file, or if it does not match the network's only
+  ///   input.
   static func chosen(_ choice: String, for graph: Graph) throws -> Preprocessing? {
     if choice == "none" { return nil }
     let (shape, elements) = try pictureInput(of: graph)
@@ -27,8 +27,8 @@ extension Preprocessing {
     }
     guard let layout = Layout(inputShape: shape) else {
       throw GraftError(
-        .invalidArgument, "the input of shape \(TensorShape(shape)) takes no pictures",
-        advice: "Leave --preprocess out, or give none.")
+        .invalidArgument, "the input of shape \(TensorShape(shape)) is not an image",
+        advice: "Omit --preprocess, or pass none.")
     }
     return try Preprocessing(preset, inputShape: shape, layout: layout, elements: elements)
   }
@@ -40,7 +40,7 @@ extension Preprocessing {
     guard graph.inputs.count == 1, let input = graph.inputs.first else {
       throw GraftError(
         .invalidArgument,
-        "preprocessing is for networks with one input, this one has \(graph.inputs.count)")
+        "preprocessing needs a network with one input, this one has \(graph.inputs.count)")
     }
     let extents = try graph.type(of: input).shape.extents(batch: 1)
     return (Array(extents.dropFirst()), graph.type(of: input).dtype)

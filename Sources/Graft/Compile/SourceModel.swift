@@ -1,5 +1,4 @@
-// What the compiler starts from: a graph with its weights and what belongs to it, from an ONNX file or
-// from a bundle that is compiled again.
+// The input of the compiler: a graph with its weights and metadata, from an ONNX file or a bundle.
 
 import Foundation
 import GraftData
@@ -14,7 +13,7 @@ public struct SourceModel: Sendable {
   public var preprocessing: Preprocessing?
   public var labels: [String]?
   public var provenance: Manifest.Provenance
-  /// How its weights came to be, where a run made them.
+  /// The fine-tuning run of its weights, if there was one.
   public var fineTuning: Manifest.FineTuning?
   public var warnings: [Warning]
 
@@ -28,7 +27,7 @@ public struct SourceModel: Sendable {
       guard inputShapes.isEmpty else {
         throw GraftError(
           .invalidArgument, "the input shapes of a bundle are fixed",
-          at: SourceLocation(file: path), advice: "Give --input-shape when compiling the ONNX file."
+          at: SourceLocation(file: path), advice: "Pass --input-shape when compiling the ONNX file."
         )
       }
       self.init(

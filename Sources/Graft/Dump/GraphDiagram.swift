@@ -1,5 +1,5 @@
-// A graph as a Graphviz drawing. Names are the model's and may hold anything, so every label goes
-// through one escaping function.
+// A graph as a Graphviz drawing. Names from the model are untrusted, so every label goes through one escaping
+// function.
 
 import Foundation
 import GraftCodegen
@@ -7,12 +7,12 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Draws graphs in Graphviz' language, and as SVG where Graphviz is installed.
+/// Draws graphs in DOT, and as SVG if Graphviz is installed.
 public enum GraphDiagram {
-  /// The DOT text: one box a node with what it was made from, edges labeled with the shapes.
-  /// - Parameter moment: the training step that the graph is of: its phases are framed, what is recomputed is
-  ///   dashed, and what is frozen is a box before the values that are cached.
-  public static func dot(_ graph: Graph, of moment: TrainingMoment? = nil) -> String {
+  /// The DOT text: one box per node with the names of its origins, edges labeled with shapes.
+  /// - Parameter moment: the training step of the graph, if it is one: phases are framed, recomputed nodes
+  ///   dashed, and the frozen operators are one box before the cached values.
+  public static func dot(_ graph: Graph, of moment: TrainingStage? = nil) -> String {
     var lines = [
       "digraph graft {",
       "  graph [label=\(quoted(graph.name)), labelloc=t, fontname=\"Helvetica\", fontsize=16];",
@@ -35,7 +35,7 @@ public enum GraphDiagram {
     for id in graph.inputs {
       let isCached = cached.contains(graph[id].name ?? "")
       if isCached, moment?.frozen.isEmpty == false {
-        lines.append("  frozen -> \(box(of: id)) [label=\"once an image\"];")
+        lines.append("  frozen -> \(box(of: id)) [label=\"once per image\"];")
       }
       lines.append(
         "  \(box(of: id)) [shape=\(isCached ? "cylinder" : "ellipse"), fillcolor=\"#dcecdc\", label="
@@ -62,7 +62,7 @@ public enum GraphDiagram {
           + "\(quoted(graph.type(of: output.value).description))];")
     }
     if let moment {
-      for phase in TrainingMoment.Phase.allCases {
+      for phase in TrainingStage.Phase.allCases {
         let own = zip(graph.nodes, moment.phases).filter { $1 == phase }.map { "n\($0.0.id.index)" }
         lines.append(
           "  subgraph cluster_\(phase.rawValue) { label=\"\(phase.rawValue)\"; color=\"#8895a7\"; "
@@ -74,8 +74,8 @@ public enum GraphDiagram {
   }
 
   /// The drawing as SVG, made by Graphviz' `dot`.
-  /// - Throws: ``GraftError`` of kind `toolchain` where it is not installed or fails.
-  public static func svg(_ graph: Graph, of moment: TrainingMoment? = nil) throws -> String {
+  /// - Throws: ``GraftError`` of kind `toolchain` if it is not installed or fails.
+  public static func svg(_ graph: Graph, of moment: TrainingStage? = nil) throws -> String {
     guard let program = Subprocess.find("dot") else {
       throw GraftError(
         .toolchain, "dot is not on PATH",

@@ -1,4 +1,4 @@
-// A graph as data for programs: what `graft dump --format json` prints and the HTML page reads.
+// A graph as JSON, for `graft dump --format json` and the HTML page.
 // docs/dump-format.md documents every key.
 
 import Foundation
@@ -6,10 +6,10 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A graph, and where there is one its memory plan, as JSON.
+/// A graph and optionally its memory plan as JSON.
 public struct GraphDocument: Encodable, Sendable {
   public struct Tensor: Encodable, Sendable {
-    /// The number that the text form gives the value.
+    /// The number of the value in the text form.
     var id: Int
     var name: String?
     var dtype: String
@@ -52,15 +52,15 @@ public struct GraphDocument: Encodable, Sendable {
     var operands: [Int?]
     var results: [Tensor]
     var attributes: [String: AttributeDocument]
-    /// The names of the model's nodes that this one does the work of.
+    /// The names of the model's nodes that this one computes.
     var origins: [String]
-    /// Multiplications with their additions at batch 1.
+    /// Multiply-adds at batch size 1.
     var multiplyAdds: Int
     /// In a training step.
-    var phase: TrainingMoment.Phase?
-    /// In a training step, whether it recomputes what the forward pass ran.
+    var phase: TrainingStage.Phase?
+    /// In a training step, whether it recomputes a result of the forward pass.
     var recomputed: Bool?
-    /// In a scheduled graph, what computes the node.
+    /// In a scheduled graph, the kernel of the node.
     var kernel: KernelDocument?
 
     enum CodingKeys: String, CodingKey {
@@ -71,11 +71,11 @@ public struct GraphDocument: Encodable, Sendable {
 
   public struct KernelDocument: Encodable, Sendable {
     var family: String
-    /// Algorithm, register tile and what threads share, in words.
+    /// Algorithm, register tile and division among threads, as text.
     var algorithm: String?
-    /// What the kernel computes in, or whose elements it moves.
+    /// The element type that the kernel computes in or moves.
     var element: String
-    /// Estimated for one image, in vector multiply-adds.
+    /// The estimated time for one image in vector multiply-adds.
     var time: Double
 
     init(_ note: KernelNote) {
@@ -140,11 +140,11 @@ public struct GraphDocument: Encodable, Sendable {
     var arenaBytes: Int
     var lowerBoundBytes: Int
     var fixedBytes: Int
-    /// What kernels need for each thread beside the arena; absent where no kernels do the graph.
+    /// Bytes that kernels need per thread in addition to the arena; absent for a graph without kernels.
     var scratchBytesPerThread: Int?
     var alignment: Int
     var placements: [PlacementDocument]
-    /// Pairs of value ids: the first is the memory of the second.
+    /// Pairs of value ids: the first shares the memory of the second.
     var aliases: [[Int]]
 
     enum CodingKeys: String, CodingKey {
@@ -156,10 +156,10 @@ public struct GraphDocument: Encodable, Sendable {
     }
   }
 
-  /// What of a network stays outside of its training step.
+  /// The frozen operators and cached values of a training step.
   public struct TrainingDocument: Encodable, Sendable {
-    var frozen: [TrainingMoment.FrozenOperator]
-    var cached: [TrainingMoment.CachedValue]
+    var frozen: [TrainingStage.FrozenOperator]
+    var cached: [TrainingStage.CachedValue]
   }
 
   var stage: String
@@ -170,7 +170,7 @@ public struct GraphDocument: Encodable, Sendable {
   var outputs: [OutputDocument]
   var memory: MemoryDocument?
   var training: TrainingDocument?
-  // At the top level too, where scripts look first.
+  // Repeated at the top level for scripts.
   var arenaBytes: Int?
   var lowerBoundBytes: Int?
 
@@ -180,8 +180,8 @@ public struct GraphDocument: Encodable, Sendable {
     case lowerBoundBytes = "lower_bound_bytes"
   }
 
-  /// - Parameter stage: the name that `graft dump --stage` gives it.
-  /// - Throws: ``GraftError`` for a graph that the catalog does not know.
+  /// - Parameter stage: the name of the stage in `graft dump --stage`.
+  /// - Throws: ``GraftError`` for a graph with operators that are not in the catalog.
   public init(
     _ graph: Graph, stage: String, plan: MemoryPlan? = nil, scratchBytesPerThread: Int? = nil
   ) throws {
@@ -239,9 +239,9 @@ public struct GraphDocument: Encodable, Sendable {
       aliases: plan.aliases.map { [number($0.key), number($0.value)] }.sorted { $0[0] < $1[0] })
   }
 
-  /// A training step with its phases, its memory plan, and what is outside of it.
+  /// A training step with its phases, memory plan, frozen operators and cached values.
   /// - Throws: ``GraftError`` as ``init(_:stage:plan:)``.
-  public init(_ moment: TrainingMoment) throws {
+  public init(_ moment: TrainingStage) throws {
     try self.init(moment.graph, stage: Compiler.Stage.training.rawValue, plan: moment.plan)
     for (index, phase) in zip(nodes.indices, moment.phases) { nodes[index].phase = phase }
     for (index, isSecond) in zip(nodes.indices, moment.recomputed) {

@@ -1,7 +1,6 @@
-// A graph as one HTML file to pan, search and click through, which asks no other file and no
-// network for anything. Page/ holds its markup, style and script; this file puts them together with
-// the graph's JSON. Names are the model's and may hold anything: they travel as data only, escaped
-// here, and the script makes text nodes of them.
+// A graph as one self-contained interactive HTML file. Page/ has its markup, style and script; this file
+// combines them with the graph's JSON. Names from the model are untrusted: they are passed only as escaped
+// data, from which the script creates text nodes.
 
 import Foundation
 import GraftDiagnostics
@@ -12,18 +11,19 @@ import GraftOps
 public enum GraphPage {
   /// The page as text, the same for the same graph.
   /// - Parameters:
-  ///   - stage: the name that `graft dump --stage` gives it.
-  ///   - plan: adds a map of the memory, steps by addresses.
-  /// - Throws: ``GraftError`` for a graph that the catalog does not know.
+  ///   - stage: the name of the stage in `graft dump --stage`.
+  ///   - plan: the memory plan, shown as a map of steps by addresses.
+  /// - Throws: ``GraftError`` for a graph with operators that are not in the catalog.
   public static func html(
     _ graph: Graph, stage: String, plan: MemoryPlan? = nil
   ) throws -> String {
     try html(graph, GraphDocument(graph, stage: stage, plan: plan))
   }
 
-  /// The page of a training step: phases tell boxes apart, and the panel lists what is frozen and cached.
+  /// The page of a training step: nodes are colored by phase, and the panel lists frozen operators and cached
+  /// values.
   /// - Throws: ``GraftError`` as ``html(_:stage:plan:)``.
-  public static func html(_ moment: TrainingMoment) throws -> String {
+  public static func html(_ moment: TrainingStage) throws -> String {
     try html(moment.graph, GraphDocument(moment))
   }
 
@@ -37,7 +37,7 @@ public enum GraphPage {
       ])
   }
 
-  /// The scripts in the order in which each finds what it uses; the last one starts the page.
+  /// The scripts in dependency order; the last one starts the page.
   private static let scripts = [
     PackageResources.format_js, PackageResources.model_js, PackageResources.layers_js,
     PackageResources.crossings_js, PackageResources.placement_js, PackageResources.layout_js,
@@ -52,16 +52,16 @@ public enum GraphPage {
 
   static let style = PageTemplate.text(PackageResources.page_css)
 
-  /// The browser runs this one script and this one style sheet, and loads nothing: should a name
-  /// ever become markup, it could still do nothing.
+  /// The browser runs only this script and style sheet and loads nothing, so that even a name that became
+  /// markup could not do anything.
   static let policy =
     "default-src 'none'; script-src \(PageTemplate.digest(script)); style-src \(PageTemplate.digest(style)); "
     + "base-uri 'none'; form-action 'none'"
 
-  /// What the page says about an operator in words.
+  /// The description of an operator on the page.
   private struct OperatorDescription: Encodable {
     var summary: String
-    /// The names of the operands by position; the last stands for all that follow.
+    /// The names of the operands by position; the last one also applies to all that follow.
     var operands: [String]
     /// An ``OperatorGroup``.
     var group: String
@@ -79,9 +79,8 @@ public enum GraphPage {
     return String(decoding: try encoder.encode(descriptions), as: UTF8.self)
   }
 
-  /// JSON that means the same inside a `script` element, which ends at the first `</script`
-  /// whatever surrounds it, and which `<!--` opens a second time. Outside strings JSON has none of
-  /// these characters, and inside them an escape says the same.
+  /// JSON escaped for a `script` element, in which `</script` and `<!--` have a meaning. These characters
+  /// occur only in JSON strings, where they can be escaped.
   static func escapedForScript(_ json: String) -> String {
     var result = ""
     result.reserveCapacity(json.utf8.count)

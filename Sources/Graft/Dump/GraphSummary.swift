@@ -1,5 +1,4 @@
-// A graph as a table for people: scope, operator, shape, parameters, multiply-adds. From it one picks a
-// freeze line.
+// A graph as a table of scope, operator, shape, parameters and multiply-adds, for choosing a freeze line.
 
 import GraftAutodiff
 import GraftDiagnostics
@@ -9,7 +8,7 @@ import GraftOps
 /// The rows of `graft dump --summary`.
 public struct GraphSummary: Sendable {
   public struct Row: Sendable {
-    /// The name of the model's node, or of its first parameter where that says more.
+    /// The name of the model's node, or the scope of its first parameter if that is more informative.
     public var scope: String
     public var opcode: String
     public var shape: String
@@ -23,8 +22,7 @@ public struct GraphSummary: Sendable {
   public var multiplyAdds: Int { rows.reduce(0) { $0 + $1.multiplyAdds } }
 
   public init(_ graph: Graph) throws {
-    // In a training step what the optimizer keeps of weights, and statistics, are no parameters of
-    // their own.
+    // In a training step, optimizer state and statistics do not count as parameters.
     let isTraining = graph.parameters.contains { graph[$0].parameter?.isTrained == true }
     var counted = Set(
       graph.parameters.filter { id in
@@ -52,7 +50,7 @@ public struct GraphSummary: Sendable {
     for weight in weights {
       guard var name = graph[weight].name else { continue }
       if graph[weight].parameter?.derivation != nil {
-        // What passes made of a parameter has its name with their words behind it.
+        // Parameters derived by passes have the original name with a suffix.
         name.replace(/(\.(folded|scale|shift)[^.]*)+$/, with: "")
       }
       if let dot = name.lastIndex(of: ".") { return String(name[..<dot]) }

@@ -1,16 +1,16 @@
-// The text of a moment: the graph's own text, and the memory plan as comments, so that it parses back.
+// The text of a stage: the graph's text, with the memory plan as comments, so that it can be parsed.
 
 import GraftIR
 
 extension Compiler.Moment {
-  /// The IR text; with a memory plan, a comment above it for every place, in order of address.
+  /// The IR text; with a memory plan, preceded by one comment per placement in order of address.
   public var text: String {
     guard let plan else { return graph.text }
     let numbers = graph.makeValueNumbers()
-    let bytes = "\(plan.arenaBytes) bytes at batch 1, lower bound \(plan.lowerBoundBytes)"
+    let bytes = "\(plan.arenaBytes) bytes at batch size 1, lower bound \(plan.lowerBoundBytes)"
     var lines = ["// arena \(bytes)"]
     if let scratchBytesPerThread {
-      lines.append("// beside it \(scratchBytesPerThread) bytes of scratch for each thread")
+      lines.append("// scratch \(scratchBytesPerThread) bytes per thread")
     }
     lines.append("// offset, bytes, steps, value")
     let places = plan.placements.sorted {

@@ -1,5 +1,5 @@
-// What Graft's HTML pages have in common: templates that are embedded in the program, and the digests by which
-// a content security policy knows their style and script.
+// Shared code of Graft's HTML pages: embedded templates, and the digests of style and script for the content
+// security policy.
 
 import Crypto
 import Foundation
@@ -14,8 +14,8 @@ package enum PageTemplate {
     "'sha256-\(Data(SHA256.hash(data: Data(text.utf8))).base64EncodedString())'"
   }
 
-  /// Replaces each `{{name}}` of a template once; what a value holds is not looked at again.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where a name has no value.
+  /// Replaces each `{{name}}` of a template; values are not expanded again.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if a name has no value.
   package static func fill(_ template: String, _ values: [String: String]) throws -> String {
     var result = ""
     var rest = template[...]

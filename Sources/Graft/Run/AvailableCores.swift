@@ -1,4 +1,4 @@
-// How many cores this process may use: its CPU affinity and the cgroup's quota, whichever is less.
+// The number of cores that this process may use: the minimum of its CPU affinity and its cgroup quota.
 
 import Foundation
 
@@ -8,9 +8,9 @@ public enum AvailableCores {
   public static let count: Int = max(
     1, min(ProcessInfo.processInfo.activeProcessorCount, quota(systemRoot: "")))
 
-  /// The quota of this process's own cgroups, or of those that they lie in, to the nearest core but at least
-  /// 1; unlimited where there is none.
-  /// - Parameter systemRoot: in front of `/proc` and `/sys`.
+  /// The CPU quota of this process's cgroups and their ancestors, rounded to the nearest core but at least 1;
+  /// unlimited if there is none.
+  /// - Parameter systemRoot: the prefix of `/proc` and `/sys`.
   static func quota(systemRoot: String) -> Int {
     guard
       let membership = try? String(
@@ -38,8 +38,8 @@ public enum AvailableCores {
     }.min() ?? .max
   }
 
-  /// The least quota of the folder `path` below `base` and those that it lies in. In a container the path may
-  /// be that of the host, which is not there; then `base` is the container's own.
+  /// The minimum quota of the folder `path` below `base` and its ancestors. In a container the path may be
+  /// that of the host, which does not exist; then `base` is the container's cgroup.
   private static func least(
     _ base: String, _ path: String, _ limits: (String) -> (quota: Int?, period: Int?)?
   ) -> Int {
@@ -56,7 +56,7 @@ public enum AvailableCores {
     return least
   }
 
-  /// The numbers of a file; nil where a word is none, as `max`.
+  /// The numbers in a file; nil for words such as `max`.
   private static func read(_ path: String) -> [Int?] {
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return [] }
     return text.split(whereSeparator: \.isWhitespace).map { Int($0) }

@@ -1,24 +1,24 @@
-// Times a bundle: loading it, then, after a warm-up, calls until the time is up. What is reported are
-// medians and minima, since a shared machine only ever makes a call slower.
+// Benchmarks a bundle: loading, then, after a warmup, calls for a given time. Reports medians and minima,
+// because other work on the machine only makes calls slower.
 
 import Foundation
 import GraftDiagnostics
 import GraftIR
 
-/// Measures how long a bundle takes to load, and a session's calls.
+/// Measures the loading time of a bundle and the time of calls.
 public struct Benchmark {
   private let session: Session
   private let loadMilliseconds: Double
-  /// What the manifest says of each step: kernel, algorithm and origins.
+  /// The schedule in the manifest: kernel, algorithm and origins of each step.
   private let schedule: [String]
   private let work: [Manifest.Work]?
   /// The target that the bundle was compiled for.
   public let targetName: String
-  /// The images of every call, where the network's file fixes them.
+  /// The batch size, if it is fixed by the network's file.
   public let fixedBatch: Int?
 
-  /// Loads the bundle at `path` and times that: from its manifest to a session that is ready to run,
-  /// with the digests checked of all that it reads.
+  /// Loads the bundle at `path` and measures the time from opening the manifest to a session that is ready to
+  /// run, including the digests of all files that it reads.
   /// - Throws: ``GraftError`` as ``ModelBundle/init(opening:)`` and ``Session`` do.
   public init(
     loading path: String, threads: Int = AvailableCores.count, largestBatch: Int = 1
@@ -37,36 +37,36 @@ public struct Benchmark {
     targetName = bundle.manifest.target.name
   }
 
-  /// What was measured.
+  /// The results of a benchmark.
   public struct Report: Sendable {
-    /// From the bundle's path to a session that is ready to run.
+    /// The loading time up to a session that is ready to run.
     public var loadMilliseconds: Double
     public var medianMilliseconds: Double
     public var minimumMilliseconds: Double
     public var runs: Int
     public var batch: Int
     public var threads: Int
-    /// Bytes of activations and scratch that the session keeps.
+    /// Bytes of activations and scratch memory of the session.
     public var peakArenaBytes: Int
     public var layers: [Layer]
 
-    /// What the machine could do, where that was measured.
+    /// The machine's limits, if they were measured.
     public var machine: MachineLimits?
 
     public struct Layer: Encodable, Sendable {
       public var name: String
-      /// The median over the runs, waiting for the other threads included.
+      /// The median over the runs, including waiting for other threads.
       public var milliseconds: Double
-      /// Operations that the network asks for, two for each multiply-add, in 10⁹ a second; nil where
-      /// they are none, or the bundle does not say.
+      /// The rate of the operator's operations in 10⁹ per second, two per multiply-add; nil if there are none
+      /// or the bundle does not have them.
       public var gigaflops: Double?
-      /// What the step cannot go beyond, and the share of it that it reaches; nil where the limits were
-      /// not measured. More than 1 means that what is held against memory came from a cache.
+      /// The limiting resource and the fraction of its limit that the step reaches; nil if the limits were
+      /// not measured. More than 1 for memory means that data came from a cache.
       public var limit: Limit?
       public var share: Double?
 
       public enum Limit: String, Encodable, Sendable {
-        /// Multiply-adds of the algorithm: for Winograd's, after its reduction.
+        /// The multiply-adds of the algorithm; for Winograd, after its reduction.
         case arithmetic
         /// Reading the weights, or, without weights, reading and writing activations.
         case memory
@@ -128,8 +128,8 @@ public struct Benchmark {
         machine: machine, layers: perLayer ? layers : nil)
     }
 
-    /// A header, and a line for each step: milliseconds, share of the whole, rate, share of the limit, the
-    /// layers that it computes, the kernel and its algorithm.
+    /// A header, and one line per step: milliseconds, percentage of the total, rate, percentage of the limit,
+    /// the layers that it computes, the kernel and its algorithm.
     public func layerTable() -> String {
       let total = layers.reduce(0) { $0 + $1.milliseconds }
       let texts = layers.map { Self.texts(of: $0.name) }
@@ -151,8 +151,8 @@ public struct Benchmark {
       return ([header] + lines).joined(separator: "\n")
     }
 
-    /// The parts of a line of the schedule, `kernel: algorithm, details: layers`, as far as there is room for
-    /// them; JSON has the whole.
+    /// The layer and kernel of a line of the schedule, `kernel: algorithm, details: layers`, truncated to the
+    /// column width; JSON has the full text.
     private static func texts(of name: String) -> (layer: String, kernel: String) {
       let parts = name.split(separator: ": ", maxSplits: 2).map(String.init)
       let origins = parts.count > 2 ? parts[2].split(separator: ", ") : []
@@ -174,12 +174,12 @@ public struct Benchmark {
     }
   }
 
-  /// Calls the network on pseudo-random input for about `seconds`, after a tenth of that as warm-up.
+  /// Calls the network on pseudo-random input for about `seconds`, after a warmup of a tenth of that.
   /// - Parameters:
-  ///   - machine: limits to hold the steps against.
-  ///   - progress: called now and then with the seconds that have passed.
-  /// - Parameter images: in a call; by default 1, or as many as the network fixes.
-  /// - Throws: ``GraftError`` where a call fails, or the network fixes another number of images.
+  ///   - machine: the limits to compare the steps with.
+  ///   - progress: called regularly with the elapsed seconds.
+  /// - Parameter images: the batch size; by default 1, or the fixed batch size of the network.
+  /// - Throws: ``GraftError`` if a call fails, or the network has another fixed batch size.
   public func run(
     batch images: Int? = nil, seconds: Double, machine: MachineLimits? = nil,
     progress: (Double) -> Void = { _ in }
@@ -187,13 +187,13 @@ public struct Benchmark {
     if let fixedBatch, let images, images != fixedBatch {
       throw GraftError(
         .invalidArgument,
-        "the network fixes its batch at \(fixedBatch), and \(images) was asked for",
-        advice: "Leave out --batch, or compile a model whose batch is free.")
+        "the network has the fixed batch size \(fixedBatch), but --batch is \(images)",
+        advice: "Omit --batch, or compile a model with a dynamic batch size.")
     }
-    // To a library whose batch is fixed, a call is a batch of one.
+    // In a library with a fixed batch size, N is always 1.
     let batch = fixedBatch == nil ? images ?? 1 : 1
     var inputs: [String: Tensor] = [:]
-    var random = OrdinaryNumbers()
+    var random = RandomInputs()
     for input in session.inputs {
       inputs[input.name] = try random.tensor(input.type, batch: batch)
     }

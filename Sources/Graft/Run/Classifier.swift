@@ -1,57 +1,56 @@
-// Prediction: pictures in, the classes that fit best out.
+// Prediction: the most probable classes of images.
 
 import GraftData
 import GraftDiagnostics
 
-/// Tells what is on pictures.
+/// Classifies images.
 ///
 /// ```swift
 /// let classifier = try Classifier(ModelBundle(opening: "resnet20.graft"))
 /// let best = try classifier.classify(["cat.jpg"], top: 3)[0].classes
 /// ```
 public struct Classifier {
-  /// One class that a picture may belong to.
+  /// A class and its probability or score.
   public struct Candidate: Encodable, Sendable {
-    /// Its place in the network's output.
+    /// Its index in the network's output.
     public var index: Int
-    /// Its label, or the index where the bundle has no labels.
+    /// Its label, or the index if the bundle has no labels.
     public var label: String
-    /// 0 to 1; absent where the network gives no probabilities.
+    /// 0 to 1; nil if the network's outputs are not probabilities.
     public var probability: Double?
-    /// The network's own number, where it gives no probabilities.
+    /// The network's output, if it is not a probability.
     public var score: Double?
   }
 
-  /// The answer for one picture.
+  /// The classification of one image.
   public struct Answer: Encodable, Sendable {
     public var file: String
-    /// The most probable first; none where the picture could not be read.
+    /// In descending order of probability; empty if the image could not be read.
     public var classes: [Candidate]
-    /// Why there is no answer.
+    /// Why the image could not be classified.
     public var error: String?
   }
 
-  private let network: PictureNetwork
+  private let network: ImageNetwork
   private let session: Session
 
-  /// Whether answers have probabilities, and not scores.
+  /// Whether answers have probabilities rather than scores.
   public var givesProbabilities: Bool { network.givesProbabilities }
 
-  /// What the user should be told of the network's output.
+  /// Warnings about the network's output.
   public var warnings: [Warning] { network.warnings + [network.scoreWarning].compactMap(\.self) }
 
-  /// - Parameter output: the output with the classes; nil takes the one that looks most like it.
-  /// - Throws: ``GraftError`` where the bundle is damaged or is no classifier of pictures.
+  /// - Parameter output: the class output; nil takes the one that looks most like class scores.
+  /// - Throws: ``GraftError`` if the bundle is damaged or is not an image classifier.
   public init(
     _ bundle: ModelBundle, output: String? = nil, threads: Int = AvailableCores.count
   ) throws {
-    network = try PictureNetwork(bundle, output: output)
+    network = try ImageNetwork(bundle, output: output)
     session = try Session(bundle, threads: threads)
   }
 
-  /// The `top` most probable classes of each picture, in the order of `paths`.
-  /// - Throws: ``GraftError`` naming the first picture that cannot be read, or for which the network's answer
-  ///   is no number.
+  /// The `top` most probable classes of each image, in the order of `paths`.
+  /// - Throws: ``GraftError`` that names the first image that cannot be read or has non-finite outputs.
   public func classify(_ paths: [String], top: Int = 5) throws -> [Answer] {
     var answers: [Answer] = []
     try classify(paths, top: top) { answer in
@@ -63,11 +62,11 @@ public struct Classifier {
     return answers
   }
 
-  /// Hands out the answer for each picture as soon as it is there, in the order of `paths`: also where a
-  /// picture cannot be read, or the network's answer is no number.
+  /// Calls `body` with the answer for each image as soon as it is available, in the order of `paths`, also
+  /// for images that cannot be read or have non-finite outputs.
   ///
-  /// Pictures go through one at a time, so that an answer does not depend on its neighbors.
-  /// - Throws: ``GraftError`` where the network cannot run, and what `body` throws.
+  /// Images are processed one at a time, so that an answer does not depend on other images.
+  /// - Throws: ``GraftError`` if the network cannot run, and errors of `body`.
   public func classify(
     _ paths: [String], top: Int = 5, _ body: (Answer) throws -> Void
   ) throws {
@@ -100,19 +99,19 @@ public struct Classifier {
   }
 }
 
-/// Answers as CSV: file, rank, class, probability (or score, where the network gives no probabilities), error. The
-/// file appears by ``finish()``.
+/// Answers as CSV: file, rank, class, probability (or score, if the network's outputs are not probabilities),
+/// error. The file is renamed to its final name by ``finish()``.
 public final class AnswerTable {
   private let table: TextFile
 
-  /// - Throws: ``GraftError`` where the file cannot be written.
+  /// - Throws: ``GraftError`` if the file cannot be written.
   public init(at path: String, of classifier: Classifier) throws {
     table = try TextFile(at: path)
     let number = classifier.givesProbabilities ? "probability" : "score"
     try table.append(CSV.line(["file", "rank", "class", number, "error"]))
   }
 
-  /// Appends a line for each class, or one that says why there are none.
+  /// Appends one line per class, or one line with the error.
   public func append(_ answer: Classifier.Answer) throws {
     if let error = answer.error {
       return try table.append(CSV.line([answer.file, "", "", "", error]))
@@ -124,6 +123,6 @@ public final class AnswerTable {
     }
   }
 
-  /// Puts the file in its place.
+  /// Renames the file to its final name.
   public func finish() throws { try table.finish() }
 }

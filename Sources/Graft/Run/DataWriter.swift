@@ -1,4 +1,4 @@
-// What a network is fed, written down for programs that use a bundle without Graft.
+// Writes preprocessed inputs for programs that use a bundle without Graft.
 
 import Foundation
 import GraftData
@@ -6,22 +6,22 @@ import GraftDiagnostics
 
 /// Writes preprocessed data as NumPy files.
 public struct DataWriter {
-  private let network: PictureNetwork
+  private let network: ImageNetwork
   public private(set) var warnings: [Warning] = []
 
-  public init(_ bundle: ModelBundle) throws { network = try PictureNetwork(bundle) }
+  public init(_ bundle: ModelBundle) throws { network = try ImageNetwork(bundle) }
 
   private var tensorNames: [String] {
     network.inputs.count == 1 ? ["x.npy"] : TensorFiles.names(of: network.inputs.map(\.name))
   }
 
-  /// The files that are written.
+  /// The names of the files that are written.
   public var fileNames: [String] { tensorNames + ["y.npy", "files.txt"] }
 
-  /// Writes `x.npy` (of the input's element type, items × its shape; with several inputs a file for each, by its
-  /// name), `y.npy` (int64 class indices) and `files.txt` (a name a line) into `folder`.
+  /// Writes `x.npy` (N × the input's shape, in its element type; with several inputs, one file per input
+  /// name), `y.npy` (N int64 class indices) and `files.txt` (one name per line) to `folder`.
   /// - Returns: the number of items written.
-  /// - Throws: ``GraftError`` where the data cannot be used or the folder cannot be written.
+  /// - Throws: ``GraftError`` if the data cannot be used or the folder cannot be written.
   public mutating func write(
     _ path: String, to folder: String, threads: Int, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Int {

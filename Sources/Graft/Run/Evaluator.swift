@@ -1,43 +1,43 @@
-// Evaluation: a labeled data set through a network, and how often it was right.
+// Evaluation of a network on a labeled data set.
 
 import Foundation
 import GraftData
 import GraftDiagnostics
 
-/// Measures how well a bundle does on labeled data.
+/// Measures the accuracy of a bundle on labeled data.
 public struct Evaluator {
-  /// What was found for one item.
+  /// The result for one item.
   public struct Prediction: Sendable {
     public var file: String
     public var label: String
     public var predicted: String
-    /// The probability of `predicted`; the network's own number where it gives no probabilities.
+    /// The probability of `predicted`, or its score if the network's outputs are not probabilities.
     public var probability: Double
   }
 
-  /// What was found for one class.
+  /// The results for one class.
   public struct ClassResult: Encodable, Sendable {
     public var label: String
     public var images: Int
-    /// Absent where nothing was taken for the class.
+    /// The fraction of items predicted as the class that have it, 0 to 1; nil if there are none.
     public var precision: Double?
-    /// Absent where the data has none of the class.
+    /// The fraction of items of the class that were predicted as it, 0 to 1; nil if there are none.
     public var recall: Double?
   }
 
   /// The JSON object of `graft evaluate --json`; accuracies are fractions, the loss is in nats.
   public struct Report: Encodable, Sendable {
     public var images: Int
-    /// Files that could not be read, and were left out.
+    /// The number of files that could not be read and were skipped.
     public var skipped: Int
     public var top1: Double
     public var top5: Double
-    /// Mean cross-entropy (binary where each class has a probability of its own); absent where the network gives no
+    /// The mean cross-entropy in nats (binary for multi-label networks); nil if the network's outputs are not
     /// probabilities.
     public var loss: Double?
-    /// Where items have any number of classes: the share of decisions, one a class and item, that are right, and of
-    /// items with all of them right. ``top1`` and ``top5`` then say how often an item has the most probable class, or
-    /// one of five.
+    /// For multi-label data: the fraction of (item, class) decisions that are correct, and the fraction of
+    /// items with all decisions correct. ``top1`` and ``top5`` are then the fractions of items that have the
+    /// most probable class, or one of the five most probable.
     public var accuracy: Double?
     public var exactMatch: Double?
     public var imagesPerSecond: Double
@@ -53,16 +53,16 @@ public struct Evaluator {
   public private(set) var warnings: [Warning] = []
   public private(set) var confusion: ConfusionMatrix
   public private(set) var predictions: [Prediction] = []
-  private let network: PictureNetwork
+  private let network: ImageNetwork
   private let session: Session
 
-  /// - Parameter output: the output with the classes; nil takes the one that looks most like it.
-  /// - Throws: ``GraftError`` where the bundle is damaged or is no classifier.
+  /// - Parameter output: the class output; nil takes the one that looks most like class scores.
+  /// - Throws: ``GraftError`` if the bundle is damaged or is not a classifier.
   public init(
     _ bundle: ModelBundle, output: String? = nil, threads: Int = AvailableCores.count,
     batchSize: Int = 64
   ) throws {
-    network = try PictureNetwork(bundle, output: output)
+    network = try ImageNetwork(bundle, output: output)
     warnings = network.warnings + [network.scoreWarning].compactMap(\.self)
     session = try Session(bundle, threads: threads, largestBatch: network.batchSize(batchSize))
     confusion = try ConfusionMatrix(classCount: network.classCount)
@@ -71,7 +71,7 @@ public struct Evaluator {
   }
 
   private let batchSize: Int
-  /// Metrics of items that may have any number of classes.
+  /// Metrics of multi-label data.
   private var several: MultiLabelMetrics
 
   private var outputKind: ClassificationMetrics.OutputKind {
@@ -81,8 +81,8 @@ public struct Evaluator {
   }
 
   /// Runs the network on all of the data at `path`.
-  /// - Parameter progress: called after every batch with the items done and the items there are.
-  /// - Throws: ``GraftError`` where the data cannot be used; broken files are left out and told of.
+  /// - Parameter progress: called after every batch with the number of items done and in total.
+  /// - Throws: ``GraftError`` if the data cannot be used; broken files are skipped with a warning.
   public mutating func evaluate(
     _ path: String, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Report {
@@ -159,8 +159,8 @@ public struct Evaluator {
         throw GraftError(
           .invalidData, "\(name.quotedForDisplay) has no class",
           at: SourceLocation(file: dataset.location),
-          advice: "Evaluation needs a folder for each class, or class indices in y.npy"
-            + (network.isMultiLabel ? ", or 0 and 1 for each class." : "."))
+          advice: "Evaluation needs one folder per class, or class indices in y.npy"
+            + (network.isMultiLabel ? ", or a 0 or 1 per class." : "."))
       }
       let taken =
         several.count > 0 ? scores.indices.filter { scores[$0] >= 0.5 } : [best]
@@ -172,15 +172,15 @@ public struct Evaluator {
     }
   }
 
-  /// The classes' labels in the order of the confusion matrix.
+  /// The class labels in the order of the confusion matrix.
   public var labels: [String] { (0..<network.classCount).map(network.label) }
 
-  /// Writes the confusion matrix as a picture or a table, by the ending of `path`.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` for another ending.
+  /// Writes the confusion matrix as SVG, PNG or CSV, by the extension of `path`.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for another extension.
   public func writeConfusion(to path: String) throws {
     guard several.count == 0 else {
       throw GraftError(
-        .invalidArgument, "a confusion matrix needs one class an item, and these have several",
+        .invalidArgument, "a confusion matrix needs one class per item, but the items have several",
         at: SourceLocation(file: path))
     }
     let file = try FileReplacement(at: path)
@@ -192,12 +192,12 @@ public struct Evaluator {
     case "csv": try file.write(Array(confusion.csv(classes: labels).utf8))
     default:
       throw GraftError(
-        .invalidArgument, "the confusion matrix is written as .svg, .png or .csv",
+        .invalidArgument, "the confusion matrix must be a .svg, .png or .csv file",
         at: SourceLocation(file: path))
     }
   }
 
-  /// Writes a line for every item: file, its class, the class it was taken for, with what probability.
+  /// Writes one CSV line per item: file, true class, predicted class, probability.
   public func writePredictions(to path: String) throws {
     var text = CSV.line(["file", "class", "predicted", "probability"])
     for prediction in predictions {

@@ -1,4 +1,4 @@
-// A bundle's graph back as a standard ONNX file.
+// Export of a bundle's graph as a standard ONNX file.
 
 import GraftData
 import GraftDiagnostics
@@ -7,10 +7,10 @@ import GraftONNX
 
 /// Exports bundles as ONNX.
 public enum Exporter {
-  /// Writes the bundle's graph as imported: unfused, with its own names and its weights byte for byte.
+  /// Writes the bundle's graph as imported: unfused, with the original names and weights.
   /// - Parameter isFused: whether to write the optimized graph instead, whose weights are folded.
-  /// - Returns: what was written.
-  /// - Throws: ``GraftError`` where the bundle is damaged or the file cannot be written.
+  /// - Returns: the numbers of nodes and bytes, and the opset.
+  /// - Throws: ``GraftError`` if the bundle is damaged or the file cannot be written.
   public static func export(
     _ bundle: ModelBundle, to path: String, fused isFused: Bool = false
   ) throws -> (nodes: Int, opset: Int, bytes: Int) {

@@ -1,4 +1,4 @@
-// What this machine can do at most: the arithmetic and the memory that kernels are held against.
+// The limits of this machine that kernels are compared with: peak arithmetic rate and memory bandwidth.
 
 import Foundation
 import GraftCodegen
@@ -11,9 +11,9 @@ import GraftSystem
 public struct MachineLimits: Encodable, Sendable {
   public var target: String
   public var threads: Int
-  /// Multiply-adds of all threads together, two operations each, in 10⁹ operations a second.
+  /// The peak multiply-add rate of all threads together, in 10⁹ operations per second (two per multiply-add).
   public var gigaflops: Double
-  /// Reading memory beyond the caches, all threads together, in 10⁹ bytes a second.
+  /// The memory read bandwidth of all threads together, in 10⁹ bytes per second.
   public var gigabytesPerSecond: Double
 
   public init(target: String, threads: Int, gigaflops: Double, gigabytesPerSecond: Double) {
@@ -29,13 +29,12 @@ public struct MachineLimits: Encodable, Sendable {
     case gigabytesPerSecond = "read_gb_per_s"
   }
 
-  /// Bytes that each thread reads: more than caches hold.
+  /// Bytes that each thread reads, more than the caches hold.
   private static let bytesPerThread = 128 << 20
 
-  /// Measures them, in about a second. Other work on the machine makes them lower: the best of several
-  /// tries counts.
-  /// - Throws: ``GraftError`` of kind `toolchain` where there is no compiler, of kind `machine` where
-  ///   there is no memory to read.
+  /// Measures the limits, in about a second, as the best of several tries.
+  /// - Throws: ``GraftError`` of kind `toolchain` if there is no compiler, of kind `machine` if memory cannot
+  ///   be allocated.
   public static func measure(
     target: CompilationTarget = .native, threads: Int = AvailableCores.count
   ) throws -> MachineLimits {
@@ -47,7 +46,7 @@ public struct MachineLimits: Encodable, Sendable {
     let floats = bytesPerThread / MemoryLayout<Float>.size
     guard let memory = FloatMemory(count: floats * threads) else {
       throw GraftError(
-        .machine, "there is no memory of \((bytesPerThread * threads).asBytes) to read")
+        .machine, "cannot allocate \((bytesPerThread * threads).asBytes) of memory to read")
     }
     let arithmetic = best(threads) { _ in library.compute(rounds: rounds) }
     let bytes = best(threads) { library.read(memory.part($0, of: threads)) }
@@ -56,7 +55,7 @@ public struct MachineLimits: Encodable, Sendable {
       gigabytesPerSecond: bytes / 1e9)
   }
 
-  /// What all threads do in a second, in the best of several tries.
+  /// The rate of all threads together per second, in the best of several tries.
   private static func best(_ threads: Int, _ work: @Sendable (Int) -> Int) -> Double {
     let clock = ContinuousClock()
     return (0..<7).map { _ in
@@ -68,7 +67,7 @@ public struct MachineLimits: Encodable, Sendable {
     }.max() ?? 0
   }
 
-  /// What each thread did; each writes its own.
+  /// The results of each thread, which writes only its own.
   private final class Results: @unchecked Sendable {
     private let values: UnsafeMutableBufferPointer<Int>
     init(count: Int) {
@@ -80,7 +79,7 @@ public struct MachineLimits: Encodable, Sendable {
     var total: Int { values.reduce(0, +) }
   }
 
-  /// Memory that holds ones, so that every page is there.
+  /// Memory filled with ones, so that every page is resident.
   private final class FloatMemory: @unchecked Sendable {
     private let floats: UnsafeMutableBufferPointer<Float>
     init?(count: Int) {

@@ -1,6 +1,6 @@
-// What a command reads and writes, for whoever imports Graft alone.
+// The paths that a command reads and writes, for modules that import only Graft.
 
 import GraftData
 
-/// What a command reads and writes.
+/// The paths that a command reads and writes.
 public typealias PathUses = GraftData.PathUses

@@ -1,14 +1,14 @@
-// What a program that is built on the library may ask for once, first thing; the library never takes signals
-// or descriptors from its host by itself.
+// Process-wide setup that a program may request once at its start; the library never changes signals or
+// descriptors by itself.
 
 import CProcess
 import GraftData
 import GraftIR
 
-/// Protects a process from what its surroundings may do to it.
+/// Protects a process from its environment: closed descriptors, signals, truncated files, small stacks.
 public enum ProcessGuard {
-  /// Descriptors 0 to 2 exist afterwards. Closed pipes and limits on the size of files are errors, no signals.
-  /// Mapped files that are cut short read as zeros until ``checkMappedFiles()`` throws. SIGINT, SIGTERM and
+  /// Ensures that descriptors 0 to 2 are open. Closed pipes and file size limits become errors instead of
+  /// signals. Truncated mapped files read as zeros until ``checkMappedFiles()`` throws. SIGINT, SIGTERM and
   /// SIGHUP remove unfinished bundles and files before they end the process.
   public static func install() {
     CProcess_secureDescriptors()
@@ -16,10 +16,10 @@ public enum ProcessGuard {
     TemporaryPaths.removeOnInterrupt()
   }
 
-  /// - Throws: `GraftError` that names a file which was cut short while this process had it mapped.
+  /// - Throws: `GraftError` that names a file that was truncated while this process had it mapped.
   public static func checkMappedFiles() throws { try MappedFile.checkNoneWasCut() }
 
-  /// Runs `body` with at least 8 MB of stack, whatever limit the process was started with.
+  /// Runs `body` with at least 8 MB of stack, regardless of the process's stack limit.
   public static func withEnoughStack(_ body: () -> Void) {
     withoutActuallyEscaping(body) { body in
       let boxed = Body(body)

@@ -1,5 +1,5 @@
-// A bundle that is ready to run: digests checked, library loaded, weights in memory. Names and arrays on
-// this side, the bundle's C table on the other.
+// A bundle that is ready to run: digests checked, library loaded, weights in memory. Maps names and arrays to
+// the bundle's C interface.
 
 import GraftDiagnostics
 import GraftIR
@@ -12,8 +12,8 @@ import GraftRuntime
 /// let outputs = try session.run(["image": image])
 /// ```
 ///
-/// Making a session loads the bundle's library, and so runs its author's code. One caller at a time;
-/// a second one meanwhile gets an error.
+/// Creating a session loads the bundle's library, and so executes its author's code. Only one caller at a
+/// time; a concurrent call throws an error.
 public final class Session: Sendable {
   /// An input or output.
   public struct Port: Sendable {
@@ -28,15 +28,16 @@ public final class Session: Sendable {
   public var outputs: [Port] {
     model.description.outputs.map { Port(name: $0.name, type: $0.type) }
   }
-  /// What each step does, in order.
+  /// The names of the steps, in order.
   public var stepNames: [String] { model.description.stepNames }
   public var threads: Int { model.threads }
 
-  /// Checks the digests of the files that running needs while it loads them.
+  /// Loads the bundle's library and weights, and checks their digests.
   /// - Parameters:
-  ///   - threads: by default the cores that are available.
-  ///   - largestBatch: room is made for it at once; ``run(_:)`` makes more when it must.
-  /// - Throws: ``GraftError`` where a file is damaged, or the CPU lacks what the kernels need.
+  ///   - threads: by default the number of available cores.
+  ///   - largestBatch: the batch size for which memory is allocated now; ``run(_:)`` reallocates if
+  ///     necessary.
+  /// - Throws: ``GraftError`` if a file is damaged, or the CPU lacks required features.
   public init(
     _ bundle: ModelBundle, threads: Int = AvailableCores.count, largestBatch: Int = 1
   ) throws {
@@ -45,7 +46,7 @@ public final class Session: Sendable {
     let library = try ModelLibrary(path: bundle.path(of: BundleLayout.library))
     try Self.check(bundle, against: library.description)
     let loading = LoadingModel()
-    // Hashing the weights and reading them take about as long, so they go side by side.
+    // Hashing and reading the weights take about equally long, so they run concurrently.
     try concurrently(2) { index in
       if index == 0 {
         try bundle.checkDigests(of: [BundleLayout.packed])
@@ -55,13 +56,13 @@ public final class Session: Sendable {
       }
     }
     guard let model = loading.model else {
-      throw GraftError(.inconsistency, "the library made no session")
+      throw GraftError(.inconsistency, "the library could not create a session")
     }
     self.model = model
   }
 
-  /// Pictures and labels are prepared by what the manifest says of inputs and outputs, and read and
-  /// written by what the library says.
+  /// Checks that manifest and library agree on inputs and outputs: the manifest determines preprocessing and
+  /// labels, the library the memory accesses.
   private static func check(_ bundle: ModelBundle, against library: LibraryDescription) throws {
     func agree(_ tensors: [Manifest.Tensor], _ described: [TensorDescription]) throws -> Bool {
       try tensors.count == described.count
@@ -76,32 +77,32 @@ public final class Session: Sendable {
     else {
       throw GraftError(
         .invalidBundle,
-        "the manifest's inputs and outputs are not those of \(BundleLayout.library)",
+        "the manifest's inputs and outputs differ from those of \(BundleLayout.library)",
         at: SourceLocation(file: bundle.path(of: BundleLayout.manifest)),
-        advice: "Compile the model again.")
+        advice: "Recompile the model.")
     }
   }
 
   /// Written by one thread, read after it is done.
   private final class LoadingModel: @unchecked Sendable { var model: LoadedModel? }
 
-  /// Bytes of activations and scratch that a session for this batch keeps.
+  /// Bytes of activations and scratch memory of a session for this batch size.
   public func arenaBytes(batch: Int) -> Int {
     model.library.arenaBytes(batch: batch, threads: threads) ?? 0
   }
 
-  /// Runs the network on a tensor for each input, at the batch that their shapes have.
+  /// Runs the network on one tensor per input; their shapes determine the batch size.
   /// - Returns: the outputs by name.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where an input is missing, unknown or of
-  ///   another shape.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if an input is missing, unknown or has the wrong
+  ///   shape.
   public func run(_ inputs: [String: Tensor]) throws -> [String: Tensor] {
     let call = try prepare(inputs)
     try call.run()
     return call.outputs
   }
 
-  /// The network's inner values too, by the names that the model gives them, as far as the optimized
-  /// network still computes them.
+  /// Also returns intermediate values by their names in the model, if the optimized network still computes
+  /// them.
   public func runKeepingValues(
     _ inputs: [String: Tensor]
   ) throws -> (outputs: [String: Tensor], values: [String: Tensor]) {
@@ -110,7 +111,7 @@ public final class Session: Sendable {
     return (call.outputs, call.values)
   }
 
-  /// Checks and copies the inputs once, for calls that are repeated.
+  /// Checks and copies the inputs once, for repeated calls.
   public func prepare(
     _ inputs: [String: Tensor], keepingValues: Bool = false
   ) throws -> PreparedCall {
@@ -134,7 +135,7 @@ public final class Session: Sendable {
       model, inputs: ordered, batch: batch ?? 1, keepingValues: keepingValues)
   }
 
-  /// Takes the batch from the first shape that has one, and holds the others to it.
+  /// Determines the batch size from the first shape that has one, and checks the others against it.
   private static func check(_ tensor: Tensor, against port: Port, batch: inout Int?) throws {
     let shape = port.type.shape
     func mismatch() -> GraftError {
@@ -160,7 +161,7 @@ public final class Session: Sendable {
   }
 }
 
-/// A call with its inputs in place, that can be run again and again. Not for two threads at once.
+/// A call with bound inputs that can be repeated. Not thread-safe.
 public final class PreparedCall {
   private let model: LoadedModel
   private let batch: Int
@@ -202,10 +203,10 @@ public final class PreparedCall {
   /// The outputs of the last run, by name.
   public var outputs: [String: Tensor] { Self.tensors(outputBuffers) }
 
-  /// The inner values of the last run, by name, where they were asked for.
+  /// The intermediate values of the last run, by name, if they were requested.
   public var values: [String: Tensor] { Self.tensors(valueBuffers) }
 
-  /// Nanoseconds of each step of the last run; the first call switches the clock on.
+  /// Nanoseconds of each step of the last run; the first call enables the clock.
   public func stepNanoseconds() -> [UInt64] { model.stepTimes() }
 
   private static func tensors(_ buffers: [TensorBuffer]) -> [String: Tensor] {
@@ -213,7 +214,7 @@ public final class PreparedCall {
   }
 }
 
-/// Memory that a library writes a tensor into.
+/// Memory for a tensor that a library writes.
 private final class TensorBuffer {
   let name: String
   private let dtype: DataType

@@ -1,5 +1,4 @@
-// A tensor on the caller's side of a session: any element type that a network may have at its inputs and
-// outputs, as the bytes that cross the binary interface.
+// A tensor for inputs and outputs of a session, stored as the bytes that cross the binary interface.
 
 import GraftDiagnostics
 import GraftIR
@@ -12,7 +11,7 @@ public struct Tensor: Sendable, Equatable {
   /// The elements, little-endian.
   public private(set) var bytes: [UInt8]
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where the bytes do not fill the shape.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the bytes do not fill the shape.
   public init(_ dtype: DataType, shape: [Int], bytes: [UInt8]) throws {
     _ = try TensorData(dtype, shape, in: MemoryBytes(bytes))
     self.init(unchecked: dtype, shape, bytes)
@@ -25,20 +24,20 @@ public struct Tensor: Sendable, Equatable {
   }
 
   /// A tensor of float32.
-  /// - Throws: ``GraftError`` of kind `invalidData` where the elements do not fill the shape.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the elements do not fill the shape.
   public init(shape: [Int], elements: [Float]) throws {
     try self.init(.float32, shape: shape, bytes: elements.withUnsafeBytes { Array($0) })
   }
 
   /// A tensor of int64.
-  /// - Throws: ``GraftError`` of kind `invalidData` where the elements do not fill the shape.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the elements do not fill the shape.
   public init(shape: [Int], elements: [Int64]) throws {
     try self.init(.int64, shape: shape, bytes: elements.withUnsafeBytes { Array($0) })
   }
 
   public var rank: Int { shape.count }
 
-  /// The elements as float32, rounded where the type has more digits. What is assigned is stored as float32.
+  /// The elements as float32, rounded if the type is more precise. Assigning changes the type to float32.
   public var elements: [Float] {
     get {
       guard dtype == .float32 else { return (try? data.floats()) ?? [] }
@@ -57,9 +56,9 @@ public struct Tensor: Sendable, Equatable {
     get throws { try TensorData(dtype, shape, in: MemoryBytes(bytes)) }
   }
 
-  /// The same numbers as elements of another type, rounded to nearest between floating-point types.
-  /// - Throws: ``GraftError`` of kind `unsupported` where an integer type is asked of floating-point numbers,
-  ///   or a number does not fit.
+  /// The tensor converted to another type, rounding to nearest between floating-point types.
+  /// - Throws: ``GraftError`` of kind `unsupported` for a conversion from floating-point to integer, or a
+  ///   value out of range.
   public func converted(to type: DataType) throws -> Tensor {
     guard type != dtype else { return self }
     let data = try data
@@ -69,7 +68,7 @@ public struct Tensor: Sendable, Equatable {
     } else {
       guard type.isFloatingPoint else {
         throw GraftError(
-          .unsupported, "elements of \(dtype.rawValue) are no \(type.rawValue)",
+          .unsupported, "elements of type \(dtype.rawValue) cannot be read as \(type.rawValue)",
           advice: "Convert the array: x.astype(...).")
       }
       converted = try TensorData(packing: data.doubles(), as: type, shape: shape)
@@ -77,7 +76,7 @@ public struct Tensor: Sendable, Equatable {
     return Tensor(unchecked: type, shape, converted.withUnsafeBytes { Array($0) })
   }
 
-  /// What the reference evaluator computed, as elements of `type`.
+  /// A result of the reference evaluator, converted to `type`.
   init(_ host: HostTensor, as type: DataType) throws {
     let data: TensorData
     switch host {
@@ -92,7 +91,7 @@ public struct Tensor: Sendable, Equatable {
     self.init(unchecked: type, host.shape, data.withUnsafeBytes { Array($0) })
   }
 
-  /// What the reference evaluator reads.
+  /// The tensor as an input of the reference evaluator.
   func host(_ precision: HostTensor.Precision) throws -> HostTensor {
     try HostTensor(data, precision: precision)
   }

@@ -7,7 +7,7 @@ import GraftDiagnostics
 /// Reads and writes sets of tensors as .npy files.
 public enum TensorFiles {
   /// - Parameter paths: a file for each name.
-  /// - Throws: ``GraftError`` naming the file.
+  /// - Throws: ``GraftError`` that names the file.
   public static func read(_ paths: [String: String]) throws -> [String: Tensor] {
     try paths.mapValues { path in
       let array = try NPYArray(contentsOf: path)
@@ -15,8 +15,8 @@ public enum TensorFiles {
     }
   }
 
-  /// Writes every tensor as `folder`/NAME.npy, where what a file name cannot hold is percent-encoded.
-  /// - Throws: ``GraftError`` naming the file.
+  /// Writes every tensor as `folder`/NAME.npy; characters that are invalid in file names are percent-encoded.
+  /// - Throws: ``GraftError`` that names the file.
   public static func write(_ tensors: [String: Tensor], to folder: String) throws {
     try DirectoryReplacement.fill(folder) { try writeFiles(tensors, into: $0) }
   }
@@ -28,6 +28,6 @@ public enum TensorFiles {
     }
   }
 
-  /// The files that ``write(_:to:)`` makes of tensors with these names.
+  /// The names of the files that ``write(_:to:)`` writes for these tensors.
   public static func names(of tensors: [String]) -> [String] { tensors.map(TensorFileName.npy) }
 }

@@ -1,5 +1,4 @@
-// Runs a bundle on tensors in one of two ways that must agree: the compiled kernels, or the graph on the
-// reference evaluator.
+// Runs a bundle on tensors with the compiled kernels or the reference evaluator.
 
 import GraftDiagnostics
 import GraftIR
@@ -9,7 +8,7 @@ import GraftOps
 public struct TensorRunner {
   public enum Mode: Sendable {
     case compiled(threads: Int)
-    /// The graph as it was imported, operator by operator in plain Swift; loads no code.
+    /// The imported graph on the reference evaluator; loads no code.
     case reference
   }
 
@@ -21,8 +20,8 @@ public struct TensorRunner {
     self.mode = mode
   }
 
-  /// - Parameter keepingValues: whether the inner values are wanted too.
-  /// - Returns: outputs and inner values by name.
+  /// - Parameter keepingValues: whether to return intermediate values too.
+  /// - Returns: outputs and intermediate values by name.
   public func run(
     _ inputs: [String: Tensor], keepingValues: Bool = false
   ) throws -> (outputs: [String: Tensor], values: [String: Tensor]) {
@@ -36,7 +35,7 @@ public struct TensorRunner {
     }
   }
 
-  /// In float64 where a network has values of that type, else in float32.
+  /// Evaluates in float64 if the network has values of that type, else in float32.
   private static func evaluate(
     _ graph: Graph, _ inputs: [String: Tensor], keepingValues: Bool
   ) throws -> (outputs: [String: Tensor], values: [String: Tensor]) {

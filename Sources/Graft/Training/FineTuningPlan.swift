@@ -1,5 +1,5 @@
-// What a run will do to a network, decided before anything runs: the new head, the freeze line, what trains
-// in which group, and the graphs of the training step.
+// The plan of a fine-tuned network: the new head, the freeze line, the parameter groups, and the graphs of
+// the training step.
 
 import GraftAutodiff
 import GraftDiagnostics
@@ -7,32 +7,32 @@ import GraftIR
 import GraftOps
 import GraftRuntime
 
-/// A network taken apart for training.
+/// A network split for training.
 package struct FineTuningPlan {
   package let parts: NetworkParts
   package let specification: TrainingSpecification
   package let training: TrainingGraph
-  /// The classes, or the values of a regression.
+  /// The number of classes, or of regression outputs.
   package let outputWidth: Int
-  /// Elements that the optimizer updates.
+  /// The number of trained parameter elements.
   package let trainedParameterCount: Int
-  /// The factor of each group on the learning rate.
+  /// The learning rate factor of each parameter group.
   package let groupRates: [Double]
   package let warnings: [Warning]
 
-  /// What a network is trained for.
+  /// The task of a network.
   package enum Task {
-    /// One class an item.
+    /// Single-label classification.
     case classes
-    /// Any number of classes an item, each with a probability of its own.
+    /// Multi-label classification.
     case labels
     case regression
   }
   package let task: Task
 
   /// - Parameters:
-  ///   - graph: with the output that is trained alone.
-  ///   - classes: of the data, or the values of a regression.
+  ///   - graph: a graph whose only output is the one to train.
+  ///   - classes: the number of classes of the data, or of regression outputs.
   package init(_ graph: Graph, classes: Int, options: TrainingChoices) throws {
     let head = try Head(of: graph)
     let isRegression = options.loss == .meanSquaredError
@@ -68,19 +68,19 @@ package struct FineTuningPlan {
     var warnings: [Warning] = []
     if options.normalization == .train && !hasNormalizations {
       warnings.append(
-        Warning("no BatchNorm lies in what trains: there are no statistics to learn"))
+        Warning("--bn train has no effect: the unfrozen layers have no BatchNorm"))
     }
     if case .other(let opcode) = ending.activation, !isRegression {
       warnings.append(
         Warning(
-          "the network ends in \(opcode), which makes no probabilities: training takes its outputs for "
-            + "logits, predict shows them as they are"))
+          "the network ends in \(opcode), whose outputs are not probabilities: training uses them as logits, "
+            + "and predict prints them unchanged"))
     }
     if old.isBinary, ending.isMultiLabel {
       warnings.append(
         Warning(
-          "the network ended in the probability of one class: now each of the \(ending.units) classes has one "
-            + "of its own"))
+          "the network ended in a single probability; the new head has one unit for each of the "
+            + "\(ending.units) classes"))
     }
     self.warnings = warnings
     trainedParameterCount = parameters.reduce(0) {
@@ -95,19 +95,19 @@ package struct FineTuningPlan {
     return try Ending(of: output.value, in: graph)
   }
 
-  /// Refuses choices that make no sense for what the network ends in.
+  /// Checks the options against the network's final activation.
   private static func check(_ ending: Ending, _ task: Task, _ options: TrainingChoices) throws {
     guard options.loss != .binaryCrossEntropy || ending.activation == .sigmoid else {
       throw GraftError(
         .invalidArgument,
-        "binary cross-entropy is for networks that end in a sigmoid, and this one does not",
+        "binary cross-entropy is for networks that end in a sigmoid, but this one does not",
         advice: "Train it with --loss cross-entropy.")
     }
     guard task != .classes || ending.classes >= 2 else {
       throw GraftError(
         .unsupported,
-        "the network's output is one number without a sigmoid: it tells no classes apart",
-        advice: "Replace its head (--head linear), or train it as a regression (--loss mse).")
+        "the network's output is a single number without a sigmoid, so it is not a classifier",
+        advice: "Replace its head (--head linear), or train it for regression (--loss mse).")
     }
     guard
       task != .labels
@@ -115,13 +115,13 @@ package struct FineTuningPlan {
     else {
       throw GraftError(
         .invalidArgument,
-        "the network has a probability for each class by itself; label smoothing, class weights and a teacher "
-          + "belong to networks that choose one class")
+        "the network is a multi-label classifier; label smoothing, class weights and a teacher need a "
+          + "single-label classifier")
     }
   }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` naming every node through which no gradient goes, with
-  ///   the freeze lines behind them.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names every node without a gradient, and possible
+  ///   freeze lines after them.
   private static func requireGradients(
     of parameters: [ValueID], in tail: Graph
   ) throws {
@@ -135,12 +135,13 @@ package struct FineTuningPlan {
     let weighted = behind.filter { Head.hasWeights($0, in: tail) }.count
     let advice: String
     switch weighted {
-    case 0: advice = "There is nothing to freeze behind it: the head itself comes before it."
-    case 1: advice = "Freeze up to behind it: --unfreeze none trains the head alone."
-    default: advice = "Freeze up to behind it: --unfreeze none, or last:1 to last:\(weighted - 1)."
+    case 0: advice = "The freeze line cannot be after it, because the head comes before it."
+    case 1: advice = "Move the freeze line after it: --unfreeze none trains only the head."
+    default:
+      advice = "Move the freeze line after it: --unfreeze none, or last:1 to last:\(weighted - 1)."
     }
     throw GraftError(
-      .unsupported, "no gradient goes through \(list.joined(separator: "; "))",
+      .unsupported, "no gradient is available for \(list.joined(separator: "; "))",
       at: tail.location(of: first.node), advice: advice)
   }
 
@@ -156,21 +157,21 @@ package struct FineTuningPlan {
       })
   }
 
-  /// A sentence on what trains.
+  /// A sentence about what trains.
   package var summary: String {
     let tensors = specification.groups.count
     let literals =
       switch parts.tailLiterals.count {
       case 0: ""
-      case 1: "; 1 constant of the network does not"
-      case let count: "; \(count) constants of the network do not"
+      case 1: "; 1 constant of the graph does not"
+      case let count: "; \(count) constants of the graph do not"
       }
     return "\(trainedParameterCount) parameters in \(tensors) tensors train\(literals); "
       + "frozen up to "
       + parts.cutNames.map(\.quotedForDisplay).joined(separator: ", ")
   }
 
-  /// The whole network with what was trained in it.
+  /// The whole network with the trained weights.
   package func network(trainedBy trainer: LoadedTrainer) throws -> Graph {
     var graph = parts.network
     for (index, entry) in trainer.description.states.enumerated() {

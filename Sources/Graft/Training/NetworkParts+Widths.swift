@@ -1,12 +1,12 @@
-// How wide the values at a freeze line are.
+// The widths of the values at the freeze line.
 
 import GraftAutodiff
 import GraftDiagnostics
 import GraftIR
 
 extension NetworkParts {
-  /// Floats of one item at each value of the cut.
-  /// - Throws: ``GraftError`` of kind `unsupported` naming a value that is not one row an item.
+  /// Floats per item, for each value at the freeze line.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names a value that is not one row per item.
   package func cutWidths() throws -> [Int] {
     try tail.inputs.map { id in
       let shape = tail.type(of: id).shape

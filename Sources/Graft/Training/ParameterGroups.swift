@@ -1,19 +1,19 @@
-// Which weights share a learning rate: the head, and the tail as a whole or layer by layer.
+// Parameter groups: the head, and the other unfrozen layers as one group or one group per layer.
 
 import GraftAutodiff
 import GraftIR
 import GraftOps
 
-/// The parameters that train, each in a group with a factor on the learning rate.
+/// The trained parameters, each in a group with a learning rate factor.
 struct ParameterGroups {
   /// The index of each trained parameter's group, by name.
   private(set) var groups: [String: Int] = [:]
   private(set) var names = ["head"]
-  /// The factor of each group on the learning rate.
+  /// The learning rate factor of each group.
   private(set) var rates: [Double]
 
   /// - Parameters:
-  ///   - trained: names of parameters of `tail`, in the order in which they are read.
+  ///   - trained: the names of the trained parameters of `tail`, in the order in which they are read.
   ///   - head: the node of the head in `network`, of which `tail` is a part.
   init(
     _ trained: [String], of tail: Graph, head: Node, in network: Graph, _ options: TrainingChoices
@@ -37,7 +37,7 @@ struct ParameterGroups {
     }
   }
 
-  /// The parameters of the head, of its hidden layer, and of what stands behind it.
+  /// The parameters of the head, of its hidden layer, and of operators after it.
   private static func headParameters(
     of tail: Graph, head: Node, in network: Graph
   ) -> Set<String> {
@@ -55,9 +55,9 @@ struct ParameterGroups {
       })
   }
 
-  /// How many operators with weights lie from each parameter's layer to the head, its own included.
-  /// A layer is an operator with weights and what follows it up to the next in the order of
-  /// execution; parameters before the first belong to the first.
+  /// The depth of each parameter's layer: the number of operators with weights from it to the head, including
+  /// its own. A layer is an operator with weights and all operators up to the next one in execution order;
+  /// parameters before the first belong to the first.
   private static func depths(of tail: Graph, behind head: Set<String>) -> [String: Int] {
     func parameters(_ node: Node) -> [String] {
       node.presentOperands.compactMap { tail[$0].parameter == nil ? nil : tail[$0].name }

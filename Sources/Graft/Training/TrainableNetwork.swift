@@ -1,6 +1,6 @@
-// A network that goes into its bundle together with a training step: the choices, the new head, and the
-// check that libmodel.so and libtrain.so meet at the freeze line. The step itself is FineTuningPlan's and
-// TrainingCompiler's, as in a fine-tuning run.
+// A network whose bundle includes a training step: the options, the new head, and the check that libmodel.so
+// computes the values at the freeze line. FineTuningPlan and TrainingCompiler make the step, as in a
+// fine-tuning run.
 
 import GraftAutodiff
 import GraftCodegen
@@ -8,25 +8,25 @@ import GraftDiagnostics
 import GraftIR
 import GraftPasses
 
-/// What a bundle that trains is made for. The defaults are those of `graft finetune`.
+/// The options of a bundle with a training step. The defaults are those of `graft finetune`.
 public struct TrainableOptions: Sendable {
   public var unfreeze: Unfreezing
   public var head = HeadReplacement.linear
-  /// Classes of a new head; nil takes the number of labels.
+  /// The number of classes of a new head; nil takes the number of labels.
   public var classes: Int?
   public var normalization = TrainingSpecification.Normalization.frozen
   public var optimizer = OptimizerName.sgd
-  /// Decides the first weights of a new head.
+  /// The random seed of a new head's initial weights.
   public var seed: UInt64 = 0
 
   public init(unfreeze: Unfreezing) { self.unfreeze = unfreeze }
 
-  /// The most classes a head may have.
+  /// The maximum number of classes of a head.
   static let mostClasses = 1 << 20
 }
 
 extension Graph {
-  /// The graph with float16 and bfloat16 weights and inner values as float32, which training updates and computes in.
+  /// The graph with float16 and bfloat16 weights and intermediate values widened to float32 for training.
   /// Inputs and outputs keep their types.
   package func widened() throws -> Graph {
     var graph = self
@@ -43,8 +43,8 @@ package struct TrainableNetwork {
   private let options: TrainableOptions
   private let loss: TrainingSpecification.Loss
 
-  /// Gives `model` the head that is to be trained; labels of the old one go.
-  /// - Throws: ``GraftError`` where the number of classes is not known, and as ``FineTuningPlan``.
+  /// Replaces the head of `model`; labels of the old one are removed.
+  /// - Throws: ``GraftError`` if the number of classes is unknown, and as ``FineTuningPlan``.
   init(
     replacingHeadOf model: inout SourceModel, _ options: TrainableOptions, labels: [String]?
   ) throws {
@@ -72,11 +72,11 @@ package struct TrainableNetwork {
     let present = options.head == .keep ? ending?.classes : nil
     guard let classes = present ?? options.classes ?? labels?.count else {
       throw GraftError(
-        .invalidArgument, "the number of classes of the new head is not known",
+        .invalidArgument, "the number of classes of the new head is unknown",
         advice: "Give --classes N or --labels FILE.")
     }
     let stated = [
-      (count: options.classes, by: "--classes says"), (labels?.count, "there are labels for"),
+      (count: options.classes, by: "--classes says"), (labels?.count, "the number of labels is"),
     ]
     for (count, by) in stated {
       guard let count, count != classes else { continue }
@@ -85,20 +85,20 @@ package struct TrainableNetwork {
     guard (2...TrainableOptions.mostClasses).contains(classes) else {
       throw GraftError(
         .invalidArgument,
-        "a head tells from 2 to \(TrainableOptions.mostClasses) classes apart, found \(classes)")
+        "a head must have from 2 to \(TrainableOptions.mostClasses) classes, found \(classes)")
     }
     return classes
   }
 
-  /// The values that libmodel.so has to hand out, under their names; inputs need no handing out.
+  /// The values at the freeze line that libmodel.so must return, with their names; inputs are not included.
   var valuesAtCut: [GraphOutput] {
     zip(plan.parts.cutNames, plan.parts.cut).compactMap { name, value in
       plan.parts.network.producer(of: value) == nil ? nil : GraphOutput(name: name, value: value)
     }
   }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` naming a value at the freeze line that the compiled
-  ///   network does not hold.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names a value at the freeze line that the compiled
+  ///   network does not compute.
   func check(_ model: GeneratedModel, _ graph: Graph) throws {
     let cut = Dictionary(
       zip(plan.parts.cutNames, plan.parts.tail.inputs), uniquingKeysWith: { first, _ in first })
@@ -109,8 +109,8 @@ package struct TrainableNetwork {
       guard let wanted, found == wanted else {
         throw GraftError(
           .unsupported,
-          "the compiled network does not hold the value \(kept.name.quotedForDisplay), at which "
-            + "--trainable \(options.unfreeze) cuts it",
+          "the compiled network does not compute the value \(kept.name.quotedForDisplay) at the freeze line "
+            + "of --trainable \(options.unfreeze)",
           advice: "Choose another freeze line: a layer before or after it, or none or all.")
       }
     }

@@ -1,36 +1,37 @@
-// What decides the training step of a network. A fine-tuning run has more to choose, of which these follow; `graft
-// compile --trainable` and `graft dump --stage training` choose them alone.
+// The options on which the training step of a network depends. A fine-tuning run derives them from its
+// options; `graft compile --trainable` and `graft dump --stage training` set them directly.
 
 import GraftAutodiff
 
-/// The optimizers, by their names on the command line.
+/// The optimizers, with their names on the command line.
 public enum OptimizerName: String, Codable, Sendable, CaseIterable {
   case sgd, adam, adamw
 }
 
-/// The choices that a training step is made from.
+/// The options of a training step.
 public struct TrainingChoices: Sendable {
   public var unfreeze: Unfreezing
   public var head = HeadReplacement.linear
   public var normalization = TrainingSpecification.Normalization.frozen
   public var optimizer = OptimizerName.sgd
   public var loss = TrainingSpecification.Loss.crossEntropy
-  /// Decides the first weights of a new head.
+  /// The random seed of a new head's initial weights.
   public var seed: UInt64 = 0
-  /// Whether the optimizer `sgd` keeps a momentum.
+  /// Whether the optimizer `sgd` uses momentum.
   public var hasMomentum = true
   public var isNesterov = false
-  /// The factor on the learning rate from each layer to the one before it, counted from the head.
+  /// The ratio of a layer's learning rate to that of the next layer, starting at the head; above 0, at most
+  /// 1.
   public var layerDecay = 1.0
-  /// The head's learning rate over that of the other layers.
+  /// The ratio of the head's learning rate to that of the other layers.
   public var headRateFactor = 1.0
-  /// Whether a teacher's soft targets are learned too.
+  /// Whether a teacher's soft targets are part of the loss.
   public var distills = false
-  /// Whether gradients of several batches add up to one update.
+  /// Whether gradients of several batches are accumulated for one update.
   public var accumulates = false
   /// Whether gradients are clipped to a norm.
   public var clips = false
-  /// Whether targets are smoothed or weighed by class.
+  /// Whether targets are smoothed or weighted by class.
   public var shapesTargets = false
 
   public init(unfreeze: Unfreezing) { self.unfreeze = unfreeze }

@@ -1,5 +1,5 @@
-// From the tail of a network to libtrain.so: the training graph through the passes, layout, plan, code and
-// clang, as the inference network goes.
+// Compiles the training graph to libtrain.so with the same passes, layout assignment, memory planner, code
+// generator and clang as an inference network.
 
 import GraftAutodiff
 import GraftCodegen
@@ -15,13 +15,13 @@ package struct LoweredGraph {
   package var graph: Graph
   package var plan: MemoryPlan
   package var passes: PassReport
-  /// What runs a second time.
+  /// The recomputed nodes.
   package var recomputation: RematerializationReport?
 }
 
-/// What the arena of a training step may take.
+/// The limit on the arena of a training step.
 package struct ArenaLimit {
-  /// Images of a step.
+  /// The batch size of a step.
   package var batch: Int
   package var bytes: Int
 
@@ -31,9 +31,9 @@ package struct ArenaLimit {
   }
 }
 
-/// A training step that was compiled.
+/// A compiled training step.
 package struct CompiledStep {
-  /// What the library keeps from step to step, by index.
+  /// The state tensors of the library, by index.
   package var states: [TrainedState]
   package var plan: MemoryPlan
   package var recomputation: RematerializationReport
@@ -45,10 +45,10 @@ package struct TrainingCompiler {
 
   package init(target: CompilationTarget) { self.target = target }
 
-  /// Passes, layout and memory plan of a graph of training.
+  /// Runs passes, layout assignment and memory planning on a training graph.
   /// - Parameters:
-  ///   - keepsOrder: for a step, which is forward, backward, update.
-  ///   - limit: within which a step is to stay if it can; nil recomputes what costs next to nothing.
+  ///   - keepsOrder: whether to keep the order of nodes, as for a step (forward, backward, update).
+  ///   - limit: the arena limit of a step, met if possible; nil recomputes only what is cheap.
   package func lower(
     _ graph: Graph, keepsOrder: Bool, within limit: ArenaLimit? = nil
   ) throws -> LoweredGraph {
@@ -104,8 +104,8 @@ extension RematerializationReport {
     PassNote(
       pass: "rematerialize", action: again.isEmpty ? .left : .did,
       message: again.isEmpty
-        ? "nothing that is cheap to make again waits for the backward pass"
-        : "\(again.count) nodes run again in the backward pass, \(2 * multiplyAdds) FLOPs an image: "
-          + "\(bytesAfter) live bytes an image instead of \(bytesBefore)")
+        ? "no value kept for the backward pass is cheap to recompute"
+        : "\(again.count) nodes are recomputed in the backward pass, \(2 * multiplyAdds) FLOPs per image: "
+          + "\(bytesAfter) live bytes per image instead of \(bytesBefore)")
   }
 }

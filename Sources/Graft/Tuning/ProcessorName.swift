@@ -1,4 +1,4 @@
-// Which processor this is, for what was measured on it.
+// The name of the processor, as a key of measurements.
 
 import Foundation
 
@@ -7,7 +7,7 @@ enum ProcessorName {
   static let current = describe(
     (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? "")
 
-  /// What tells processors apart in the text of /proc/cpuinfo, on x86 and on Arm, of the first core.
+  /// The identifying fields of the first core in the text of /proc/cpuinfo, on x86 and Arm.
   static func describe(_ text: String) -> String {
     let keys = [
       "vendor_id", "cpu family", "model", "model name", "stepping", "cache size", "CPU implementer",

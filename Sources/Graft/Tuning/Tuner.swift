@@ -1,6 +1,5 @@
-// Measures schedules of convolutions inside the network: the network is built with another schedule for every
-// convolution at once, and its builds run alternately. Alone, a kernel finds its data in caches where the
-// network would not have it, and loses by what the network would forgive.
+// Measures schedules of convolutions inside the network: each build changes the schedule of every convolution
+// at once, and builds run alternately. A kernel measured in isolation would have an unrealistic cache state.
 
 import GraftCodegen
 import GraftData
@@ -9,7 +8,7 @@ import GraftIR
 import GraftPlanning
 import GraftRuntime
 
-/// Chooses schedules of convolutions by measurements.
+/// Chooses schedules of convolutions by measurement.
 struct Tuner {
   let generator: CodeGenerator
   let toolchain: Toolchain
@@ -17,20 +16,20 @@ struct Tuner {
   var threads = AvailableCores.count
   var progress: @Sendable (String) -> Void = { _ in }
 
-  /// What was chosen.
+  /// The chosen schedules.
   struct Outcome {
-    /// Where they are not the cost model's.
+    /// The schedules that differ from the cost model's choice.
     var variants: [ConvolutionSite: ConvolutionVariant] = [:]
-    /// Nil where nothing was to be tuned.
+    /// Nil if there was nothing to tune.
     var report: TuningReport?
     var warnings: [Warning] = []
   }
 
-  /// A schedule must save this share of the cost model's time to be taken: less may be noise.
+  /// The minimum fraction of the time that a schedule must save; less may be noise.
   private static let leastGain = 0.03
 
   /// Chooses for the convolutions of `graph`, a scheduled graph with its memory plan.
-  /// - Throws: ``GraftError`` where no build can be made or run.
+  /// - Throws: ``GraftError`` if a build cannot be compiled or run.
   func tune(_ graph: Graph, plan: MemoryPlan) throws -> Outcome {
     let candidates = try generator.candidates(graph: graph).filter { $0.value.count > 1 }
       .mapValues {
@@ -63,28 +62,28 @@ struct Tuner {
       variants: changed, report: report, warnings: cache.warning.map { [$0] } ?? [])
   }
 
-  /// What measurements found.
+  /// The results of measurements.
   fileprivate struct Found {
-    /// Where another schedule than the cost model's is faster.
+    /// The schedules that are faster than the cost model's choice.
     var variants: [ConvolutionSite: ConvolutionVariant] = [:]
     var ratios: [ConvolutionSite: Double] = [:]
     var milliseconds: (before: Double, after: Double)?
   }
 
-  /// The rounds of one network.
+  /// The measurement rounds of one network.
   private struct Trials {
     let tuner: Tuner
     let graph: Graph
     let plan: MemoryPlan
     let known: [ConvolutionSite: ConvolutionVariant]
 
-    /// Round by round every convolution takes its next candidate; those that were faster than the cost model's
+    /// In each round, every convolution uses its next candidate; those that were faster than the cost model's
     /// choice are then measured once more, all together.
     mutating func measure(
       _ candidates: [ConvolutionSite: [ConvolutionVariant]]
     ) throws -> Found {
       let rounds = (candidates.values.map(\.count).max() ?? 1) - 1
-      tuner.progress("tuning: building the cost model's choice")
+      tuner.progress("tuning: building the cost model's schedules")
       let base = try build([:], after: nil)
       let previous = try base.asPrevious()
       var best: [ConvolutionSite: (variant: ConvolutionVariant, ratio: Double)] = [:]
@@ -100,13 +99,13 @@ struct Tuner {
       }
       guard !best.isEmpty else { return Found() }
 
-      tuner.progress("tuning: the winners together")
+      tuner.progress("tuning: measuring the chosen schedules together")
       let winners = try build(best.mapValues(\.variant), after: previous)
       let outcome = try compare(base, winners)
       guard outcome.after < outcome.before else {
         return Found()
       }
-      // Who won by luck alone loses here.
+      // Drops candidates that were faster only by noise.
       let confirmed = best.filter { outcome.ratios[$0.key] ?? 1 < 1 }
       return Found(
         variants: confirmed.mapValues(\.variant),
@@ -126,8 +125,8 @@ struct Tuner {
     }
 
     /// Runs both builds alternately.
-    /// - Returns: the time of each convolution with the second over that with the first, and the times of the
-    ///   whole network in milliseconds.
+    /// - Returns: for each convolution, the ratio of its time in the second build to that in the first, and
+    ///   the times of the whole network in milliseconds.
     private func compare(
       _ first: TrialBuild, _ second: TrialBuild
     ) throws -> (ratios: [ConvolutionSite: Double], before: Double, after: Double) {
@@ -138,7 +137,7 @@ struct Tuner {
       let end = clock.now + .seconds(tuner.effort.secondsPerRound)
       var round = 0
       while round < 8 || clock.now < end {
-        // Neither always follows the other.
+        // Alternate the order.
         for index in round.isMultiple(of: 2) ? [0, 1] : [1, 0] {
           times[index].add(try builds[index].run())
         }
@@ -162,7 +161,7 @@ private struct StepTimes {
 
   mutating func add(_ nanoseconds: [UInt64]) { runs.append(nanoseconds) }
 
-  /// The lower quartile of each step: other work on the machine only ever adds to it.
+  /// The lower quartile of each step's times, because other work on the machine only adds to them.
   private var steps: [Double] {
     (runs.first ?? []).indices.map { step in
       let sorted = runs.compactMap { step < $0.count ? $0[step] : nil }.sorted()
@@ -170,21 +169,21 @@ private struct StepTimes {
     }
   }
 
-  /// The sums over the convolutions that are alike, in nanoseconds.
+  /// The summed times of identical convolutions in nanoseconds.
   func bySite(_ sites: [ConvolutionSite?]) -> [ConvolutionSite: Double] {
     zip(sites, steps).reduce(into: [:]) { sums, step in
       if let site = step.0 { sums[site, default: 0] += step.1 }
     }
   }
 
-  /// The whole network's, in milliseconds.
+  /// The time of the whole network in milliseconds.
   var total: Double { steps.reduce(0, +) / 1e6 }
 }
 
-/// A network that was built to be measured.
+/// A build of the network for measurement.
 private final class TrialBuild {
   let folder: TemporaryFolder
-  /// Each step's, where it is a convolution.
+  /// The site of each step; nil for steps that are not convolutions.
   let sites: [ConvolutionSite?]
   private let names: [String]
   private let call: PreparedCall
@@ -201,7 +200,7 @@ private final class TrialBuild {
     try file.close()
     let loaded = try LoadedModel(
       library: ModelLibrary(path: library), bundle: folder.path, largestBatch: 1, threads: threads)
-    var random = OrdinaryNumbers()
+    var random = RandomInputs()
     let inputs = try loaded.description.inputs.map { try random.tensor($0.type, batch: 1) }
     call = try PreparedCall(loaded, inputs: inputs, batch: 1, keepingValues: false)
     _ = call.stepNanoseconds()

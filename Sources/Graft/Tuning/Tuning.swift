@@ -1,23 +1,24 @@
-// What can be chosen about tuning, and what it says afterwards.
+// The tuning modes and the report of tuning.
 
 import Foundation
 import GraftCodegen
 
-/// How the schedules of convolutions are chosen. Whichever wins, a network's results are the same to rounding.
+/// How the schedules of convolutions are chosen. Results of a network differ between schedules only by
+/// rounding.
 public enum Tuning: String, CaseIterable, Codable, Sendable {
-  /// By the cost model alone.
+  /// By the cost model only.
   case off
-  /// The most promising few of each convolution are measured inside the network.
+  /// By measuring the best few candidates of each convolution inside the network.
   case quick
-  /// All that can be generated are, and for longer.
+  /// By measuring all candidates, for longer.
   case full
 
-  /// What tuning writes beside a bundle: the folder of its cache, nil where there is none, and the names in it.
+  /// The folder of the tuning cache, nil if there is none, and the names of its files.
   public static var cache: (folder: String?, names: [String]) {
     (TuningCache.folder(), ["tuning-*.json"])
   }
 
-  /// Schedules of each convolution that are measured beside the cost model's.
+  /// The maximum number of candidates per convolution in addition to the cost model's choice.
   var mostCandidates: Int {
     switch self {
     case .off: 0
@@ -26,21 +27,21 @@ public enum Tuning: String, CaseIterable, Codable, Sendable {
     }
   }
 
-  /// How long a set of schedules is measured.
+  /// The duration of one measurement round in seconds.
   var secondsPerRound: Double { self == .full ? 2.5 : 0.8 }
 
-  /// Whether what was found by `other` is as good as what this would find.
+  /// Whether results of `other` can be reused for this mode.
   func accepts(_ other: Tuning) -> Bool { other == self || other == .full }
 }
 
-/// What tuning found.
+/// The results of tuning.
 public struct TuningReport: Sendable {
-  /// One convolution, or several that are alike.
+  /// A convolution, or several identical ones.
   public struct Site: Sendable {
     public var site: ConvolutionSite
     public var chosen: ConvolutionVariant
-    /// The time with the chosen schedule, over that with the cost model's; nil where both are the same, or
-    /// where the choice comes from the cache.
+    /// The ratio of the time with the chosen schedule to that with the cost model's; nil if both are the
+    /// same, or if the choice comes from the cache.
     public var ratio: Double?
     public var isFromCache: Bool
   }
@@ -48,10 +49,10 @@ public struct TuningReport: Sendable {
   public var effort: Tuning
   public var threads: Int
   public var sites: [Site]
-  /// How many of these are not as the cost model would have them.
+  /// The number of these that differ from the cost model's choice.
   public var changed: Int
   /// The median time of the network with the cost model's schedules and with the chosen ones, in
-  /// milliseconds; nil where nothing was measured.
+  /// milliseconds; nil if nothing was measured.
   public var milliseconds: (before: Double, after: Double)?
 
   var measured: Int { sites.count { !$0.isFromCache } }
@@ -61,8 +62,8 @@ public struct TuningReport: Sendable {
     guard !sites.isEmpty else { return "tuned: no convolution has more than one schedule" }
     let kinds = sites.count == 1 ? "1 kind" : "\(sites.count) kinds"
     var text =
-      "tuned for \(threads) threads: \(kinds) of convolutions, \(measured) measured, \(changed) not as "
-      + "the cost model has them"
+      "tuned for \(threads) threads: \(kinds) of convolutions, \(measured) measured, \(changed) changed "
+      + "from the cost model's choice"
     if let (before, after) = milliseconds {
       text +=
         "; \(String(format: "%.2f ms instead of %.2f", after, before))"
@@ -75,9 +76,9 @@ public struct TuningReport: Sendable {
     sites.map { entry in
       let outcome: String
       if let ratio = entry.ratio {
-        outcome = "\(String(format: "%.2f", ratio)) of the time that the cost model's choice takes"
+        outcome = "\(String(format: "%.2f", ratio)) of the time of the cost model's choice"
       } else {
-        outcome = entry.isFromCache ? "measured before" : "as the cost model has it"
+        outcome = entry.isFromCache ? "cached" : "the cost model's choice"
       }
       return "tuning: \(entry.site): \(entry.chosen): \(outcome)"
     }

@@ -1,21 +1,21 @@
-// What tuning found before, so that a convolution is measured once on a machine: a JSON file for each
-// combination of what choices depend on beside the convolution itself.
+// The cache of tuning results, so that a convolution is measured only once per machine: one JSON file per
+// context.
 
 import Foundation
 import GraftCodegen
 import GraftData
 import GraftDiagnostics
 
-/// Schedules that were measured before.
+/// Cached tuning results.
 struct TuningCache {
-  /// What choices depend on beside the convolution.
+  /// The context of a measurement, except the convolution.
   struct Context: Codable, Hashable {
     var tool: String
     var compiler: String
     var cpu: String
     var target: String
     var threads: Int
-    /// Whether only the least memory was allowed.
+    /// Whether `--compact` was used.
     var isCompact: Bool
   }
 
@@ -29,14 +29,14 @@ struct TuningCache {
     var sites: [String: Entry]
   }
 
-  /// Nil where there is no folder for caches.
+  /// Nil if there is no cache folder.
   let path: String?
   private let context: Context
   private var sites: [String: Entry] = [:]
-  /// What went wrong; tuning goes on without a cache.
+  /// The error, if any; tuning continues without a cache.
   private(set) var warning: Warning?
 
-  /// Reads what is known in `context`.
+  /// Reads the results for `context`.
   init(_ context: Context, environment: [String: String] = ProcessInfo.processInfo.environment) {
     self.context = context
     path = Self.folder(environment).map { folder in
@@ -62,20 +62,19 @@ struct TuningCache {
     guard let data = try? Data(contentsOf: URL(fileURLWithPath: path)),
       let contents = try? JSONDecoder().decode(Contents.self, from: data)
     else {
-      warning = Warning("the tuning cache cannot be read and is made anew", at: .init(file: path))
+      warning = Warning("the tuning cache cannot be read and is recreated", at: .init(file: path))
       return
     }
     if contents.context == context { sites = contents.sites }
   }
 
-  /// What is known of `site` from measurements of at least this effort.
+  /// The cached result for `site` from measurements of at least this effort.
   func variant(at site: ConvolutionSite, effort: Tuning) -> ConvolutionVariant? {
     guard let entry = sites[site.description], effort.accepts(entry.effort) else { return nil }
     return entry.variant
   }
 
-  /// Adds what was found, to what others may have found meanwhile. A cache that cannot be written is worth a
-  /// warning only.
+  /// Adds results to the file, which other processes may have changed. An error of writing becomes a warning.
   mutating func add(_ found: [ConvolutionSite: ConvolutionVariant], effort: Tuning) {
     guard let path, !found.isEmpty else { return }
     load()

@@ -1,5 +1,5 @@
-// Reverse-mode differentiation of a graph: which values need a gradient, the operators' rules in reverse
-// order, and the sums where several readers send a gradient back.
+// Reverse-mode differentiation of a graph: which values need a gradient, the operators' gradient rules in
+// reverse order, and the accumulation of gradients from several readers.
 
 import GraftDiagnostics
 import GraftIR
@@ -29,7 +29,7 @@ extension Graph {
   ///
   /// - Parameter seeds: values with the gradient of the quantity that is differentiated.
   /// - Returns: the gradient of each source on which a seed depends.
-  /// - Throws: ``GraftError`` of kind `unsupported` naming the node through which no gradient can go.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names the node without a gradient.
   public mutating func appendGradients(
     of seeds: [(value: ValueID, gradient: ValueID)], withRespectTo sources: [ValueID]
   ) throws -> [ValueID: ValueID] {
@@ -64,9 +64,9 @@ extension Graph {
     gradients[value] = try append(Add(), [sum, gradient], origins: origins)[0]
   }
 
-  /// The nodes through which the gradients of `parameters` would have to go and cannot, with the reason:
-  /// every node's rule is tried on a copy of the graph. A comparison is one where a parameter has no other way to
-  /// the outputs.
+  /// The nodes on the gradient paths of `parameters` that have no gradient, with the reason: every node's
+  /// rule is tried on a copy of the graph. A comparison is one where a parameter has no other path to the
+  /// outputs.
   public func obstacles(
     toGradientsOf parameters: [ValueID], from outputs: [ValueID]
   ) throws -> [(node: Node, reason: String)] {
@@ -78,7 +78,7 @@ extension Graph {
       guard node.presentOperands.contains(where: wanted.contains) else { continue }
       needed.formUnion(node.presentOperands.filter { type(of: $0).dtype.isFloatingPoint })
       do {
-        // A result has the type that its gradient has.
+        // A gradient has the type of its value.
         let incoming = node.results.map { needed.contains($0) ? $0 : nil }
         _ = try GradientBuilder.gradients(
           of: node, in: &scratch, resultGradients: incoming, wanted: wanted)

@@ -1,18 +1,19 @@
-// Where in a picture a class was seen: from the last feature map of a network to its logits as a graph that
-// also gives the gradient of a chosen logit, after Selvaraju et al. 2017 (Grad-CAM).
+// Grad-CAM (Selvaraju et al. 2017): a graph from the last feature map to the logits that also computes the
+// gradient of a chosen logit.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The part of a network behind one of its feature maps, with gradients of the logits by that map.
+/// The part of a network after one of its feature maps, with gradients of the logits with respect to that
+/// map.
 ///
-/// A feature map is a value [N, C, H, W] with more than one pixel, made by or after a convolution, on which
-/// alone everything behind it depends.
+/// A feature map is a value [N, C, H, W] with more than one pixel, computed by or after a convolution,
+/// through which all later values depend on the input.
 public struct ClassActivation: Sendable {
   public enum Port {
     public static let features = "features"
-    /// [N, classes]: the weight of each logit in what is differentiated; one 1 a row for Grad-CAM.
+    /// [N, classes]: the weight of each logit in the differentiated sum; one-hot rows for Grad-CAM.
     public static let selection = "selection"
     public static let gradient = "gradient"
   }
@@ -39,7 +40,7 @@ public struct ClassActivation: Sendable {
       for operand in node.presentOperands { lastUse[operand] = index }
     }
     for output in network.outputs { lastUse[output.value] = nodes.count }
-    // Values that are still to be read after each node.
+    // Values that are live after each node.
     var open = Set(network.inputs.filter { lastUse[$0] != nil })
     var found: [ValueID] = []
     for (index, node) in nodes[..<end].enumerated() {
@@ -61,14 +62,14 @@ public struct ClassActivation: Sendable {
   }
 
   /// - Parameter value: one of ``featureMaps(of:)``.
-  /// - Throws: ``GraftError`` of kind `unsupported` where no gradient reaches it.
+  /// - Throws: ``GraftError`` of kind `unsupported` if no gradient reaches it.
   public init(_ network: Graph, at value: ValueID) throws {
     name = network[value].name ?? ""
     type = network.type(of: value).with(layout: .plain)
     guard let producer = network.producer(of: value),
       let start = network.nodes.firstIndex(where: { $0.id == producer.id }),
       let output = network.outputs.first
-    else { throw GraftError(.inconsistency, "the feature map is no value of the network") }
+    else { throw GraftError(.inconsistency, "the feature map is not a value of the network") }
     var copier = GraphCopier(from: network, named: network.name)
     copier.addInput(Port.features, for: value)
     for node in network.nodes[(start + 1)...] { try copier.copy(node) }
@@ -77,7 +78,7 @@ public struct ClassActivation: Sendable {
     var graph = copier.target
     let logits = try graph.appendRows(of: logitsOfNetwork, ending)
     guard let features = graph.inputs.first else {
-      throw GraftError(.inconsistency, "the feature map is no input")
+      throw GraftError(.inconsistency, "the feature map is not an input")
     }
     let selection = graph.addInput(Port.selection, graph.type(of: logits))
     let gradients = try graph.appendGradients(
@@ -90,8 +91,8 @@ public struct ClassActivation: Sendable {
     self.graph = graph
   }
 
-  /// Where the class was seen: relu(Σₖ αₖ Aᵏ), αₖ the mean of the gradient over channel k
-  /// (Selvaraju et al. 2017, equations 1 and 2).
+  /// The Grad-CAM heat map relu(Σₖ αₖ Aᵏ), where αₖ is the mean of the gradient over channel k (Selvaraju et
+  /// al. 2017, equations 1 and 2).
   /// - Parameters:
   ///   - features: one item's map [C, H, W].
   ///   - selection: [classes].
@@ -106,7 +107,7 @@ public struct ClassActivation: Sendable {
     }
     let (channels, height, width) = (extents[1], extents[2], extents[3])
     var evaluator = ReferenceEvaluator(graph)
-    // Where only linear operators follow a map, the gradient does not depend on the map.
+    // If only linear operators follow the map, the gradient does not depend on it.
     let given = [Port.features: features, Port.selection: selection]
     var inputs: [String: HostTensor] = [:]
     for input in graph.inputs {
@@ -127,7 +128,7 @@ public struct ClassActivation: Sendable {
     return (height, width, map.map { max(0, $0) })
   }
 
-  /// Multiplications with their additions that ``heatMap(features:selection:)`` takes.
+  /// Multiply-adds that ``heatMap(features:selection:)`` takes.
   public func multiplyAdds() throws -> Int {
     try graph.nodes.reduce(0) { sum, node in
       let cost = try Catalog.operation(of: node).cost(

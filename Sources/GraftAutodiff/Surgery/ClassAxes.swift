@@ -1,19 +1,19 @@
-// What behind the head knows the number of classes: which axis of each value the classes lie along, and how
-// operators and parameters change for another number of them.
+// Changing the number of classes after the head: the class axis of each value, and how operators and
+// parameters change.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The classes' axis of every value behind a head.
+/// The class axis of every value after a head.
 struct ClassAxes {
   private let head: Head
   private let graph: Graph
-  /// The axis of each value that has one number, or row, for each class.
+  /// The axis of each value that has one element or row per class.
   private(set) var axes: [ValueID: Int] = [:]
 
-  /// Follows the classes from the head to the output, as if there were another number of them.
-  /// - Throws: ``GraftError`` of kind `unsupported` naming the node that takes no other number of classes.
+  /// Propagates another number of classes from the head to the output.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names the node that does not support it.
   init(behind head: Head, in graph: Graph) throws {
     self.head = head
     self.graph = graph
@@ -54,7 +54,7 @@ struct ClassAxes {
     try checkOutput()
   }
 
-  /// For a head that keeps its number of classes: nothing behind it changes.
+  /// For a head with the same number of classes: nothing after it changes.
   init(fixedBehind head: Head, in graph: Graph) {
     self.head = head
     self.graph = graph
@@ -73,21 +73,21 @@ struct ClassAxes {
     guard (1..<shape.rank).allSatisfy({ $0 == axis || shape[$0] == 1 }) else {
       throw GraftError(
         .unsupported,
-        "the output \(output.name.quotedForDisplay) \(shape) has more than one row of classes for an item",
+        "the output \(output.name.quotedForDisplay) \(shape) has more than one row of class scores per item",
         at: graph.location(of: head.node),
         advice:
-          "Fine-tuning trains classifiers of a whole input; --head keep --loss mse trains other outputs."
+          "Fine-tuning trains classifiers with one prediction per input; use --head keep --loss mse for other outputs."
       )
     }
   }
 
   private static let advice =
-    "Keep the number of classes with --head keep, or export the network without what follows its head."
+    "Keep the number of classes with --head keep, or export the network without the operators after its head."
 
   private func refusal(_ node: Node, _ found: String) -> GraftError {
     GraftError(
       .unsupported,
-      "\(node.opcode) behind the head takes no other number of classes than \(head.classes): \(found)",
+      "\(node.opcode) after the head works only with \(head.classes) classes: \(found)",
       at: graph.location(of: node), advice: Self.advice)
   }
 
@@ -98,7 +98,7 @@ struct ClassAxes {
     var shapes: [Int: [Int]] = [:]
   }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` where the node cannot be changed.
+  /// - Throws: ``GraftError`` of kind `unsupported` if the node cannot be changed.
   func adapted(_ node: Node, to classes: Int) throws -> Adaptation {
     var result = Adaptation(operation: try Catalog.operation(of: node))
     guard let position = node.operands.firstIndex(where: { $0.map { axes[$0] != nil } ?? false }),
@@ -108,7 +108,7 @@ struct ClassAxes {
     switch result.operation {
     case var reshape as Reshape:
       guard let target = Self.axis(in: reshape.shape, for: axis, of: shape) else {
-        throw refusal(node, "it takes \(shape) to \(reshape.shape)")
+        throw refusal(node, "it reshapes \(shape) to \(reshape.shape)")
       }
       reshape.shape[target] = GraftIR.Dimension(classes)
       result.operation = reshape
@@ -138,7 +138,7 @@ struct ClassAxes {
     return result
   }
 
-  /// One number that applies to all classes, however many there are.
+  /// A scalar that applies to all classes.
   private func isSingle(_ value: ValueID) -> Bool {
     graph.type(of: value).shape.elementCount == 1 && head.classes > 1
   }
@@ -155,10 +155,10 @@ struct ClassAxes {
     return fitting.contains(axis) ? axis : fitting.first
   }
 
-  /// What a parameter with a value for each class begins with.
+  /// The initial value of a per-class parameter.
   ///
-  /// A number that all classes share is the new ones' too, where it does not train; otherwise it is what changes
-  /// nothing.
+  /// A constant that is equal for all classes and does not train is kept; otherwise it is the neutral
+  /// element.
   func initialValue(
     of operand: Int, in node: Node, isTrained: Bool
   ) throws -> Float {
@@ -169,7 +169,7 @@ struct ClassAxes {
       return first
     }
     guard let neutral = type?.neutral(at: operand) else {
-      throw refusal(node, "its operand \(operand) has a value for each class")
+      throw refusal(node, "its operand \(operand) has one value per class")
     }
     return Float(neutral)
   }

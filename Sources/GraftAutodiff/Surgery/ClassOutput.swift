@@ -1,13 +1,13 @@
-// Which of several outputs is the one with the classes, and the network with that output alone.
+// Choosing the class output of a network with several outputs, and removing the others.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
 extension Graph {
-  /// The index of the output that looks most like classes: the number of values that `labels` say, an activation
-  /// that makes probabilities, a name that does not speak of features, the most weights before it; the first of
-  /// equals.
+  /// The index of the output that looks most like class scores: by a size equal to the number of `labels`, an
+  /// activation that computes probabilities, a name that does not mention features, the most weights before
+  /// it; ties by index.
   /// - Throws: ``GraftError`` of kind `invalidGraph` for a node that no operator reads.
   public func classOutput(labels: Int?) throws -> Int {
     guard outputs.count > 1 else { return 0 }
@@ -55,9 +55,9 @@ extension Graph {
     return graph
   }
 
-  /// The network with the output of this name alone, and nothing that only others need.
+  /// The network with only the output of this name, without nodes that only other outputs need.
   /// - Parameter name: nil takes the one that ``classOutput(labels:)`` finds.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where there is none, with the names that there are.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if there is none, with the names that there are.
   public func keepingOutput(_ name: String?, labels: Int?) throws -> Graph {
     guard let index = try outputIndex(name, labels: labels) else { return self }
     var graph = self
@@ -70,7 +70,7 @@ extension Graph {
     guard let name else { return outputs.isEmpty ? nil : try classOutput(labels: labels) }
     guard let index = outputs.firstIndex(where: { $0.name == name }) else {
       throw GraftError(
-        .invalidArgument, "there is no output \(name.quotedForDisplay)",
+        .invalidArgument, "unknown output \(name.quotedForDisplay)",
         advice: "The outputs are: "
           + "\(outputs.map(\.name.quotedForDisplay).joined(separator: ", ")).")
     }

@@ -1,5 +1,5 @@
-// How a network ends: the activation that makes probabilities of logits, found through operators behind it that
-// change nothing, and the logits before it.
+// The end of a network: the final activation that computes probabilities, found through operators without
+// effect after it, and the logits before it.
 
 import GraftDiagnostics
 import GraftIR
@@ -12,9 +12,9 @@ public struct Ending: Sendable {
     case none
     case softmax
     case logSoftmax
-    /// A probability for each unit: of one of two classes where there is one unit, else of each class by itself.
+    /// Independent probabilities per unit; for a single unit, the probability of the second of two classes.
     case sigmoid
-    /// Something else, by its operator: what it gives are scores, and no probabilities.
+    /// Another operator; its results are scores, not probabilities.
     case other(Opcode)
   }
 
@@ -22,14 +22,14 @@ public struct Ending: Sendable {
   /// The value that the activation is applied to; the output itself for ``Activation/none`` and
   /// ``Activation/other(_:)``.
   public let logits: ValueID
-  /// Values of an item.
+  /// The number of values per item.
   public let units: Int
 
-  /// Whether a single probability tells two classes apart.
+  /// Whether the output is a single probability of two classes.
   public var isBinary: Bool { activation == .sigmoid && units == 1 }
-  /// Whether any number of classes may be right for an item.
+  /// Whether the network is a multi-label classifier.
   public var isMultiLabel: Bool { activation == .sigmoid && units > 1 }
-  /// The classes that the output tells apart.
+  /// The number of classes.
   public var classes: Int { isBinary ? 2 : units }
 
   /// - Throws: ``GraftError`` of kind `invalidGraph` for a node that no operator reads.
@@ -39,7 +39,7 @@ public struct Ending: Sendable {
     (activation, logits) = try Self.activation(before: output, in: graph)
   }
 
-  /// What a node between the activation and the output does to probabilities.
+  /// The effect on probabilities of a node between the activation and the output.
   private enum Step {
     case nothing(ValueID)
     /// Scales or shifts by numbers of the file.
@@ -72,7 +72,7 @@ public struct Ending: Sendable {
       case .changes(let next): (value, changed) = (next, changed ?? node.opcode)
       case .limits(let next): (value, limited) = (next, limited ?? node.opcode)
       case .end:
-        // What adds up, averages or picks values gives logits as well as its operands are some.
+        // Sums, means and selections of logits are logits.
         let keepsScores = type(of: operation).keepsScores
         let hides = keepsScores && makesProbabilities(before: value, in: graph)
         let last = keepsScores && !hides ? limited : node.opcode
@@ -82,7 +82,7 @@ public struct Ending: Sendable {
     return (limited.map { .other($0) } ?? .none, output)
   }
 
-  /// Whether a value is put together of probabilities: there is an activation that makes them behind the last
+  /// Whether a value is computed from probabilities: there is an activation that computes them after the last
   /// weights.
   private static func makesProbabilities(before value: ValueID, in graph: Graph) -> Bool {
     var open: Set = [value]
@@ -93,7 +93,7 @@ public struct Ending: Sendable {
     return false
   }
 
-  /// Whether probabilities add up over all axes of an item that are longer than 1, or each is of its own.
+  /// Whether probabilities sum to 1 over all axes of an item with more than one element, or are independent.
   private static func joinsAll(_ axes: [Int], _ shape: TensorShape) -> Bool {
     axes.isEmpty
       || (1..<max(1, shape.rank)).allSatisfy { axes.contains($0) || shape[$0] == 1 }
@@ -138,8 +138,8 @@ extension Ending.Activation {
 }
 
 extension Graph {
-  /// Appends what makes a row of logits [batch, classes] of an ending's logits: of a single unit z the logits of two
-  /// classes are 0 and z, because softmax([0, z])[1] = sigmoid(z).
+  /// Appends nodes that convert an ending's logits to rows [batch, classes]: for a single unit z the logits
+  /// are 0 and z, because softmax([0, z])[1] = sigmoid(z).
   mutating func appendRows(of logits: ValueID, _ ending: Ending) throws -> ValueID {
     var value = logits
     let shape = type(of: value).shape

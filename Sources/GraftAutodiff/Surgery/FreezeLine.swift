@@ -1,13 +1,13 @@
-// Where a network is cut for training: everything before the line is frozen and runs as the compiled
-// network it is, everything at or after it trains.
+// The freeze line: everything before it is frozen and keeps its compiled code, everything at or after it
+// trains.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// What of a network trains, beside its head.
+/// The layers that train in addition to the head.
 public enum Unfreezing: Hashable, Sendable {
-  /// The head alone.
+  /// Only the head.
   case none
   /// The last operators with weights before the head.
   case last(Int)
@@ -24,7 +24,7 @@ public enum Unfreezing: Hashable, Sendable {
     case _ where text.hasPrefix("last:"):
       guard let count = Int(text.dropFirst(5)), count >= 1 else {
         throw GraftError(
-          .invalidArgument, "\(text.quotedForDisplay) must be last:N with N of at least 1")
+          .invalidArgument, "\(text.quotedForDisplay) must be last:N with N at least 1")
       }
       self = .last(count)
     case "": throw GraftError(.invalidArgument, "a scope must not be empty")
@@ -34,7 +34,7 @@ public enum Unfreezing: Hashable, Sendable {
 }
 
 extension Unfreezing: CustomStringConvertible {
-  /// The text that makes this choice on the command line.
+  /// The text on the command line.
   public var description: String {
     switch self {
     case .none: "none"
@@ -49,19 +49,19 @@ extension Unfreezing: CustomStringConvertible {
 public struct FreezeLine: Sendable {
   /// Index into `Graph.nodes`.
   public let firstNode: Int
-  /// For each of `Graph.nodes` whether it trains: those from `firstNode` on, and before them those that compute from
-  /// parameters alone what these read, such as the transpose of a weight.
+  /// Whether each of `Graph.nodes` trains: those from `firstNode` on, and earlier ones that compute their
+  /// operands only from parameters, such as the transpose of a weight.
   public let trains: [Bool]
-  /// The values that cross the line, in the order in which they are made: inputs of the graph or results of
+  /// The values that cross the line, in the order of their definition: inputs of the graph or results of
   /// nodes before it.
   public let cut: [ValueID]
 
   /// - Parameter head: the node of the head; see ``Head``.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where a scope names nothing, with the nearest names.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if a scope does not exist, with similar names.
   public init(_ unfreezing: Unfreezing, in graph: Graph, head: Node) throws {
     let nodes = graph.nodes
     guard let headIndex = nodes.firstIndex(where: { $0.id == head.id }) else {
-      throw GraftError(.inconsistency, "the head is no node of the graph")
+      throw GraftError(.inconsistency, "the head is not a node of the graph")
     }
     switch unfreezing {
     case .none: firstNode = headIndex
@@ -73,7 +73,7 @@ public struct FreezeLine: Sendable {
       guard weighted.count >= count else {
         throw GraftError(
           .invalidArgument,
-          "last:\(count) passes the network: before the head there are \(weighted.count) operators "
+          "last:\(count) exceeds the network: before the head there are \(weighted.count) operators "
             + "with weights",
           advice: "Use --unfreeze all.")
       }
@@ -84,10 +84,10 @@ public struct FreezeLine: Sendable {
         let near = scopes.nearest(to: scope).map(\.quotedForDisplay)
         let outermost = scopes.outermost.map(\.quotedForDisplay).joined(separator: ", ")
         throw GraftError(
-          .invalidArgument, "no node or parameter lies in the scope \(scope.quotedForDisplay)",
+          .invalidArgument, "no node or parameter is in the scope \(scope.quotedForDisplay)",
           advice: near.isEmpty
             ? "The last scopes are: \(outermost); graft dump --summary lists all."
-            : "Near it: \(near.joined(separator: ", ")).")
+            : "Similar scopes: \(near.joined(separator: ", ")).")
       }
       firstNode = min(index, headIndex)
     }
@@ -140,7 +140,7 @@ struct Scopes {
     name.split(whereSeparator: { $0 == "." || $0 == "/" })
   }
 
-  /// The first node of which a name holds the components of `scope` one after the other.
+  /// The first node with a name that contains the components of `scope` consecutively.
   func firstNode(in scope: String) -> Int? {
     let wanted = Self.components(scope)
     guard !wanted.isEmpty else { return nil }
@@ -154,7 +154,7 @@ struct Scopes {
     }
   }
 
-  /// Up to five scopes that look like `scope`, the nearest first.
+  /// Up to five scopes similar to `scope`, in order of distance.
   func nearest(to scope: String) -> [String] {
     var seen = Set<String>()
     let candidates = names.joined().flatMap { name in
@@ -164,7 +164,7 @@ struct Scopes {
     return candidates.filter { isNumber || Int($0) == nil }
       .map { ($0, Self.distance(scope.lowercased(), $0.lowercased())) }
       .filter { name, distance in
-        // What shares no more than chance would is not near; what holds the name is.
+        // Names with only a random overlap are not similar; names that contain the text are.
         name.lowercased().contains(scope.lowercased())
           || Double(distance) <= Double(max(scope.count, name.count)) * 0.5
       }

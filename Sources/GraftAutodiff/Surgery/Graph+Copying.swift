@@ -1,4 +1,4 @@
-// Taking a part of a graph out into a graph of its own, and putting graphs together again.
+// Copying a part of a graph to another graph.
 
 import GraftDiagnostics
 import GraftIR
@@ -16,13 +16,13 @@ struct GraphCopier {
     target = Graph(name: name)
   }
 
-  /// Makes an input of the target stand for a value of the source.
+  /// Maps a value of the source to an input of the target.
   mutating func addInput(_ name: String, for value: ValueID) {
     values[value] = target.addInput(name, source.type(of: value).with(layout: .plain))
   }
 
   /// Copies `node` and the parameters that it reads, with types inferred again where operands changed.
-  /// - Throws: ``GraftError`` where an operand was neither copied nor given.
+  /// - Throws: ``GraftError`` if an operand was neither copied nor given.
   mutating func copy(_ node: Node) throws {
     let operands = try node.operands.map { try $0.map { try value(for: $0) } }
     let results = try target.append(
@@ -44,7 +44,7 @@ struct GraphCopier {
     return copy
   }
 
-  /// Puts something else in the place of a value of the source.
+  /// Substitutes another value for a value of the source.
   mutating func substitute(_ value: ValueID, with replacement: ValueID) {
     values[value] = replacement
   }

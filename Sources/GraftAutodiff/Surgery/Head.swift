@@ -1,5 +1,5 @@
-// The head of a network: the last operator with weights on every path to the output. HeadReplacement puts
-// another one in its place.
+// The head of a network: the last operator with weights on every path to the output. HeadReplacement replaces
+// it.
 
 import GraftDiagnostics
 import GraftIR
@@ -8,13 +8,13 @@ import GraftOps
 /// The last operator with weights on every path to the output.
 public struct Head: Sendable {
   public let node: Node
-  /// The number of classes it has now: the units of a gemm or matmul, the channels of a convolution.
+  /// The current number of classes: the units of a gemm or matmul, the channels of a convolution.
   public let classes: Int
-  /// The width of what it reads: the inputs of a gemm, the channels of a 1×1 convolution.
+  /// The number of input features: the inputs of a gemm, the channels of a 1×1 convolution.
   public let features: Int
 
-  /// Whether a node is an operator with weights of its own: a convolution, a gemm or a matmul. One that
-  /// multiplies two computed values, or by numbers that are no weights, is none.
+  /// Whether a node is an operator with weights: a convolution, a gemm or a matmul, but not a product of two
+  /// computed values or with a constant that is not a weight.
   public static func hasWeights(_ node: Node, in graph: Graph) -> Bool {
     guard let type = Catalog.type(of: node.opcode) else { return false }
     return type.operands.indices.contains { position in
@@ -23,7 +23,8 @@ public struct Head: Sendable {
     }
   }
 
-  /// The same, or an embedding: rows of a weight, chosen by computed indices. No embedding is a head.
+  /// Whether a node is an operator with weights or an embedding (rows of a weight, selected by computed
+  /// indices), which cannot be a head.
   static func readsWeights(_ node: Node, in graph: Graph) -> Bool {
     if hasWeights(node, in: graph) { return true }
     guard let type = Catalog.type(of: node.opcode),
@@ -35,10 +36,10 @@ public struct Head: Sendable {
     }
   }
 
-  /// Whether a value is a weight, or computed from weights alone.
+  /// Whether a value is a weight, or computed only from weights.
   private static func isWeight(_ value: ValueID, in graph: Graph, depth: Int = 0) -> Bool {
     if let parameter = graph[value].parameter { return !parameter.isLiteral }
-    // What exporters do to weights takes few nodes; longer chains come from the input.
+    // Exporters apply few nodes to weights; longer chains come from the input.
     guard depth < 32, let node = graph.producer(of: value) else { return false }
     var found = false
     for operand in node.presentOperands {
@@ -51,15 +52,16 @@ public struct Head: Sendable {
     return found
   }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` where there is no such operator or more than one.
+  /// - Throws: ``GraftError`` of kind `unsupported` if there is no such operator or more than one.
   public init(of graph: Graph) throws {
     guard let output = graph.outputs.first, graph.outputs.count == 1 else {
       throw GraftError(
-        .unsupported, "the network has \(graph.outputs.count) outputs; a head belongs to one",
+        .unsupported,
+        "the network has \(graph.outputs.count) outputs, but a head needs exactly one",
         advice: "Choose one with --output NAME.")
     }
     let computed = graph.values(dependingOn: graph.inputs)
-    // Values whose producers are still to be met, on the way up from the output.
+    // Values whose producers have not been visited yet, walking backward from the output.
     var open: Set = [output.value]
     var join: Node?
     for node in graph.nodes.reversed() where node.results.contains(where: open.contains) {
@@ -81,10 +83,10 @@ public struct Head: Sendable {
   private static func joined(at node: Node, in graph: Graph) -> GraftError {
     GraftError(
       .unsupported,
-      "\(node.opcode) joins several values after the last weights, so no operator is the head",
+      "\(node.opcode) combines several values after the last weights, so there is no single head",
       at: graph.location(of: node),
-      advice: "Choose an output before it with --output NAME where the file has one, or export the "
-        + "network with one of its heads alone.")
+      advice: "Choose an output before it with --output NAME if the file has one, or export the "
+        + "network with only one of its heads.")
   }
 
   private init(_ node: Node, in graph: Graph) throws {
@@ -92,7 +94,7 @@ public struct Head: Sendable {
       let shape = graph.type(of: weight).shape.constants
     else {
       throw GraftError(
-        .unsupported, "the head's second operand is no weight of the file",
+        .unsupported, "the head's second operand is not a weight of the file",
         at: graph.location(of: node),
         advice: "Export the network so that the head multiplies features by a stored weight.")
     }
@@ -112,7 +114,7 @@ public struct Head: Sendable {
     }
   }
 
-  /// The axis of the head's result along which its classes lie.
+  /// The class axis of the head's result.
   func classAxis(in graph: Graph) -> Int {
     node.opcode == Convolution.opcode ? 1 : graph.type(of: node.results[0]).rank - 1
   }

@@ -1,16 +1,16 @@
-// Putting another head in a network's place, with all behind it that knows the number of classes.
+// Replacing the head of a network, and updating the operators after it that depend on the number of classes.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// What becomes of the head.
+/// How the head is replaced.
 public enum HeadReplacement: Hashable, Sendable {
-  /// One layer like the old one, for other classes.
+  /// A layer of the same kind as the old one.
   case linear
-  /// A hidden layer of this width with a relu before it.
+  /// The same, after a hidden layer of this width with a relu.
   case mlp(hidden: Int)
-  /// The head as it is, with its weights.
+  /// The existing head with its weights.
   case keep
 
   /// Reads `linear`, `mlp:K` or `keep`.
@@ -33,7 +33,7 @@ public enum HeadReplacement: Hashable, Sendable {
 }
 
 extension HeadReplacement: CustomStringConvertible {
-  /// The text that makes this choice on the command line.
+  /// The text on the command line.
   public var description: String {
     switch self {
     case .linear: "linear"
@@ -44,19 +44,19 @@ extension HeadReplacement: CustomStringConvertible {
 }
 
 extension Graph {
-  /// The graph with another head for `classes` classes, its weights as PyTorch initializes them.
+  /// The graph with a new head for `classes` classes, with weights initialized as in PyTorch.
   ///
-  /// A gemm, or a matmul of rows, becomes a gemm, a 1×1 convolution a 1×1 convolution, with a bias that an Add
-  /// behind it may have been. What follows is kept: reshapes name the new number of classes, and parameters with a
-  /// value for each class (BatchNorms, scales) begin anew.
-  /// - Throws: ``GraftError`` naming the node that does not take another number of classes.
+  /// A gemm, or a matmul of rows, becomes a gemm, a 1×1 convolution a 1×1 convolution, including the bias of
+  /// a following Add. Later operators are kept: reshapes get the new number of classes, and per-class
+  /// parameters (BatchNorms, scales) are reinitialized.
+  /// - Throws: ``GraftError`` that names the node that does not support another number of classes.
   public func replacingHead(
     _ head: Head, by replacement: HeadReplacement, classes: Int, seed: UInt64
   ) throws -> Graph {
     guard replacement != .keep else { return self }
     let axes: ClassAxes
     do { axes = try ClassAxes(behind: head, in: self) } catch {
-      // What takes no other number of classes may well stay as it is with this one.
+      // With the same number of classes, unsupported operators can be kept.
       guard classes == head.classes else { throw error }
       axes = ClassAxes(fixedBehind: head, in: self)
     }
@@ -137,12 +137,12 @@ extension Graph {
   }
 }
 
-/// What a new head takes the place of: the head, and the Add of its bias where that is a node of its own.
+/// The nodes that a new head replaces: the head, and the Add of its bias if that is a separate node.
 private struct HeadLayer {
   let head: Head
   let weight: String
   let bias: String
-  /// What the rest of the network reads.
+  /// The value that the rest of the network reads.
   let result: ValueID
   let origins: [String]
 
@@ -183,7 +183,7 @@ private struct HeadLayer {
 }
 
 extension GraphCopier {
-  /// Copies a node behind the head for another number of classes.
+  /// Copies a node after the head for another number of classes.
   fileprivate mutating func copy(
     _ node: Node, adapting axes: ClassAxes, to classes: Int, _ literals: Literals
   ) throws {
@@ -214,8 +214,8 @@ extension GraphCopier {
   }
 }
 
-/// Uniform numbers in ±bound: PyTorch's default for linear and convolutional layers, whose bounds are
-/// 1 / √fan-in for weights (He et al. 2015 with a = √5) and biases alike.
+/// Uniform initialization in ±bound: PyTorch's default for linear and convolutional layers, with the bound 1
+/// / √fan-in for weights (He et al. 2015 with a = √5) and biases.
 private struct UniformInitializer {
   private let key: (UInt32, UInt32)
   private var tensor: UInt32 = 0

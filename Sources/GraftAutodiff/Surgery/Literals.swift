@@ -1,6 +1,6 @@
-// Which of a graph's parameters are no weights, but numbers that the network's code holds: a GELU's √2 and
-// ½, the mean and deviation that pictures are normalized with, a BatchNorm's scale where it has none of its
-// own. PyTorch does not train them, so training here leaves them as they are.
+// Parameters that are constants of the network's code rather than weights: a GELU's √2 and ½, the mean and
+// standard deviation that normalize images, the scale of a BatchNorm without affine parameters. They do not
+// train, as in PyTorch.
 
 import GraftDiagnostics
 import GraftIR
@@ -9,16 +9,16 @@ import GraftOps
 /// The parameters that do not train, each with the reason.
 public struct Literals: Sendable {
   public enum Reason: String, Sendable, CaseIterable {
-    case constant = "stated by the network's nodes"
-    case scalar = "a single number"
-    case statistic = "subtracted or divided by"
-    case preprocessing = "applied to the input before any weights"
-    case identity = "a BatchNorm's ones and zeros"
+    case constant = "constants of the graph's nodes"
+    case scalar = "scalars"
+    case statistic = "mean or standard deviation of a normalization"
+    case preprocessing = "preprocessing of the input"
+    case identity = "ones and zeros of a BatchNorm"
   }
 
   public private(set) var reasons: [ValueID: Reason] = [:]
 
-  /// A parameter is a literal where every node that reads it uses it as one.
+  /// A parameter is a literal if every node that reads it uses it as one.
   public init(_ graph: Graph) {
     let fromInput = graph.values(dependingOn: graph.inputs)
     var weighted = Set<ValueID>()
@@ -54,8 +54,7 @@ public struct Literals: Sendable {
 
   public func contains(_ value: ValueID) -> Bool { reasons[value] != nil }
 
-  /// Operators whose parameters are weights wherever they stand: products, and what scales by or chooses from
-  /// numbers of its own.
+  /// Operators whose parameters are always weights: products, scales and embeddings.
   private static func holdsWeights(_ node: Node, in graph: Graph) -> Bool {
     if Head.hasWeights(node, in: graph) { return true }
     guard let type = Catalog.type(of: node.opcode) else { return false }
@@ -87,7 +86,7 @@ public struct Literals: Sendable {
     return isEarly ? .preprocessing : nil
   }
 
-  /// A gain of one number, which PyTorch keeps under a dotted name of its state: `stem.gain`.
+  /// A scalar gain with a dotted name from PyTorch's state dictionary: `stem.gain`.
   private static func isNameOfState(_ name: String) -> Bool {
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count >= 2, !name.lowercased().contains("constant") else { return false }
@@ -103,8 +102,8 @@ public struct Literals: Sendable {
     }
   }
 
-  /// PyTorch writes `affine=False` as ones and zeros. An affine BatchNorm that was never trained has
-  /// these too, under the names of its weights.
+  /// PyTorch exports `affine=False` as ones and zeros. An untrained affine BatchNorm also has them, but with
+  /// the names of weights.
   private static func isIdentity(
     _ node: Node, _ type: any Operator.Type, in graph: Graph
   ) -> Bool {

@@ -1,35 +1,36 @@
-// A network as training sees it: the frozen trunk up to the freeze line, and the tail after it, which ends
-// in logits.
+// A network split at its freeze line: the frozen trunk before it, and the tail after it, which ends in
+// logits.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A network taken apart at its freeze line.
+/// A network split at its freeze line.
 public struct NetworkParts: Sendable {
-  /// What the tail gives.
+  /// The output of the tail.
   public enum Answer: Hashable, Sendable {
-    /// Rows of logits [batch, classes], without a final activation; two for a network with a single probability.
+    /// Logits [batch, classes], without a final activation; two classes for a network with a single
+    /// probability.
     case logits
-    /// The network's own output.
+    /// The network's output, unchanged.
     case output
   }
 
   /// The whole network, its final activation included.
   public let network: Graph
-  /// From the network's inputs to the values at the cut. Without nodes where everything trains.
+  /// From the network's inputs to the values at the freeze line; without nodes if everything trains.
   public let trunk: Graph
-  /// From the values at the cut to the logits.
+  /// From the values at the freeze line to the logits.
   public let tail: Graph
-  /// The values of ``network`` at the cut, in the order of the tail's inputs, and their names.
+  /// The values of ``network`` at the freeze line, in the order of the tail's inputs, and their names.
   public let cut: [ValueID]
   public let cutNames: [String]
   /// The parameters of the tail's operators that are weights, by name, in the order in which they are read.
   public let tailParameters: [String]
-  /// Those that are none, with the reason; see ``Literals``.
+  /// The other parameters, which do not train, with the reason; see ``Literals``.
   public let tailLiterals: [(name: String, reason: Literals.Reason)]
 
-  /// - Throws: ``GraftError`` where a scope names nothing or the head cannot be found.
+  /// - Throws: ``GraftError`` if a scope does not exist or the head cannot be found.
   public init(
     _ graph: Graph, unfreezing: Unfreezing, answer: Answer = .logits
   ) throws {
@@ -88,8 +89,7 @@ public struct NetworkParts: Sendable {
 }
 
 extension Graph {
-  /// What a value is before it is cast to another floating-point type for the caller: losses are of the numbers as
-  /// they were computed.
+  /// The value before a final cast to another floating-point type, because losses use the uncast values.
   fileprivate func beforeCasts(_ value: ValueID) throws -> ValueID {
     var value = value
     while let node = producer(of: value), let x = node.operand(0),

@@ -1,12 +1,11 @@
-// From the tail of a network to one graph that is a whole training step: forward, loss, backward, update.
-// Its state is parameters that are marked as trained; an output of a parameter's name is that parameter's
-// new contents.
+// Builds the graph of a training step from the tail of a network: forward, loss, backward, update. State
+// tensors are parameters marked as trained; an output with a parameter's name is its new value.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The graphs of training: one step, and the same network with the same state as it answers.
+/// The graphs of training: a step, and an evaluation with the same state.
 public struct TrainingGraph: Sendable {
   private typealias Input = TrainingInterface.Input
   private typealias Output = TrainingInterface.Output
@@ -20,8 +19,8 @@ public struct TrainingGraph: Sendable {
   private var newContents: [(name: String, value: ValueID)] = []
 
   /// - Parameter tail: one output, the logits [batch, classes] (or the values of a regression).
-  /// - Throws: ``GraftError`` of kind `unsupported` naming a node through which no gradient goes, or a
-  ///   parameter that does not train.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names a node without a gradient, or a parameter that
+  ///   cannot train.
   public init(tail: Graph, _ specification: TrainingSpecification) throws {
     self.specification = specification
     step = tail
@@ -80,7 +79,7 @@ public struct TrainingGraph: Sendable {
         specification.groupNames.indices.contains(group)
       else {
         throw GraftError(
-          .invalidArgument, "there is no parameter \(name.quotedForDisplay) in what trains")
+          .invalidArgument, "no unfrozen parameter is named \(name.quotedForDisplay)")
       }
       guard step.type(of: id).dtype == .float32 else {
         throw GraftError(
@@ -104,8 +103,8 @@ public struct TrainingGraph: Sendable {
       name, type, Parameter(isTrained: true, group: role.group, data: zeros))
   }
 
-  /// Makes every normalization of the tail use its batch's statistics, where the specification says so.
-  /// - Returns: the statistics that move: old contents, what they move towards, name.
+  /// Makes every normalization of the tail use batch statistics, if the specification says so.
+  /// - Returns: the running statistics to update: old value, batch statistics, name.
   private mutating func useBatchStatistics() throws -> [(ValueID, ValueID, String)] {
     guard specification.normalization == .train else { return [] }
     var averages: [(ValueID, ValueID, String)] = []
@@ -123,7 +122,7 @@ public struct TrainingGraph: Sendable {
           step.type(of: old).dtype == .float32
         else {
           throw GraftError(
-            .unsupported, "statistics that are no float32 parameters",
+            .unsupported, "statistics that are not float32 parameters",
             at: step.location(of: node))
         }
         parameter.isTrained = true
@@ -137,7 +136,7 @@ public struct TrainingGraph: Sendable {
 
   // MARK: Forward
 
-  /// The dropouts of the tail, to be made active once their input is there.
+  /// The dropouts of the tail, activated once their random input exists.
   private func activateDropout() throws -> [NodeID] {
     try step.nodes.filter {
       guard let dropout = try Catalog.operation(of: $0) as? Dropout else { return false }
@@ -163,23 +162,23 @@ public struct TrainingGraph: Sendable {
   private typealias Part = (inout Graph, _ settings: ValueID?) throws -> ValueID
 
   /// Adds the inputs of the loss.
-  /// - Returns: what builds the loss of each image, and the gradient of the logits.
+  /// - Returns: functions that build the loss per image and the gradient of the logits.
   private mutating func appendLoss() throws -> (loss: Part, seed: Part) {
     guard step.outputs.count == 1, let output = step.outputs.first else {
-      throw GraftError(.unsupported, "training takes a network with one output")
+      throw GraftError(.unsupported, "training needs a network with one output")
     }
     let type = step.type(of: output.value).with(layout: .plain)
     guard type.dtype == .float32, type.rank >= 1, type.shape[0].isBatch else {
       throw GraftError(
         .unsupported,
         "the output \(output.name.quotedForDisplay) is \(type); training needs float32 "
-          + "with a free batch")
+          + "with a dynamic batch size")
     }
     if specification.loss == .binaryCrossEntropy { return try appendBinaryLoss(type) }
     let targets = step.addInput(Input.targets.rawValue, type)
     switch specification.loss {
     case .binaryCrossEntropy:
-      throw GraftError(.inconsistency, "binary cross-entropy has targets of its own")
+      throw GraftError(.inconsistency, "binary cross-entropy needs its own targets")
     case .meanSquaredError:
       let weights = step.addInput(
         Input.weights.rawValue, TensorType(.float32, TensorShape([type.shape[0]])))
@@ -195,7 +194,7 @@ public struct TrainingGraph: Sendable {
       guard type.rank == 2 else {
         throw GraftError(
           .unsupported,
-          "the output \(output.name.quotedForDisplay) is \(type); a classifier's is "
+          "the output \(output.name.quotedForDisplay) is \(type), expected "
             + "[batch, classes]")
       }
       let teacher =
@@ -221,14 +220,14 @@ public struct TrainingGraph: Sendable {
     }
   }
 
-  /// Binary cross-entropy with logits is cross-entropy of the rows [0, z], one for each logit z:
+  /// Binary cross-entropy with logits is cross-entropy of rows [0, z], one per logit z:
   /// softmax([0, z])[1] = sigmoid(z).
   private mutating func appendBinaryLoss(
     _ type: TensorType
   ) throws -> (loss: Part, seed: Part) {
     guard type.rank == 2, let classes = type.shape[1].constant, let output = step.outputs.first
     else {
-      throw GraftError(.unsupported, "an output \(type); a classifier's is [batch, classes]")
+      throw GraftError(.unsupported, "an output \(type), expected [batch, classes]")
     }
     let shape = type.shape
     let targets = step.addInput(

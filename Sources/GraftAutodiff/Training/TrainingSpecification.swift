@@ -1,13 +1,14 @@
-// What a training step is to do: loss, optimizer, what trains in which group.
+// The specification of a training step: loss, optimizer, parameter groups.
 
 import GraftIR
 
-/// What is generated into a training step. Numbers such as rates are given when it runs.
+/// The compile-time options of a training step. Hyperparameters such as learning rates are passed at run
+/// time.
 public struct TrainingSpecification: Hashable, Sendable {
   public enum Loss: String, Hashable, Sendable, CaseIterable {
     case crossEntropy = "cross-entropy"
-    /// The loss of each class by itself, since any number of them may be right; targets are [batch, classes, 2]:
-    /// the weight of the class being absent, then of its being present.
+    /// Binary cross-entropy per class for multi-label classification; targets are [batch, classes, 2]: the
+    /// weights of the class being absent and present.
     case binaryCrossEntropy = "binary-cross-entropy"
     case meanSquaredError = "mse"
   }
@@ -20,26 +21,26 @@ public struct TrainingSpecification: Hashable, Sendable {
 
   /// Which statistics a BatchNorm of the tail normalizes with.
   public enum Normalization: String, Hashable, Sendable, CaseIterable {
-    /// The stored ones, which stay.
+    /// The stored ones, which do not change.
     case frozen
-    /// The batch's own, which move the stored ones.
+    /// Those of the batch, which update the stored ones.
     case train
   }
 
   public var loss: Loss
   public var optimizer: Optimizer
   public var normalization: Normalization
-  /// Whether a teacher's targets are learnt too (Hinton et al. 2015).
+  /// Whether the loss includes a teacher's targets (Hinton et al. 2015).
   public var distills: Bool
-  /// Whether the gradients of several calls may add up before an update.
+  /// Whether gradients can be accumulated over several calls.
   public var accumulates: Bool
-  /// Whether gradients may be clipped by their global norm.
+  /// Whether gradients can be clipped by their global norm.
   public var clips: Bool
   /// The parameters that train, by name, with the index of their group.
   public var groups: [String: Int]
   /// The names of the groups, in the order of the rows of the hyperparameters.
   public var groupNames: [String]
-  /// The share of the batch's statistics in the running ones.
+  /// The momentum of running statistics: the weight of the batch's statistics in each update.
   public var statisticsMomentum: Double
 
   public init(

@@ -1,4 +1,4 @@
-// graft bench: how long a bundle takes on this machine, as a whole and step by step.
+// graft bench: measures the time of a bundle on this machine, in total and per kernel.
 
 import ArgumentParser
 import Graft
@@ -6,22 +6,29 @@ import GraftDiagnostics
 
 struct BenchCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Time a bundle on this machine.")
+    commandName: "bench", abstract: "Measure the time of a bundle on this machine.",
+    discussion: "Running a bundle executes its author's code.")
 
   @Argument(help: "The bundle; not needed with --machine.", completion: .directory)
   var bundle: String?
 
-  @Option(help: "Images in a call. (default: 1, or as many as the bundle fixes)")
+  @Option(
+    help:
+      "The number of images per call, from 1 to 65536. (default: 1, or the bundle's fixed batch size)"
+  )
   var batch: Int?
 
-  @Option(help: "How long to measure, in seconds, after a warm-up.")
+  @Option(
+    help: "The duration of the measurement after the warmup, in seconds, above 0 and at most 3600.")
   var seconds = 5.0
 
   @Flag(
-    help: "A line for each kernel: time, share of the whole, rate, share of the machine's limit.")
+    help:
+      "Print one line per kernel: time, percentage of the total, rate, percentage of the machine's limit."
+  )
   var perLayer = false
 
-  @Flag(help: "Measure what the machine can do at most: arithmetic, and reading memory.")
+  @Flag(help: "Measure the machine's limits: peak arithmetic rate and memory read bandwidth.")
   var machine = false
 
   @Flag(help: "Print one JSON object.")
@@ -36,7 +43,7 @@ struct BenchCommand: ParsableCommand, UsesPaths {
     guard seconds > 0, seconds <= 3600 else {
       throw ValidationError("--seconds must be above 0 and at most 3600")
     }
-    guard bundle != nil || machine else { throw ValidationError("name a bundle, or --machine") }
+    guard bundle != nil || machine else { throw ValidationError("give a bundle or --machine") }
   }
 
   func pathUses() throws -> PathUses {
@@ -67,15 +74,14 @@ struct BenchCommand: ParsableCommand, UsesPaths {
         + report.peakArenaBytes.asBytes)
   }
 
-  /// The limits that were asked for, or that lines for each kernel are held against: those of the
-  /// instructions that the bundle uses. Without a compiler there are none, which matters only where they
-  /// were asked for.
+  /// The machine's limits for the instruction set of the bundle, if requested or needed for the lines per
+  /// kernel. Measuring them needs a compiler; without one they are nil unless requested.
   private func machineLimits(for benchmark: Benchmark) throws -> MachineLimits? {
     guard machine || perLayer else { return nil }
     do {
       return try measureMachine(for: CompilationTarget(named: benchmark.targetName))
     } catch let error as GraftError where !machine {
-      Console.note("no shares of the machine's limits: \(error.message)")
+      Console.note("the machine's limits are unknown: \(error.message)")
       return nil
     }
   }

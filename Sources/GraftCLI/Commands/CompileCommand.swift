@@ -1,4 +1,4 @@
-// graft compile: from an ONNX file, or a bundle, to a bundle.
+// graft compile: compiles an ONNX file, or the graph of a bundle, to a bundle.
 
 import ArgumentParser
 import Foundation
@@ -8,13 +8,13 @@ import GraftDiagnostics
 struct CompileCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "compile",
-    abstract: "Compile a pretrained network into a bundle that runs with no Graft installed.",
+    abstract: "Compile a pretrained network to a bundle that runs without Graft.",
     discussion: """
-      The C compiler is the clang on PATH, or the one whose path GRAFT_CLANG holds; version 14 or later.
+      The C compiler is the clang on PATH, or the one at the path in GRAFT_CLANG; version 14 or later.
       """)
 
   @Argument(
-    help: "An .onnx file, or a bundle to compile again from its graph.", completion: .file())
+    help: "An .onnx file, or a bundle to recompile from its graph.", completion: .file())
   var model: String
 
   @Option(
@@ -22,11 +22,15 @@ struct CompileCommand: ParsableCommand, UsesPaths {
   var output: String
 
   @Option(
-    help: "How pictures become inputs: a JSON file, imagenet, cifar10 or none; kept in the bundle.",
+    help:
+      "The preprocessing of images, stored in the bundle: a JSON file, imagenet, cifar10 or none. (default: none, or that of the bundle)",
     completion: .file(extensions: ["json"]))
   var preprocess: String?
 
-  @Option(help: "The class names: a text file with one a line, or JSON.", completion: .file())
+  @Option(
+    help:
+      "The class names: a text file with one name per line, or a JSON file. (default: none, or those of the bundle)",
+    completion: .file())
   var labels: String?
 
   @OptionGroup var shapes: InputShapeOption
@@ -35,21 +39,21 @@ struct CompileCommand: ParsableCommand, UsesPaths {
 
   @Option(
     help: ArgumentHelp(
-      "How convolutions' schedules are chosen: by the cost model (off), or by measuring the most promising (quick) "
-        + "or all of them (full) in the network on this machine.",
-      discussion: "What was measured is kept in $XDG_CACHE_HOME/graft."))
+      "How the schedules of convolutions are chosen: by the cost model (off), or by timing the best candidates "
+        + "(quick) or all candidates (full) in the network on this machine.",
+      discussion: "Measurements are cached in $XDG_CACHE_HOME/graft."))
   var tune = Tuning.quick
 
   @Flag(
     help:
-      "Prefer the least memory to speed: no convolution takes weights that are larger than its own."
+      "Minimize memory rather than time: no convolution uses transformed weights larger than the original ones."
   )
   var compact = false
 
-  @Flag(help: "Say what each pass did, and why it left the rest alone.")
+  @Flag(help: "Print what each pass changed, and what it left unchanged and why.")
   var explain = false
 
-  @Flag(help: "Say how long each step of the compiler took.")
+  @Flag(help: "Print the time of each phase of the compiler.")
   var timings = false
 
   func validate() throws {
@@ -58,8 +62,8 @@ struct CompileCommand: ParsableCommand, UsesPaths {
       !FileManager.default.fileExists(atPath: preprocess)
     else { return }
     throw ValidationError(
-      "--preprocess takes no '\(preprocess.escapedForDisplay)'; it is one of "
-        + Compiler.preprocessingNames.joined(separator: ", ") + ", or the path of a JSON file")
+      "--preprocess must be one of " + Compiler.preprocessingNames.joined(separator: ", ")
+        + ", or the path of a JSON file, found '\(preprocess.escapedForDisplay)'")
   }
 
   func pathUses() throws -> PathUses {
@@ -97,13 +101,13 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     if let tuning = report.tuning { Console.note(tuning.summary) }
     Console.note(
       "\(output): \(report.nodes) kernels for \(report.target), weights "
-        + "\(report.packedBytes.asBytes), arena \(report.arenaBytes.asBytes) an image, "
-        + "scratch \(report.scratchBytesPerThread.asBytes) a thread, "
+        + "\(report.packedBytes.asBytes), arena \(report.arenaBytes.asBytes) per image, "
+        + "scratch \(report.scratchBytesPerThread.asBytes) per thread, "
         + "\(report.seconds.formatted(digits: 1)) s")
     if compact {
       Console.note(
-        "compact: its convolutions are estimated to take "
-          + "\(report.estimatedSlowdown.formatted(digits: 2)) times as long as those of the fastest choice"
+        "compact: the convolutions are estimated to take "
+          + "\(report.estimatedSlowdown.formatted(digits: 2)) times as long as with the fastest schedules"
       )
     }
   }

@@ -1,4 +1,4 @@
-// graft dump: the graph at a chosen moment, as text, JSON, drawing, page or table.
+// graft dump: prints the graph at any stage as text, JSON, DOT, SVG, an HTML page or a table.
 
 import ArgumentParser
 import Foundation
@@ -10,10 +10,10 @@ struct DumpCommand: ParsableCommand, UsesPaths {
     commandName: "dump",
     abstract: "Show a network's graph at any stage of the compiler.",
     discussion: """
-      Text is the IR's own syntax and parses back (docs/ir.md); JSON is documented in \
-      docs/dump-format.md; html is one file to open in a browser, with a map of the memory where \
-      the stage has a plan. --stage training shows the step that `graft finetune` would run: forward, \
-      backward, update, and what is frozen and cached. The bundle's code is not loaded.
+      The text format is the IR's syntax, which can be parsed (docs/ir.md); JSON is documented in \
+      docs/dump-format.md; html is one file for a browser, with a memory map if the stage has a memory \
+      plan. --stage training shows the step that `graft finetune` would run: forward, backward, update, \
+      and the frozen operators and cached values. The bundle's code is not loaded.
       """)
 
   enum Format: String, ExpressibleByArgument, CaseIterable {
@@ -23,22 +23,28 @@ struct DumpCommand: ParsableCommand, UsesPaths {
   @Argument(help: "An .onnx file or a bundle.", completion: .file())
   var file: String
 
-  @Option(help: "The stage: \(Compiler.Stage.allCases.map(\.rawValue).joined(separator: ", ")).")
+  @Option(
+    help:
+      "The stage of the compiler: \(Compiler.Stage.allCases.map(\.rawValue).joined(separator: ", "))."
+  )
   var stage: Compiler.Stage = .optimized
 
-  @Option(help: "The graph right after this pass instead (graft compile --explain lists them).")
+  @Option(
+    help:
+      "Show the graph after this pass instead of a stage; graft compile --explain lists the passes."
+  )
   var after: String?
 
-  @Option(help: "How to print it. (default: text)")
+  @Option(help: "The output format: text, json, dot, svg or html. (default: text)")
   var format: Format?
 
-  @Flag(help: "A table of scope, operator, shape, parameters and multiply-adds.")
+  @Flag(help: "Print a table of scope, operator, shape, parameters and multiply-adds instead.")
   var summary = false
 
   @Option(
     help: ArgumentHelp(
-      "With --stage training, what trains beside the head: none, last:N, a scope such as layer4, or all. "
-        + "(default: as the bundle was trained, or none)"))
+      "With --stage training, the layers that train in addition to the head: none, last:N, a scope such as "
+        + "layer4, or all. (default: as recorded in the bundle, or none)"))
   var unfreeze: String?
 
   @OptionGroup var choice: TrainingChoice
@@ -47,15 +53,15 @@ struct DumpCommand: ParsableCommand, UsesPaths {
 
   func validate() throws {
     if stage != .training, let other = unfreeze.map({ _ in "--unfreeze" }) ?? choice.given {
-      throw ValidationError("\(other) belongs to --stage training")
+      throw ValidationError("\(other) applies only with --stage training")
     }
     if let unfreeze { _ = try asUsage { try choice.options(unfreezing: unfreeze) } }
     if summary, format != nil {
-      throw ValidationError("--summary is a table, and --format does nothing beside it")
+      throw ValidationError("--summary is a table, so --format has no effect")
     }
     if stage == .training, after != nil {
       throw ValidationError(
-        "--after names a pass of inference; --stage training has none to choose")
+        "--after names an inference pass and cannot be combined with --stage training")
     }
   }
 
@@ -96,7 +102,7 @@ struct DumpCommand: ParsableCommand, UsesPaths {
 
   private func dumpTraining() throws {
     let isChosen = unfreeze != nil || choice.given != nil
-    let moment = try TrainingMoment(
+    let moment = try TrainingStage(
       of: file, isChosen ? choice.options(unfreezing: unfreeze ?? "none") : nil,
       target: target.target(), inputShapes: shapes.parsed())
     if summary { return try Console.result(try GraphSummary(moment.graph).text()) }

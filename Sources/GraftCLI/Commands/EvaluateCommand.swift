@@ -1,4 +1,4 @@
-// graft evaluate: how often a bundle is right on labeled data.
+// graft evaluate: measures a bundle's accuracy on labeled data.
 
 import ArgumentParser
 import Graft
@@ -6,31 +6,34 @@ import GraftDiagnostics
 
 struct EvaluateCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
-    commandName: "evaluate", abstract: "Measure accuracy on labeled data.",
+    commandName: "evaluate", abstract: "Measure accuracy and loss on labeled data.",
     discussion: """
-      DIR has a folder of pictures for each class, or CIFAR-10's binary batches, or x.npy and y.npy. \
-      Where the bundle has labels, folders match them by name. Running a bundle runs its author's code.
+      The data is a directory with one folder of images per class, CIFAR-10's binary batches, or x.npy and \
+      y.npy. Folders are matched with the bundle's labels by name. Running a bundle executes its author's code.
       """)
 
   @Argument(help: "The bundle.", completion: .directory)
   var bundle: String
 
-  @Option(help: "The data.", completion: .directory)
+  @Option(help: "The directory of the labeled data.", completion: .directory)
   var data: String
 
-  @Option(help: "Images that go through at once.")
+  @Option(help: "The number of images per call, from 1 to 65536.")
   var batchSize = 64
 
-  @Option(help: "Write the confusion matrix as a .svg, .png or .csv file.", completion: .file())
+  @Option(help: "Write the confusion matrix to this .svg, .png or .csv file.", completion: .file())
   var confusion: String?
 
-  @Option(help: "Write a line for each image as a .csv file.", completion: .file())
+  @Option(help: "Write one line per image to this .csv file.", completion: .file())
   var predictions: String?
 
   @Flag(help: "Print one JSON object.")
   var json = false
 
-  @Option(help: "Of several outputs the one with the classes, by its name.")
+  @Option(
+    help:
+      "The name of the output with the class scores. (default: the output that looks most like class scores)"
+  )
   var output: String?
 
   @OptionGroup var threads: ThreadsOption
@@ -88,12 +91,12 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     }
     if let accuracy = report.accuracy, let exact = report.exactMatch {
       lines.append(
-        "of all decisions, one a class and image, \((100 * accuracy).formatted(digits: 2)) % are right; of "
-          + "\((100 * exact).formatted(digits: 2)) % of the images all are")
+        "\((100 * accuracy).formatted(digits: 2)) % of the (image, class) decisions are correct; all are in "
+          + "\((100 * exact).formatted(digits: 2)) % of the images")
     }
     lines.append(
       "\(report.images) images: top-1 \((100 * report.top1).formatted(digits: 2)) %"
-        // Among five classes or fewer the right one always is.
+        // With five classes or fewer, top-5 is always 100 %.
         + (report.classes.count > 5
           ? ", top-5 \((100 * report.top5).formatted(digits: 2)) %" : "") + ", loss "
         + (report.loss.map { $0.formatted(digits: 4) } ?? "–")

@@ -1,4 +1,4 @@
-// graft export: a bundle's graph as a standard ONNX file.
+// graft export: writes a bundle's graph as a standard ONNX file.
 
 import ArgumentParser
 import Graft
@@ -6,8 +6,10 @@ import Graft
 struct ExportCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "export",
-    abstract: "Write a bundle's graph as ONNX: unfused, with the names it was imported with.",
-    discussion: "Operator set 17, or the file's own where newer. The bundle's code is not loaded.")
+    abstract: "Write a bundle's graph as ONNX, unfused and with the original names.",
+    discussion:
+      "Writes opset 17, or the opset of the imported file if newer. The bundle's code is not loaded."
+  )
 
   @Argument(help: "The bundle.", completion: .directory)
   var bundle: String
@@ -16,7 +18,7 @@ struct ExportCommand: ParsableCommand, UsesPaths {
     name: [.short, .long], help: "The ONNX file to write.", completion: .file(extensions: ["onnx"]))
   var output: String
 
-  @Flag(help: "Write the optimized graph instead, its weights folded.")
+  @Flag(help: "Write the optimized graph with folded weights instead.")
   var fused = false
 
   func pathUses() throws -> PathUses {

@@ -1,4 +1,4 @@
-// graft finetune: a bundle and a folder of data to a tuned bundle.
+// graft finetune: trains a bundle on data and writes a tuned bundle.
 
 import ArgumentParser
 import Foundation
@@ -10,32 +10,33 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "finetune",
     abstract:
-      "Train a new head, and as many of the layers before it as you unfreeze, on your own data.",
+      "Train a new head, and the layers that you unfreeze, on your own data.",
     discussion: """
-      The frozen layers run once over the data, as the compiled code they already are. The bundle that is \
-      read is never changed. Running a bundle runs its author's code.
+      The frozen layers keep their compiled code, and their outputs are cached. The input bundle is never \
+      modified. Running a bundle executes its author's code.
       """)
 
   @Argument(
-    help: "The bundle to start from; with --resume it may be left out.", completion: .directory)
+    help: "The bundle to start from; optional with --resume.", completion: .directory)
   var bundle: String?
 
   @Option(
     name: .customShort("o"),
     help: ArgumentHelp(
-      "The bundle to write; with --resume it may be left out.", valueName: "bundle"),
+      "The bundle to write; optional with --resume.", valueName: "bundle"),
     completion: .directory)
   var output: String?
 
   @Flag(
     help:
-      "Write no bundle: tell what would train, the work, cache, memory and time of the run.")
+      "Write no bundle; print what would train, and the operations, cache, memory and time of the run."
+  )
   var plan = false
 
   @Flag(
     help: ArgumentHelp(
-      "Try learning rates instead of training: a curve and a suggestion, no bundle. With -o OUT the "
-        + "curve is drawn into OUT.find-lr.svg."))
+      "Run a learning rate range test instead of training: print the curve and a suggestion, and write no "
+        + "bundle. With -o OUT the curve is written to OUT.find-lr.svg."))
   var findLr = false
 
   @Flag(help: "Print one JSON object at the end.")
@@ -56,7 +57,7 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
   @OptionGroup(title: RunSection.section.rawValue)
   var runOptions: DeclaredOptions<RunSection>
 
-  /// What was given, by the option's name.
+  /// The given values by option name.
   private var given: [String: String] {
     [
       dataOptions.given, headOptions.given, optimizationOptions.given, scheduleOptions.given,
@@ -67,7 +68,7 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
   func validate() throws {
     if plan, findLr {
       throw ValidationError(
-        "--plan would do nothing: --find-lr neither trains nor writes a bundle")
+        "--plan has no effect: --find-lr neither trains nor writes a bundle")
     }
     let given = given
     if given["resume"] != nil {
@@ -86,7 +87,7 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
     }
   }
 
-  /// What is to be done: with --resume what the checkpoint records, with what was given over it.
+  /// The bundles and options of the run; with --resume, the given options override those of the checkpoint.
   private struct Request {
     var bundle: String
     var output: String?
@@ -158,18 +159,19 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
     let ends = [found.points.first, found.points.last].map {
       String(format: "%.2g", $0?.learningRate ?? 0)
     }
-    try Console.result("the loss, smoothed, at learning rates from \(ends[0]) to \(ends[1])")
+    try Console.result("smoothed loss at learning rates from \(ends[0]) to \(ends[1])")
     for line in TextChart(values: found.points.map(\.smoothedLoss)).lines(marking: mark) {
       try Console.result(line)
     }
     try Console.result(
       String(
-        format: "suggestion: --lr %.2g (steepest fall at %.2g, a tenth of the lowest point's %.2g)",
+        format:
+          "suggestion: --lr %.2g (steepest descent at %.2g, a tenth of the rate at the minimum is %.2g)",
         found.suggestion, found.steepest, found.minimumTenth))
   }
 }
 
-/// A line for every epoch on standard output, and one that moves on standard error.
+/// A table row for every epoch, and a progress line, both on standard error.
 final class EpochTable {
   private var hasHeader = false
 

@@ -1,4 +1,4 @@
-// graft predict: what is on pictures.
+// graft predict: classifies images.
 
 import ArgumentParser
 import Foundation
@@ -7,10 +7,10 @@ import GraftDiagnostics
 
 struct PredictCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
-    commandName: "predict", abstract: "Tell what is on pictures.",
+    commandName: "predict", abstract: "Classify images.",
     discussion: """
-      A picture that cannot be read gets a line that says why, the others are answered, and the exit status \\
-      is 1. Running a bundle runs its author's code.
+      If an image cannot be read, its line says why, the others are still classified, and the exit status is 1. \
+      Running a bundle executes its author's code.
       """)
 
   @Argument(help: "The bundle.", completion: .directory)
@@ -19,16 +19,21 @@ struct PredictCommand: ParsableCommand, UsesPaths {
   @Argument(help: "JPEG or PNG files.", completion: .file())
   var images: [String]
 
-  @Option(help: "How many classes to list for each picture.")
+  @Option(help: "The number of classes to list per image, at least 1.")
   var topK = 5
 
   @Flag(help: "Print one JSON object.")
   var json = false
 
-  @Option(help: "Also write a table: file, rank, class, probability, error.", completion: .file())
+  @Option(
+    help: "Also write a table to this .csv file: file, rank, class, probability, error.",
+    completion: .file())
   var csv: String?
 
-  @Option(help: "Of several outputs the one with the classes, by its name.")
+  @Option(
+    help:
+      "The name of the output with the class scores. (default: the output that looks most like class scores)"
+  )
   var output: String?
 
   @OptionGroup var threads: ThreadsOption
@@ -63,7 +68,7 @@ struct PredictCommand: ParsableCommand, UsesPaths {
     throw GraftError(
       .invalidData, reason, at: SourceLocation(file: first.file),
       context: images.count == 1
-        ? [] : ["\(failures.count) of \(images.count) pictures have no answer; the first"])
+        ? [] : ["\(failures.count) of \(images.count) images could not be classified; the first"])
   }
 
   private func show(_ answer: Classifier.Answer) throws {

@@ -1,4 +1,4 @@
-// graft preprocess: what a network would be fed, for programs that use a bundle without Graft.
+// graft preprocess: writes a network's inputs as NumPy files, for programs that use a bundle without Graft.
 
 import ArgumentParser
 import Graft
@@ -7,16 +7,17 @@ import GraftDiagnostics
 struct PreprocessCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "preprocess",
-    abstract: "Write what a network is fed as x.npy, y.npy and files.txt.",
+    abstract: "Write preprocessed inputs, labels and file names as x.npy, y.npy and files.txt.",
     discussion: "The bundle's code is not loaded.")
 
   @Argument(help: "The bundle.", completion: .directory)
   var bundle: String
 
-  @Option(help: "The data, as for evaluate.", completion: .directory)
+  @Option(
+    help: "The directory of the data, in one of the formats of evaluate.", completion: .directory)
   var data: String
 
-  @Option(help: "The folder to write into.", completion: .directory)
+  @Option(help: "The folder for the output files.", completion: .directory)
   var outputDir: String
 
   @OptionGroup var threads: ThreadsOption

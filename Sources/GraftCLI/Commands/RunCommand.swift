@@ -1,4 +1,4 @@
-// graft run: raw tensors in, raw tensors out, with the compiled kernels or the reference evaluator.
+// graft run: runs a bundle on tensors with the compiled kernels or the reference evaluator.
 
 import ArgumentParser
 import Foundation
@@ -8,7 +8,7 @@ import GraftDiagnostics
 struct RunCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "run", abstract: "Run a bundle on tensors from NumPy files.",
-    discussion: "Running a bundle runs its author's code.")
+    discussion: "Running a bundle executes its author's code.")
 
   @Argument(help: "The bundle.", completion: .directory)
   var bundle: String
@@ -16,16 +16,19 @@ struct RunCommand: ParsableCommand, UsesPaths {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "A tensor for each input; the batch may have any size.", valueName: "NAME=X.npy"))
+      "The tensor of an input, with any batch size; repeat for each input.", valueName: "NAME=X.npy"
+    ))
   var input: [String] = []
 
-  @Option(help: "Where each output is written as NAME.npy.", completion: .directory)
+  @Option(help: "The folder for the outputs, as NAME.npy.", completion: .directory)
   var outputDir: String
 
-  @Flag(help: "Run the graph on the plain reference evaluator instead of the compiled kernels.")
+  @Flag(help: "Use the reference evaluator instead of the compiled kernels.")
   var reference = false
 
-  @Option(help: "Also write every intermediate value there.", completion: .directory)
+  @Option(
+    help: "Also write every intermediate value to this folder. (default: not written)",
+    completion: .directory)
   var dumpValues: String?
 
   @OptionGroup var threads: ThreadsOption
@@ -51,7 +54,7 @@ struct RunCommand: ParsableCommand, UsesPaths {
     if let dumpValues { try TensorFiles.write(results.values, to: dumpValues) }
   }
 
-  /// `NAME=FILE` by name. A network with one input needs no name.
+  /// The files of `NAME=FILE` by name. The name may be omitted if the network has one input.
   private func assignments(for manifest: Manifest) throws -> [String: String] {
     var files: [String: String] = [:]
     for text in input {

@@ -1,4 +1,4 @@
-// graft verify: every digest, the format version, the graph and the shapes of a bundle.
+// graft verify: checks every digest, the format version, the graph and the shapes of a bundle.
 
 import ArgumentParser
 import Graft
@@ -6,8 +6,8 @@ import Graft
 struct VerifyCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "verify",
-    abstract: "Check every file of a bundle, and that they belong together; say what is wrong.",
-    discussion: "Digests show damage, not who made the bundle. Its code is not loaded.")
+    abstract: "Check the digest of every file of a bundle and the consistency of the files.",
+    discussion: "Digests detect corruption, not tampering. The bundle's code is not loaded.")
 
   @Argument(help: "The bundle.", completion: .directory)
   var bundle: String
@@ -40,6 +40,6 @@ struct VerifyCommand: ParsableCommand, UsesPaths {
     if json { return try Console.json(report) }
     try Console.result(
       "\(bundle): \(report.files) files, \(report.bytes.asBytes), format \(report.format), "
-        + "for \(report.target): all digests, versions and shapes are right")
+        + "for \(report.target): all digests, versions and shapes are correct")
   }
 }

@@ -1,5 +1,4 @@
-// Standard output and standard error: results on the one, everything for the person watching on the
-// other.
+// Output of commands: results to standard output, everything else to standard error.
 
 import Foundation
 import Graft
@@ -8,10 +7,10 @@ import GraftDiagnostics
 /// Where commands print.
 enum Console {
   /// Writes a result, with a line break, to standard output.
-  /// - Throws: ``GraftError`` where standard output cannot take it (a full disk, a closed pipe).
+  /// - Throws: ``GraftError`` if standard output cannot be written (full disk, closed pipe).
   static func result(_ text: String) throws { try raw(text + "\n") }
 
-  /// Writes a result as it is, without a line break.
+  /// Writes a result without adding a line break.
   static func raw(_ text: String) throws {
     try ProcessGuard.checkMappedFiles()
     let code = write(text, to: STDOUT_FILENO)
@@ -21,7 +20,7 @@ enum Console {
     }
   }
 
-  /// Tells the person something, on standard error.
+  /// Writes a message to standard error.
   static func note(_ text: String) {
     ProgressLine.clear()
     tell(text + "\n")
@@ -36,10 +35,10 @@ enum Console {
     }
   }
 
-  /// Where standard error cannot be written there is nobody to tell, and the work goes on.
+  /// Errors of writing to standard error are ignored.
   fileprivate static func tell(_ text: String) { _ = write(text, to: STDERR_FILENO) }
 
-  /// - Returns: 0, or the number of the error.
+  /// - Returns: 0, or the errno.
   private static func write(_ text: String, to descriptor: Int32) -> Int32 {
     var text = text
     return text.withUTF8 { bytes in
@@ -53,7 +52,7 @@ enum Console {
     }
   }
 
-  /// A value as one JSON object with sorted keys.
+  /// Prints a value as one JSON object with sorted keys.
   static func json(_ value: some Encodable) throws { try result(text(value)) }
 
   private static func text(_ value: some Encodable) throws -> String {
@@ -62,7 +61,7 @@ enum Console {
     return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
 
-  /// One JSON object that holds a single list, whose entries are printed as they come.
+  /// One JSON object with a single list, whose entries are printed incrementally.
   final class JSONList {
     private var isEmpty = true
 
@@ -78,15 +77,15 @@ enum Console {
   }
 }
 
-/// One line on standard error that is written over again and again, only where that is a terminal.
+/// A progress line on standard error that is overwritten in place; only if that is a terminal.
 enum ProgressLine {
   private static let isTerminal = isatty(STDERR_FILENO) == 1
   nonisolated(unsafe) private static var isShown = false
   nonisolated(unsafe) private static var lastFrequent: ContinuousClock.Instant?
 
-  /// Shows `text` in place of the line before, cut at the terminal's edge. Call from one thread.
-  /// - Parameter isFrequent: another follows soon, so that it may be left out: at most twenty a second
-  ///   are shown.
+  /// Replaces the line by `text`, truncated to the width of the terminal. Call from one thread only.
+  /// - Parameter isFrequent: whether the line may be skipped because another follows soon; at most 20 per
+  ///   second are shown.
   static func show(_ text: String, isFrequent: Bool = false) {
     guard isTerminal else { return }
     if isFrequent {
@@ -109,6 +108,6 @@ enum ProgressLine {
 }
 
 extension Double {
-  /// The number with `digits` decimals.
+  /// The number with `digits` decimal places.
   func formatted(digits: Int) -> String { String(format: "%.\(digits)f", self) }
 }

@@ -1,11 +1,11 @@
-// The options of a section of `graft finetune`, made for the parser from their declarations: what there is, how it
-// is called and what help says stands in FineTuningOption alone.
+// The options of a section of `graft finetune`, derived from their declarations in FineTuningOption, which
+// has all names and help texts.
 
 import ArgumentParser
 import Graft
 import GraftTraining
 
-/// Tells which section of the declarations a group of options is.
+/// A section of the declarations.
 protocol OptionSection {
   static var section: FineTuningOption.Section { get }
 }
@@ -24,10 +24,10 @@ enum DistillationSection: OptionSection {
 }
 enum RunSection: OptionSection { static let section = FineTuningOption.Section.run }
 
-/// All options of one section. The parser asks a group for its properties by reflection, so reflection tells it the
-/// declarations.
+/// All options of one section. The parser finds the properties of a group by reflection, so the mirror lists
+/// the declared options.
 struct DeclaredOptions<Section: OptionSection>: ParsableArguments, CustomReflectable {
-  /// What was given, by the option's name; flags are `true`.
+  /// The given values by option name; flags are `true`.
   private(set) var given: [String: String] = [:]
 
   private static var options: [FineTuningOption] {
@@ -60,7 +60,7 @@ struct DeclaredOptions<Section: OptionSection>: ParsableArguments, CustomReflect
     Mirror(
       self,
       children: Self.options.map { option in
-        // As the compiler names the storage of a property wrapper.
+        // The name that the compiler gives the storage of a property wrapper.
         (label: "_" + option.name, value: Self.property(option))
       })
   }

@@ -1,7 +1,7 @@
-// How far two words are apart, for suggestions.
+// Edit distance of two words, for suggestions.
 
 extension String {
-  /// The least number of letters to insert, remove or replace that makes one of the other (Levenshtein).
+  /// The Levenshtein distance: the minimum number of insertions, deletions and substitutions of letters.
   func editDistance(to other: String) -> Int {
     let (own, others) = (Array(self), Array(other))
     var row = Array(0...others.count)

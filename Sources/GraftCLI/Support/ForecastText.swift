@@ -1,4 +1,4 @@
-// What `graft finetune --plan` prints: the forecast as lines for people.
+// The text output of `graft finetune --plan`.
 
 import Foundation
 import Graft
@@ -6,14 +6,14 @@ import GraftDiagnostics
 import GraftTraining
 
 extension Forecast {
-  /// More tensors than this are summed up.
+  /// The maximum number of tensors that are listed.
   private static let mostTensors = 24
 
-  /// Lines with what trains, the work, the cache, the memory and the time.
+  /// Lines with the trained tensors, operations, data, cache, memory and time.
   var lines: [String] {
     var lines = [
       "trains      \(trainedParameters) parameters in \(trained.count) tensors; "
-        + "\(frozenParameters) stay as they are"
+        + "\(frozenParameters) are frozen"
     ]
     let shown = trained.count <= Self.mostTensors ? trained.count : Self.mostTensors - 1
     let names = trained.prefix(shown).map(\.name.escapedForDisplay)
@@ -30,10 +30,10 @@ extension Forecast {
     if !literals.isEmpty {
       let reasons = Dictionary(grouping: literals, by: \.reason).sorted { $0.key < $1.key }
       lines.append(
-        "no weights  "
+        "constants   "
           + (literals.count == 1
-            ? "1 constant of the network does not train:"
-            : "\(literals.count) constants of the network do not train:"))
+            ? "1 constant of the graph does not train:"
+            : "\(literals.count) constants of the graph do not train:"))
       for (reason, own) in reasons {
         let some = own.prefix(8).map(\.name.escapedForDisplay).joined(separator: ", ")
         let rest = own.count > 8 ? " and \(own.count - 8) more" : ""
@@ -43,23 +43,22 @@ extension Forecast {
     lines.append(
       "freeze line \(freezeLine.map(\.quotedForDisplay).joined(separator: ", "))")
     lines.append(
-      "work        \(Self.operations(work.trunk)) an image in the frozen layers, "
+      "work        \(Self.operations(work.trunk)) per image in the frozen layers, "
         + "\(Self.operations(work.step)) in a step"
         + (work.operatorsAgain == 0
           ? ""
-          : ", and \(Self.operations(work.again)) of \(work.operatorsAgain) operators that are "
-            + "recomputed"))
+          : ", and \(Self.operations(work.again)) in \(work.operatorsAgain) recomputed operators"))
     lines.append(
       "data        \(trainingItems) training items, \(validationItems) held out")
     lines.append(
       "cache       \(memory.cache.asBytes) of frozen features, "
         + "\(memory.cacheInMemory.asBytes) of them in memory")
     lines.append(
-      "memory      \(memory.peak.asBytes) at most, of which the step has "
-        + "\(memory.training.asBytes), the frozen layers \(memory.trunk.asBytes)")
+      "memory      \(memory.peak.asBytes) at most, including \(memory.training.asBytes) for the step and "
+        + "\(memory.trunk.asBytes) for the frozen layers")
     lines.append(
       "time        \(Self.duration(seconds.preparation)) to read the data and run the frozen layers, "
-        + "\(Self.duration(seconds.epoch)) an epoch, \(Self.duration(seconds.total)) for all "
+        + "\(Self.duration(seconds.epoch)) per epoch, \(Self.duration(seconds.total)) for all "
         + "\(epochs)")
     return lines
   }

@@ -9,15 +9,15 @@ import GraftDiagnostics
 struct TargetOption: ParsableArguments {
   @Option(
     name: .customLong("target"),
-    help: "The machine to compile for: \(CompilationTarget.names.joined(separator: ", ")).",
+    help: "The CPU to compile for: \(CompilationTarget.names.joined(separator: ", ")).",
     completion: .list(CompilationTarget.names))
   var name = "native"
 
   func validate() throws {
     guard CompilationTarget.names.contains(name) else {
       throw ValidationError(
-        "there is no target '\(name)'; choose one of "
-          + CompilationTarget.names.joined(separator: ", "))
+        "--target must be one of "
+          + CompilationTarget.names.joined(separator: ", ") + ", found '\(name)'")
     }
   }
 
@@ -29,7 +29,8 @@ struct InputShapeOption: ParsableArguments {
   @Option(
     name: .customLong("input-shape"),
     help: ArgumentHelp(
-      "Fix the free axes of an input; N stays free. May be given once for each input.",
+      "The shape of an input with dynamic axes; N is the dynamic batch size. Repeat for each such input. "
+        + "(default: the shape in the file)",
       valueName: "NAME=Nx3x224x224"))
   var texts: [String] = []
 
@@ -39,7 +40,7 @@ struct InputShapeOption: ParsableArguments {
       guard let equals = text.lastIndex(of: "="),
         let shape = InputShape(String(text[text.index(after: equals)...]))
       else {
-        throw ValidationError("'\(text)' is no --input-shape; write NAME=Nx3x224x224")
+        throw ValidationError("--input-shape must have the form NAME=Nx3x224x224, found '\(text)'")
       }
       shapes[String(text[..<equals])] = shape
     }
@@ -49,7 +50,7 @@ struct InputShapeOption: ParsableArguments {
 
 /// `--threads`
 struct ThreadsOption: ParsableArguments {
-  @Option(help: "Threads; by default the cores that are available.")
+  @Option(help: "The number of threads, from 1 to 1024. (default: the number of available cores)")
   var threads: Int?
 
   func validate() throws {
@@ -61,7 +62,7 @@ struct ThreadsOption: ParsableArguments {
   var count: Int { threads ?? AvailableCores.count }
 }
 
-/// Runs `body`; what is wrong with an option by itself, whatever the files, is wrong usage.
+/// Runs `body`; an invalid option value, independent of any file, becomes a usage error.
 func asUsage<Result>(_ body: () throws -> Result) throws -> Result {
   do { return try body() } catch let error as GraftError
     where error.kind == .invalidArgument && error.location.file == nil

@@ -1,17 +1,17 @@
-// A curve drawn with characters, for a terminal.
+// A text-mode line chart for a terminal.
 
 import Foundation
 import Graft
 import GraftTraining
 
-/// Values at even distances as a curve of characters.
+/// A line chart of evenly spaced values, drawn with characters.
 struct TextChart {
   var values: [Double]
   var width = 64
   var height = 12
 
-  /// Lines from the top; values above twice the first are drawn at the top edge.
-  /// - Parameter mark: an index into the values, whose column is marked below.
+  /// The lines from top to bottom; values above twice the first are drawn at the top edge.
+  /// - Parameter mark: the index of the value whose column is marked below the chart.
   func lines(marking mark: Int) -> [String] {
     guard let first = values.first, let least = values.min(), let largest = values.max() else {
       return []

@@ -1,4 +1,4 @@
-// The choices of a training step that `graft compile --trainable` and `graft dump --stage training` share.
+// The options of a training step that `graft compile --trainable` and `graft dump --stage training` share.
 
 import ArgumentParser
 import Graft
@@ -6,14 +6,18 @@ import GraftTraining
 
 /// `--head`, `--classes`, `--bn`, `--optimizer`: absent ones take the command's defaults.
 struct TrainingChoice: ParsableArguments {
-  @Option(help: "The head that the training step trains: linear, mlp:K, or keep. (default: linear)")
+  @Option(
+    help:
+      "The head that the training step trains: linear, mlp:K (K from 1 to 65536), or keep. (default: linear)"
+  )
   var head: String?
 
-  @Option(help: "The number of classes of a new head.")
+  @Option(help: "The number of classes of a new head. (default: the number of --labels)")
   var classes: Int?
 
   @Option(
-    help: "BatchNorms of the layers that train: frozen or train. (default: frozen)",
+    help:
+      "The statistics that BatchNorms of the unfrozen layers use: frozen (stored) or train (of each batch). (default: frozen)",
     completion: .list(["frozen", "train"]))
   var bn: String?
 
@@ -32,14 +36,14 @@ struct TrainingChoice: ParsableArguments {
 
   func validate() throws {
     if let bn, FineTuner.Normalization(rawValue: bn) == nil {
-      throw ValidationError("--bn takes no '\(bn)'; it is frozen or train")
+      throw ValidationError("--bn must be frozen or train, found '\(bn)'")
     }
     if let optimizer, FineTuner.OptimizerName(rawValue: optimizer) == nil {
-      throw ValidationError("--optimizer takes no '\(optimizer)'; it is sgd, adam or adamw")
+      throw ValidationError("--optimizer must be sgd, adam or adamw, found '\(optimizer)'")
     }
   }
 
-  /// - Throws: `GraftError` of kind `invalidArgument` for a head or a freeze line that is none.
+  /// - Throws: `GraftError` of kind `invalidArgument` for an invalid head or freeze line.
   func options(unfreezing text: String) throws -> TrainableOptions {
     var options = TrainableOptions(unfreeze: try FineTuner.Unfreeze(text))
     options.head = try head.map { try FineTuner.Head($0) } ?? options.head

@@ -1,4 +1,5 @@
-// Every command says what it reads and writes; GraftCommand checks it before the command runs.
+// Every command declares the paths that it reads and writes; GraftCommand checks them before the command
+// runs.
 
 import Foundation
 import Graft
@@ -10,16 +11,16 @@ protocol UsesPaths {
 }
 
 extension PathUses {
-  /// Adds a file of text. No file that holds anything else is replaced: a shell that expands `--csv *.jpg` makes
-  /// a photograph the output.
+  /// Adds a text file as an output. An existing binary file is not replaced: a shell that expands `--csv
+  /// *.jpg` would make an image the output.
   mutating func writeText(_ name: String, _ path: String?) throws {
     write(name, path, .file)
     guard let path, let file = FileHandle(forReadingAtPath: path) else { return }
     defer { try? file.close() }
     guard let start = try? file.read(upToCount: 4096), start.contains(0) else { return }
     throw GraftError(
-      .invalidArgument, "is in the way and is no text, which \(name) writes",
+      .invalidArgument, "exists and is not a text file, which \(name) writes",
       at: SourceLocation(file: path),
-      advice: "Give \(name) a file of its own, before names that the shell makes of a pattern.")
+      advice: "Give \(name) another file, before any names that the shell expands from a pattern.")
   }
 }

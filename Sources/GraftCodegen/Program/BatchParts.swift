@@ -1,14 +1,14 @@
-// How a batch goes through a network: its first layers in parts of few images, so that what one layer leaves is
-// still in a cache when the next one reads it; the later ones with all images together, so that their
-// weights, which are more than their activations, are read once.
+// Batch processing: the first layers process the batch in parts of a few images, so that a layer's output is
+// still cached when the next layer reads it; later layers process all images together, so that their weights,
+// which are larger than their activations, are read once.
 
 import GraftIR
 
-/// The steps that take a batch in parts, and how many images a part has.
+/// The steps that process a batch in parts, and the number of images per part.
 public struct BatchParts: Hashable, Sendable {
   /// Images of a part.
   public var images: Int
-  /// The nodes, the first of the graph, that a part goes through before the next one.
+  /// The number of nodes, from the first one, that process the batch in parts.
   public var nodes: Int
 
   public init(images: Int, nodes: Int) {
@@ -16,19 +16,19 @@ public struct BatchParts: Hashable, Sendable {
     self.nodes = nodes
   }
 
-  /// Activations of so many bytes had better stay together. ResNet-20's images of 0.2 MB were fastest 2 to 6
+  /// The target size of the activations of a part in bytes. ResNet-20's images of 0.2 MB were fastest 2 to 6
   /// at a time, a fifth slower 64 at a time; images of 4 MB (ResNet-18) 3 to 8 % slower 8 at a time.
   private static let activationBytes = 1 << 20
-  /// Two images of so many bytes still go together, so that two threads keep to one each and read little of
-  /// what the other wrote: 2 to 3 % faster where the cores share no nearby cache, the same where they do
-  /// (ResNet-18 and -50 on Zen 5). VGG-16's 26 MB were 2 % slower in twos.
+  /// The maximum image size in bytes for parts of at least two images, so that each of two threads works on
+  /// its own image and reads little data of the other: 2 to 3 % faster if the cores share no close cache, the
+  /// same if they do (ResNet-18 and -50 on Zen 5). VGG-16's images of 26 MB were 2 % slower in pairs.
   private static let pairBytes = 8 << 20
-  /// A byte of an image's activations that leaves the caches costs as much as reading so many of weights, which
-  /// are prefetched. Blocks of ResNet-50 with 3.6 times as many bytes of weights as of activations were
-  /// 5 % faster on whole batches, ResNet-18's with 2.4 times as many 8 % slower.
+  /// The cost of an activation byte that is evicted from the caches, in bytes of weights, which are
+  /// prefetched. Blocks of ResNet-50 with 3.6 times as many bytes of weights as of activations were 5 %
+  /// faster on whole batches, ResNet-18's with 2.4 times as many 8 % slower.
   private static let weightsPerActivation = 3.0
 
-  /// The parts that cost least; nil where whole batches do.
+  /// The parts with the least cost; nil if processing whole batches is cheaper.
   /// - Parameter nodes: the work of each for one image.
   static func choose(
     for graph: Graph, arenaBytesPerImage: Int, nodes: [StepWork]
@@ -47,10 +47,10 @@ public struct BatchParts: Hashable, Sendable {
 }
 
 extension Graph {
-  /// How many nodes, the first of the graph, may take a batch in parts: those after which every value that grows
-  /// with the batch, and that later nodes or the caller read, is a row of memory for each image. No operator
-  /// computes along an axis that depends on the batch, so that images are then all done alike, and in any company;
-  /// what stays inside a part may hold the batch on any axis.
+  /// The numbers of leading nodes that can process a batch in parts: those after which every value that grows
+  /// with the batch and has later readers has one row of memory per image. No operator computes along an axis
+  /// that depends on the batch, so images are independent; values inside a part may have the batch on any
+  /// axis.
   func endsOfParts() -> Set<Int> {
     func dependsOnBatch(_ value: ValueID) -> Bool { type(of: value).shape.dependsOnBatch }
     func isRows(_ value: ValueID) -> Bool {
@@ -65,7 +65,7 @@ extension Graph {
       for operand in node.presentOperands { lastReader[operand] = index }
     }
     var ends = Set<Int>()
-    // The node behind which nothing but rows crosses.
+    // The last node with a crossing value that is not one row per image.
     var free = 0
     for (index, node) in nodes.enumerated() {
       let mixes = node.presentOperands.contains(where: dependsOnBatch)

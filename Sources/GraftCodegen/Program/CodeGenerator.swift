@@ -1,5 +1,5 @@
-// The front door of code generation: a scheduled graph and its memory plan in, C sources and packed
-// weights out. Compiling the sources is Toolchain's work, writing a bundle that of Graft.
+// The entry point of code generation, from a scheduled graph and its memory plan to C sources and packed
+// weights. Toolchain compiles the sources; Graft writes the bundle.
 
 import CGraftABI
 import GraftDiagnostics
@@ -12,11 +12,11 @@ public struct SourceFile: Hashable, Sendable {
   public enum Role: Hashable, Sendable {
     /// Included by the others.
     case header
-    /// With the target's own instructions.
+    /// With the target's instruction set.
     case kernel
     /// With the baseline of the architecture only, so that it runs before the CPU is checked.
     case baseline
-    /// Tells the linker which symbols leave the library.
+    /// The linker script of exported symbols.
     case linkerScript
   }
 
@@ -25,16 +25,16 @@ public struct SourceFile: Hashable, Sendable {
   public var role: Role
 }
 
-/// What one step of a generated model does, for reports.
+/// A step of a generated model, for reports.
 public struct StepDescription: Hashable, Sendable {
   /// The node, or nil for a copy that only serves an output.
   public var node: NodeID?
   /// The C function.
   public var kernel: String
-  /// Algorithm and tile in words.
+  /// Algorithm and tile, as text.
   public var algorithm: String
   public var work: StepWork
-  /// What the speed of a convolution depends on; nil for other steps.
+  /// The site of a convolution; nil for other steps.
   public var site: ConvolutionSite?
 }
 
@@ -45,33 +45,33 @@ public struct GeneratedModel {
   public var sources: [SourceFile]
   /// Writes packed.bin.
   public var packed: PackedWeights
-  /// 32 bytes that stand in the library and in packed.bin, and tell builds apart.
+  /// The build id, 32 bytes in the library and in packed.bin.
   public var buildID: [UInt8]
   public var steps: [StepDescription]
-  /// The values that taps may name, in the order of their index.
+  /// The values that taps can copy, by index.
   public var tapNames: [String]
-  /// The node that makes each value that taps may name.
+  /// The node that computes each of these values.
   public var tapValues: [ValueID]
-  /// Bytes that each thread of a session has for itself, beside the arena of the plan.
+  /// Scratch bytes per thread of a session, in addition to the arena.
   public var scratchBytesPerThread: Int
-  /// The cost model's time of the convolutions, over that of the algorithms it would choose itself.
+  /// The estimated time of the convolutions relative to the cost model's own choices.
   public var estimatedSlowdown = 1.0
   /// Bytes of activations that do not grow with the batch: the plan's, and the workspace behind them.
   public var arenaBytesFixed = 0
   /// The file name of the shared library that the sources become.
   public var libraryName = "libmodel.so"
-  /// What a training library keeps from step to step, by index; empty for a model.
+  /// The state tensors of a training library, by index; empty for a model.
   public var states: [TrainedState] = []
 }
 
-/// One tensor that a training library keeps from step to step.
+/// A state tensor of a training library.
 public struct TrainedState: Hashable, Sendable {
   public typealias Role = TrainingInterface.StateRole
 
   public var name: String
   public var type: TensorType
   public var role: Role
-  /// The group of weights that a weight shares hyperparameters with; nil for other state.
+  /// The parameter group of a weight; nil for other state.
   public var group: Int?
 }
 
@@ -81,7 +81,7 @@ public struct CodeGenerator: Sendable {
   /// Kernels are spread over this many files, so that as many compilers can run at once.
   public var kernelFiles: Int
   public var convolutions = ConvolutionChoices()
-  /// How a batch goes through the network, for tests; nil leaves it to the cost model.
+  /// The batch parts, for tests; nil leaves them to the cost model.
   public var parts: BatchParts?
 
   public init(target: Target, kernelFiles: Int = 4) {
@@ -89,13 +89,11 @@ public struct CodeGenerator: Sendable {
     self.kernelFiles = max(1, kernelFiles)
   }
 
-  /// Generates `graph`, whose values all have layouts and whose nodes stand in execution order.
+  /// Generates the code of `graph`, whose values all have layouts and whose nodes are in execution order.
   ///
-  /// The result depends on the graph, its parameters' bytes, the plan, the target and `previous` alone.
-  /// - Parameter previous: a library whose files of kernels go into this one, so that only kernels that it
-  ///   lacks are compiled.
-  /// - Throws: ``GraftError`` naming the node where no kernel can do what it asks, or where the plan
-  ///   lacks a value.
+  /// The result depends only on the graph, its parameters' bytes, the plan, the target and `previous`.
+  /// - Parameter previous: a library whose kernel files are reused, so that only new kernels are compiled.
+  /// - Throws: ``GraftError`` that names a node without a kernel, or a value that is not in the plan.
   public func generate(
     graph: Graph, plan: MemoryPlan, reusing previous: PreviousBuild? = nil
   ) throws -> GeneratedModel {
@@ -106,7 +104,7 @@ public struct CodeGenerator: Sendable {
       ?? BatchParts.choose(
         for: graph, arenaBytesPerImage: plan.arenaBytesPerBatch,
         nodes: graph.nodes.map { try selection.work(of: $0, in: graph) })
-    var places = ValuePlaces(graph: graph, plan: plan)
+    var places = ValueLocations(graph: graph, plan: plan)
     if let parts { places.keepValues(acrossNode: parts.nodes) }
     var lowering = Lowering(
       graph: graph, plan: plan, target: target, selection: selection, places: places)
@@ -140,15 +138,15 @@ public struct CodeGenerator: Sendable {
       arenaBytesFixed: lowering.arenaBytesFixed)
   }
 
-  /// Bytes that each thread of a session has for itself while kernels run, beside the arena.
-  /// - Throws: ``GraftError`` naming a node that no kernel can compute.
+  /// Scratch bytes per thread of a session, in addition to the arena.
+  /// - Throws: ``GraftError`` that names a node that no kernel can compute.
   public func scratchBytesPerThread(graph: Graph) throws -> Int {
     try KernelSelection(
       SelectionContext(graph: graph, target: target, preferences: convolutions)
     ).scratchBytesPerThread
   }
 
-  /// Notes at every node of a scheduled graph what computes it, for dumps; nothing where no kernel can.
+  /// Adds a note about its kernel, if there is one, to every node of a scheduled graph, for dumps.
   public func noteKernels(in graph: inout Graph) {
     let context = SelectionContext(graph: graph, target: target, preferences: convolutions)
     for node in graph.nodes {
@@ -164,8 +162,8 @@ public struct CodeGenerator: Sendable {
     }
   }
 
-  /// Deals the kernels out, the longest first, so that the files take about as long to compile.
-  /// - Parameter present: files that hold some of them already; those that do not come after them.
+  /// Distributes the kernels over files with about equal compile times, the longest first.
+  /// - Parameter present: existing files with some of the kernels; new files come after them.
   static func kernelSources(
     _ kernels: [Kernel], files: Int, target: Target, prefix: String = "",
     after present: [SourceFile] = []
@@ -195,10 +193,10 @@ public struct CodeGenerator: Sendable {
       }
   }
 
-  /// The files of the C runtime that go into a model's library.
+  /// The C runtime files of a model's library.
   static func runtimeSources() -> [SourceFile] { sources(CGraftABI_fileAt) }
 
-  /// Those that go into a training library.
+  /// The C runtime files of a training library.
   static func trainingRuntimeSources() -> [SourceFile] { sources(CGraftABI_trainingFileAt) }
 
   private static func sources(_ fileAt: (Int) -> CGraftABI_file) -> [SourceFile] {
@@ -215,7 +213,7 @@ public struct CodeGenerator: Sendable {
 }
 
 extension Kernel {
-  /// A guess at how long it takes to compile: register tiles unroll to much code.
+  /// The estimated compile time; unrolled register tiles take long.
   var compileWeight: Int {
     definition.utf8.count * (name.hasPrefix("conv") ? 4 : 1)
   }

@@ -1,5 +1,5 @@
-// Tells builds apart: SHA-256 over everything that shapes a bundle's library and packed weights. It guards against
-// mixing files of two builds; digests of the files themselves are Graft's.
+// The build id: SHA-256 over everything that determines a bundle's library and packed weights. It detects
+// files of different builds; Graft computes digests of files.
 
 import Crypto
 import GraftIR

@@ -1,9 +1,9 @@
-// The addresses inside a rank-4 value, in floats: what a kernel needs to know of a layout.
+// Extents and strides of a rank-4 value in memory, for kernels.
 
 import GraftDiagnostics
 import GraftIR
 
-/// Extents and strides of an image value [images, channels, height, width] as it lies in memory:
+/// Extents and strides of an image value [images, channels, height, width] as it is in memory:
 /// [images, blocks, height + 2·border, width + 2·border, block].
 struct ImageGeometry: Hashable {
   var images: Dimension

@@ -1,7 +1,7 @@
-// Arithmetic on indices that Swift computes and C repeats: one text of how something is laid out, from which both the
-// bytes that are made while compiling and the code that makes them at run time come.
+// Index arithmetic that Swift evaluates and C repeats: one description of a memory order, for packing at
+// compile time and for generated code that packs at run time.
 
-/// A whole number that depends on named others, none of them negative.
+/// An integer that depends on named others, none of them negative.
 indirect enum IndexExpression: Hashable {
   case number(Int)
   case name(String)

@@ -1,5 +1,5 @@
-// From the nodes of a scheduled graph, for each of which a kernel was chosen, to calls of kernels. Each family
-// of kernels emits its own; this file holds what they share.
+// Lowers the nodes of a scheduled graph, whose kernels have been chosen, to kernel calls. Each kernel family
+// emits its own; this file has shared code.
 
 import GraftDiagnostics
 import GraftIR
@@ -13,18 +13,17 @@ struct Step {
   /// C expressions, in the kernel's order; the range of units comes last by itself.
   var arguments: [String]
   var units: WorkUnits
-  /// What the algorithm makes of the node's arithmetic.
+  /// How the algorithm's arithmetic relates to the node's.
   var shape = WorkShape()
-  /// What the speed of a convolution depends on; nil for other calls.
+  /// The site of a convolution; nil for other calls.
   var site: ConvolutionSite?
 }
 
-/// Lowers one graph. Values of a graph that passes and the verifier let through are assumed sound;
-/// what a kernel cannot do is an error with the node's name.
+/// Lowers one graph, which must have been verified; unsupported nodes are errors with the node's name.
 struct Lowering {
   let graph: Graph
   let target: Target
-  let places: ValuePlaces
+  let places: ValueLocations
   let library: KernelLibrary
   let selection: KernelSelection
   var weights: PackedWeights
@@ -45,7 +44,7 @@ struct Lowering {
   init(
     graph: Graph, plan: MemoryPlan, target: Target, selection: KernelSelection,
     library: KernelLibrary = KernelLibrary(), weights: PackedWeights = PackedWeights(),
-    states: [String: Int] = [:], places: ValuePlaces? = nil
+    states: [String: Int] = [:], places: ValueLocations? = nil
   ) {
     self.graph = graph
     self.selection = selection
@@ -53,7 +52,7 @@ struct Lowering {
     self.library = library
     self.weights = weights
     fixedBytes = plan.fixedBytes
-    self.places = places ?? ValuePlaces(graph: graph, plan: plan, states: states)
+    self.places = places ?? ValueLocations(graph: graph, plan: plan, states: states)
   }
 
   /// Bytes that do not grow with the batch: the plan's and the workspace.
@@ -71,7 +70,7 @@ struct Lowering {
     return place.expression
   }
 
-  /// The first step of the optimizer's update; the number of steps where there is none.
+  /// The first step of the optimizer's update; the number of steps if there is none.
   private(set) var updateFirstStep = 0
 
   /// Lowers every node. Outputs that no node writes in place are copied at the end, but before an
@@ -120,17 +119,17 @@ struct Lowering {
   func type(_ value: ValueID) -> TensorType { graph.type(of: value) }
 
   /// The operand at `index`.
-  /// - Throws: ``GraftError`` where it is absent.
+  /// - Throws: ``GraftError`` if it is absent.
   func operand(_ index: Int, of node: Node) throws -> ValueID { try node.requiredOperand(index) }
 
   func result(of node: Node) throws -> ValueID { try node.requiredResult() }
 
   func requireFloat(_ values: [ValueID]) throws { try graph.requireFloat(values) }
 
-  /// Where a value stands; a parameter is packed as it is.
+  /// The location of a value; a parameter is packed in plain order.
   func location(of value: ValueID) throws -> Place { try places.place(of: value) }
 
-  /// The C address of a value. A constant stands in the packed weights, in plain order.
+  /// The C address of a value. A constant is in the packed weights, in plain order.
   mutating func address(_ value: ValueID) throws -> String {
     try isConstant(value) ? plainParameter(value) : location(of: value).expression
   }
@@ -149,7 +148,7 @@ struct Lowering {
   /// The elements of a small parameter as float32.
   func floats(of value: ValueID) throws -> [Float] { try data(of: value).floats() }
 
-  /// Whether `value` is known while compiling, and stands in the packed weights.
+  /// Whether `value` is known at compile time, and is in the packed weights.
   func isConstant(_ value: ValueID) -> Bool {
     graph[value].parameter != nil && !places.isState(value)
   }
@@ -180,7 +179,7 @@ struct Lowering {
 
 extension Node {
   /// The operand at `index`.
-  /// - Throws: ``GraftError`` where it is absent.
+  /// - Throws: ``GraftError`` if it is absent.
   func requiredOperand(_ index: Int) throws -> ValueID {
     guard let value = operand(index) else {
       throw GraftError(.invalidGraph, "\(opcode) lacks operand \(index)")

@@ -1,5 +1,5 @@
-// Writes a program, such as model.c: the tables that describe it, and one step function a layer, with the
-// line of IR that it came from above its call.
+// Writes a program such as model.c: its description tables, and one step function per layer with its IR line
+// as a comment.
 
 import GraftDiagnostics
 import GraftIR
@@ -92,7 +92,7 @@ struct ModelWriter {
   }
 
   /// The text of model.c, and the values that its table of taps names.
-  /// - Throws: ``GraftError`` of kind `unsupported` where a value has more axes than the interface.
+  /// - Throws: ``GraftError`` of kind `unsupported` if a value has more axes than the interface.
   func model() throws -> (text: String, taps: [Tap]) {
     let taps = try self.taps()
     for value in graph.inputs + graph.outputs.map(\.value) + taps.map(\.value)

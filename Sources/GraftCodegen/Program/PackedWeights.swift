@@ -1,5 +1,5 @@
-// The contents of packed.bin: sections in the order in which the network reads them, made only when they
-// are written, so that a model's weights are never in memory twice.
+// The contents of packed.bin: sections in the order in which the network reads them, generated while writing,
+// so that the weights are not in memory twice.
 
 import GraftDiagnostics
 import GraftIR
@@ -29,7 +29,7 @@ public struct PackedWeights {
   /// Set when everything else is known; the same bytes stand in the library.
   var buildID: [UInt8] = []
 
-  /// What a section is made from, so that layers that share a parameter share its packed form.
+  /// The key of a section, so that layers with a common parameter share its packed form.
   struct SectionKey: Hashable {
     var values: [String]
     var form: String

@@ -1,11 +1,11 @@
-// What each step does for an image, so that the time it takes can be held against what the machine could do.
+// The work of each step per image, for comparing its time with the machine's limits.
 
 import GraftIR
 import GraftOps
 
 /// The arithmetic and the bytes of one step.
 public struct StepWork: Hashable, Sendable {
-  /// Multiplications with their additions that the operator asks for, for one image.
+  /// The multiply-adds of the operator for one image.
   public var multiplyAdds = 0
   /// Those that its algorithm does: Winograd's does fewer.
   public var performedMultiplyAdds = 0
@@ -17,11 +17,11 @@ public struct StepWork: Hashable, Sendable {
   public init() {}
 }
 
-/// How an algorithm's work relates to what the operator asks for.
+/// How an algorithm's work relates to the operator's own arithmetic.
 struct WorkShape: Hashable {
-  /// Multiply-adds done, over those asked for.
+  /// The ratio of multiply-adds of the algorithm to those of the operator.
   var multiplyAdds = 1.0
-  /// Bytes of weights, over those of the parameter.
+  /// The ratio of packed weight bytes to those of the parameter.
   var weights = 1.0
 }
 

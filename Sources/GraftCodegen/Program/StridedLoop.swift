@@ -11,7 +11,7 @@ struct StridedLoop: Hashable {
   private(set) var extents: [Dimension]
   private(set) var strides: [[Dimension]]
 
-  /// - Throws: ``GraftError`` of kind `unsupported` where two axes grow with the batch.
+  /// - Throws: ``GraftError`` of kind `unsupported` if two axes grow with the batch.
   init(extents: [Dimension], strides: [[Dimension]]) throws {
     let kept = extents.indices.filter { extents[$0] != 1 }
     var outExtents: [Dimension] = []
@@ -31,7 +31,8 @@ struct StridedLoop: Hashable {
       }
     }
     guard outExtents.count(where: \.isBatch) <= 1 else {
-      throw GraftError(.unsupported, "kernels take one axis with the free batch, found \(extents)")
+      throw GraftError(
+        .unsupported, "kernels support one axis with the dynamic batch, found \(extents)")
     }
     self.extents = outExtents
     self.strides = outStrides
@@ -40,7 +41,7 @@ struct StridedLoop: Hashable {
   /// Whether the innermost loop runs over the batch. Where there is no other loop, units of work do.
   private var runsOverBatch: Bool { extents.count > 1 && extents.last?.isBatch == true }
 
-  /// Whether the innermost axis is a loop of its own inside a unit of work.
+  /// Whether the innermost axis is a separate loop inside a unit of work.
   private var hasInnerLoop: Bool {
     extents.last.map { !$0.isBatch || runsOverBatch } ?? false
   }
@@ -107,7 +108,7 @@ extension Dimension {
   /// - Throws: ``GraftError`` of kind `unsupported` for N · N, and on overflow.
   func times(_ factor: Dimension) throws -> Dimension {
     guard let product = multiplied(by: factor) else {
-      throw GraftError(.unsupported, "kernels take no strides of \(self) times \(factor)")
+      throw GraftError(.unsupported, "kernels do not support strides of \(self) times \(factor)")
     }
     return product
   }
@@ -132,7 +133,7 @@ struct BatchParameter {
 
 extension TensorShape {
   /// Elements between neighbors along each axis in plain row-major order.
-  /// - Throws: ``GraftError`` of kind `unsupported` where they grow with the square of the batch.
+  /// - Throws: ``GraftError`` of kind `unsupported` if they grow with the square of the batch.
   func plainStrides() throws -> [Dimension] {
     var strides = Array(repeating: Dimension(1), count: rank)
     for axis in dimensions.indices.dropLast().reversed() {

@@ -16,8 +16,8 @@ public struct TrainingGenerator: Sendable {
     self.kernelFiles = max(1, kernelFiles)
   }
 
-  /// Batches of any size can be trained; algorithms are chosen for this one, so that the same network gives the
-  /// same bits whatever the batch.
+  /// The batch size for which algorithms are chosen, for any batch size at run time, so that results do not
+  /// depend on the maximum batch size.
   private static let typicalBatch = 16
 
   /// Generates a library from scheduled graphs whose values all have layouts.
@@ -26,7 +26,7 @@ public struct TrainingGenerator: Sendable {
   /// step that has the name of a state is its new contents; the others are `loss` [batch] and `logits`.
   /// - Parameter groupNames: the groups of weights, in the order of the rows of `hyperparameters`.
   /// - Returns: the sources; its steps and taps are those of the training step.
-  /// - Throws: ``GraftError`` where no kernel can do what a node asks, where a state is read after it was
+  /// - Throws: ``GraftError`` if no kernel can do what a node asks, where a state is read after it was
   ///   written, or where inputs and outputs are not those of a training step.
   public func generate(
     step: Graph, stepPlan: MemoryPlan, evaluation: Graph, evaluationPlan: MemoryPlan,
@@ -134,7 +134,7 @@ struct StateTable {
   private let flags: [String]
   private let ownInputs: Int
 
-  /// - Throws: ``GraftError`` where the step lacks an input or an output of a training step, or where a
+  /// - Throws: ``GraftError`` if the step lacks an input or an output of a training step, or where a
   ///   state has no first contents.
   init(step: Graph, evaluation: Graph, groupNames: [String]) throws {
     self.groupNames = groupNames
@@ -194,7 +194,7 @@ struct StateTable {
   ) throws -> Entry {
     guard let data = parameter.data, type.shape.constants != nil else {
       throw GraftError(
-        .invalidGraph, "state \(name.quotedForDisplay) has no first contents, or no constant shape")
+        .invalidGraph, "state \(name.quotedForDisplay) has no initial value, or no constant shape")
     }
     let role = TrainingInterface.StateRole(group: parameter.group)
     let isZero = !role.isOfNetwork && data.withUnsafeBytes { $0.allSatisfy { $0 == 0 } }

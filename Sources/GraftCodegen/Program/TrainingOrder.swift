@@ -15,7 +15,7 @@ struct TrainingOrder {
 extension Lowering {
   /// The graph's own order, but that running statistics and accumulated gradients come before the
   /// update: every micro-batch runs them.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where another node comes after the update's first.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if another node comes after the update's first.
   func trainingOrder() throws -> TrainingOrder {
     let nodes = graph.nodes
     let operations = try nodes.map { try Catalog.operation(of: $0) }
@@ -62,11 +62,11 @@ extension Lowering {
         GraftError(.inconsistency, "state \(output.name.quotedForDisplay): \(reason)")
       }
       guard let state = states[output.name] else {
-        throw fail("its new contents have no old ones")
+        throw fail("its new value has no old value")
       }
       if output.value == state { continue }
       guard written.updateValue(output.name, forKey: output.value) == nil else {
-        throw fail("its new contents are another state's too")
+        throw fail("its new value is also that of another state")
       }
       guard let writer = graph.producer(of: output.value),
         let position = accesses.positions[writer.id],

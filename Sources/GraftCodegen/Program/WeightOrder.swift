@@ -1,13 +1,13 @@
-// Weights where a kernel wants them: constants in packed.bin, in the kernel's order ahead of time; those
-// that training changes, or that a node computes, packed into the workspace before each use, by C that
-// follows the same description. (A matrix product packs a panel at a time, as it goes.)
+// Packing of weights in the order of a kernel: constants at compile time in packed.bin; trained or computed
+// weights at run time in the workspace before each use, by C from the same description. (A matrix product
+// packs one panel at a time.)
 
 import GraftDiagnostics
 import GraftIR
 
 /// The order in which a kernel reads its weights.
 struct WeightOrder {
-  /// What tells it apart from other orders of the same parameter.
+  /// Distinguishes it from other orders of the same parameter.
   var form: String
   var floatCount: Int
   /// Lanes of the target's vectors.

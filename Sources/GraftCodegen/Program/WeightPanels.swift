@@ -1,14 +1,14 @@
-// Where each weight goes in the order that a kernel reads: panels of rows, a row one vector or several of outputs.
-// Packing while compiling and the C that packs at run time both follow the one description.
+// The order in which a kernel reads its weights: panels of rows, each of one or several vectors of outputs.
+// Packing at compile time and the C that packs at run time use the same description.
 
 import GraftDiagnostics
 
-/// Weights in panels. Panel `unit` has `width` outputs side by side from output `first_output` on, in rows that
-/// begin at float `place`.
+/// Weights in panels. Panel `unit` has `width` outputs side by side from output `first_output` on, in rows
+/// that begin at float offset `place`.
 struct WeightPanels {
-  /// Panels, each of which a thread can pack by itself.
+  /// Panels, which threads can pack independently.
   var count: Int
-  /// What is computed for a panel, in turn, from `unit`: among others `place`, `width` and `first_output`.
+  /// The values computed for a panel from `unit`, in order: among others `place`, `width` and `first_output`.
   var steps: IndexSteps
   var tables: [IndexTable] = []
   /// Panels for which the first is not below the second do not exist.
@@ -19,8 +19,8 @@ struct WeightPanels {
 
   /// What a row holds.
   enum Contents {
-    /// Row `tap · inputs + i` has weight `tap` of input `i` of each output; `first_input` is a panel's first where
-    /// outputs have inputs of their own.
+    /// Row `tap · inputs + i` has weight `tap` of input `i` of each output; `first_input` is a panel's first
+    /// where outputs have inputs of their own.
     case copies(taps: Int, inputs: Int, source: Source)
     /// Row i at point p, `p · point` floats further, has the transform of the 3x3 weights of channel
     /// `first_input + i` at that point, in float64 and rounded once.
@@ -44,7 +44,7 @@ struct WeightPanels {
   // MARK: While compiling
 
   /// Fills zeroed memory from row-major weights.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where a panel would leave the memory or the weights.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if a panel would leave the memory or the weights.
   func pack(
     _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, lanes: Int,
     scale: Float = 1
@@ -97,13 +97,13 @@ struct WeightPanels {
 
   private func require(_ isInside: Bool, _ unit: Int) throws {
     guard isInside else {
-      throw GraftError(.inconsistency, "panel \(unit) of packed weights lies outside of them")
+      throw GraftError(.inconsistency, "panel \(unit) is outside the packed weights")
     }
   }
 
   // MARK: At run time
 
-  /// What the template that packs at run time asks for.
+  /// The values for the template that packs at run time.
   var templateValues: [String: String] {
     var values = [
       "tables": tables.map(\.definition).joined(separator: "\n"),
@@ -155,7 +155,7 @@ extension WeightPanels.Source {
     }
   }
 
-  /// Where the run for `input` of `output` begins; nil where it is all zeros.
+  /// Where the run for `input` of `output` begins; nil if it is all zeros.
   fileprivate func start(ofOutput output: Int, _ input: Int, _ taps: Int) -> Int? {
     switch self {
     case .outputs(let step, _): return output * step

@@ -1,13 +1,13 @@
-// Text that comes from outside (names of nodes, tensors, models) on its way into C source. This is the
-// only way: everything that C could take for its own leaves here as an octal escape.
+// Escaping of untrusted text (names of nodes, tensors, models) in C source. All such text must go through
+// here: characters with a meaning in C become octal escapes.
 
 import GraftIR
 import GraftOps
 
 /// Builds pieces of C text.
 enum CText {
-  /// `text` with every byte that is not plainly harmless as `\ooo`: safe inside a string literal,
-  /// where C turns it back into the same bytes, and inside a comment, which it cannot end.
+  /// `text` with every byte escaped as `\ooo` that is not known to be harmless: safe in a string literal,
+  /// where C restores the bytes, and in a comment, which it cannot end.
   static func escaped(_ text: String) -> String {
     var result = ""
     for byte in text.utf8 {

@@ -1,4 +1,4 @@
-// The kernels of one model: each distinct specialization once, under a name that says what it is.
+// The kernels of one model, each distinct specialization once, with a descriptive name.
 
 import GraftDiagnostics
 
@@ -7,7 +7,7 @@ struct Kernel: Hashable {
   /// The C function's name.
   var name: String
   var definition: String
-  /// What is said of it beside each call: algorithm and tile.
+  /// Algorithm and tile, for a comment at each call.
   var algorithm: String
 
   /// The prototype, cut out of the definition.
@@ -32,8 +32,8 @@ final class KernelLibrary {
 
   /// Renders a kernel unless an equal one is there already.
   ///
-  /// Names are made from what distinguishes kernels, but cannot hold everything: a different kernel
-  /// under the same name gets a number behind it.
+  /// Names encode the main properties of kernels; a different kernel with the same name gets a number as a
+  /// suffix.
   func add(
     _ baseName: String, algorithm: String, render: (_ name: String) throws -> String
   ) throws -> Kernel {

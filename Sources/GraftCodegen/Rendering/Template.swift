@@ -1,13 +1,13 @@
-// The template engine: C text with @names@ in it, and nothing else. No conditions, no loops: what
-// differs between specializations is either a constant that C itself decides on, or a value given here.
+// The template engine: C text with @names@. There are no conditions or loops: specializations differ in
+// constants that the C compiler evaluates, or in values given here.
 
 import Foundation
 import GraftDiagnostics
 
 /// A text with placeholders of the form `@name@`.
 ///
-/// A placeholder that stands alone on its line is replaced by all lines of its value, each indented
-/// as the placeholder was; an empty value removes the line.
+/// A placeholder alone on its line is replaced by all lines of its value with the same indentation; an empty
+/// value removes the line.
 struct Template {
   let name: String
   let text: String
@@ -36,7 +36,7 @@ struct Template {
       }
       guard parts.count % 2 == 1 else {
         throw GraftError(
-          .inconsistency, "template \(name), line \(index + 1): an @ without a partner")
+          .inconsistency, "template \(name), line \(index + 1): an unmatched @")
       }
       func value(_ placeholder: String) throws -> String {
         guard let value = values[placeholder] else {

@@ -1,5 +1,4 @@
-// The one model of how long kernels take: selection compares schedules by it, and layout assignment asks it which
-// side of a conversion a node is better on.
+// The cost model of kernels, used by kernel selection and layout assignment.
 
 import GraftDiagnostics
 import GraftIR
@@ -26,8 +25,8 @@ public struct KernelCostModel: NodeCostModel {
     return LayoutConversion.time(x, y, lanes: lanes) + Self.memoryTime([x, y], lanes: lanes)
   }
 
-  /// Vectors of elements that are read or written, borders left out: those of a value's neighbors are not known
-  /// where layouts are compared.
+  /// Vectors of elements that are read or written, borders left out: those of a value's neighbors are not
+  /// known where layouts are compared.
   static func memoryTime(_ types: [TensorType], lanes: Int) -> Double {
     types.reduce(0) { sum, type in
       var inner = type
@@ -45,12 +44,13 @@ extension SelectionContext {
     return KernelCostModel.memoryTime(values.map(type), lanes: target.lanes)
   }
 
-  /// The time of the multiplications that an operator asks for, in whole vectors.
+  /// The time of an operator's multiplications, in whole vectors.
   func arithmeticTime(_ node: Node, _ operation: any Operator) -> Double {
     scalarTime(node, operation) / Double(target.lanes)
   }
 
-  /// The time of the same multiplications one at a time, or by vectors that are gathered, which takes as long.
+  /// The time of the same multiplications one at a time, or by vectors that are gathered, which takes as
+  /// long.
   func scalarTime(_ node: Node, _ operation: any Operator) -> Double {
     Double(
       operation.cost(

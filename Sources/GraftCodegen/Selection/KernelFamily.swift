@@ -1,29 +1,29 @@
-// What a family of kernels is: the operators that it serves, and the schedules that it offers for a node. A
-// schedule holds all that was decided; emission renders it and chooses nothing.
+// Kernel families: the operators that a family implements, and the schedules that it offers for a node. A
+// schedule contains all decisions; emission renders it.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// One way to compute one node, with everything decided.
+/// A schedule: one way to compute a node, with all decisions.
 protocol KernelSchedule {
-  /// Algorithm, register tile and what threads share, in words; empty where a family has one way only.
+  /// Algorithm, register tile and division among threads, as text; empty if the family has only one
+  /// algorithm.
   var summary: String { get }
-  /// The estimated time for one image, in vector multiply-adds (``NodeCostModel``), without that of reading and
-  /// writing activations, which is the same for all schedules of a node.
+  /// The estimated time for one image, in vector multiply-adds (``NodeCostModel``), without that of reading
+  /// and writing activations, which is the same for all schedules of a node.
   var cost: Double { get }
-  /// The cost counts as so many times as much where it is compared with that of others: for what speed alone
-  /// does not say.
+  /// A factor on the cost in comparisons with other schedules, for considerations other than speed.
   var reluctance: Double { get }
-  /// Bytes that each thread needs for itself while the kernel runs.
+  /// Scratch bytes per thread while the kernel runs.
   var scratchBytes: Int { get }
-  /// What the algorithm makes of the arithmetic that the operator asks for.
+  /// How the algorithm's arithmetic relates to the operator's.
   var workShape: WorkShape { get }
   /// False for a view.
   var hasWork: Bool { get }
-  /// The type that the kernel computes in; nil where it moves elements of any type.
+  /// The type that the kernel computes in; nil if it moves elements of any type.
   var arithmetic: DataType? { get }
-  /// What measurements of the schedule are kept under; nil where nothing is measured.
+  /// The key of measurements of the schedule; nil if it is not measured.
   var site: ConvolutionSite? { get }
 
   /// Adds the node's steps.
@@ -39,16 +39,16 @@ extension KernelSchedule {
   var site: ConvolutionSite? { nil }
 }
 
-/// Kernels that share their code: a folder of Kernels/, and a line of ``KernelRegistry``.
+/// A kernel family: a folder of Kernels/, and a line in ``KernelRegistry``.
 struct KernelFamily: Sendable {
-  /// As `graft dump --stage scheduled` writes it.
+  /// The name in `graft dump --stage scheduled`.
   var name: String
   var rules: [KernelRule]
 }
 
-/// How a family serves one operator, or all operators of one protocol.
+/// How a family implements one operator, or all operators of one protocol.
 struct KernelRule: Sendable {
-  /// The schedules for a node, none where the family cannot compute it; nil for another operator.
+  /// The schedules for a node, empty if the family cannot compute it; nil for another operator.
   let schedules: @Sendable (any Operator, Node, SelectionContext) throws -> [any KernelSchedule]?
 
   /// A rule for operators of type `Served`, which may be a protocol.
@@ -62,7 +62,7 @@ struct KernelRule: Sendable {
     }
   }
 
-  /// A rule for operators that are computed in one way.
+  /// A rule for operators with only one schedule.
   /// - Parameters:
   ///   - arithmetic: what kernels compute in; nil for those that move, compare or convert any type.
   ///   - cost: what a schedule costs; the operator's multiply-adds in whole vectors if nil.
@@ -85,7 +85,7 @@ struct KernelRule: Sendable {
   }
 }
 
-/// The schedule of an operator that is computed in one way.
+/// The only schedule of an operator.
 private struct FixedSchedule: KernelSchedule {
   let summary = ""
   let cost: Double
@@ -95,15 +95,15 @@ private struct FixedSchedule: KernelSchedule {
   func emit(_ node: Node, into program: inout Lowering) throws { try body(node, &program) }
 }
 
-/// What schedules are chosen from.
+/// The input of schedule selection.
 struct SelectionContext {
   let graph: Graph
   let target: Target
-  /// The batch that a choice is best for, where any may come.
+  /// The batch size to optimize for, if it is dynamic.
   var typicalBatch = 1
   var preferences = ConvolutionChoices()
 
-  /// How values lie in memory where that is not what their types say.
+  /// Layouts of values that differ from their types.
   var layouts: [ValueID: Layout] = [:]
 
   func type(_ value: ValueID) -> TensorType {
@@ -111,7 +111,7 @@ struct SelectionContext {
     return layouts[value].map { type.with(layout: $0) } ?? type
   }
 
-  /// Images of a batch, or those that are typical.
+  /// The batch size, or a typical one.
   func count(_ images: Dimension) -> Int {
     max(1, images.isBatch ? typicalBatch : images.coefficient)
   }

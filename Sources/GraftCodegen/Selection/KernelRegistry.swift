@@ -1,4 +1,4 @@
-// The families of kernels that there are. A new one is a folder of Kernels/ and a line here.
+// The kernel families. A new one is a folder of Kernels/ and a line here.
 
 import GraftIR
 import GraftOps
@@ -10,7 +10,7 @@ enum KernelRegistry {
     .layerNormalization, .reduction, .loss, .update,
   ]
 
-  /// Every schedule that some family offers for `node`.
+  /// All schedules that the families offer for `node`.
   static func candidates(
     for node: Node, _ context: SelectionContext
   ) throws -> [(family: String, schedule: any KernelSchedule)] {

@@ -1,21 +1,21 @@
-// Chooses a kernel for every node of a graph, after layout and before code is generated. Scratch memory,
-// batch parts and what reports say follow from the choices.
+// Chooses a kernel for every node of a graph, after layout assignment and before code generation. Scratch
+// memory, batch parts and reports follow from the choices.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// How one node is computed.
+/// The chosen kernel of a node.
 struct KernelChoice {
   /// The family's name.
   var family: String
   var schedule: any KernelSchedule
-  /// The type that the kernel computes in, or whose elements it moves.
+  /// The element type that the kernel computes in or moves.
   var element: DataType
   /// The estimated time for one image, in vector multiply-adds.
   var time: Double
 
-  /// What dumps say of it.
+  /// The note for dumps.
   var note: KernelNote {
     KernelNote(
       family: family, algorithm: schedule.summary.isEmpty ? nil : schedule.summary,
@@ -26,11 +26,11 @@ struct KernelChoice {
 /// The choices for a graph.
 struct KernelSelection {
   private(set) var choices: [NodeID: KernelChoice] = [:]
-  /// The estimated time of the convolutions, over that of the schedules that the cost model would choose.
+  /// The estimated time of the convolutions relative to the cost model's own choices.
   private(set) var slowdown = 1.0
 
-  /// Takes the schedule with the least estimated cost for every node.
-  /// - Throws: ``GraftError`` naming the node that no family can compute.
+  /// Chooses the schedule with the lowest estimated cost for every node.
+  /// - Throws: ``GraftError`` that names the node that no family can compute.
   init(_ context: SelectionContext) throws {
     var free = context
     free.preferences = ConvolutionChoices()
@@ -61,7 +61,7 @@ struct KernelSelection {
     else {
       throw GraftError(
         .unsupported, "there is no kernel for \(node.opcode)",
-        advice: "Passes replace or fold such operators; this one is left.")
+        advice: "Passes usually replace or fold such operators, but this one remains.")
     }
     return KernelChoice(
       family: best.family, schedule: best.schedule,

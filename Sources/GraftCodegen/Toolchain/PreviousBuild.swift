@@ -1,18 +1,17 @@
-// What a library that was compiled before has ready for one that is to be compiled now: its kernels stand in
-// files of their own, whose objects can be linked again.
+// Reuse of a previous build: its kernels are in separate files, whose objects can be linked again.
 
 import Foundation
 import GraftDiagnostics
 
-/// A folder with the sources and objects of a model's library, made by the same version of Graft with the same
-/// compiler for the same target. Who makes one has checked that, and that the files are undamaged.
+/// A folder with the sources and objects of a model's library from the same version of Graft, compiler and
+/// target. The caller must check this, and that the files are undamaged.
 public struct PreviousBuild: Sendable {
   private let folder: String
   /// The C files and headers, by name.
   private let texts: [String: String]
 
   /// - Parameter names: the files of the folder that belong to the build.
-  /// - Throws: ``GraftError`` of kind `inputOutput` where one cannot be read.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if one cannot be read.
   public init(folder: String, names: [String]) throws {
     self.folder = folder
     var texts: [String: String] = [:]
@@ -30,7 +29,7 @@ public struct PreviousBuild: Sendable {
     self.texts = texts
   }
 
-  /// The files that hold at least one of `kernels` as it is now, and none of another form of one.
+  /// The files that contain at least one of `kernels` unchanged, and no other version of one.
   func kernelFiles(for kernels: [Kernel]) -> [SourceFile] {
     texts.keys.filter { Self.number(of: $0) != nil }
       .sorted { (Self.number(of: $0) ?? 0) < (Self.number(of: $1) ?? 0) }
@@ -49,7 +48,7 @@ public struct PreviousBuild: Sendable {
     return Int(name.dropFirst(8).dropLast(2))
   }
 
-  /// The path of the object of `source`, where nothing that went into it has changed.
+  /// The path of the object of `source`, if the source and its includes are unchanged.
   func object(named name: String, of source: SourceFile, in model: GeneratedModel) -> String? {
     let path = folder + "/" + name
     guard texts[source.name] == source.text,
@@ -61,6 +60,6 @@ public struct PreviousBuild: Sendable {
 }
 
 extension SourceFile {
-  /// Whether a kernel stands in this file, to the letter.
+  /// Whether this file contains exactly this kernel.
   func holds(_ kernel: Kernel) -> Bool { text.contains(kernel.definition) }
 }

@@ -1,4 +1,4 @@
-// Runs a program and collects what it says, without a shell. Only here are programs started.
+// Runs a program without a shell and collects its output. No other code starts programs.
 
 import CProcess
 import Foundation
@@ -32,7 +32,7 @@ public enum Subprocess {
     (environment["PATH"] ?? "").split(separator: ":").map(String.init)
   }
 
-  /// More than any program that is started here needs.
+  /// The time limit in seconds, more than any program started here needs.
   public static let mostSeconds = 1800.0
 
   /// Runs `program` to its end.
@@ -41,7 +41,7 @@ public enum Subprocess {
   ///   - input: what it reads from standard input; nothing by default.
   ///   - folder: its working directory.
   ///   - seconds: after which it is killed.
-  /// - Throws: ``GraftError`` of kind `toolchain` where it cannot be started, or was killed.
+  /// - Throws: ``GraftError`` of kind `toolchain` if it cannot be started, or was killed.
   public static func run(
     _ program: String, _ arguments: [String], input: String? = nil, in folder: String? = nil,
     seconds: Double = mostSeconds
@@ -57,7 +57,7 @@ public enum Subprocess {
       }
     }
     var code = start()
-    // A program that was written just now is busy while a child of another thread still has it open.
+    // A program that was just written is busy (ETXTBSY) while a child of another thread still has it open.
     for _ in 0..<50 where code == ETXTBSY {
       usleep(10_000)
       code = start()
@@ -76,7 +76,7 @@ public enum Subprocess {
       throw GraftError(
         .toolchain,
         "\(program.quotedForDisplay) did not end within \(Int(seconds.rounded(.up))) s and was killed",
-        context: errors.isEmpty ? [] : ["it said: \(errors.prefix(1000))"])
+        context: errors.isEmpty ? [] : ["its error output: \(errors.prefix(1000))"])
     }
     let signal = outcome.wait_status & 0x7f
     return Result(
@@ -107,7 +107,7 @@ public enum Subprocess {
     }
   }
 
-  /// All of a file that another process has written.
+  /// The contents of a file that another process has written.
   private static func contents(of file: Int32, from program: String) throws -> String {
     var bytes: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 1 << 16)
@@ -117,7 +117,8 @@ public enum Subprocess {
       guard count >= 0 else {
         throw GraftError(
           .toolchain,
-          "cannot read what \(program.quotedForDisplay) wrote: \(String(cString: strerror(errno)))")
+          "cannot read the output of \(program.quotedForDisplay): \(String(cString: strerror(errno)))"
+        )
       }
       guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
       bytes += piece[..<count]

@@ -1,4 +1,4 @@
-// clang: where it is, which version, and how a generated model becomes libmodel.so.
+// Finding clang, checking its version, and compiling a generated model to libmodel.so.
 
 import Foundation
 import GraftDiagnostics
@@ -13,7 +13,7 @@ public struct Toolchain: Sendable {
   public var version: String
 
   /// Finds clang: $GRAFT_CLANG if it is set, else on PATH, else beside a `swift` on PATH.
-  /// - Throws: ``GraftError`` of kind `toolchain` where there is none, or it does not run.
+  /// - Throws: ``GraftError`` of kind `toolchain` if there is none, or it does not run.
   public static func find(
     environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws -> Toolchain {
@@ -29,7 +29,7 @@ public struct Toolchain: Sendable {
       let version = Int(match.output.1)
     else {
       throw GraftError(
-        .toolchain, "\(clang.quotedForDisplay) is no clang: it calls itself \(line)",
+        .toolchain, "\(clang.quotedForDisplay) is not clang: its version is \(line)",
         advice: installation)
     }
     guard version >= oldestVersion else {
@@ -39,7 +39,8 @@ public struct Toolchain: Sendable {
     return Toolchain(clang: clang, version: String(line))
   }
 
-  /// Older ones lack functions on vectors that the kernels use (`__builtin_elementwise_max`).
+  /// The oldest supported version; older ones lack vector builtins that the kernels use
+  /// (`__builtin_elementwise_max`).
   static let oldestVersion = 14
 
   private static let installation =
@@ -51,7 +52,7 @@ public struct Toolchain: Sendable {
     if let chosen = environment["GRAFT_CLANG"], !chosen.isEmpty {
       guard files.isExecutableFile(atPath: chosen) else {
         throw GraftError(
-          .toolchain, "GRAFT_CLANG is \(chosen.quotedForDisplay), which is no program",
+          .toolchain, "GRAFT_CLANG is \(chosen.quotedForDisplay), which is not executable",
           advice: installation)
       }
       return chosen
@@ -65,8 +66,8 @@ public struct Toolchain: Sendable {
     throw GraftError(.toolchain, "no clang on PATH", advice: installation)
   }
 
-  /// Flags of every compilation. Warnings are no errors here, though tests make them so: another
-  /// clang may know more of them, and a user could not mend it.
+  /// Flags of every compilation. Warnings are errors only in tests, because another clang version may have
+  /// new ones.
   static let commonFlags = [
     "-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=on", "-fno-math-errno",
     "-fno-stack-protector", "-Wall", "-Wextra", "-g0",
@@ -74,13 +75,13 @@ public struct Toolchain: Sendable {
 
   /// Writes the sources into `folder` and compiles them to the model's library there.
   ///
-  /// Files compile in parallel, `jobs` at a time. The objects stay beside the sources.
+  /// Files are compiled in parallel, `jobs` at a time. The objects are kept next to the sources.
   /// - Parameters:
   ///   - previous: whose objects are taken where nothing that goes into them has changed.
   ///   - extraFlags: added to every compilation and to linking, such as `-fsanitize=address`.
   /// - Returns: the path of the library.
-  /// - Throws: ``GraftError`` of kind `toolchain` with clang's own words where it fails, of kind
-  ///   `inputOutput` where files cannot be written.
+  /// - Throws: ``GraftError`` of kind `toolchain` with clang's output if it fails, of kind `inputOutput` if
+  ///   files cannot be written.
   @discardableResult
   public func compile(
     _ model: GeneratedModel, into folder: String,
@@ -108,7 +109,7 @@ public struct Toolchain: Sendable {
       .map(Self.object)
     let scripts = model.sources.filter { $0.role == .linkerScript }
       .map { "-Wl,--version-script=\($0.name)" }
-    // The linker that clang takes by itself knows this machine's files alone.
+    // clang's default linker only supports this machine's architecture.
     let linkFlags =
       model.target.isForeign
       ? Target.architectureFlags(in: model.target.baselineFlags) + ["-fuse-ld=lld"] : []
@@ -121,7 +122,7 @@ public struct Toolchain: Sendable {
 
   private func write(_ text: String, to path: String) throws {
     do { try Data(text.utf8).write(to: URL(fileURLWithPath: path)) } catch {
-      // Foundation's own words leave out the reason.
+      // Foundation's message lacks the reason.
       let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
       let reason =
         cause.map { String(cString: strerror(Int32(truncatingIfNeeded: $0.code))) }
@@ -146,12 +147,12 @@ public struct Toolchain: Sendable {
   private func run(_ arguments: [String], in folder: String) throws {
     let output = arguments.firstIndex(of: "-o").map { arguments[$0 + 1] } ?? ""
     let path = folder + "/" + output
-    // What an earlier run left must not be taken for what this one makes.
+    // Remove outputs of an earlier run.
     unlink(path)
     let result = try Subprocess.run(clang, arguments, in: folder)
     func failure(_ what: String) -> GraftError {
       let words = result.errors.split(separator: "\n").prefix(12).joined(separator: "\n")
-      var advice = "It was called as: \(clang) \(arguments.joined(separator: " "))"
+      var advice = "The command was: \(clang) \(arguments.joined(separator: " "))"
       if !Target.architectureFlags(in: arguments).isEmpty {
         advice = Target.foreignAdvice + "\n  " + advice
       }
@@ -159,10 +160,10 @@ public struct Toolchain: Sendable {
         .toolchain, "clang \(what)\(words.isEmpty ? "" : ":\n\(words)")", advice: advice)
     }
     guard result.status == 0 else { throw failure("\(result.ending) on \(output)") }
-    guard Self.isELF(path) else { throw failure("says that all went well, but wrote no \(output)") }
+    guard Self.isELF(path) else { throw failure("succeeded, but wrote no \(output)") }
   }
 
-  /// Whether there is a file that begins as objects and libraries do.
+  /// Whether the file starts with the ELF magic number.
   private static func isELF(_ path: String) -> Bool {
     guard let file = fopen(path, "re") else { return false }
     defer { fclose(file) }

@@ -1,29 +1,30 @@
-// Which random changes pictures go through before a network learns from them, and with what numbers
-// they are drawn. What a change does to pixels is in Image+Colors.swift and the files of Images.
+// Random transforms of training images and their parameters. The pixel operations are in Image+Colors.swift
+// and Images/.
 
 import Glibc
 import GraftDiagnostics
 
-/// Random changes of training pictures. The numbers are torchvision's defaults, where it has any.
+/// Random transforms of training images, with torchvision's default parameters where it has any.
 public struct Augmentation: Hashable, Sendable {
-  /// The changes, in the order in which they are made.
+  /// The transforms, in the order in which they are applied.
   public enum Step: String, Hashable, Sendable, CaseIterable {
-    /// A random part of the picture as it was decoded, in place of the preprocessing's resize and
-    /// crop: 8 % to 100 % of its area, of a proportion from 3 : 4 to 4 : 3 (Szegedy et al. 2015).
+    /// Replaces the preprocessing's resize and crop with a random region of the decoded image: 8 % to 100 %
+    /// of its area, aspect ratio 3 : 4 to 4 : 3 (Szegedy et al. 2015).
     case resizedCrop = "resized-crop"
-    /// An eighth of black around what the preprocessing makes, then a random part of its old size.
+    /// Pads the preprocessed image with an eighth of black on each side, then crops a random region of the
+    /// original size.
     case crop
-    /// Left and right exchanged, every second time.
+    /// Horizontal flip with probability 1/2.
     case flip
-    /// Brightness, contrast and saturation times 0.6 to 1.4 and the hue turned by up to a tenth of
-    /// the circle, in a random order.
+    /// Multiplies brightness, contrast and saturation by 0.6 to 1.4 and shifts the hue by up to a tenth of
+    /// the circle, in random order.
     case jitter
-    /// Every second time a rectangle of 2 % to 33 % of the area becomes the mean of the
-    /// preprocessing (Zhong et al. 2020).
+    /// With probability 1/2, sets a rectangle of 2 % to 33 % of the area to the mean of the preprocessing
+    /// (Zhong et al. 2020).
     case erase
   }
 
-  /// In the order in which they are made.
+  /// In the order in which they are applied.
   public let steps: [Step]
 
   public static let none = Augmentation([])
@@ -32,13 +33,13 @@ public struct Augmentation: Hashable, Sendable {
   public init(_ steps: Set<Step>) { self.steps = Step.allCases.filter(steps.contains) }
 
   /// Reads `none`, or names of steps joined by `-` or `,`, such as `crop-flip`.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` naming what is no step, is there twice, or
-  ///   does not go with another.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` that names an unknown, duplicate or incompatible
+  ///   step.
   public init(_ text: String) throws {
     func refuse(_ problem: String) -> GraftError {
       GraftError(
         .invalidArgument, "the augmentation \(text.quotedForDisplay) \(problem)",
-        advice: "It is none, or some of "
+        advice: "It must be none, or some of "
           + Step.allCases.map(\.rawValue).joined(separator: ", ") + " joined by -.")
     }
     var steps = Set<Step>()
@@ -51,26 +52,25 @@ public struct Augmentation: Hashable, Sendable {
         words.removeFirst()
       }
       guard let step = Step(rawValue: name) else {
-        throw refuse("has a step \(name.quotedForDisplay) that there is not")
+        throw refuse("has the unknown step \(name.quotedForDisplay)")
       }
       guard steps.insert(step).inserted else { throw refuse("has \(name) twice") }
     }
     if steps.isSuperset(of: [.crop, .resizedCrop]) {
-      throw refuse("has both kinds of crop; one of them is enough")
+      throw refuse("has both kinds of crop; use one of them")
     }
     self.init(steps)
   }
 
-  /// Whether pictures stay as they are.
+  /// Whether images are unchanged.
   public var isNone: Bool { steps.isEmpty }
 
-  /// Whether it works on pictures as they were decoded rather than on what the preprocessing makes
-  /// of them.
+  /// Whether it transforms decoded rather than preprocessed images.
   var takesOriginals: Bool { steps.contains(.resizedCrop) }
 }
 
 extension Augmentation: CustomStringConvertible {
-  /// The text that makes this choice on the command line.
+  /// The text on the command line.
   public var description: String {
     isNone ? "none" : steps.map(\.rawValue).joined(separator: "-")
   }
@@ -85,8 +85,8 @@ struct PixelRectangle: Hashable {
 }
 
 extension PixelRectangle {
-  /// What RandomResizedCrop takes of a picture: ten attempts at a share of the area and a
-  /// proportion, then the largest middle part of an allowed proportion.
+  /// The region of RandomResizedCrop: ten attempts at an area and an aspect ratio, then the largest central
+  /// region with an allowed aspect ratio.
   static func resizedCrop(ofWidth width: Int, height: Int, _ draws: inout RandomDraws) -> Self {
     let ratio = 3 / 4.0...4 / 3.0
     for _ in 0..<10 {
@@ -99,7 +99,7 @@ extension PixelRectangle {
     return middle(ofWidth: width, height: height, ratio: ratio)
   }
 
-  /// The largest part in the middle whose width over height lies in `ratio`.
+  /// The largest central region whose aspect ratio (width / height) is in `ratio`.
   static func middle(ofWidth width: Int, height: Int, ratio: ClosedRange<Double>) -> Self {
     let own = Double(width) / Double(height)
     var (w, h) = (width, height)
@@ -112,7 +112,7 @@ extension PixelRectangle {
     return Self(x: (width - w) / 2, y: (height - h) / 2, width: w, height: h)
   }
 
-  /// What RandomErasing takes out: nothing half of the time, and where ten attempts do not fit.
+  /// The region of RandomErasing; nil with probability 1/2, and if ten attempts do not fit.
   static func erased(ofWidth width: Int, height: Int, _ draws: inout RandomDraws) -> Self? {
     guard draws.unit() < 0.5 else { return nil }
     for _ in 0..<10 {
@@ -127,7 +127,7 @@ extension PixelRectangle {
 }
 
 extension RandomDraws {
-  /// Two edges: the first over the second lies in `ratio`, uniform in its logarithm.
+  /// Two edge lengths whose ratio is log-uniform in `ratio`.
   fileprivate mutating func rectangle(
     area: Int, share: ClosedRange<Double>, ratio: ClosedRange<Double>
   ) -> (Int, Int) {

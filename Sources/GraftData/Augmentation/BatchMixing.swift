@@ -1,14 +1,14 @@
-// mixup and CutMix: pictures of a batch mixed with each other, and their targets likewise.
+// mixup and CutMix of the images of a batch and their targets.
 
 import Glibc
 import GraftDiagnostics
 
-/// How the pictures of a batch are mixed: mixup (Zhang et al. 2018), CutMix (Yun et al. 2019), or
+/// How the images of a batch are mixed: mixup (Zhang et al. 2018), CutMix (Yun et al. 2019), or
 /// each half of the time.
 public struct BatchMixing: Hashable, Sendable {
-  /// The parameter of the beta distribution that mixup's share is drawn from; nil for no mixup.
+  /// The parameter alpha of the beta distribution of mixup's weight, above 0; nil for no mixup.
   public var mixup: Double?
-  /// The same for CutMix's share of the area.
+  /// The parameter alpha of the beta distribution of CutMix's area fraction, above 0; nil for no CutMix.
   public var cutmix: Double?
 
   public init(mixup: Double? = nil, cutmix: Double? = nil) {
@@ -16,22 +16,22 @@ public struct BatchMixing: Hashable, Sendable {
     self.cutmix = cutmix
   }
 
-  /// Whether batches stay as they are.
+  /// Whether batches are unchanged.
   public var isNone: Bool { mixup == nil && cutmix == nil }
 
-  /// What happens to one batch: item i is mixed with item i − 1, the first with the last, as
-  /// torchvision does. Batches come in a random order, so these are random pairs.
+  /// The mixing of one batch: item i is mixed with item i − 1, the first with the last, as in torchvision.
+  /// Batches are shuffled, so these are random pairs.
   public struct Recipe: Hashable, Sendable {
-    /// The share of an item's own picture and target; 1 less it is its partner's.
+    /// The weight of an item's own image and target; its partner has 1 − share.
     public let share: Double
-    /// What CutMix puts in from the partner; nil for mixup.
+    /// The box that CutMix pastes from the partner; nil for mixup.
     let box: PixelRectangle?
   }
 
-  /// The recipe for a batch, which depends on these numbers alone.
+  /// The recipe for a batch, which depends only on these numbers.
   /// - Parameters:
   ///   - epoch, batch: from 0.
-  ///   - size: of the pictures, in which CutMix cuts.
+  ///   - size: the image size, for CutMix.
   public func recipe(
     seed: UInt64, epoch: Int, batch: Int, size: (height: Int, width: Int)
   ) -> Recipe {
@@ -46,8 +46,8 @@ public struct BatchMixing: Hashable, Sendable {
 }
 
 extension BatchMixing.Recipe {
-  /// A box of 1 − `share` of the area around a pixel, as far as it lies in the picture; the share
-  /// becomes what is left.
+  /// A box with 1 − `share` of the area around a pixel, clipped to the image; the share is adjusted to the
+  /// clipped box.
   static func cutting(
     _ share: Double, center: (x: Int, y: Int), _ size: (height: Int, width: Int)
   ) -> Self {
@@ -61,10 +61,10 @@ extension BatchMixing.Recipe {
         x: x.lowerBound, y: y.lowerBound, width: x.count, height: y.count))
   }
 
-  /// Mixes a batch of pictures or other numbers.
+  /// Mixes a batch of images or other inputs.
   /// - Parameters:
-  ///   - values: the items one after the other.
-  ///   - layout, size: of pictures, needed where a box is cut.
+  ///   - values: the concatenated items.
+  ///   - layout, size: the layout and size of images, needed for a box.
   public func mix(
     _ values: inout [Float], count: Int, layout: Preprocessing.Layout?,
     size: (height: Int, width: Int)
@@ -76,7 +76,7 @@ extension BatchMixing.Recipe {
     var runs: [Range<Int>] = []
     layout.forEachRun(of: box, size: size, count: width) { runs.append($0) }
     values.withUnsafeMutableBufferPointer { values in
-      // From the last item on, each takes from the one before it, which is still as it was.
+      // From the last item backward, so that each item's partner is still unmixed.
       let last = Array(values[(count - 1) * width..<count * width])
       for item in stride(from: count - 1, through: 0, by: -1) {
         for run in runs {
@@ -89,7 +89,7 @@ extension BatchMixing.Recipe {
     }
   }
 
-  /// Mixes rows by their shares: targets, and what mixup mixes.
+  /// Interpolates rows: targets, and inputs of mixup.
   public func mixRows(_ values: inout [Float], count: Int) {
     guard count > 1 else { return }
     let width = values.count / count

@@ -1,15 +1,16 @@
-// Brightness, contrast, saturation and hue, as torchvision.transforms.v2.functional changes
-// pictures of 8 bits: the same float32 steps in the same order, cut, not rounded, to whole numbers.
+// Brightness, contrast, saturation and hue as in torchvision.transforms.v2.functional for 8-bit images: the
+// same float32 operations in the same order, truncated to integers.
 
 import Glibc
 
 extension Image {
-  /// Every value times `factor`.
+  /// The image with every value multiplied by `factor`.
   func adjustingBrightness(by factor: Float) -> Image {
     mappingValues { Float($0) * factor }
   }
 
-  /// Moved away from (or towards) the mean of the gray picture, which is cut to whole numbers.
+  /// The image interpolated with (or extrapolated from) its mean gray value, which is truncated to an
+  /// integer.
   func adjustingContrast(by factor: Float) -> Image {
     // The sum is exact.
     let sum = luma().reduce(0.0) { $0 + Double($1) }
@@ -18,7 +19,7 @@ extension Image {
     return mappingValues { Float($0) * factor + shift }
   }
 
-  /// Each pixel moved away from (or towards) its own gray; gray pictures stay.
+  /// Each pixel interpolated with (or extrapolated from) its gray value; gray images are unchanged.
   func adjustingSaturation(by factor: Float) -> Image {
     guard channels == 3 else { return self }
     let luma = luma()
@@ -30,7 +31,8 @@ extension Image {
     }
   }
 
-  /// The hue turned by `turn` of the circle, in the HSV model of Pillow; gray pictures stay.
+  /// The image with the hue shifted by the fraction `turn` of the circle, in Pillow's HSV model; gray images
+  /// are unchanged.
   func turningHue(by turn: Float) -> Image {
     guard channels == 3 else { return self }
     let one: Float = 1 / 255
@@ -43,7 +45,7 @@ extension Image {
       let (rc, gc, bc) = ((most - r) / range, (most - g) / range, (most - b) / range)
       let sector = most == r ? bc - gc : most == g ? rc + 2 - bc : gc + 4 - rc
       var hue = fmodf(sector * (1 / 6) + 1, 1) + turn
-      // A remainder with the divisor's sign, as PyTorch's.
+      // The remainder has the sign of the divisor, as in PyTorch.
       hue = fmodf(hue, 1)
       if hue < 0 { hue += 1 }
       let h6 = hue * 6
@@ -68,7 +70,7 @@ extension Image {
     }
   }
 
-  /// The gray of each pixel in whole numbers.
+  /// The gray value of each pixel, an integer.
   private func luma() -> [Float] {
     guard channels == 3 else { return pixels.map { Float($0) } }
     return pixels.withUnsafeBufferPointer { source in
@@ -80,7 +82,7 @@ extension Image {
     }
   }
 
-  /// The picture with each of 256 values replaced.
+  /// The image with a function applied to each value, by a table.
   private func mappingValues(_ value: (UInt8) -> Float) -> Image {
     let table = (0...255).map { Self.cut(value(UInt8(truncatingIfNeeded: $0))) }
     return Image(

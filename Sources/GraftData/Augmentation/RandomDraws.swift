@@ -1,13 +1,13 @@
-// The random numbers of one decision: which words they are depends on the seed and on what is
-// decided for which item of which epoch, never on what was drawn before or by which thread.
+// Counter-based random numbers: they depend on the seed, purpose, item and epoch, not on earlier draws or
+// threads.
 
 import Glibc
 import GraftOps
 
 /// A stream of random numbers of Philox4x32-10 (Salmon et al. 2011).
 struct RandomDraws {
-  /// What is decided. Each has a stream of its own, so that one more step of an augmentation leaves
-  /// what the others draw as it was.
+  /// The purpose of a stream. Separate streams ensure that adding an augmentation step does not change the
+  /// draws of others.
   enum Purpose: UInt32 {
     case resizedCrop = 0x6175_6730
     case crop, flip, jitter, erase, mixing
@@ -22,7 +22,7 @@ struct RandomDraws {
 
   /// - Parameters:
   ///   - epoch: from 0; more generally the number of the view.
-  ///   - item: a place in a data set, or the number of a batch.
+  ///   - item: an index in a data set, or the number of a batch.
   init(_ purpose: Purpose, seed: UInt64, epoch: Int, item: Int) {
     key = (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
     self.item = UInt32(truncatingIfNeeded: item)
@@ -57,8 +57,8 @@ struct RandomDraws {
     return radius * cos(2 * Double.pi * unit())
   }
 
-  /// The logarithm of a number of the gamma distribution of this shape and scale 1 (Marsaglia and
-  /// Tsang 2000). A logarithm, since small shapes give numbers that are too small for a Double.
+  /// The logarithm of a sample of the gamma distribution with this shape and scale 1 (Marsaglia and Tsang
+  /// 2000); the logarithm avoids underflow for small shapes.
   mutating func logGamma(shape: Double) -> Double {
     guard shape >= 1 else { return logGamma(shape: shape + 1) + log(unit()) / shape }
     let d = shape - 1 / 3.0
@@ -72,7 +72,7 @@ struct RandomDraws {
     }
   }
 
-  /// A number of the beta distribution with both parameters `alpha`, in 0 ... 1.
+  /// A sample of Beta(alpha, alpha), in 0 ... 1.
   mutating func beta(_ alpha: Double) -> Double {
     let (a, b) = (logGamma(shape: alpha), logGamma(shape: alpha))
     return 1 / (1 + exp(b - a))

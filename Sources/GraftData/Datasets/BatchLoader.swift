@@ -1,25 +1,24 @@
-// Items of a data set as batches of numbers, read and preprocessed by several threads ahead of whoever
-// consumes them. The order is the data set's (or the one given) whatever the threads do; memory is
-// bounded by the number of items that may be ready.
+// Reads and preprocesses batches of a data set on several threads ahead of the consumer. The order is
+// deterministic; memory is bounded by the maximum number of items read ahead.
 
 import Foundation
 import GraftDiagnostics
 import GraftSystem
 
-/// What a network is fed at once.
+/// A batch of network inputs.
 public struct Batch: Sendable {
-  /// The items' places in the data set.
+  /// The indices of the items in the data set.
   public var indices: [Int]
-  /// The values of each input, items one after another.
+  /// The concatenated values of the items, for each input.
   public var inputs: [[Float]]
-  /// What the network should answer, an entry an item.
+  /// The targets, one per item.
   public var targets: [Target]
 
   /// The number of items.
   public var count: Int { indices.count }
 }
 
-/// An item that could not be read, and was left out.
+/// An item that could not be read and was skipped.
 public struct BrokenItem: Sendable {
   public var index: Int
   /// Names the file.
@@ -28,15 +27,15 @@ public struct BrokenItem: Sendable {
 
 /// Batches of a data set in order. Not to be used by two threads at once.
 public final class BatchLoader {
-  /// The most broken items whose errors are kept.
+  /// The maximum number of broken items whose errors are kept.
   public static let brokenItemLimit = 100
 
-  /// The first broken items met so far, at most ``brokenItemLimit``.
+  /// The first broken items so far, at most ``brokenItemLimit``.
   public private(set) var brokenItems: [BrokenItem] = []
-  /// The number of broken items met so far.
+  /// The number of broken items so far.
   public private(set) var brokenCount = 0
   private var brokenKinds: [String: (count: Int, names: [String])] = [:]
-  /// The number of items given so far.
+  /// The number of items delivered so far.
   public private(set) var deliveredCount = 0
 
   private let dataset: any Dataset
@@ -48,19 +47,18 @@ public final class BatchLoader {
 
   /// Starts reading.
   /// - Parameters:
-  ///   - inputs: The network's inputs, shapes without the batch.
-  ///   - preprocessing: What pictures go through; data sets of tensors need none.
-  ///   - batchSize: The items a batch; the last may have fewer.
-  ///   - threads: How many read at once.
-  ///   - order: The places in the data set, in the order wanted; all by default.
-  ///   - view: The number of the random view that pictures are fed in; nil feeds what the
-  ///     preprocessing makes of them.
-  /// - Throws: ``GraftError`` where pictures cannot be made into what the network takes, of kind `machine`
-  ///   where no thread can be started.
+  ///   - inputs: The network's inputs, with shapes without the batch axis.
+  ///   - preprocessing: The preprocessing of images; not needed for data sets of tensors.
+  ///   - batchSize: The number of items per batch; the last batch may have fewer.
+  ///   - threads: The number of reading threads.
+  ///   - order: The indices of the items to read, in order; all by default.
+  ///   - view: The number of the random view of images; nil for no augmentation.
+  /// - Throws: ``GraftError`` if images cannot be converted to the network's input, of kind `machine` if no
+  ///   thread can be started.
   public init(
     _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
     batchSize: Int, threads: Int, order: [Int]? = nil,
-    view: (views: PictureViews, number: Int)? = nil
+    view: (views: AugmentedViews, number: Int)? = nil
   ) throws {
     let items = try ItemReader(
       dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view)
@@ -75,7 +73,7 @@ public final class BatchLoader {
     }
     guard !started.isEmpty else {
       throw GraftError(
-        .machine, "no thread can be started that reads the data",
+        .machine, "cannot start a thread to read the data",
         at: SourceLocation(file: dataset.location),
         advice: "Raise the limit on processes (ulimit -u) or on memory (ulimit -v).")
     }
@@ -86,10 +84,9 @@ public final class BatchLoader {
   /// Stops reading: ``next()`` throws from now on. May be called from any thread.
   public func cancel() { pipeline.cancel() }
 
-  /// The next batch, or nil after the last. Broken items are left out and counted, and the batch
-  /// is filled up with those behind them.
-  /// - Throws: ``GraftError``: `cancelled` after ``cancel()``, `invalidData` where the end is reached
-  ///   and every single item was broken.
+  /// The next batch, or nil after the last. Broken items are skipped and counted, and following items take
+  /// their place.
+  /// - Throws: ``GraftError``: `cancelled` after ``cancel()``, `invalidData` if all items were broken.
   public func next() throws -> Batch? {
     var batch = Batch(indices: [], inputs: [], targets: [])
     batch.indices.reserveCapacity(batchSize)
@@ -106,14 +103,14 @@ public final class BatchLoader {
         batch.indices.append(index)
         batch.targets.append(item.target)
         for (input, values) in item.inputs.enumerated() { batch.inputs[input] += values }
-      // A file of a folder may be broken; tensors are one file, which is right or wrong as a whole.
+      // A broken image file is skipped; an error in a tensor file is fatal.
       case .failure(let error) where !dataset.holdsImages: throw error
       case .failure(let error):
         brokenCount += 1
         if brokenItems.count < Self.brokenItemLimit {
           brokenItems.append(BrokenItem(index: index, error: error))
         }
-        // What stands before a colon is what is wrong, what stands after it says where in this file.
+        // The text before the colon is the kind of error, after it the location in the file.
         let kind = error.message.prefix { $0 != ":" }
         var entry = brokenKinds[String(kind)] ?? (0, [])
         entry.count += 1
@@ -140,12 +137,12 @@ public final class BatchLoader {
     )
   }
 
-  /// What was left out so far: a warning for each kind of damage, with its count and some of the files.
+  /// One warning per kind of broken item so far, with the count and some of the files.
   public var warnings: [Warning] {
     brokenKinds.sorted { $0.key < $1.key }.map { kind, found in
       let more = found.count > found.names.count ? ", …" : ""
       return Warning(
-        "\(found.count) \(found.count == 1 ? "item is" : "items are") left out, \(kind): "
+        "\(found.count) \(found.count == 1 ? "item is" : "items are") skipped, \(kind): "
           + found.names.map(\.escapedForDisplay).joined(separator: ", ") + more,
         at: SourceLocation(file: dataset.location))
     }
@@ -162,7 +159,7 @@ public final class BatchLoader {
   }
 }
 
-/// Reads one item and makes it what the network is fed.
+/// Reads and preprocesses one item.
 private struct ItemReader: Sendable {
   struct Item: Sendable {
     var inputs: [[Float]]
@@ -172,13 +169,13 @@ private struct ItemReader: Sendable {
   let dataset: any Dataset
   let inputs: [TensorSpecification]
   let preprocessor: Preprocessor?
-  let view: (views: PictureViews, number: Int)?
-  /// Values an item, for each input.
+  let view: (views: AugmentedViews, number: Int)?
+  /// Values per item, for each input.
   let sizes: [Int]
 
   init(
     dataset: any Dataset, inputs: [TensorSpecification], preprocessing: Preprocessing?,
-    view: (views: PictureViews, number: Int)?
+    view: (views: AugmentedViews, number: Int)?
   ) throws {
     sizes = try inputs.map { input in
       guard let count = input.elementCount, count > 0 else {
@@ -192,11 +189,11 @@ private struct ItemReader: Sendable {
         throw GraftError(
           .invalidArgument,
           inputs.count == 1
-            ? "pictures cannot be fed without a preprocessing"
-            : "pictures cannot be fed to a network of \(inputs.count) inputs",
+            ? "images need preprocessing, which the bundle does not have"
+            : "images cannot be the input of a network with \(inputs.count) inputs",
           at: SourceLocation(file: dataset.location),
           advice: inputs.count == 1
-            ? "Compile the bundle with --preprocess." : "Give its inputs as .npy files.")
+            ? "Compile the bundle with --preprocess." : "Provide its inputs as .npy files.")
       }
       try preprocessing.check(inputShape: input.shape)
       try preprocessing.check(elements: input.element)
@@ -235,20 +232,20 @@ private struct ItemReader: Sendable {
 
   private func feeding() throws -> (Preprocessor, TensorSpecification, size: Int) {
     guard let preprocessor, let input = inputs.first, let size = sizes.first else {
-      throw GraftError(.inconsistency, "a picture without a preprocessing")
+      throw GraftError(.inconsistency, "an image without preprocessing")
     }
     return (preprocessor, input, size)
   }
 
-  /// The numbers of a random view.
-  private func values(of index: Int, _ number: Int, _ views: PictureViews) throws -> [Float] {
+  /// The values of a random view.
+  private func values(of index: Int, _ number: Int, _ views: AugmentedViews) throws -> [Float] {
     let (preprocessor, input, size) = try feeding()
     let layout = preprocessor.specification.layout
     let extent =
       layout == .nchw ? (input.shape[1], input.shape[2]) : (input.shape[0], input.shape[1])
     let pixels = try views.pixels(of: index, view: number, preprocessor, size: extent) {
       guard case .image(let image) = try dataset.sample(at: index).content else {
-        throw GraftError(.inconsistency, "item \(index) is no picture")
+        throw GraftError(.inconsistency, "item \(index) is not an image")
       }
       return image
     }
@@ -269,9 +266,9 @@ private struct ItemReader: Sendable {
     guard shape == input.shape else {
       throw GraftError(
         .invalidData,
-        "the picture is \(image.height) × \(image.width) and fed as \(shape); "
-          + "the network takes \(input.shape)",
-        advice: "A preprocessing with a resize or a crop makes all pictures equal.")
+        "the image is \(image.height) × \(image.width) and becomes an input of shape \(shape); "
+          + "the network needs \(input.shape)",
+        advice: "Use preprocessing with a resize or a crop, which gives all images the same size.")
     }
     return try [Float](unsafeUninitializedCapacity: size) { target, count in
       try preprocessor.write(
@@ -281,17 +278,17 @@ private struct ItemReader: Sendable {
   }
 }
 
-/// Hands out positions to the working threads and keeps their results until they are taken in order.
-/// Its lock guards everything that changes.
+/// Distributes positions to the worker threads and buffers their results, which are taken in order. The lock
+/// guards all mutable state.
 private final class Pipeline: @unchecked Sendable {
   private let order: [Int]
   private let items: ItemReader
   private let condition = NSCondition()
-  /// A ring: the result of a position, once it is there.
+  /// A ring buffer of results by position.
   private var results: [Result<ItemReader.Item, GraftError>?]
-  /// The position that the next free thread begins.
+  /// The next position to start.
   private var begun = 0
-  /// The position that is taken next.
+  /// The next position to take.
   private var taken = 0
   private var isCancelled = false
 
@@ -308,7 +305,7 @@ private final class Pipeline: @unchecked Sendable {
     condition.unlock()
   }
 
-  /// What every working thread does until nothing is left.
+  /// The loop of a worker thread.
   func work() {
     while let position = begin() {
       let result: Result<ItemReader.Item, GraftError>

@@ -5,7 +5,7 @@ import GraftDiagnostics
 
 /// A folder of `data_batch_*.bin` and `test_batch.bin`.
 public struct CIFAR10Batches: Dataset {
-  /// The files of such a folder that are wanted.
+  /// Which files of the folder to read.
   public enum Part: Hashable, Sendable {
     case training, test, all
   }
@@ -21,11 +21,11 @@ public struct CIFAR10Batches: Dataset {
   public let warnings: [Warning]
   private let files: [InputFile]
   private let names: [String]
-  /// The first item of each file, and the number of all.
+  /// The index of the first item of each file, and the total number of items.
   private let starts: [Int]
   /// The network's index of each of the ten labels.
   private let indices: [Int]
-  /// The labels of all records: one byte each, so that they are known without reading pictures.
+  /// The labels of all records, read in advance.
   private let labels: [UInt8]
 
   public var count: Int { labels.count }
@@ -38,11 +38,12 @@ public struct CIFAR10Batches: Dataset {
   static let testName = "test_batch.bin"
 
   /// - Parameters:
-  ///   - labels: The names of the network's classes, where it has them; the ten classes (their names
-  ///     are read from `batches.meta.txt`, where it is there) match them by name.
-  ///   - classCount: The number of the network's classes, where it is fixed.
-  /// - Throws: ``GraftError``: `inputOutput` where a file cannot be read, `invalidData` where there is
-  ///   no whole record or the classes are not the network's.
+  ///   - labels: The network's class names, if it has them; the ten classes (with names from
+  ///     `batches.meta.txt` if it
+  ///     exists) are matched by name.
+  ///   - classCount: The number of the network's classes, if it is fixed.
+  /// - Throws: ``GraftError``: `inputOutput` if a file cannot be read, `invalidData` if there is no complete
+  ///   record or the classes are not the network's.
   public init(
     _ path: String, part: Part = .all, labels: [String]? = nil, classCount: Int? = nil
   ) throws {
@@ -60,7 +61,7 @@ public struct CIFAR10Batches: Dataset {
       if !file.size.isMultiple(of: Self.recordSize) {
         warnings.append(
           Warning(
-            "the file ends within a record; the \(records) whole ones before it are used",
+            "the file ends within a record; the \(records) complete ones before it are used",
             at: SourceLocation(file: file.path)))
       }
       stored += try Self.labels(in: file, records: records)
@@ -69,9 +70,9 @@ public struct CIFAR10Batches: Dataset {
     }
     guard !stored.isEmpty else {
       throw GraftError(
-        .invalidData, "there is no whole record of a CIFAR-10 batch here",
+        .invalidData, "there is no complete record of a CIFAR-10 batch",
         at: SourceLocation(file: path),
-        advice: "data_batch_*.bin and test_batch.bin hold \(Self.recordSize) bytes a picture.")
+        advice: "data_batch_*.bin and test_batch.bin have \(Self.recordSize) bytes per image.")
     }
     let mapping = try ClassMapping(
       names: Self.classNames(in: path), labels: labels, count: classCount, at: path)
@@ -128,7 +129,7 @@ public struct CIFAR10Batches: Dataset {
     let place = place(of: index)
     guard let label = label(of: index) else {
       throw GraftError(
-        .invalidData, "record \(place.record) has the label \(labels[index]); there are 0 … 9",
+        .invalidData, "record \(place.record) has the label \(labels[index]), expected 0 … 9",
         at: SourceLocation(file: files[place.file].path))
     }
     let record = try files[place.file].read(

@@ -1,29 +1,29 @@
-// From names of classes to the indices that a network answers with.
+// Maps class names to the indices of a network's output.
 
 import GraftDiagnostics
 
-/// Which index each class of a data set has.
+/// The output index of each class of a data set.
 struct ClassMapping {
   /// The network's classes in the order of their indices.
   let classes: [String]
-  /// For each name given, its index.
+  /// The index of each name.
   let indices: [Int]
 
   /// - Parameters:
   ///   - names: The data set's classes, in code-point order.
-  ///   - labels: The bundle's labels, where it has them: classes match them by name.
-  ///   - count: The number of the network's classes, where it is fixed.
-  /// - Throws: ``GraftError`` of kind `invalidData` naming the classes that do not fit.
+  ///   - labels: The bundle's labels, if it has them; classes are matched by name.
+  ///   - count: The number of the network's classes, if it is fixed.
+  /// - Throws: ``GraftError`` of kind `invalidData` that names the classes that do not match.
   init(names: [String], labels: [String]?, count: Int?, at location: String) throws {
     guard let labels else {
       if let count, count != names.count {
         throw GraftError(
           .invalidData,
           (names.count == 1 ? "there is 1 class" : "there are \(names.count) classes")
-            + " (\(Self.list(names))), but the network tells \(count) "
-            + "apart and has no labels to match them by",
+            + " (\(Self.list(names))), but the network has \(count) "
+            + "classes and no labels to match them with",
           at: SourceLocation(file: location),
-          advice: "Compile the bundle with --labels, or give data with all of its classes.")
+          advice: "Compile the bundle with --labels, or provide data with all of its classes.")
       }
       classes = names
       indices = Array(names.indices)
@@ -45,13 +45,13 @@ struct ClassMapping {
     if let twice = names.first(where: { (known[$0]?.count ?? 0) > 1 }) {
       throw GraftError(
         .invalidData, "the network has more than one class labeled \(twice.quotedForDisplay)",
-        at: SourceLocation(file: location), advice: "Give its labels names that differ.")
+        at: SourceLocation(file: location), advice: "Make its labels unique.")
     }
     classes = labels
     indices = names.compactMap { known[$0]?.first }
   }
 
-  /// What to do where several classes have a name: they are numbered, and a folder must say which it is.
+  /// Advice if several classes have the same name and are numbered: a folder must use a numbered name.
   private static func twins(of names: [String], among labels: [String]) -> String? {
     for name in names {
       let twins = labels.filter { label in
@@ -59,8 +59,8 @@ struct ClassMapping {
           && label.dropFirst(name.count + 2).dropLast().allSatisfy(\.isNumber)
       }
       if twins.count > 1 {
-        return "The network has \(twins.count) classes of the name \(name.quotedForDisplay); call "
-          + "the folder what it is: \(list(twins))."
+        return "The network has \(twins.count) classes named \(name.quotedForDisplay); rename "
+          + "the folder to one of \(list(twins))."
       }
     }
     return nil

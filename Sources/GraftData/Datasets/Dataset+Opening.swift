@@ -1,23 +1,23 @@
-// Tells what kind of data set a folder is.
+// Determines the kind of data set in a folder.
 
 import Glibc
 import GraftDiagnostics
 
-/// What a data set is opened for.
+/// The requirements on a data set.
 public struct DatasetRequest: Sendable {
-  /// The network's inputs, shapes without the batch.
+  /// The network's inputs, with shapes without the batch axis.
   public var inputs: [TensorSpecification]
-  /// What the answers of tensors are needed as.
-  public var answers: AnswerKind
-  /// The names of the network's classes, where it has them.
+  /// The required kind of targets.
+  public var answers: TargetKind
+  /// The network's class names, if it has them.
   public var labels: [String]?
-  /// The number of the network's classes, where it is fixed.
+  /// The number of the network's classes, if it is fixed.
   public var classCount: Int?
-  /// Which of CIFAR-10's batches are wanted; where there are none of these, all are taken.
+  /// Which of CIFAR-10's batches to read; if there are none of these, all are read.
   public var part: CIFAR10Batches.Part
 
   public init(
-    inputs: [TensorSpecification], answers: AnswerKind = .classes, labels: [String]? = nil,
+    inputs: [TensorSpecification], answers: TargetKind = .classes, labels: [String]? = nil,
     classCount: Int? = nil, part: CIFAR10Batches.Part = .all
   ) {
     self.inputs = inputs
@@ -28,10 +28,10 @@ public struct DatasetRequest: Sendable {
   }
 }
 
-/// Opens a data folder: tensors where it holds a `.npy` file, CIFAR-10 where it holds its batches,
-/// else class folders.
-/// - Returns: The data set, never empty, and what the user should be told about it.
-/// - Throws: ``GraftError`` naming the folder or the file.
+/// Opens a data folder: tensors if it contains a `.npy` file, CIFAR-10 if it contains its batches, else class
+/// folders.
+/// - Returns: The data set, never empty, and warnings.
+/// - Throws: ``GraftError`` that names the folder or the file.
 public func openDataset(
   at path: String, for request: DatasetRequest
 ) throws -> (dataset: any Dataset, warnings: [Warning]) {
@@ -55,6 +55,6 @@ public func openDataset(
 }
 
 extension FolderListing {
-  /// Whether something that could be opened as a file stands there.
+  /// Whether the path exists.
   static func hasFile(_ path: String) -> Bool { access(path, F_OK) == 0 }
 }

@@ -1,12 +1,11 @@
-// What every data set gives: a number of items, each with what a network is fed and what it should
-// answer. ImageFolder, CIFAR10Batches, TensorFolder and ImageList are its kinds; Dataset+Opening
-// tells from a folder which it is.
+// The protocol of data sets: a number of items, each with inputs and targets. Implemented by ImageFolder,
+// CIFAR10Batches, TensorFolder and ImageList; Dataset+Opening chooses among them for a folder.
 
 import GraftDiagnostics
 import GraftIR
 
-/// One input or output of a network: its name, its shape without the batch axis, its element type. Its values are
-/// kept as float32 numbers until they are fed, whatever the type.
+/// An input or output of a network: its name, its shape without the batch axis, its element type. Values are
+/// float32 until they are converted to the element type for a call.
 public struct TensorSpecification: Hashable, Sendable {
   public var name: String
   public var shape: [Int]
@@ -18,11 +17,11 @@ public struct TensorSpecification: Hashable, Sendable {
     self.element = element
   }
 
-  /// Values an item; nil where that is no sane number.
+  /// The number of values per item; nil if it overflows.
   public var elementCount: Int? { (try? NPYHeader(element: .float32, shape: shape))?.count }
 }
 
-/// What a network should answer for an item.
+/// The target of an item.
 public enum Target: Hashable, Sendable {
   /// The index of a class.
   case label(Int)
@@ -31,12 +30,12 @@ public enum Target: Hashable, Sendable {
   case unknown
 }
 
-/// An item as it is stored.
+/// An item before preprocessing.
 public struct Sample: Sendable {
   public enum Content: Sendable {
-    /// To go through a ``Preprocessing``.
+    /// An image, which needs a ``Preprocessing``.
     case image(Image)
-    /// To be fed as it is: the values of each input, in the order of the network's inputs.
+    /// The values of each input, in the order of the network's inputs.
     case tensors([[Float]])
   }
 
@@ -44,26 +43,25 @@ public struct Sample: Sendable {
   public var target: Target
 }
 
-/// Items to run a network on. Reading an item is independent of every other, and any number of
-/// threads may do so at once.
+/// Items to run a network on. Items can be read independently and concurrently.
 public protocol Dataset: Sendable {
-  /// Where it stands, for messages.
+  /// The path, for messages.
   var location: String { get }
   var count: Int { get }
-  /// The classes in the order of their indices; empty where items have none.
+  /// The class names in the order of their indices; empty if items have none.
   var classes: [String] { get }
   /// The number of classes, named or not.
   var classCount: Int { get }
-  /// Whether items are pictures, which need a ``Preprocessing``.
+  /// Whether items are images, which need a ``Preprocessing``.
   var holdsImages: Bool { get }
-  /// The item's file below ``location``, or its place in one.
+  /// The item's file relative to ``location``, or its position in a file.
   func name(of index: Int) -> String
   /// The item's file as messages name it.
   func path(of index: Int) -> String
-  /// The item's class, known without reading its content; nil where it has none.
+  /// The item's class, without reading its content; nil if it has none.
   func label(of index: Int) -> Int?
   /// Reads an item.
-  /// - Throws: ``GraftError`` naming the file, where just this item is broken.
+  /// - Throws: ``GraftError`` that names the file, if this item is broken.
   func sample(at index: Int) throws -> Sample
 }
 
@@ -79,7 +77,7 @@ extension Dataset {
   }
 }
 
-/// Pictures without classes, in the order given, as on `predict`'s command line.
+/// A list of images without classes, as for `predict`.
 public struct ImageList: Dataset {
   public let paths: [String]
   public var location: String { "." }

@@ -1,11 +1,11 @@
-// A part of a data set that stands for the whole: as many items as are wanted, evenly apart.
+// A sample of a data set: a number of evenly spaced items.
 
-/// Some items of another data set.
+/// Evenly spaced items of another data set.
 public struct DatasetSample: Dataset {
   private let whole: any Dataset
   private let places: [Int]
 
-  /// - Parameter count: how many; more than there are takes all.
+  /// - Parameter count: the number of items; all if there are fewer.
   public init(_ count: Int, of whole: any Dataset) {
     self.whole = whole
     let count = min(max(0, count), whole.count)

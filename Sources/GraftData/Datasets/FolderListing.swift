@@ -1,5 +1,5 @@
-// What stands in a folder, in code-point order, links followed. Names that are not UTF-8 are counted,
-// since no text could name them.
+// The entries of a folder in code-point order, with links followed. Names that are not UTF-8 are only
+// counted, because messages could not show them.
 
 import Glibc
 import GraftDiagnostics
@@ -7,7 +7,7 @@ import GraftDiagnostics
 struct FolderListing {
   enum Kind {
     case file, folder, other
-    /// A link that leads nowhere or in a circle.
+    /// A dangling or circular link.
     case brokenLink
   }
 
@@ -20,7 +20,7 @@ struct FolderListing {
   private(set) var entries: [Entry] = []
   private(set) var unreadableNames = 0
 
-  /// - Throws: ``GraftError`` of kind `inputOutput` where there is no such folder.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if there is no such folder.
   init(of path: String) throws {
     guard let folder = opendir(path) else { throw systemError(errno, "cannot be opened", path) }
     defer { closedir(folder) }
@@ -48,7 +48,7 @@ struct FolderListing {
   }
 
   private static func kind(of entry: UnsafeMutablePointer<dirent>, at path: String) -> Kind {
-    // Most file systems say what it is without being asked once more.
+    // Most file systems return the type without another system call.
     switch Int32(entry.pointee.d_type) {
     case Int32(DT_REG): return .file
     case Int32(DT_DIR): return .folder
@@ -64,11 +64,11 @@ struct FolderListing {
   }
 }
 
-/// The files that a data set leaves out, by kind.
+/// The skipped files of a data set, by kind.
 struct StrayFiles {
   private var counts: [Kind: Int] = [:]
 
-  /// What one of a kind is called, and what several are.
+  /// The singular and plural name of a kind.
   struct Kind: Hashable {
     var one: String
     var many: String
@@ -78,14 +78,14 @@ struct StrayFiles {
     if count > 0 { counts[Kind(one: one, many: many ?? one), default: 0] += count }
   }
 
-  /// Counts a file that is no picture by its extension.
+  /// Counts a file that is not an image by its extension.
   mutating func add(file name: String) {
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
     let ending = parts.count > 1 ? parts.last ?? "" : ""
     add(ending.isEmpty ? "without extension" : "." + ending.lowercased())
   }
 
-  /// One warning that names all kinds; none where there is nothing to tell.
+  /// One warning that lists all kinds; empty if there are no such files.
   func warning(at location: String) -> [Warning] {
     guard !counts.isEmpty else { return [] }
     let total = counts.values.reduce(0, +)
@@ -97,9 +97,9 @@ struct StrayFiles {
     return [
       Warning(
         (total == 1
-          ? "1 entry is no JPEG or PNG file of a class and "
-          : "\(total) entries are not JPEG or PNG files of a class and ")
-          + "left out: \(named.joined(separator: ", "))\(rest)",
+          ? "1 entry is not a JPEG or PNG file of a class and was "
+          : "\(total) entries are not JPEG or PNG files of a class and were ")
+          + "skipped: \(named.joined(separator: ", "))\(rest)",
         at: SourceLocation(file: location))
     ]
   }

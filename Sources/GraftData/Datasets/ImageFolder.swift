@@ -1,10 +1,10 @@
-// Pictures sorted into a folder a class: DIR/class/picture.jpg.
+// Images in one folder per class: DIR/class/image.jpg.
 
 import Glibc
 import GraftDiagnostics
 
-/// A folder of class folders with JPEG and PNG files in them. Links are followed; deeper folders are
-/// not searched. Classes and files come in code-point order.
+/// A folder of class folders with JPEG and PNG files. Links are followed; nested folders are not searched.
+/// Classes and files are in code-point order.
 public struct ImageFolder: Dataset {
   private struct Item {
     var folder: Int32
@@ -13,7 +13,7 @@ public struct ImageFolder: Dataset {
 
   public let location: String
   public let classes: [String]
-  /// What was left out and why, to be told to the user.
+  /// Warnings about skipped files.
   public let warnings: [Warning]
   private let folders: [(name: String, label: Int)]
   private let items: [Item]
@@ -22,11 +22,11 @@ public struct ImageFolder: Dataset {
   public var holdsImages: Bool { true }
 
   /// - Parameters:
-  ///   - labels: The names of the network's classes, where it has them; folders match them by name.
-  ///   - classCount: The number of the network's classes, where it is fixed. Without labels there
-  ///     must be as many folders.
-  /// - Throws: ``GraftError``: `inputOutput` where a folder cannot be read, `invalidData` where there
-  ///   is no picture in it or its classes are not the network's.
+  ///   - labels: The network's class names, if it has them; folders are matched by name.
+  ///   - classCount: The number of the network's classes, if it is fixed. Without labels there must be as
+  ///     many folders.
+  /// - Throws: ``GraftError``: `inputOutput` if a folder cannot be read, `invalidData` if it has no images or
+  ///   its classes are not the network's.
   public init(_ path: String, labels: [String]? = nil, classCount: Int? = nil) throws {
     var stray = StrayFiles()
     var warnings: [Warning] = []
@@ -36,7 +36,7 @@ public struct ImageFolder: Dataset {
     for entry in top.entries {
       switch entry.kind {
       case .file where Self.isPicture(entry.name):
-        stray.add("picture outside class folders", "pictures outside class folders")
+        stray.add("image outside class folders", "images outside class folders")
       case .file: stray.add(file: entry.name)
       case .brokenLink: stray.add("broken link", "broken links")
       case .other: stray.add("device or pipe", "devices or pipes")
@@ -44,12 +44,12 @@ public struct ImageFolder: Dataset {
         if entry.name.hasPrefix(".") {
           stray.add("hidden folder", "hidden folders")
         } else if Self.contains(folder: path + "/" + entry.name, path) {
-          stray.add("link to a folder above", "links to a folder above")
+          stray.add("link to a parent folder", "links to a parent folder")
         } else {
           let files = try Self.pictures(in: path + "/" + entry.name, &stray)
-          // A folder of something else is not a class that the network lacks.
+          // A folder without images is not an unknown class.
           if files.isEmpty, let labels, !labels.contains(entry.name) {
-            stray.add("folder without pictures", "folders without pictures")
+            stray.add("folder without images", "folders without images")
           } else if let twin = found.firstIndex(where: { $0.name == entry.name }) {
             try Self.join(entry.name, files, to: &found[twin], in: path, &stray)
           } else {
@@ -62,9 +62,9 @@ public struct ImageFolder: Dataset {
     let total = found.reduce(0) { $0 + $1.files.count }
     guard total > 0 else {
       throw GraftError(
-        .invalidData, "there is no JPEG or PNG file in a class folder here",
+        .invalidData, "there is no JPEG or PNG file in a class folder",
         at: SourceLocation(file: path),
-        advice: "Pictures belong into a folder a class: \(path.escapedForDisplay)/cat/1.jpg."
+        advice: "Images must be in one folder per class: \(path.escapedForDisplay)/cat/1.jpg."
           + (warnings.first.map { " Found: \($0.message)." } ?? ""))
     }
     let empty = found.filter(\.files.isEmpty).map(\.name)
@@ -73,7 +73,7 @@ public struct ImageFolder: Dataset {
       warnings.append(
         Warning(
           (empty.count == 1
-            ? "1 class folder holds no picture" : "\(empty.count) class folders hold no picture")
+            ? "1 class folder has no images" : "\(empty.count) class folders have no images")
             + ": \(names)",
           at: SourceLocation(file: path)))
     }
@@ -88,8 +88,8 @@ public struct ImageFolder: Dataset {
     }
   }
 
-  /// Two folders whose names are the same text in two Unicode normal forms, as copying between file systems
-  /// leaves them. Everywhere else these are one name, so only one of them may hold pictures.
+  /// Merges two folders whose names are the same text in two Unicode normalization forms, as after copying
+  /// between file systems. Only one of them may contain images.
   private static func join(
     _ name: String, _ files: [String], to other: inout (name: String, files: [String]),
     in path: String, _ stray: inout StrayFiles
@@ -100,12 +100,12 @@ public struct ImageFolder: Dataset {
       }
       throw GraftError(
         .invalidData,
-        "two class folders are named \(name.quotedForDisplay), in different Unicode normal forms "
+        "two class folders are named \(name.quotedForDisplay), in different Unicode normalization forms "
           + "(bytes \(bytes(other.name)), and \(bytes(name)))",
         at: SourceLocation(file: path),
-        advice: "Move the pictures of one into the other, or give one another name.")
+        advice: "Move the images of one into the other, or rename one.")
     }
-    stray.add("folder without pictures", "folders without pictures")
+    stray.add("folder without images", "folders without images")
     if other.files.isEmpty { other = (name, files) }
   }
 
@@ -131,7 +131,7 @@ public struct ImageFolder: Dataset {
     return [".jpg", ".jpeg", ".png"].contains { lower.hasSuffix($0) }
   }
 
-  /// Whether `folder` is `path` itself or one of the folders above it, as a link may be.
+  /// Whether `folder` is `path` or one of its ancestors.
   private static func contains(folder: String, _ path: String) -> Bool {
     var candidate = stat()
     guard stat(folder, &candidate) == 0 else { return false }

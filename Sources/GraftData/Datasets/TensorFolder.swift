@@ -1,32 +1,32 @@
-// What a network is fed, as NumPy files: x.npy or a file an input, and y.npy.
+// Inputs and targets in NumPy files: x.npy or one file per input, and y.npy.
 
 import GraftDiagnostics
 import GraftIR
 
-/// A folder with `x.npy` (N × the input's shape; with several inputs `INPUT.npy` each) and, where the
-/// answers are known, `y.npy`: N class indices (also [N, 1], as whole floats, or one-hot rows), or N × the
-/// output's shape for regression.
+/// A folder with `x.npy` (N × the input's shape; with several inputs one `INPUT.npy` each) and optionally
+/// `y.npy`: N class indices (also [N, 1], as whole floats, or one-hot rows), or N × the output's shape for
+/// regression.
 public struct TensorFolder: Dataset {
   public let location: String
   public let classes: [String]
   public let classCount: Int
   private let inputs: [NPYFile]
-  /// What the network takes, an entry an input.
+  /// The element type of each input.
   private let elements: [DataType]
-  private let answers: TensorAnswers
+  private let answers: TensorTargets
 
   public let count: Int
   public var holdsImages: Bool { false }
 
   /// - Parameters:
   ///   - inputs: The network's inputs.
-  ///   - answers: What answers are needed.
-  ///   - labels: The names of its classes.
-  ///   - classCount: The number of its classes, where it is fixed.
-  /// - Throws: ``GraftError``: `inputOutput` where a file is missing or unreadable, `invalidData` where
+  ///   - answers: The required kind of targets.
+  ///   - labels: The network's class names.
+  ///   - classCount: The number of its classes, if it is fixed.
+  /// - Throws: ``GraftError``: `inputOutput` if a file is missing or unreadable, `invalidData` where
   ///   shapes, counts or answers do not fit; the file and the row are named.
   public init(
-    _ path: String, inputs: [TensorSpecification], answers kind: AnswerKind = .classes,
+    _ path: String, inputs: [TensorSpecification], answers kind: TargetKind = .classes,
     labels: [String]? = nil, classCount: Int? = nil
   ) throws {
     location = path
@@ -38,8 +38,8 @@ public struct TensorFolder: Dataset {
       guard !file.shape.isEmpty, file.rowShape == input.shape else {
         throw GraftError(
           .invalidData,
-          "shape \(file.shape) does not fit the input \(input.name.quotedForDisplay), "
-            + "which takes N × \(input.shape)",
+          "shape \(file.shape) does not match the input \(input.name.quotedForDisplay), "
+            + "which is N × \(input.shape)",
           at: SourceLocation(file: file.path))
       }
       guard input.element.isFloatingPoint || !file.element.isFloatingPoint else {
@@ -62,10 +62,10 @@ public struct TensorFolder: Dataset {
         at: SourceLocation(file: other.path))
     }
     guard first.rowCount > 0 else {
-      throw GraftError(.invalidData, "there are no items in it", at: .init(file: first.path))
+      throw GraftError(.invalidData, "the file has no items", at: .init(file: first.path))
     }
     count = first.rowCount
-    answers = try TensorAnswers(
+    answers = try TensorTargets(
       path + "/y.npy", as: kind, classCount: labels?.count ?? classCount,
       items: (count, first.path))
     self.classCount =
@@ -92,7 +92,7 @@ public struct TensorFolder: Dataset {
     return Sample(content: .tensors(values), target: target.map { .values($0) } ?? .unknown)
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where a number is not in `range`.
+  /// - Throws: ``GraftError`` of kind `invalidData` if a number is not in `range`.
   private static func wholeRow(
     _ index: Int, of file: NPYFile, in range: ClosedRange<Int>
   ) throws -> [Float] {
@@ -106,7 +106,7 @@ public struct TensorFolder: Dataset {
     return row.map { Float($0) }
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where a number is none, or too large for single precision.
+  /// - Throws: ``GraftError`` of kind `invalidData` for a NaN, or a value that is too large for float32.
   private static func finiteRow(_ index: Int, of file: NPYFile) throws -> [Float] {
     let row = try file.floats(rows: index..<index + 1)
     guard let place = row.firstIndex(where: { !$0.isFinite }) else { return row }

@@ -1,16 +1,16 @@
-// Figures as PNG files, by Cairo.
+// Drawings as PNG files, rendered by Cairo.
 
 import CCairo
 import GraftDiagnostics
 
 extension Drawing {
-  /// The figure on white paper as a PNG file.
-  /// - Throws: ``GraftError``: `invalidData` where it is larger than pictures may be, `machine` where Cairo
+  /// The drawing on a white background as a PNG file.
+  /// - Throws: ``GraftError``: `invalidData` if it is larger than images may be, `machine` if Cairo
   ///   cannot draw it.
   public func png() throws -> [UInt8] {
     _ = try Image.checkedCount(width: width, height: height, channels: 3)
     guard let extentX = Int32(exactly: width), let extentY = Int32(exactly: height) else {
-      throw GraftError(.invalidData, "\(height) × \(width) pixels are too many for a figure")
+      throw GraftError(.invalidData, "\(height) × \(width) pixels are too many for a chart")
     }
     let surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, extentX, extentY)
     defer { cairo_surface_destroy(surface) }
@@ -36,7 +36,7 @@ extension Drawing {
   private static func check(_ status: cairo_status_t) throws {
     guard status == CAIRO_STATUS_SUCCESS else {
       let reason = cairo_status_to_string(status).map { String(cString: $0) } ?? "\(status)"
-      throw GraftError(.machine, "the figure cannot be drawn: \(reason)")
+      throw GraftError(.machine, "the chart cannot be drawn: \(reason)")
     }
   }
 

@@ -1,10 +1,10 @@
-// Figures as SVG: in a page, whose style sheet colors them, or as a file of their own.
+// Drawings as SVG, inside a page with a style sheet or as a standalone file.
 
 import Foundation
 
 extension Drawing {
-  /// The figure as an `svg` element.
-  /// - Parameter isFile: whether it stands alone, and so brings its colors and white paper.
+  /// The drawing as an `svg` element.
+  /// - Parameter isFile: whether it is a standalone file, with its own colors and white background.
   public func svg(isFile: Bool) -> String {
     var parts = [
       "<svg \(isFile ? "xmlns=\"http://www.w3.org/2000/svg\" " : "")"
@@ -70,8 +70,8 @@ extension Drawing {
 }
 
 extension String {
-  /// The text as HTML and SVG show it, in content and in attributes between double quotes. What XML
-  /// cannot hold at all becomes U+FFFD.
+  /// The text escaped for HTML and SVG content and double-quoted attributes. Characters that XML forbids
+  /// become U+FFFD.
   public var escapedForMarkup: String {
     var result = ""
     for scalar in unicodeScalars {

@@ -1,16 +1,16 @@
-// A figure of boxes, lines, curves and text that becomes SVG or PNG. What things look like is said once, by style;
-// Drawing+SVG and Drawing+PNG only write it down.
+// A drawing of boxes, lines, curves and text. Its styles determine the appearance; Drawing+SVG and
+// Drawing+PNG render it.
 
-/// A figure; lengths are pixels from its upper left corner.
+/// A drawing; coordinates are pixels from the upper left corner.
 public struct Drawing: Hashable, Sendable {
-  /// What a shape is, which decides its color. Pages may give these classes colors of their own.
+  /// The role of a shape, which determines its color. Pages may override the colors of these classes.
   public enum Style: String, Hashable, Sendable, CaseIterable {
-    /// Agreement and disagreement, the figure's two colors.
+    /// Correct and incorrect, the two main colors.
     case right, wrong
-    /// Text on paper, faint text, and text on a filled box.
+    /// Text on the background, faint text, and text on a filled box.
     case label, tick, dark
     case grid
-    /// Two curves, which differ by dashes too, and lines to hold things against.
+    /// Two curves, which also differ in their dashes, and reference lines.
     case training, validation, marked, diagonal
 
     /// Red, green and blue from 0 to 255 on white paper.
@@ -25,7 +25,7 @@ public struct Drawing: Hashable, Sendable {
       }
     }
 
-    /// Lengths of dashes and gaps; none for a whole line.
+    /// Lengths of dashes and gaps; empty for a solid line.
     public var dashes: [Double] {
       switch self {
       case .validation: [6, 3]
@@ -45,10 +45,10 @@ public struct Drawing: Hashable, Sendable {
   public enum Anchor: String, Hashable, Sendable { case start, middle, end }
 
   public enum Shape: Hashable, Sendable {
-    /// - Parameter title: shown by browsers where the pointer rests.
+    /// - Parameter title: the tooltip in browsers.
     case box(
       x: Double, y: Double, width: Double, height: Double, Style, opacity: Double, title: String?)
-    /// Text at its base line, turned about its anchor by degrees clockwise.
+    /// Text at its baseline, rotated clockwise about its anchor, in degrees.
     case text(x: Double, y: Double, String, Style, Anchor, rotation: Double)
     case line(x1: Double, y1: Double, x2: Double, y2: Double, Style)
     case curve([Point], Style)
@@ -57,10 +57,10 @@ public struct Drawing: Hashable, Sendable {
 
   public var width: Int
   public var height: Int
-  /// What the figure is, for those who do not see it.
+  /// The accessible title.
   public var title: String
   public var shapes: [Shape] = []
-  /// Whether a page may scale it to the width that there is.
+  /// Whether a page may scale it to the available width.
   public var isScalable: Bool
 
   /// The size of all text.

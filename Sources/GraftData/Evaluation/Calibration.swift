@@ -1,22 +1,21 @@
-// Whether a classifier is as often right as it says: reliability by confidence, the expected calibration
-// error, and the temperature that mends it.
+// Calibration of a classifier: reliability diagram, expected calibration error, temperature scaling.
 
 import Glibc
 import GraftDiagnostics
 
-/// How a classifier's confidence compares with how often it is right (Guo, Pleiss, Sun and Weinberger 2017,
-/// "On Calibration of Modern Neural Networks").
+/// The calibration of a classifier (Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural
+/// Networks").
 public struct Calibration: Hashable, Sendable {
-  /// The items whose confidence lies in ((m − 1) / M, m / M].
+  /// The items whose confidence is in ((m − 1) / M, m / M].
   public struct Bin: Hashable, Sendable {
     public var count = 0
-    /// The mean probability of the class that was chosen; 0 without items.
+    /// The mean probability of the predicted class; 0 without items.
     public var confidence = 0.0
-    /// The share of the items that were right; 0 without items.
+    /// The fraction of correct items; 0 without items.
     public var accuracy = 0.0
   }
 
-  /// What the logits were divided by.
+  /// The divisor of the logits.
   public let temperature: Double
   public let bins: [Bin]
   /// Items with finite logits.
@@ -30,7 +29,7 @@ public struct Calibration: Hashable, Sendable {
   ///   - logits: [items, classes], row-major.
   ///   - labels: the class of each item.
   ///   - binCount: M; the paper's tables have 15.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the counts do not fit.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the counts do not fit.
   public init(
     logits: [Float], labels: [Int], classCount: Int, temperature: Double = 1, binCount: Int = 15
   ) throws {
@@ -72,20 +71,20 @@ public struct Calibration: Hashable, Sendable {
   /// The temperatures that ``fittedTemperature(logits:labels:classCount:)`` chooses from.
   public static let temperatures = 0.05...20.0
 
-  /// Whether the temperature is the least or the greatest of those, so that a better one may lie beyond.
+  /// Whether the temperature is at a bound of that range, so that a better one may be outside.
   public var isAtBound: Bool {
     temperature == Self.temperatures.lowerBound || temperature == Self.temperatures.upperBound
   }
 
-  /// The temperature within ``temperatures`` at which the items' mean cross-entropy is least (section 4.2 of
-  /// the paper), which is convex in 1 / T.
+  /// The temperature in ``temperatures`` that minimizes the mean cross-entropy (section 4.2 of the paper),
+  /// which is convex in 1 / T.
   /// - Throws: as ``init(logits:labels:classCount:temperature:binCount:)``.
   public static func fittedTemperature(
     logits: [Float], labels: [Int], classCount: Int
   ) throws -> Double {
     try check(logits, labels, classCount)
-    // The derivatives of the cross-entropy by b = 1 / T: the expected logit less the label's own, and the
-    // logits' variance.
+    // The derivatives of the cross-entropy with respect to b = 1 / T: the expected logit minus the label's
+    // logit, and the variance of the logits.
     func derivatives(_ b: Double) -> (slope: Double, curvature: Double) {
       var (slope, curvature) = (0.0, 0.0)
       for (item, label) in labels.enumerated() {
@@ -110,7 +109,7 @@ public struct Calibration: Hashable, Sendable {
     var (low, high) = (1 / temperatures.upperBound, 1 / temperatures.lowerBound)
     if derivatives(low).slope >= 0 { return temperatures.upperBound }
     if derivatives(high).slope <= 0 { return temperatures.lowerBound }
-    // Newton's steps, halved where they would leave what is known to hold the least.
+    // Newton's method, with bisection when a step leaves the bracket of the minimum.
     var b = 1.0
     for _ in 0..<60 {
       let (slope, curvature) = derivatives(b)

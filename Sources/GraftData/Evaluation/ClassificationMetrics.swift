@@ -3,32 +3,32 @@
 
 import GraftDiagnostics
 
-/// How often, and how surely, a classifier was right.
+/// Accuracy, loss and confusion matrix of a single-label classifier.
 public struct ClassificationMetrics: Sendable {
   /// What the network's outputs are.
   public enum OutputKind: Hashable, Sendable {
-    /// Any numbers: a softmax makes probabilities of them.
+    /// Logits, whose softmax is the probabilities.
     case logits
     case probabilities
-    /// A probability for each class by itself: the loss is the mean binary cross-entropy over the classes.
+    /// Independent probabilities per class: the loss is the mean binary cross-entropy over the classes.
     case independent
-    /// Numbers that are neither: there is no loss.
+    /// Neither logits nor probabilities: there is no loss.
     case scores
   }
 
-  /// The figures of one class.
+  /// The metrics of one class.
   public struct ClassReport: Hashable, Sendable {
     public var index: Int
     /// Items of this class.
     public var support: Int
-    /// Items taken for this class.
+    /// Items predicted as this class.
     public var predicted: Int
-    /// Items of this class taken for it.
+    /// Items of this class predicted as it.
     public var correct: Int
 
-    /// correct / predicted; nil where nothing was taken for it.
+    /// correct / predicted; nil if nothing was predicted as it.
     public var precision: Double? { ClassificationMetrics.ratio(correct, predicted) }
-    /// correct / support; nil where there was none of it.
+    /// correct / support; nil if there are no items of it.
     public var recall: Double? { ClassificationMetrics.ratio(correct, support) }
     /// The harmonic mean of precision and recall.
     public var f1: Double? { ClassificationMetrics.ratio(2 * correct, predicted + support) }
@@ -36,11 +36,12 @@ public struct ClassificationMetrics: Sendable {
 
   public let classCount: Int
   public let outputKind: OutputKind
-  /// The k of ``topK``: 5, or the number of classes where there are fewer.
+  /// The k of ``topK``: 5, or the number of classes if that is smaller.
   public let k: Int
-  /// Items added.
+  /// The number of items added.
   public private(set) var count = 0
-  /// Items with an output that is no finite number: never right, and outside loss and confusion.
+  /// The number of items with a non-finite output; they count as wrong and are excluded from loss and
+  /// confusion matrix.
   public private(set) var nonFiniteCount = 0
   public private(set) var confusion: ConfusionMatrix
   private var correct = 0
@@ -58,9 +59,12 @@ public struct ClassificationMetrics: Sendable {
     confusion = try ConfusionMatrix(classCount: classCount)
   }
 
-  /// Adds a batch: items × classes outputs, a label an item.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the counts do not fit, or a label is no
-  ///   class.
+  /// Adds a batch.
+  /// - Parameters:
+  ///   - outputs: [items, classes], row-major.
+  ///   - labels: the class of each item.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the counts do not match, or a label is out of
+  ///   range.
   public mutating func add(outputs: [Float], labels: [Int]) throws {
     guard outputs.count == labels.count * classCount else {
       throw GraftError(
@@ -72,14 +76,14 @@ public struct ClassificationMetrics: Sendable {
     }
   }
 
-  /// Adds one item: an output a class.
+  /// Adds one item with one output per class.
   public mutating func add(_ outputs: ArraySlice<Float>, label: Int) throws {
     guard outputs.count == classCount else {
       throw GraftError(.invalidArgument, "\(outputs.count) outputs for \(classCount) classes")
     }
     guard label >= 0, label < classCount else {
       throw GraftError(
-        .invalidArgument, "the label \(label) is none of the network's \(classCount) classes")
+        .invalidArgument, "the label \(label) is outside the network's \(classCount) classes")
     }
     count += 1
     guard outputs.allSatisfy(\.isFinite) else {
@@ -88,7 +92,7 @@ public struct ClassificationMetrics: Sendable {
     }
     let first = outputs.startIndex
     let own = outputs[first + label]
-    // The label's rank, the lower index first among equals: no sorting needed.
+    // The label's rank, with ties in favor of the lower index.
     var rank = 0
     var best = first
     for index in outputs.indices {
@@ -109,9 +113,9 @@ public struct ClassificationMetrics: Sendable {
     confusion.add(label: label, prediction: best - first)
   }
 
-  /// The share of items whose best class is their own; nil before the first item.
+  /// The fraction of items whose predicted class is correct; nil before the first item.
   public var top1: Double? { Self.ratio(correct, count) }
-  /// The share of items whose own class is among the best ``k``.
+  /// The fraction of items whose true class is among the ``k`` best.
   public var topK: Double? { Self.ratio(correctInK, count) }
   /// The mean cross-entropy in nats, over items with finite outputs; nil for scores.
   public var loss: Double? {

@@ -1,18 +1,17 @@
-// A confusion matrix as a figure: a row a class, shaded by the share of its items, with counts and names where
-// there is room for them.
+// A confusion matrix as a drawing, shaded by the fraction of each row, with counts and names if they fit.
 
 import GraftDiagnostics
 
 extension ConfusionMatrix {
-  /// True classes as rows, predicted classes as columns. A cell is as dark as its share of its row.
+  /// True classes as rows, predicted classes as columns, shaded by the fraction of the row.
   /// - Parameters:
-  ///   - classes: Their names; indices where it has too few.
-  ///   - hasAxes: Whether the figure itself says which axis is which.
-  /// - Throws: ``GraftError`` of kind `invalidData` where it would be too large.
+  ///   - classes: The class names; indices if there are too few.
+  ///   - hasAxes: Whether to label the axes.
+  /// - Throws: ``GraftError`` of kind `invalidData` if it would be too large.
   public func drawing(classes: [String] = [], hasAxes: Bool) throws -> Drawing {
     let names = names(classes).map { Self.shortened($0.escapedForDisplay) }
     let letters = Double((supports.max() ?? 0).description.count)
-    // A thousand pixels for many classes, and more where a class would have less than one.
+    // 1000 pixels for many classes, or more so that a class has at least one pixel.
     let cell =
       classCount <= 12
       ? max(34, letters * 8 + 6)
@@ -20,7 +19,7 @@ extension ConfusionMatrix {
     let hasNames = cell >= 14
     let longest = hasNames ? Double(names.map(\.count).max() ?? 1) : 0
     let axis = hasAxes ? 20.0 : 0
-    // Names across lean at 50°, so that they need more height than width.
+    // Column names are rotated by 50°, so they need more height than width.
     let (left, top) = (longest * 7.2 + 14 + axis, longest * 5.6 + 18 + axis)
     let edge = cell * Double(classCount)
     let (width, height) = (left + edge + (hasNames ? longest * 4.7 + 12 : 12), top + edge + 8)
@@ -52,7 +51,7 @@ extension ConfusionMatrix {
       let (x, y) = (corner.x + cell * Double(column), corner.y + cell * Double(row))
       drawing.box(
         x + gap, y + gap, cell - 2 * gap, cell - 2 * gap, row == column ? .right : .wrong,
-        // Single mistakes among many items are what one looks for: the root lifts them.
+        // The square root makes small fractions visible.
         opacity: 0.15 + 0.8 * share.squareRoot(),
         title: classCount > 30
           ? nil : "\(names[row]) predicted as \(names[column]): \(count) of \(supports[row])")

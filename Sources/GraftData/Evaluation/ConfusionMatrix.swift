@@ -1,12 +1,11 @@
-// Which class was taken for which, and the table of it as CSV. ConfusionMatrix+Drawing draws it.
+// The confusion matrix and its CSV. ConfusionMatrix+Drawing draws it.
 
 import GraftDiagnostics
 
-/// How many items of each class were taken for each class.
+/// The number of items by true and predicted class.
 public struct ConfusionMatrix: Hashable, Sendable {
   public let classCount: Int
-  /// The cells that are not zero, by own class · classes + the class it was taken for: of many
-  /// classes few pairs are ever confused.
+  /// The nonzero cells, by true class · classes + predicted class; sparse because few pairs are confused.
   private var counts: [Int: Int] = [:]
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` for no classes, or more than 2³⁰.
@@ -21,34 +20,34 @@ public struct ConfusionMatrix: Hashable, Sendable {
     counts[label * classCount + prediction, default: 0] += 1
   }
 
-  /// The number of items of class `label` taken for class `prediction`; 0 outside the table.
+  /// The number of items of class `label` predicted as class `prediction`; 0 outside the matrix.
   public subscript(label label: Int, prediction prediction: Int) -> Int {
     let classes = 0..<classCount
     guard classes.contains(label), classes.contains(prediction) else { return 0 }
     return counts[label * classCount + prediction] ?? 0
   }
 
-  /// The cells that are not zero, row by row.
+  /// The nonzero cells, row by row.
   public var cells: [(label: Int, prediction: Int, count: Int)] {
     counts.sorted { $0.key < $1.key }.map { ($0.key / classCount, $0.key % classCount, $0.value) }
   }
 
-  /// The items of each class.
+  /// The number of items of each class.
   public var supports: [Int] {
     var sums = [Int](repeating: 0, count: classCount)
     for (cell, count) in counts { sums[cell / classCount] += count }
     return sums
   }
 
-  /// The items taken for each class.
+  /// The number of items predicted as each class.
   public var predictions: [Int] {
     var sums = [Int](repeating: 0, count: classCount)
     for (cell, count) in counts { sums[cell % classCount] += count }
     return sums
   }
 
-  /// The table as CSV (RFC 4180): a header of predicted classes, then a row a class.
-  /// - Parameter classes: Their names; indices where it has too few.
+  /// The matrix as CSV (RFC 4180): a header of predicted classes, then one row per true class.
+  /// - Parameter classes: The class names; indices if there are too few.
   public func csv(classes: [String] = []) -> String {
     let names = names(classes)
     let lines = (0..<classCount).map { label in
@@ -67,7 +66,7 @@ public struct ConfusionMatrix: Hashable, Sendable {
 
 /// Text for tables (RFC 4180).
 public enum CSV {
-  /// The text as one field: in quotes where it holds a comma, a quote or a line break.
+  /// The text as one field: in quotes if it contains a comma, a quote or a line break.
   public static func field(_ text: String) -> String {
     let special: Set<Unicode.Scalar> = [",", "\"", "\n", "\r"]
     guard text.unicodeScalars.contains(where: special.contains) else { return text }

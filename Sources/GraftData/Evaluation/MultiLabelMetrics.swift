@@ -1,14 +1,13 @@
-// How a network with a probability for each class by itself does on items of any number of classes, item by item.
-// A class is taken for present from a probability of a half on.
+// Metrics of multi-label classification. A class counts as predicted if its probability is at least 0.5.
 
 import GraftDiagnostics
 
-/// How often, and how surely, a multi-label classifier was right.
+/// Accuracy and loss of a multi-label classifier.
 public struct MultiLabelMetrics: Sendable {
   public let classCount: Int
-  /// Items added.
+  /// The number of items added.
   public private(set) var count = 0
-  /// For each class, how many items have it, were predicted to have it, and both.
+  /// For each class, the number of items that have it, that are predicted to have it, and both.
   public private(set) var supports: [Int]
   public private(set) var predictions: [Int]
   public private(set) var correct: [Int]
@@ -28,15 +27,15 @@ public struct MultiLabelMetrics: Sendable {
     (predictions, correct) = (supports, supports)
   }
 
-  /// Adds one item: a probability and a target, 0 or 1, for each class.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the counts do not fit.
+  /// Adds one item with one probability and one target (0 or 1) per class.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the counts do not fit.
   public mutating func add(
     _ probabilities: some RandomAccessCollection<Float>, targets: some RandomAccessCollection<Float>
   ) throws {
     guard probabilities.count == classCount, targets.count == classCount else {
       throw GraftError(
         .invalidArgument,
-        "\(probabilities.count) outputs and \(targets.count) answers for \(classCount) classes")
+        "\(probabilities.count) outputs and \(targets.count) targets for \(classCount) classes")
     }
     count += 1
     var right = 0
@@ -56,13 +55,13 @@ public struct MultiLabelMetrics: Sendable {
     lossSum += Scores.binaryCrossEntropy(probabilities: probabilities, targets: targets)
   }
 
-  /// The share of decisions, one a class and item, that are right; nil before the first item.
+  /// The fraction of (item, class) decisions that are correct; nil before the first item.
   public var accuracy: Double? { ClassificationMetrics.ratio(rightDecisions, count * classCount) }
-  /// The share of items with all decisions right.
+  /// The fraction of items with all decisions correct; nil before the first item.
   public var exactMatch: Double? { ClassificationMetrics.ratio(exactItems, count) }
-  /// The share of items that have their most probable class.
+  /// The fraction of items that have their most probable class; nil before the first item.
   public var top1: Double? { ClassificationMetrics.ratio(hits, count) }
-  /// The share of items that have one of their five most probable classes.
+  /// The fraction of items that have one of their five most probable classes; nil before the first item.
   public var top5: Double? { ClassificationMetrics.ratio(hitsInFive, count) }
   /// The mean binary cross-entropy in nats, over items and classes: PyTorch's BCELoss.
   public var loss: Double? { count == 0 ? nil : lossSum / Double(count) }

@@ -1,4 +1,4 @@
-// What a row of a network's outputs says: its probabilities, its best classes, its loss.
+// Probabilities, best classes and loss of one row of a network's outputs.
 
 import Glibc
 
@@ -12,10 +12,9 @@ public enum Scores {
     return powers.map { Float($0 / sum) }
   }
 
-  /// The `count` classes of the highest scores, best first; of equal ones the lower index is first,
-  /// and what is not a number is last.
+  /// The `count` classes with the highest scores in descending order; ties by lower index, NaN last.
   public static func best(_ count: Int, of scores: some Collection<Float>) -> [Int] {
-    // The best so far, best first: few of many are asked for, so that sorting all would be waste.
+    // The best so far, in order; sorting all would be wasteful for a small count.
     var best: [(index: Int, score: Float)] = []
     let count = max(0, min(count, scores.count))
     for (index, score) in scores.enumerated() {
@@ -50,7 +49,7 @@ public enum Scores {
     return sum / Double(max(1, probabilities.count))
   }
 
-  /// −log p, with p no smaller than single precision tells from zero.
+  /// −log p, with p at least the smallest positive float32.
   static func crossEntropy(probability: Float) -> Double {
     -log(Double(max(probability, .leastNormalMagnitude)))
   }

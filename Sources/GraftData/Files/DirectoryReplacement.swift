@@ -1,26 +1,26 @@
-// Makes a directory appear whole or not at all: it is written beside its place, synced, and renamed, or
-// exchanged with the bundle that stands there. A killed process leaves the old one untouched.
+// Writes a directory atomically: it is written next to its destination, synced, and renamed, or exchanged
+// with an existing bundle. A killed process leaves the old one untouched.
 
 import CFileSystem
 import Foundation
 import GraftDiagnostics
 import GraftIR
 
-/// Replaces a bundle, or makes a new one, in one step.
+/// Atomically replaces or creates a bundle.
 public struct DirectoryReplacement: Sendable {
-  /// Where the directory will stand.
+  /// The destination.
   public let path: String
   private let isReplacing: Bool
 
-  /// A directory with a file of this name is a bundle, and may be replaced.
+  /// A directory with this file is a bundle, and may be replaced.
   private static let marker = "manifest.json"
 
-  /// Looks at the place before any work is done.
+  /// Checks the destination before any work.
   /// - Parameters:
-  ///   - path: where the directory will stand.
-  ///   - inputs: what is being read, none of which may be the output.
-  /// - Throws: ``GraftError`` where something stands there that is no bundle, where it is one of
-  ///   `inputs`, or where its folder cannot be written.
+  ///   - path: the destination.
+  ///   - inputs: the paths that are read, none of which may be the output.
+  /// - Throws: ``GraftError`` if the path exists and is not a bundle, if it is one of `inputs`, or if its
+  ///   folder cannot be written.
   public init(at path: String, keeping inputs: [String] = []) throws {
     var path = path
     while path.count > 1, path.hasSuffix("/") { path.removeLast() }
@@ -28,8 +28,8 @@ public struct DirectoryReplacement: Sendable {
     let last = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
     guard !["", ".", ".."].contains(last), !path.utf8.contains(0) else {
       throw GraftError(
-        .invalidArgument, "the output has no name of its own", at: location,
-        advice: "Give a name for the bundle, as in tuned.graft.")
+        .invalidArgument, "the output path has no file name", at: location,
+        advice: "Add a name for the bundle, such as tuned.graft.")
     }
     self.path = path
     let folder = Self.folder(of: path)
@@ -52,7 +52,7 @@ public struct DirectoryReplacement: Sendable {
       FileManager.default.fileExists(atPath: path + "/" + Self.marker)
     else {
       throw GraftError(
-        .inputOutput, "is in the way and is not a bundle", at: location,
+        .inputOutput, "exists and is not a bundle", at: location,
         advice: "Choose another name for the output.")
     }
     isReplacing = true
@@ -64,7 +64,7 @@ public struct DirectoryReplacement: Sendable {
   }
 
   /// Puts files into a folder: all of them or none where there is no such folder yet, with its parents;
-  /// each whole or not at all where there is one.
+  /// each atomically if there is one.
   public static func fill(_ folder: String, _ body: (_ folder: String) throws -> Void) throws {
     var status = stat()
     if lstat(folder, &status) == 0 { return try body(folder) }
@@ -73,8 +73,8 @@ public struct DirectoryReplacement: Sendable {
     try DirectoryReplacement(at: place.path).write(body)
   }
 
-  /// Calls `body` with an empty directory, which then takes its place.
-  /// - Throws: what `body` throws, or ``GraftError`` where the disk says no; nothing has changed then.
+  /// Calls `body` with an empty directory, which then replaces the destination.
+  /// - Throws: errors of `body`, or ``GraftError`` if writing fails; nothing has changed then.
   public func write(_ body: (_ folder: String) throws -> Void) throws {
     let folder = Self.folder(of: path)
     let name = path.split(separator: "/").last.map(String.init) ?? "bundle"
@@ -82,7 +82,7 @@ public struct DirectoryReplacement: Sendable {
     let temporary =
       "\(folder)/.\(name.utf8.count > 200 ? "bundle" : name)."
       + String(UInt64.random(in: .min ... .max), radix: 36)
-    guard mkdir(temporary, 0o755) == 0 else { throw failure("cannot be made", temporary) }
+    guard mkdir(temporary, 0o755) == 0 else { throw failure("cannot be created", temporary) }
     TemporaryPaths.add(temporary)
     defer {
       try? FileManager.default.removeItem(atPath: temporary)
@@ -93,23 +93,23 @@ public struct DirectoryReplacement: Sendable {
       try MappedFile.checkNoneWasCut()
       try Self.syncContents(of: temporary)
     } catch var error as GraftError {
-      // Errors name files as the user knows them.
+      // Errors use the user's path.
       if let file = error.location.file, file.hasPrefix(temporary) {
         error.location.file = path + file.dropFirst(temporary.count)
       }
       throw error
     }
-    // Neither overwrites anything that appeared meanwhile.
+    // Neither call overwrites a path that was created in the meantime.
     let status =
       isReplacing
       ? CFileSystem_exchange(temporary, path) : CFileSystem_place(temporary, path)
     guard status == 0 else {
-      throw failure("cannot be put in place", path)
+      throw failure("cannot be renamed to its final name", path)
     }
     try Self.sync(folder)
   }
 
-  /// Files first, then the folder that names them.
+  /// Syncs the files first, then the folder.
   private static func syncContents(of folder: String) throws {
     for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
       let path = folder + "/" + name
@@ -127,7 +127,7 @@ public struct DirectoryReplacement: Sendable {
   private static func sync(_ path: String) throws {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     defer { if descriptor >= 0 { close(descriptor) } }
-    // Some file systems cannot sync a directory and say so with EINVAL.
+    // Some file systems cannot sync a directory and return EINVAL.
     guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
       throw systemError(errno, "cannot be written", path)
     }

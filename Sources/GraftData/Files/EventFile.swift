@@ -5,12 +5,12 @@ import CTensorBoard
 import Foundation
 import GraftDiagnostics
 
-/// An event file that TensorBoard reads while it grows.
+/// A TensorBoard event file that can be read while it is being written.
 public final class EventFile {
   private let file: OutputFile
 
-  /// Makes a file in `folder`, which is made where it is missing. TensorBoard shows what it finds in one
-  /// folder as one run.
+  /// Creates a file in `folder`, which is created if it is missing. TensorBoard shows the files of one folder
+  /// as one run.
   /// - Parameter time: seconds since 1970, which are in the file's name.
   /// - Throws: ``GraftError`` of kind `inputOutput`.
   public convenience init(in folder: String, time: Double) throws {
@@ -27,15 +27,15 @@ public final class EventFile {
     try write(Self.record(Self.versionEvent(time: time)))
   }
 
-  /// The name of a file that was begun at `time`: TensorBoard takes every file for one whose name holds
-  /// `tfevents`, in the order of their names.
+  /// The name of a file started at `time`. TensorBoard reads every file whose name contains `tfevents`, in
+  /// the order of their names.
   public static func name(time: Double) -> String {
     let seconds = String(Int(max(0, min(time, 1e10)).rounded(.down)))
     let zeros = String(repeating: "0", count: max(0, 10 - seconds.count))
     return "events.out.tfevents.\(zeros)\(seconds).graft"
   }
 
-  /// Adds numbers of one step. Each is in the file when this returns.
+  /// Adds scalars of one step. They are in the file when this returns.
   public func add(_ scalars: [(tag: String, value: Double)], step: Int, time: Double) throws {
     var bytes: [UInt8] = []
     for scalar in scalars {
@@ -60,8 +60,8 @@ public final class EventFile {
       + littleEndian(maskedChecksum(bytes))
   }
 
-  /// CRC-32C (Castagnoli's polynomial, RFC 3720) turned right by 15 bits plus a constant, so that the
-  /// checksum of what holds checksums is a good one.
+  /// CRC-32C (Castagnoli's polynomial, RFC 3720) rotated right by 15 bits plus a constant, as TFRecord
+  /// defines it.
   static func maskedChecksum(_ bytes: [UInt8]) -> UInt32 {
     let sum = checksum(bytes)
     return (sum >> 15 | sum << 17) &+ 0xa282_ead8
@@ -73,8 +73,8 @@ public final class EventFile {
     }
   }
 
-  /// The remainders of all bytes, with the polynomial's bits in reverse. Of the libraries that are linked
-  /// none has this checksum, and a library for it alone is not worth its installation.
+  /// The CRC table of all bytes, with the bit-reversed polynomial. None of the linked libraries has this
+  /// checksum.
   private static let castagnoli: [UInt32] = (0..<256).map { byte in
     (0..<8).reduce(UInt32(byte)) { remainder, _ in
       remainder >> 1 ^ (remainder & 1 == 1 ? 0x82f6_3b78 : 0)

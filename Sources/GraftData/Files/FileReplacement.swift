@@ -1,29 +1,29 @@
-// Makes a file appear whole or not at all: it is written beside its place, synced, and renamed.
+// Writes a file atomically: it is written next to its destination, synced, and renamed.
 
 import Foundation
 import GraftDiagnostics
 import GraftIR
 
-/// Writes or replaces one regular file in one step.
+/// Atomically creates or replaces a regular file.
 public struct FileReplacement: Sendable {
-  /// Where the file will stand.
+  /// The destination.
   public let path: String
 
-  /// Looks at the place before any work is done.
+  /// Checks the destination before any work.
   /// - Parameters:
-  ///   - path: Where the file will stand. A regular file there will be replaced.
-  ///   - inputs: What is being read: the output may be none of them, nor lie inside one.
-  /// - Throws: ``GraftError`` where something else stands there, the output is an input, or its folder
-  ///   cannot be written.
+  ///   - path: The destination. An existing regular file will be replaced.
+  ///   - inputs: The paths that are read; the output may not be one of them or inside one.
+  /// - Throws: ``GraftError`` if the path exists and is not a regular file, the output is an input, or its
+  ///   folder cannot be written.
   public init(at path: String, keeping inputs: [String] = []) throws {
     let location = SourceLocation(file: path)
     let last = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
     guard !["", ".", ".."].contains(last), !path.utf8.contains(0) else {
       throw GraftError(
-        .invalidArgument, "the output has no file name", at: location,
-        advice: "Give the name of a file, without a slash at its end.")
+        .invalidArgument, "the output path has no file name", at: location,
+        advice: "Add a file name; the path must not end with a slash.")
     }
-    // A link stays, and what it leads to is replaced.
+    // A link is kept, and its target is replaced.
     self.path = ResolvedPath(path).path
     let folder = Self.folder(of: self.path)
     guard access(folder, W_OK | X_OK) == 0 else {
@@ -37,7 +37,7 @@ public struct FileReplacement: Sendable {
     guard lstat(self.path, &status) == 0 else { return }
     guard status.st_mode & S_IFMT == S_IFREG else {
       throw GraftError(
-        .inputOutput, "is in the way and is not a regular file", at: location,
+        .inputOutput, "exists and is not a regular file", at: location,
         advice: "Choose another name.")
     }
   }
@@ -47,8 +47,8 @@ public struct FileReplacement: Sendable {
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
-  /// Calls `body` with the path of a file that does not exist yet; what it makes there takes its place.
-  /// - Throws: What `body` throws, or ``GraftError`` where the disk says no; nothing has changed then.
+  /// Calls `body` with the path of a new temporary file, which then replaces the destination.
+  /// - Throws: Errors of `body`, or ``GraftError`` if writing fails; nothing has changed then.
   public func write(_ body: (_ temporary: String) throws -> Void) throws {
     let pending = PendingFile(replacing: path)
     try pending.namingErrors { try body(pending.temporary) }
@@ -65,9 +65,9 @@ public struct FileReplacement: Sendable {
   }
 }
 
-/// A file that is being written beside its place. It is removed unless it is committed.
+/// A temporary file next to its destination. It is removed unless it is committed.
 final class PendingFile {
-  /// Where to write it; nothing stands there yet.
+  /// The temporary path.
   let temporary: String
   private let path: String
   private let folder: String
@@ -84,7 +84,7 @@ final class PendingFile {
     TemporaryPaths.remove(temporary)
   }
 
-  /// Runs `body`; its errors name the file as the user knows it.
+  /// Runs `body`; its errors use the user's path.
   func namingErrors<Result>(_ body: () throws -> Result) throws -> Result {
     do {
       return try body()
@@ -94,11 +94,11 @@ final class PendingFile {
     }
   }
 
-  /// Puts the file, which must be on the disk by now, in its place.
+  /// Renames the file, which must have been synced, to its destination.
   func commit() throws {
     try MappedFile.checkNoneWasCut()
     guard rename(temporary, path) == 0 else {
-      throw systemError(errno, "cannot be put in place", path)
+      throw systemError(errno, "cannot be renamed to its final name", path)
     }
     let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
     defer { if descriptor >= 0 { close(descriptor) } }

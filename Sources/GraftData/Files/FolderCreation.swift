@@ -1,9 +1,9 @@
-// Making folders with errors that name them in the system's own words.
+// Creating folders with descriptive errors.
 
 import Foundation
 import GraftDiagnostics
 
-/// Makes a folder, and those above it that are missing; one that is there already is as good.
+/// Creates a folder and missing ancestors; it may exist already.
 /// - Throws: ``GraftError`` of kind `inputOutput`.
 public func makeFolder(_ path: String) throws {
   var missing: [ResolvedPath] = []
@@ -13,11 +13,11 @@ public func makeFolder(_ path: String) throws {
     place = folder.parent
   }
   for folder in missing.reversed() where mkdir(folder.path, 0o755) != 0 && errno != EEXIST {
-    throw systemError(errno, "cannot be made", path)
+    throw systemError(errno, "cannot be created", path)
   }
   var status = stat()
-  guard stat(path, &status) == 0 else { throw systemError(errno, "cannot be made", path) }
+  guard stat(path, &status) == 0 else { throw systemError(errno, "cannot be created", path) }
   guard status.st_mode & S_IFMT == S_IFDIR else {
-    throw systemError(ENOTDIR, "cannot be made", path)
+    throw systemError(ENOTDIR, "cannot be created", path)
   }
 }

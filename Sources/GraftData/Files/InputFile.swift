@@ -1,21 +1,21 @@
-// Reading files with errors that name them. Reads are by position and never by a memory map: a file
-// that shrinks under a map ends the process with SIGBUS, and no input may do that.
+// Reading files with descriptive errors. Files are not memory-mapped, because a mapped file that shrinks ends
+// the process with SIGBUS.
 
 import Glibc
 import GraftDiagnostics
 
-/// An open regular file that any number of threads may read at once.
+/// An open regular file, which may be read concurrently.
 public final class InputFile: Sendable {
-  /// As the caller named it.
+  /// The path as given by the caller.
   public let path: String
-  /// In bytes, when it was opened.
+  /// The size in bytes when it was opened.
   public let size: Int
   private let descriptor: Int32
 
-  /// - Throws: ``GraftError`` of kind `inputOutput` where there is no such file, it may not be read,
+  /// - Throws: ``GraftError`` of kind `inputOutput` if there is no such file, it may not be read,
   ///   or it is a folder, a device or a pipe.
   public init(_ path: String) throws {
-    // Without O_NONBLOCK a pipe without a writer would keep the program waiting for ever.
+    // Without O_NONBLOCK, opening a pipe without a writer would block forever.
     let descriptor = retryingInterrupted { open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
     guard descriptor >= 0 else { throw systemError(errno, "cannot be opened", path) }
     var status = stat()
@@ -37,8 +37,7 @@ public final class InputFile: Sendable {
   deinit { close(descriptor) }
 
   /// Fills `target` with the bytes from `offset` on.
-  /// - Throws: ``GraftError``: `inputOutput` where the system fails, `invalidData` where the file
-  ///   ends too early.
+  /// - Throws: ``GraftError``: `inputOutput` if reading fails, `invalidData` if the file ends too early.
   public func read(into target: UnsafeMutableRawBufferPointer, at offset: Int) throws {
     guard offset >= 0 else { throw GraftError(.inconsistency, "a negative offset in \(path)") }
     var done = 0
@@ -50,7 +49,7 @@ public final class InputFile: Sendable {
       guard count >= 0 else { throw systemError(errno, "cannot be read", path) }
       guard count > 0 else {
         throw GraftError(
-          .invalidData, "the file ends after \(offset + done) bytes, before what it should hold",
+          .invalidData, "the file ends unexpectedly after \(offset + done) bytes",
           at: .init(file: path))
       }
       done += count
@@ -72,11 +71,11 @@ public final class InputFile: Sendable {
   }
 
   /// The whole file.
-  /// - Throws: ``GraftError`` of kind `invalidData` where it is larger than `limit`.
+  /// - Throws: ``GraftError`` of kind `invalidData` if it is larger than `limit`.
   public func readAll(limit: Int = .max) throws -> [UInt8] {
     guard size <= limit else {
       throw GraftError(
-        .invalidData, "the file has \(size) bytes; at most \(limit) are read",
+        .invalidData, "the file has \(size) bytes; at most \(limit) are supported",
         at: .init(file: path))
     }
     return try read(count: size, at: 0)
@@ -94,8 +93,8 @@ func systemError(_ code: Int32, _ failure: String, _ path: String) -> GraftError
   if reason.isEmpty { reason = "error \(code)" }
   let advice: String?
   switch code {
-  case ENOSPC, EDQUOT: advice = "Free some space on its disk, or write elsewhere."
-  case EACCES, EPERM, EROFS: advice = "Check the permissions of it and of its folder."
+  case ENOSPC, EDQUOT: advice = "Free some disk space, or write to another disk."
+  case EACCES, EPERM, EROFS: advice = "Check the permissions of the file and its folder."
   default: advice = nil
   }
   return GraftError(

@@ -1,15 +1,14 @@
-// Writing a new file with every error named. Making files appear whole or not at all is
-// DirectoryReplacement's and FileReplacement's work.
+// Writing a new file with descriptive errors. DirectoryReplacement and FileReplacement make writing atomic.
 
 import Foundation
 import GraftDiagnostics
 
-/// A file that is being written, unbuffered, with every error named.
+/// An unbuffered output file with descriptive errors.
 public final class OutputFile {
   private let path: String
   private var descriptor: Int32
 
-  /// Makes the file; it must not exist yet.
+  /// Creates the file; it must not exist yet.
   public init(_ path: String) throws {
     self.path = path
     descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)

@@ -1,17 +1,17 @@
-// A lock beside what is being written for a long time, so that a second program does not write it too.
+// A lock file next to a long-running output, so that no second process writes it.
 
 import Foundation
 import GraftDiagnostics
 
-/// The right to write something, held until this goes. The system gives it back when the process ends, however
-/// it ends: a lock file that is left behind locks nothing.
+/// An exclusive lock on an output, held until deinitialization. The system releases it when the process ends
+/// in any way, so a leftover lock file has no effect.
 public final class PathLock {
   private let path: String
   private let descriptor: Int32
 
-  /// - Parameter output: what is going to be written; the lock is a file beside it.
-  /// - Returns: nil where there can be no file beside the output.
-  /// - Throws: ``GraftError`` of kind `inputOutput` where another process holds the lock.
+  /// - Parameter output: the path of the output; the lock is a file next to it.
+  /// - Returns: nil if no file can be created next to the output.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if another process holds the lock.
   public init?(on output: String) throws {
     path = Self.path(for: output)
     while true {
@@ -28,7 +28,7 @@ public final class PathLock {
           at: SourceLocation(file: output),
           advice: "Wait until that run is done, or choose another name.")
       }
-      // Whoever held it may have removed the file after it was opened here.
+      // The previous holder may have removed the file after it was opened here.
       var (own, named) = (stat(), stat())
       guard fstat(descriptor, &own) == 0, stat(path, &named) == 0, own.st_ino == named.st_ino,
         own.st_dev == named.st_dev
@@ -50,6 +50,6 @@ public final class PathLock {
     TemporaryPaths.remove(path)
   }
 
-  /// The lock file's place.
+  /// The path of the lock file.
   public static func path(for output: String) -> String { ResolvedPath(output).path + ".lock" }
 }

@@ -1,33 +1,33 @@
-// What a command reads and writes, and the one rule that keeps these apart: an output is no input, does not
-// lie in what is read, and is no other output. Looked at before any work is done.
+// The paths that a command reads and writes, checked before any work: an output must not be an input, be
+// inside an input, or be another output.
 
 import Foundation
 import GraftDiagnostics
 
 /// The paths of one command.
 public struct PathUses: Sendable {
-  /// What is read at a path.
+  /// The kind of an input.
   public enum Input: Sendable {
-    /// A file, or a bundle with all that is in it.
+    /// A file, or a bundle with all its files.
     case whole
-    /// A data set: which of a folder's files it reads depends on its layout.
+    /// A data set; the files that it reads depend on its layout.
     case data
   }
 
-  /// What is written at a path.
+  /// The kind of an output.
   public enum Output: Sendable {
-    /// One file; a regular one that stands there is replaced.
+    /// A file; an existing regular file is replaced.
     case file
-    /// A bundle with all that is in it; one that stands there is replaced.
+    /// A bundle; an existing bundle is replaced.
     case bundle
-    /// Files of these names in a folder, which is made where it is missing. A `*` stands for anything.
+    /// Files with these names in a folder, which is created if it is missing. `*` is a wildcard.
     case files([String])
-    /// As `files`, where failing to write them does not matter.
+    /// As `files`, but failing to write them is not an error.
     case cache([String])
   }
 
   struct Entry<Kind: Sendable>: Sendable {
-    /// As the user knows it: an option, or an argument's name.
+    /// The name of the option or argument.
     var name: String
     var path: String
     var kind: Kind
@@ -39,20 +39,20 @@ public struct PathUses: Sendable {
 
   public init() {}
 
-  /// Adds what is read; nil is an option that was not given.
+  /// Adds an input; a nil path means that the option was not given.
   public mutating func read(_ name: String, _ path: String?, _ kind: Input = .whole) {
     guard let path, !path.isEmpty else { return }
     inputs.append(Entry(name: name, path: path, kind: kind, place: ResolvedPath(path)))
   }
 
-  /// Adds what is written; nil is an option that was not given.
+  /// Adds an output; a nil path means that the option was not given.
   public mutating func write(_ name: String, _ path: String?, _ kind: Output) {
     guard let path else { return }
     outputs.append(Entry(name: name, path: path, kind: kind, place: ResolvedPath(path)))
   }
 
-  /// - Throws: ``GraftError`` that names the first output that cannot be written as it is, or that is in
-  ///   the way of something else of the command.
+  /// - Throws: ``GraftError`` that names the first output that cannot be written or that conflicts with
+  ///   another path.
   public func check() throws {
     for output in outputs {
       switch output.kind {
@@ -80,19 +80,19 @@ public struct PathUses: Sendable {
     let name = output.name.isEmpty ? "" : " \(output.name)"
     return GraftError(
       .invalidArgument, "the output\(name) \(conflict)", at: SourceLocation(file: output.path),
-      advice: "Choose another place for \(output.name.isEmpty ? "it" : output.name).")
+      advice: "Choose another path for \(output.name.isEmpty ? "the output" : output.name).")
   }
 
-  /// A folder that files are put into is one already, or can be made.
+  /// Checks that an output folder exists or can be created.
   private static func checkFolder(_ path: String) throws {
     let location = SourceLocation(file: path)
     guard !path.isEmpty, !path.utf8.contains(0) else {
-      throw GraftError(.invalidArgument, "the folder to write has no name", at: location)
+      throw GraftError(.invalidArgument, "the output folder has no name", at: location)
     }
     var place = ResolvedPath(path)
     guard !FileManager.default.fileExists(atPath: place.path + "/manifest.json") else {
       throw GraftError(
-        .invalidArgument, "is a bundle, and other files are not put into one", at: location,
+        .invalidArgument, "is a bundle, to which no other files may be added", at: location,
         advice: "Choose another folder.")
     }
     while !place.exists, let above = place.parent { place = above }
@@ -101,7 +101,7 @@ public struct PathUses: Sendable {
       isFolder.boolValue
     else {
       throw GraftError(
-        .inputOutput, "no folder can be here: \(place.path.quotedForDisplay) is a file",
+        .inputOutput, "the folder cannot be created: \(place.path.quotedForDisplay) is a file",
         at: location, advice: "Choose another name.")
     }
     guard access(place.path, W_OK | X_OK) == 0 else {
@@ -117,7 +117,7 @@ public struct PathUses: Sendable {
     switch input.kind {
     case .whole:
       if input.place.holds(output.place) {
-        return "lies inside the input\(name) \(input.path.quotedForDisplay)"
+        return "is inside the input\(name) \(input.path.quotedForDisplay)"
       }
       if let file = input.place.file(linkedAs: output.place) {
         return "is another name of \(file.quotedForDisplay) in the input\(name) "
@@ -138,8 +138,8 @@ public struct PathUses: Sendable {
     }
   }
 
-  /// Folders in a data folder are classes, unless tensors or batches lie in it: then these files are what is
-  /// read.
+  /// Conflicts with a data set: its folders are classes, unless it contains tensors or batches, which are
+  /// then its files.
   private static func conflict(
     _ output: Entry<Output>, withData input: Entry<Input>
   ) -> String? {
@@ -155,7 +155,7 @@ public struct PathUses: Sendable {
       reads = !names.contains(where: isRead)
     }
     let name = input.name.isEmpty ? "" : " \(input.name)"
-    return reads ? "lies inside the data\(name) \(input.path.quotedForDisplay)" : nil
+    return reads ? "is inside the data\(name) \(input.path.quotedForDisplay)" : nil
   }
 
   private static func conflict(_ output: Entry<Output>, _ other: Entry<Output>) -> String? {
@@ -165,16 +165,16 @@ public struct PathUses: Sendable {
         else { return nil }
         return "is the folder of \(other.name), and files of both have the same names"
       }
-      return "is the output \(other.name) too"
+      return "is also the output \(other.name)"
     }
     return inside(output, other).map { "\($0) \(other.name)" }
-      ?? inside(other, output).map { _ in "is in the way of the output \(other.name)" }
+      ?? inside(other, output).map { _ in "conflicts with the output \(other.name)" }
   }
 
-  /// How `inner` lies in what belongs to `outer`.
+  /// The conflict if `inner` is inside `outer`; otherwise nil.
   private static func inside(_ inner: Entry<Output>, _ outer: Entry<Output>) -> String? {
     guard outer.place.holds(inner.place) else { return nil }
-    guard let patterns = outer.patterns else { return "lies inside the output" }
+    guard let patterns = outer.patterns else { return "is inside the output" }
     guard let folder = inner.place.parent, folder.isSame(as: outer.place),
       patterns.contains(where: { $0.matches(inner.place.name) })
     else { return nil }
@@ -183,7 +183,7 @@ public struct PathUses: Sendable {
 }
 
 extension PathUses.Entry<PathUses.Output> {
-  /// The names of the files that a folder gets; nil for a file and a bundle.
+  /// The file names of a folder output; nil for a file and a bundle.
   fileprivate var patterns: [FilePattern]? {
     switch kind {
     case .file, .bundle: nil
@@ -192,10 +192,10 @@ extension PathUses.Entry<PathUses.Output> {
   }
 }
 
-/// A file name in which one `*` stands for anything.
+/// A file name pattern with at most one `*`.
 private struct FilePattern {
   private let start: String
-  /// What follows the `*`; nil where there is none.
+  /// What follows the `*`; nil if there is none.
   private let end: String?
 
   init(_ text: String) {

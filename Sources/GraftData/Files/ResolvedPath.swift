@@ -1,5 +1,5 @@
-// A path without links, dots and doubled slashes, also of what does not exist yet: what two names must be
-// turned into before they are compared.
+// Canonical paths without links, dots and double slashes, also for files that do not exist yet, for
+// comparisons.
 
 import Foundation
 
@@ -9,7 +9,7 @@ struct ResolvedPath: Sendable {
 
   private init(resolved: String) { path = resolved }
 
-  /// Follows links as far as there are any; what does not exist keeps its name.
+  /// Resolves links; components that do not exist are kept.
   init(_ path: String) {
     var rest = path.split(separator: "/").map(String.init)
     if !path.hasPrefix("/") {
@@ -17,7 +17,7 @@ struct ResolvedPath: Sendable {
     }
     rest.reverse()
     var done: [String] = []
-    // As many as Linux follows.
+    // The limit of Linux.
     var links = 40
     while let component = rest.popLast() {
       switch component {
@@ -42,7 +42,7 @@ struct ResolvedPath: Sendable {
   /// The last component.
   var name: String { path.split(separator: "/").last.map(String.init) ?? "" }
 
-  /// The folder that it is in; nil for the root.
+  /// The parent folder; nil for the root.
   var parent: ResolvedPath? {
     guard path != "/", let slash = path.lastIndex(of: "/") else { return nil }
     return ResolvedPath(resolved: slash == path.startIndex ? "/" : String(path[..<slash]))
@@ -64,7 +64,7 @@ struct ResolvedPath: Sendable {
     return own == other.identity
   }
 
-  /// The name of a file of this folder, which is a bundle, that has `other` as a second name (a hard link).
+  /// The name of a file in this bundle folder that is a hard link of `other`.
   func file(linkedAs other: ResolvedPath) -> String? {
     var status = stat()
     guard stat(other.path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_nlink > 1
@@ -75,7 +75,7 @@ struct ResolvedPath: Sendable {
     }
   }
 
-  /// Whether `other` is somewhere below.
+  /// Whether `other` is below this folder.
   func holds(_ other: ResolvedPath) -> Bool {
     var above = other.parent
     while let folder = above {

@@ -1,13 +1,13 @@
-// A folder for files that nobody needs once the work is done.
+// Temporary folders.
 
 import Foundation
 import GraftDiagnostics
 
-/// A folder that goes when nobody needs it any more, or at Ctrl-C.
+/// A temporary folder, removed on deinitialization or at Ctrl-C.
 public final class TemporaryFolder: Sendable {
   public let path: String
 
-  /// - Throws: ``GraftError`` of kind `inputOutput` where none can be made.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if none can be made.
   public init() throws {
     let template = NSTemporaryDirectory() + "/graft-XXXXXX"
     var bytes = Array(template.utf8CString)

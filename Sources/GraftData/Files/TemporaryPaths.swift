@@ -1,21 +1,20 @@
-// What must be removed when the process is ended from outside: the temporary files and directories that are
-// being written. The command line installs the handler; a library must not take signals from its host.
+// Temporary files and directories to remove when the process is killed by a signal. Only the command line
+// installs the signal handler; the library does not.
 
 import CProcess
 
-/// The temporary paths of this process. Once it is being ended both calls wait for ever: work that fails
-/// because its folder is gone says nothing any more.
+/// The temporary paths of this process. Once the process is being terminated, both calls block forever, so
+/// that work whose folder was removed prints no errors.
 public enum TemporaryPaths {
-  /// What standard error is told when the process is interrupted; nil is nothing.
+  /// Sets the message that is written to standard error on interruption; nil for none.
   public static func sayWhenInterrupted(_ text: String?) { CProcess_sayAtSignals(text) }
 
-  /// Paths that no longer find room are left behind by a killed process, and harm nothing else.
+  /// Paths beyond the table's capacity are not removed when the process is killed.
   static func add(_ path: String) { _ = CProcess_addTemporary(path) }
 
   static func remove(_ path: String) { CProcess_removeTemporary(path) }
 
-  /// From now on SIGINT, SIGTERM and SIGHUP remove the temporary paths before they end the process,
-  /// as they would have without this. Call it once, first thing. Programs that are started meanwhile keep
-  /// the default action.
+  /// Makes SIGINT, SIGTERM and SIGHUP remove the temporary paths before they end the process. Call it once at
+  /// the start. Child processes keep the default action.
   public static func removeOnInterrupt() { CProcess_removeTemporariesAtSignals() }
 }

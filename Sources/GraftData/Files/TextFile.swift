@@ -1,16 +1,16 @@
-// Text that is written piece by piece and appears whole or not at all.
+// Text files that are written incrementally and appear atomically.
 
 import GraftDiagnostics
 
-/// A text file that grows, and stands in its place only when it is done.
+/// An incrementally written text file that is renamed to its destination at the end.
 public final class TextFile {
   private static let chunk = 1 << 16
   private let pending: PendingFile
   private let file: OutputFile
   private var buffer: [UInt8] = []
 
-  /// Begins a file, which may replace a regular one.
-  /// - Throws: ``GraftError`` naming the file where it cannot be written.
+  /// Starts a file, which may replace a regular one.
+  /// - Throws: ``GraftError`` that names the file where it cannot be written.
   public init(at path: String) throws {
     let pending = PendingFile(replacing: try FileReplacement(at: path).path)
     self.pending = pending
@@ -22,7 +22,7 @@ public final class TextFile {
     if buffer.count >= Self.chunk { try flush() }
   }
 
-  /// Waits until everything is on the disk, and puts the file in its place.
+  /// Syncs the file and renames it to its destination.
   public func finish() throws {
     try flush()
     try pending.namingErrors { try file.close() }

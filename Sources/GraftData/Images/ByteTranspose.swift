@@ -1,5 +1,4 @@
-// Transposing blocks of 16 × 16 bytes in vectors, which is what turning rows into columns costs when
-// pictures are resized.
+// Transposing blocks of 16 × 16 bytes with vector instructions, for resizing images along rows.
 
 /// Sixteen vectors of sixteen bytes.
 struct ByteBlock {
@@ -20,8 +19,8 @@ struct ByteBlock {
         (first + row).initialize(
           to: source.loadUnaligned(fromByteOffset: row * sourceStride, as: Row.self))
       }
-      // Each round parts even from odd bytes of two rows whose numbers differ in one bit, which
-      // swaps that bit of the row with the lowest of the column; four rounds swap them all.
+      // Each round separates even from odd bytes of two rows whose indices differ in one bit, which swaps
+      // that bit of the row index with the lowest bit of the column index; four rounds swap all bits.
       let second = first + 16
       round(first, second, bit: 1)
       round(second, first, bit: 2)

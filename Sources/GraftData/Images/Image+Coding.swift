@@ -1,36 +1,34 @@
-// Files to pictures and back, through CImageCodecs. Size limits stand here, ahead of any allocation
-// that a header could ask for; so do the conversions that decoding leaves to its caller.
+// Decoding and encoding of images with CImageCodecs. Checks size limits before any allocation that a header
+// could request, and does the color conversions that the decoder does not.
 
 import CImageCodecs
 import GraftDiagnostics
 
 extension Image {
-  /// The largest JPEG or PNG file that is read, in bytes.
+  /// The maximum size of a JPEG or PNG file in bytes.
   public static let fileSizeLimit = 1 << 30
 
   /// Reads and decodes a JPEG or PNG file.
-  /// - Throws: ``GraftError``: `inputOutput` where the file cannot be read, `invalidData` where it
-  ///   is no picture; the file is named in both.
+  /// - Throws: ``GraftError`` that names the file: `inputOutput` if it cannot be read, `invalidData` if it is
+  ///   not an image.
   public init(contentsOf path: String) throws {
     let bytes = try InputFile(path).readAll(limit: Self.fileSizeLimit)
     self = try at(SourceLocation(file: path)) { try Image(decoding: bytes) }
   }
 
-  /// Decodes a JPEG (gray, YCbCr, RGB, CMYK, YCCK; baseline or progressive) or a PNG (every color
-  /// type and depth, interlaced or not), turned as its EXIF orientation, or else that
-  /// of its XMP packet, says.
+  /// Decodes a JPEG (gray, YCbCr, RGB, CMYK, YCCK; baseline or progressive) or a PNG (every color type and
+  /// depth, interlaced or not), and applies its EXIF orientation, or else that of its XMP packet. The pixels
+  /// equal those of Pillow's `convert("RGB")`, or `"L"` for gray images: palettes are expanded, CMYK is
+  /// inverted, alpha is dropped, 16 bits are truncated to the high byte. (For 16-bit gray images Pillow clips
+  /// at 255 instead, which makes nearly all of them white.)
   ///
-  /// The pixels are those of Pillow's `convert("RGB")`, or `"L"` for pictures that are gray: palettes
-  /// looked up, CMYK taken as inverted, alpha dropped, 16 bits cut to their high byte. (For gray
-  /// pictures of 16 bits Pillow clips at 255 instead, which turns nearly all of them white.)
-  ///
-  /// - Throws: ``GraftError`` of kind `invalidData` for anything else: not a picture, damaged,
+  /// - Throws: ``GraftError`` of kind `invalidData` for anything else: not an image, damaged,
   ///   truncated, or larger than ``pixelLimit``.
   public init(decoding bytes: [UInt8]) throws {
     self = try bytes.withUnsafeBufferPointer { try Image(decoding: $0) }
   }
 
-  /// ``init(decoding:)-([UInt8])`` for bytes that stand elsewhere.
+  /// ``init(decoding:)-([UInt8])`` for bytes in a buffer.
   public init(decoding bytes: UnsafeBufferPointer<UInt8>) throws {
     guard let start = bytes.baseAddress, !bytes.isEmpty else {
       throw GraftError(.invalidData, "not an image: the file is empty")
@@ -53,7 +51,7 @@ extension Image {
     var orientation: UInt32 = 1
     var status = CImageCodecs_ok
     var pixels = [UInt8](unsafeUninitializedCapacity: pixelCount * stored) { buffer, count in
-      // Rows that a damaged file leaves unwritten must not show old memory.
+      // Rows that a damaged file does not fill must not expose uninitialized memory.
       buffer.initialize(repeating: 0)
       count = buffer.count
       status = message.withPointer {
@@ -67,12 +65,12 @@ extension Image {
       .turned(byEXIFOrientation: Int(orientation))
   }
 
-  /// Bytes that reading and decoding a file takes: the file, its pixels, and these once more where it says how they
-  /// are turned. Only the header is looked at.
-  /// - Returns: nil for what is no picture that can be read.
+  /// Bytes needed for reading and decoding a file: the file, its pixels, and a copy of them if they must be
+  /// rotated. Reads only the header.
+  /// - Returns: nil if the file is not a readable image.
   public static func decodingByteCount(of path: String) -> Int? {
     guard let file = try? InputFile(path), file.size <= fileSizeLimit else { return nil }
-    // Large headers hold thumbnails and color profiles.
+    // Large headers contain thumbnails and color profiles.
     for length in [1 << 16, file.size] {
       guard let start = try? file.read(count: min(length, file.size), at: 0) else { return nil }
       if let pixels = storedByteCount(start) {
@@ -85,7 +83,7 @@ extension Image {
     return nil
   }
 
-  /// Bytes of the pixels of the picture that begins so; nil where its header does not end there.
+  /// Bytes of the pixels of an image with this start; nil if the header is incomplete.
   private static func storedByteCount(_ start: [UInt8]) -> Int? {
     var message = MessageBuffer()
     var reader: OpaquePointer?
@@ -105,7 +103,7 @@ extension Image {
     }
   }
 
-  /// The picture as a PNG file.
+  /// The image as a PNG file.
   public func encodedPNG() throws -> [UInt8] {
     var message = MessageBuffer()
     var file: UnsafeMutablePointer<UInt8>?
@@ -130,7 +128,7 @@ extension Image {
     case CImageCodecs_unsupported: return GraftError(.unsupported, "the image is \(shown)")
     case CImageCodecs_outOfMemory:
       return GraftError(.machine, "not enough memory for the image's pixels")
-    default: return GraftError(.inconsistency, "the image codec answered: \(shown)")
+    default: return GraftError(.inconsistency, "unexpected error of the image codec: \(shown)")
     }
   }
 
@@ -154,7 +152,7 @@ extension Image {
   }
 }
 
-/// Where a C function writes its message.
+/// A buffer for the message of a C function.
 private struct MessageBuffer {
   static let capacity = 256
   private var bytes = [CChar](repeating: 0, count: capacity)

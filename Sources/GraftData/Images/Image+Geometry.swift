@@ -1,12 +1,12 @@
-// Turning by EXIF orientation, flips, cropping with padding, and gray to color and back.
+// Rotation by EXIF orientation, flips, cropping with padding, and conversion between gray and color.
 
 import GraftDiagnostics
 
 extension Image {
-  /// The picture as it is meant to be seen, given the EXIF orientation (1 … 8) of its stored pixels.
+  /// The upright image, given the EXIF orientation (1 … 8) of its stored pixels.
   func turned(byEXIFOrientation orientation: Int) -> Image {
-    // Where the upper left pixel of the result stands in the source, and how far apart in the
-    // source (in pixels) neighbors of the result's rows and columns are.
+    // The source position of the upper left pixel of the result, and the source strides (in pixels) of the
+    // result's rows and columns.
     let last = width * height - 1
     let (start, stepX, stepY, swapped): (Int, Int, Int, Bool)
     switch orientation {
@@ -41,16 +41,16 @@ extension Image {
     return Image(unchecked: turned, width: newWidth, height: newHeight, channels: channels)
   }
 
-  /// Left and right exchanged.
+  /// The horizontally flipped image.
   public func mirrored() -> Image { turned(byEXIFOrientation: 2) }
 
-  /// The part of `width` × `height` whose upper left corner stands at (`x`, `y`), which may lie
-  /// outside the picture: what is outside is black.
-  /// - Throws: ``GraftError`` where the size is not positive or exceeds ``pixelLimit``.
+  /// The region of `width` × `height` pixels with its upper left corner at (`x`, `y`), padded with black
+  /// outside the image.
+  /// - Throws: ``GraftError`` if the size is not positive or exceeds ``pixelLimit``.
   public func cropped(x: Int, y: Int, width newWidth: Int, height newHeight: Int) throws -> Image {
     let count = try Self.checkedCount(width: newWidth, height: newHeight, channels: channels)
     var result = [UInt8](repeating: 0, count: count)
-    // Columns and rows of the result that the picture covers; empty if the two do not meet.
+    // Columns and rows of the result that the image covers; possibly empty.
     let columns = Self.overlap(of: newWidth, at: x, with: width)
     let rows = Self.overlap(of: newHeight, at: y, with: height)
     if !columns.isEmpty {
@@ -74,7 +74,7 @@ extension Image {
     return lower..<max(lower, min(size, whole - clampedStart))
   }
 
-  /// The picture with three equal channels where it is gray, else itself.
+  /// A gray image expanded to three equal channels; otherwise the image itself.
   public func expandedToRGB() -> Image {
     guard channels == 1 else { return self }
     let count = pixels.count
@@ -92,7 +92,7 @@ extension Image {
     return Image(unchecked: expanded, width: width, height: height, channels: 3)
   }
 
-  /// The picture's luma by ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, as Pillow rounds it.
+  /// The luma by ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, with Pillow's rounding.
   public func convertedToGray() -> Image {
     guard channels == 3 else { return self }
     let count = pixels.count / 3

@@ -1,18 +1,18 @@
-// Resizing, to the bit as Pillow does it: across, rounded to 8 bits, then down (ResampleWeights.swift
-// says with which weights). From version 13 on Pillow goes down first where the height shrinks much
-// more than the width, which may differ by one gray level. Only a window of the result need be
-// computed, since a crop usually follows.
+// Resizing with the same bits as Pillow: horizontally, rounded to 8 bits, then vertically, with the weights
+// of ResampleWeights.swift. Since version 13, Pillow resizes vertically first if the height shrinks much more
+// than the width, which can differ by one gray level. Computes only a window of the result, because a crop
+// usually follows.
 
 import GraftDiagnostics
 
 extension Image {
-  /// The picture at another size, as Pillow's `resize` gives it, or without `antialias`, which
-  /// differs when shrinking, as PyTorch's `interpolate(align_corners=False)` does.
+  /// The resized image: with `antialias` as Pillow's `resize`, without it, which differs when downsampling,
+  /// as PyTorch's `interpolate(align_corners=False)`.
   ///
-  /// - Parameter window: The part of the result that is wanted, all by default. What it holds is the
-  ///   same as if all had been computed and then cropped.
-  /// - Throws: ``GraftError`` of kind `invalidData` where a size is not positive, the window leaves
-  ///   the result, or the window has more pixels than ``pixelLimit``.
+  /// - Parameter window: The region of the result to compute, all by default; equal to computing everything
+  ///   and cropping.
+  /// - Throws: ``GraftError`` of kind `invalidData` if a size is not positive, the window is not inside the
+  ///   result, or it has more pixels than ``pixelLimit``.
   public func resized(
     width newWidth: Int, height newHeight: Int, filter: ResampleFilter, antialias: Bool = true,
     window: (columns: Range<Int>, rows: Range<Int>)? = nil
@@ -26,7 +26,7 @@ extension Image {
       columns.upperBound <= newWidth, rows.upperBound <= newHeight
     else {
       throw GraftError(
-        .invalidData, "no part \(columns) × \(rows) of a picture of \(newWidth) × \(newHeight)")
+        .invalidData, "no region \(columns) × \(rows) in an image of \(newWidth) × \(newHeight)")
     }
     guard newWidth != width || newHeight != height else {
       return try cropped(
@@ -67,8 +67,8 @@ extension Image {
 }
 
 extension Image {
-  /// Each pixel from the nearest 2 × 2 or 4 × 4, unrounded until the end: a cubic overshoots beyond
-  /// 0 … 255 on the way, and PyTorch does not clamp there.
+  /// Interpolates each pixel from the nearest 2 × 2 or 4 × 4 and rounds only at the end: intermediate cubic
+  /// results exceed 0 … 255, and PyTorch does not clamp them.
   private func interpolated(
     _ horizontal: ResampleWeights, _ vertical: ResampleWeights
   ) -> Image {
@@ -102,7 +102,7 @@ extension Image {
 private typealias Bytes = SIMD16<UInt8>
 private typealias Sums = SIMD16<Int32>
 
-/// The rounded, clamped pixels of sums whose parts were added apart.
+/// The rounded, clamped pixels of sums accumulated in two parts.
 @inline(__always)
 private func pixels(high: Sums, low: Sums) -> Bytes {
   let half: Int32 = 1 << (ResampleWeights.fractionBits - 1)
@@ -123,16 +123,16 @@ private func add(
   low &+= values &* Sums(repeating: Int32(lowWeight))
 }
 
-/// Resamples along rows. Sixteen rows at a time are turned so that equal columns of them stand
-/// together in a vector; then every weight is one factor for all of a vector.
+/// Resamples along rows. Sixteen rows at a time are transposed, so that a vector has the same column of each
+/// row and one weight applies to the whole vector.
 private struct HorizontalPass {
   static let lanes = 16
   let weights: ResampleWeights
   let channels: Int
   let sourceWidth: Int
 
-  /// `source` holds whole rows of the picture, of which `rows` are taken; `target` gets as many rows
-  /// of as many pixels as there are weights.
+  /// Resamples `rows` of `source`, which has whole rows of the image, to `target`, whose rows have one pixel
+  /// per output position of the weights.
   func run(
     rows: Range<Int>, from source: UnsafeBufferPointer<UInt8>,
     into target: UnsafeMutableBufferPointer<UInt8>
@@ -158,8 +158,7 @@ private struct HorizontalPass {
     }
   }
 
-  /// Puts equal columns of up to 16 rows together. Lanes without a row get what the scratch holds;
-  /// what becomes of them is not stored.
+  /// Transposes up to 16 rows. Lanes without a row have undefined values, which are not stored.
   private func turn(
     _ source: UnsafeBufferPointer<UInt8>, from start: Int, rows: Int,
     into input: UnsafeMutablePointer<UInt8>, length: Int
@@ -182,7 +181,7 @@ private struct HorizontalPass {
     }
   }
 
-  /// The rows of turned columns.
+  /// Transposes back to rows.
   private func turnBack(
     _ output: UnsafeMutablePointer<UInt8>, rows: Int,
     into target: UnsafeMutableBufferPointer<UInt8>, from start: Int, length: Int
@@ -234,7 +233,7 @@ private struct VerticalPass {
   let weights: ResampleWeights
   let rowLength: Int
 
-  /// `source` holds the rows `weights.sources` and nothing else.
+  /// `source` has exactly the rows `weights.sources`.
   func run(
     from source: UnsafeBufferPointer<UInt8>, into target: UnsafeMutableBufferPointer<UInt8>
   ) {

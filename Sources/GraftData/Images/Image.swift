@@ -1,5 +1,5 @@
-// A decoded picture: 8-bit pixels, gray or RGB. Files become one in Image+Coding.swift; what a
-// network is fed is made from one in Preprocessing.
+// A decoded image: 8-bit pixels, gray or RGB. Image+Coding.swift decodes files; Preprocessing converts images
+// to inputs.
 
 import GraftDiagnostics
 
@@ -12,22 +12,22 @@ public struct Image: Hashable, Sendable {
   /// height × width × channels values.
   public private(set) var pixels: [UInt8]
 
-  /// The most pixels a picture may have, Pillow's own bound against decompression bombs.
+  /// The maximum number of pixels, the same as Pillow's limit against decompression bombs.
   public static let pixelLimit = 178_956_970
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where the sizes are not positive, contradict
+  /// - Throws: ``GraftError`` of kind `invalidData` if the sizes are not positive, contradict
   ///   `pixels.count` or exceed ``pixelLimit``, or `channels` is neither 1 nor 3.
   public init(width: Int, height: Int, channels: Int, pixels: [UInt8]) throws {
     let count = try Self.checkedCount(width: width, height: height, channels: channels)
     guard pixels.count == count else {
       throw GraftError(
         .invalidData,
-        "\(pixels.count) values for a picture of \(width) × \(height) × \(channels)")
+        "\(pixels.count) values for an image of \(width) × \(height) × \(channels)")
     }
     self.init(unchecked: pixels, width: width, height: height, channels: channels)
   }
 
-  /// For callers inside this module that have just made `pixels` of the right size.
+  /// For callers in this module with `pixels` of the right size.
   init(unchecked pixels: [UInt8], width: Int, height: Int, channels: Int) {
     self.pixels = pixels
     self.width = width
@@ -35,22 +35,22 @@ public struct Image: Hashable, Sendable {
     self.channels = channels
   }
 
-  /// The number of values of a picture of these sizes, once they are known to be sane.
+  /// The number of values of an image with these sizes, after checking them.
   static func checkedCount(width: Int, height: Int, channels: Int) throws -> Int {
     guard width > 0, height > 0, channels == 1 || channels == 3 else {
       throw GraftError(
-        .invalidData, "a picture cannot be \(width) × \(height) with \(channels) channels")
+        .invalidData, "an image cannot be \(width) × \(height) with \(channels) channels")
     }
     let (count, overflow) = width.multipliedReportingOverflow(by: height)
     guard !overflow, count <= pixelLimit else {
       throw GraftError(
         .invalidData,
-        "a picture of \(width) × \(height) pixels is larger than the \(pixelLimit) that are read")
+        "an image of \(width) × \(height) pixels exceeds the limit of \(pixelLimit)")
     }
     return count * channels
   }
 
-  /// The values of one pixel, or nil outside the picture.
+  /// The values of one pixel, or nil outside the image.
   public subscript(x x: Int, y y: Int) -> [UInt8]? {
     guard x >= 0, x < width, y >= 0, y < height else { return nil }
     let start = (y * width + x) * channels

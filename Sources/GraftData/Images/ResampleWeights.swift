@@ -1,15 +1,14 @@
-// The weights with which the pixels of one axis are summed when a picture is resized. They are
-// Pillow's (src/libImaging/Resample.c, its 8-bit path): a filter stretched over the source by the
-// scale, cut at the borders, normalized in double precision and rounded to 22 fractional bits.
+// The resampling weights of one axis. They equal Pillow's (src/libImaging/Resample.c, 8-bit path): the filter
+// is scaled to the source, clipped at the borders, normalized in double precision and rounded to 22
+// fractional bits.
 
 import Glibc
 
-/// How a resized picture's pixels are interpolated.
+/// The interpolation filter of resizing.
 public enum ResampleFilter: String, Hashable, Sendable, CaseIterable {
   /// A triangle of radius 1.
   case bilinear
-  /// Keys' cubic of radius 2, with a = −½ where it antialiases and a = −¾ where it does not: what
-  /// Pillow and PyTorch do.
+  /// Keys' cubic of radius 2, with a = −½ with antialiasing (as Pillow) and a = −¾ without (as PyTorch).
   case bicubic
 
   fileprivate var radius: Double { self == .bilinear ? 1 : 2 }
@@ -27,9 +26,9 @@ public enum ResampleFilter: String, Hashable, Sendable, CaseIterable {
 
 /// For each output position of a window, the source positions that it sums and their weights.
 ///
-/// A weight of 22 fractional bits is kept as two 16-bit parts, `high · 2¹² + low`: pixels times
-/// 16-bit numbers are one vector instruction on every x86-64, 32-bit products are not before
-/// SSE 4.1, and the two exact sums join to the same bits.
+/// A weight of 22 fractional bits is stored as two 16-bit parts, `high · 2¹² + low`: 16-bit products are one
+/// vector instruction on every x86-64, 32-bit products only since SSE 4.1, and the two exact sums combine to
+/// the same bits.
 struct ResampleWeights {
   /// The fractional bits of a weight: an 8-bit pixel, two bits of head room, 22 bits of weight.
   static let fractionBits: Int32 = 22
@@ -39,11 +38,11 @@ struct ResampleWeights {
   private(set) var starts: [Int] = []
   /// The number of source positions of each output position.
   private(set) var counts: [Int] = []
-  /// Where each output position's weights begin in ``high`` and ``low``.
+  /// The offset of each output position's weights in ``high`` and ``low``.
   private(set) var offsets: [Int] = []
   private(set) var high: [Int16] = []
   private(set) var low: [Int16] = []
-  /// The weights themselves, where there is no antialiasing.
+  /// The weights without antialiasing.
   private(set) var exact: [Double] = []
   /// All source positions that are read.
   private(set) var sources = 0..<0
@@ -52,7 +51,7 @@ struct ResampleWeights {
   /// - Parameters:
   ///   - source: The length of the source axis.
   ///   - target: The length that all of the source would be resized to.
-  ///   - window: The output positions that are wanted, within `0..<target`.
+  ///   - window: The output positions to compute, within `0..<target`.
   init(source: Int, target: Int, window: Range<Int>, filter: ResampleFilter) {
     let scale = Double(source) / Double(target)
     let support = filter.radius * max(scale, 1)
@@ -75,8 +74,8 @@ struct ResampleWeights {
     sources = span
   }
 
-  /// The weights without antialiasing, in ``exact``: the nearest 2 or 4 pixels, those beyond the
-  /// border taken as the border's, as in PyTorch's `interpolate(align_corners=False)`.
+  /// The weights without antialiasing, in ``exact``: the nearest 2 or 4 pixels, clamped to the border, as in
+  /// PyTorch's `interpolate(align_corners=False)`.
   init(interpolating source: Int, target: Int, window: Range<Int>, filter: ResampleFilter) {
     let scale = Double(source) / Double(target)
     let reach = Int(filter.radius)
@@ -110,7 +109,7 @@ struct ResampleWeights {
     offsets.append(high.count)
     let one = Double(1 << Self.fractionBits)
     for weight in weights {
-      // Weights lie within ±2, so that their fixed-point forms fit.
+      // Weights are within ±2, so their fixed-point forms fit.
       let scaled = weight * one
       let fixed = Int32(scaled < 0 ? scaled - 0.5 : scaled + 0.5)
       high.append(Int16(truncatingIfNeeded: fixed >> Self.lowBits))

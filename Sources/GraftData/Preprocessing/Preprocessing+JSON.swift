@@ -1,12 +1,12 @@
-// The preprocessing as JSON. What the specification does not know is refused by name: a misspelt key
-// that were ignored would cost accuracy without a word.
+// The preprocessing as JSON. Unknown keys are errors, because ignoring a misspelled key would silently reduce
+// accuracy.
 
 import Foundation
 import GraftDiagnostics
 
 extension Preprocessing {
   /// Reads a specification from a JSON file.
-  /// - Throws: ``GraftError``: `inputOutput` where it cannot be read, `invalidArgument` where it is
+  /// - Throws: ``GraftError``: `inputOutput` if it cannot be read, `invalidArgument` if it is
   ///   no specification; both name the file.
   public init(contentsOf path: String) throws {
     let bytes = try InputFile(path).readAll(limit: 1 << 20)
@@ -39,7 +39,7 @@ extension Preprocessing {
           .invalidArgument,
           "preprocessing is not a JSON object: \(context.debugDescription.escapedForDisplay)")
       }
-      return self.error(path, "is not of the right kind: \(context.debugDescription)")
+      return self.error(path, "has the wrong type: \(context.debugDescription)")
     @unknown default:
       return GraftError(.invalidArgument, "preprocessing is not valid JSON")
     }
@@ -121,7 +121,7 @@ private struct AnyKey: CodingKey, ExpressibleByStringLiteral {
   init?(intValue: Int) { nil }
 }
 
-/// A JSON object that has no keys but the known ones; its errors name keys with their path.
+/// A JSON object with only known keys; its errors name keys with their path.
 private struct StrictObject {
   private let container: KeyedDecodingContainer<AnyKey>
   private let path: [String]
@@ -132,7 +132,8 @@ private struct StrictObject {
     path = decoder.codingPath.map(\.stringValue).filter { $0 == "resize" || $0 == "crop" }
     let strangers = container.allKeys.map(\.stringValue).filter { !known.contains($0) }.sorted()
     if let stranger = strangers.first {
-      throw error(stranger, "is not known", advice: "Known here: \(known.joined(separator: ", ")).")
+      throw error(
+        stranger, "is an unknown key", advice: "The keys are: \(known.joined(separator: ", ")).")
     }
   }
 
@@ -148,8 +149,8 @@ private struct StrictObject {
     } catch let error as GraftError {
       throw error
     } catch {
-      // Foundation reports a fraction where an integer belongs with an error type of its own.
-      throw self.error(key.stringValue, "is not of the right kind (\(Self.name(of: type)))")
+      // Foundation throws another error type for a fraction where an integer is expected.
+      throw self.error(key.stringValue, "must be \(Self.name(of: type))")
     }
   }
 
@@ -158,7 +159,7 @@ private struct StrictObject {
     case is Int.Type: return "an integer"
     case is Double.Type: return "a number"
     case is Bool.Type: return "true or false"
-    case is String.Type: return "a text"
+    case is String.Type: return "a string"
     case is [Int].Type: return "a list of integers"
     case is [Double].Type: return "a list of numbers"
     default: return "an object"
@@ -181,7 +182,7 @@ private struct StrictObject {
     }
     guard let value = Choice(rawValue: text) else {
       let all = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-      throw error(key.stringValue, "is \(text.quotedForDisplay); it may be: \(all)")
+      throw error(key.stringValue, "must be one of \(all), found \(text.quotedForDisplay)")
     }
     return value
   }

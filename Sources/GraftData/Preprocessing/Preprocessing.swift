@@ -1,25 +1,24 @@
-// How a picture becomes the numbers that a network is fed: the specification, which travels inside a
-// bundle, its checks and its presets. Reading and writing it as JSON is in Preprocessing+JSON.swift,
-// doing what it says in Preprocessor.swift.
+// The preprocessing specification that is stored in a bundle, its checks and its presets.
+// Preprocessing+JSON.swift reads and writes it as JSON, Preprocessor.swift executes it.
 
 import GraftDiagnostics
 import GraftIR
 
-/// What happens to a picture on its way into a network: resize, crop, color, then every value x
-/// becomes (x · scale − mean) / std.
+/// The conversion of an image to an input: resize, crop, color, then every value x becomes (x · scale − mean)
+/// / std.
 public struct Preprocessing: Hashable, Sendable {
-  /// The size that a picture is brought to before it is cropped.
+  /// The size before cropping.
   public enum ResizeTarget: Hashable, Sendable {
-    /// The shorter edge gets this length, the other keeps the proportion, cut to whole pixels.
+    /// The length of the shorter edge in pixels; the other keeps the aspect ratio, truncated to whole pixels.
     case shorter(Int)
-    /// Both edges get these lengths, whatever becomes of the proportion.
+    /// The lengths of both edges in pixels; the aspect ratio may change.
     case exact(height: Int, width: Int)
   }
 
   public struct Resize: Hashable, Sendable {
     public var target: ResizeTarget
     public var filter: ResampleFilter
-    /// Whether the filter widens when the picture shrinks, as Pillow's does.
+    /// Whether the filter support is scaled when downsampling, as in Pillow.
     public var antialias: Bool
 
     public init(
@@ -31,7 +30,7 @@ public struct Preprocessing: Hashable, Sendable {
     }
   }
 
-  /// The middle part that is kept. What it has and the picture lacks is black.
+  /// A center crop; smaller images are padded with black.
   public struct CenterCrop: Hashable, Sendable {
     public var height: Int
     public var width: Int
@@ -48,17 +47,17 @@ public struct Preprocessing: Hashable, Sendable {
     /// Gray: the luma of ITU-R BT.601.
     case gray = "L"
 
-    /// Values a pixel.
+    /// The number of values per pixel.
     public var channels: Int { self == .gray ? 1 : 3 }
   }
 
-  /// The axis order of the tensor that is fed.
+  /// The axis order of the input.
   public enum Layout: String, Hashable, Sendable, CaseIterable {
     case nchw = "NCHW"
     case nhwc = "NHWC"
 
-    /// The layout of an input with this shape (without the batch), judged by where 1 or 3 channels
-    /// may stand; nil where it takes no pictures.
+    /// The layout of an input with this shape (without the batch), by the position of an axis of extent 1 or
+    /// 3; nil if it is not an image.
     public init?(inputShape shape: [Int]) {
       guard shape.count == 3 else { return nil }
       if shape[0] == 3 { self = .nchw; return }
@@ -68,26 +67,26 @@ public struct Preprocessing: Hashable, Sendable {
       return nil
     }
 
-    /// The shape of one picture's tensor.
+    /// The shape of one image's tensor.
     public func shape(channels: Int, height: Int, width: Int) -> [Int] {
       self == .nchw ? [channels, height, width] : [height, width, channels]
     }
   }
 
-  /// nil leaves the picture's size.
+  /// nil for no resizing.
   public var resize: Resize?
-  /// nil keeps all of it.
+  /// nil for no cropping.
   public var crop: CenterCrop?
   public var color: Color
   public var layout: Layout
-  /// What a stored value of 0 … 255 is multiplied with first.
+  /// The factor on pixel values of 0 … 255.
   public var scale: Double
-  /// One value a channel, in the order of ``color``.
+  /// The mean per channel, in the order of ``color``.
   public var mean: [Double]
-  /// One value a channel, in the order of ``color``; none is zero.
+  /// The divisor per channel, in the order of ``color``; positive.
   public var std: [Double]
 
-  /// - Throws: ``GraftError`` of kind `invalidArgument` naming the field that makes no sense.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` that names the invalid field.
   public init(
     resize: Resize?, crop: CenterCrop?, color: Color, layout: Layout, scale: Double,
     mean: [Double], std: [Double]
@@ -102,7 +101,7 @@ public struct Preprocessing: Hashable, Sendable {
     try validate()
   }
 
-  /// The longest edge that resizing and cropping can ask for.
+  /// The maximum edge length of resizing and cropping.
   static let longestEdge = 65_535
 
   private func validate() throws {
@@ -118,17 +117,17 @@ public struct Preprocessing: Hashable, Sendable {
     }
     for (name, values) in [("scale", [scale]), ("mean", mean), ("std", std)] {
       if let value = values.first(where: { !$0.isFinite || abs($0) > 1e30 }) {
-        throw Self.error(name, "is \(value), not a reasonable number")
+        throw Self.error(name, "is \(value), which is out of range")
       }
     }
     if let value = std.first(where: { $0 < 1e-30 }) {
-      throw Self.error("std", "is \(value); it divides, and must be positive")
+      throw Self.error("std", "is \(value), but must be positive")
     }
   }
 
   private static func check(edges: [Int], of name: String) throws {
     for edge in edges where edge < 1 || edge > longestEdge {
-      throw error(name, "is \(edge); an edge has 1 … \(longestEdge) pixels")
+      throw error(name, "is \(edge), expected 1 … \(longestEdge) pixels")
     }
     guard edges.count < 2 || edges[0] * edges[1] <= Image.pixelLimit else {
       throw error(name, "is \(edges[0]) × \(edges[1]), more than \(Image.pixelLimit) pixels")
@@ -146,20 +145,21 @@ extension Preprocessing {
   public enum Preset: String, Hashable, Sendable, CaseIterable {
     /// torchvision's transform for its ImageNet classifiers.
     case imagenet
-    /// The same numbers for pictures that are only resized.
+    /// The normalization of `imagenet` with resizing only.
     case cifar10
   }
 
-  /// The preset for an input of this shape, axes in the order of `layout`, without the batch. An input of an integer
-  /// type is fed the pixels, 0 … 255, as they are: such a network normalizes them itself.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the preset does not suit the shape.
+  /// The preset for an input of this shape, with axes in the order of `layout`, without the batch. An input
+  /// of integer type gets unscaled pixels of 0 … 255, which such a network normalizes itself.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the preset does not support the shape.
   public init(
     _ preset: Preset, inputShape shape: [Int], layout: Layout, elements: DataType = .float32
   ) throws {
     guard shape.count == 3, shape.allSatisfy({ $0 > 0 }) else {
       throw GraftError(
         .invalidArgument,
-        "preprocessing: an input of shape \(shape) takes no pictures; 3 axes beside the batch do")
+        "preprocessing: an input of shape \(shape) is not an image, which has 3 axes in addition to the batch"
+      )
     }
     let (channels, height, width) =
       layout == .nchw ? (shape[0], shape[1], shape[2]) : (shape[2], shape[0], shape[1])
@@ -178,22 +178,23 @@ extension Preprocessing {
     let scale = isWhole ? 1 : 1.0 / 255
     switch preset {
     case .imagenet:
-      try needs(channels == 3 && height == width, "square pictures in three colors")
+      try needs(channels == 3 && height == width, "square images with three channels")
       let shorter = Int((256 * Double(height) / 224).rounded())
       try self.init(
         resize: Resize(.shorter(shorter)), crop: CenterCrop(height: height, width: width),
         color: .rgb, layout: layout, scale: scale, mean: mean, std: std)
     case .cifar10:
-      try needs(channels == 3, "pictures in three colors")
+      try needs(channels == 3, "images with three channels")
       try self.init(
         resize: Resize(.exact(height: height, width: width)), crop: nil, color: .rgb,
         layout: layout, scale: scale, mean: mean, std: std)
     }
   }
 
-  /// Checks that an input of this element type holds what this makes of every pixel value: integer types take whole
-  /// numbers in their range.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` naming the first pixel value whose number is none of the type.
+  /// Checks that an input of this element type can represent the result of every pixel value: integers in
+  /// range for integer types.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` that names the first pixel value with an invalid
+  ///   result.
   public func check(elements: DataType) throws {
     guard let range = elements.wholeNumbers else { return }
     for (mean, std) in zip(mean, std) {
@@ -202,24 +203,23 @@ extension Preprocessing {
         if let whole = Int(exactly: number), range.contains(whole) { continue }
         throw GraftError(
           .invalidArgument,
-          "preprocessing makes \(number) of the pixel value \(pixel), but the network's input takes whole numbers "
+          "preprocessing maps the pixel value \(pixel) to \(number), but the network's input needs integers "
             + "from \(range.lowerBound) to \(range.upperBound) (\(elements.rawValue))",
           advice:
-            "Give \"scale\": 1, \"mean\": 0 and \"std\": 1 for each color, where the network itself "
+            "Use \"scale\": 1, \"mean\": 0 and \"std\": 1 for each channel if the network itself "
             + "normalizes pixels.")
       }
     }
   }
 
-  /// The height and width of what is fed, where they do not depend on the picture.
+  /// The height and width of the input, if they do not depend on the image.
   public var fixedSize: (height: Int, width: Int)? {
     if let crop { return (crop.height, crop.width) }
     if case .exact(let height, let width) = resize?.target { return (height, width) }
     return nil
   }
 
-  /// Checks that what this makes of a picture can be fed to an input of this shape (axes in the
-  /// model's order, without the batch).
+  /// Checks that the result has this input shape (axes in the model's order, without the batch).
   /// - Throws: ``GraftError`` of kind `invalidArgument` with both shapes.
   public func check(inputShape shape: [Int]) throws {
     let ours =
@@ -231,9 +231,9 @@ extension Preprocessing {
       let made = ours.map { "\($0)" } ?? "\(color.channels) channels"
       throw GraftError(
         .invalidArgument,
-        "preprocessing makes \(made) (\(layout.rawValue), \(color.rawValue)) of a picture, "
+        "preprocessing turns an image into \(made) (\(layout.rawValue), \(color.rawValue)), "
           + "but the network's input is \(shape) without its batch",
-        advice: "Change layout, color, crop or resize to fit it.")
+        advice: "Change layout, color, crop or resize accordingly.")
     }
   }
 }

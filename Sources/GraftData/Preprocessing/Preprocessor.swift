@@ -1,27 +1,27 @@
-// Does what a Preprocessing says. Sizes, rounding and padding are torchvision's, whose transforms
-// networks are trained with (torchvision.transforms.Resize and CenterCrop).
+// Executes a Preprocessing. Sizes, rounding and padding equal those of torchvision.transforms.Resize and
+// CenterCrop, with which networks are trained.
 
 import GraftDiagnostics
 
-/// A ``Preprocessing`` made ready: every stored value's number is looked up, not computed.
+/// An executable ``Preprocessing`` with lookup tables for all pixel values.
 public struct Preprocessor: Sendable {
   public let specification: Preprocessing
-  /// The numbers of the values 0 … 255, 256 a channel, channels in the order that is fed.
+  /// The results for pixel values 0 … 255, 256 per channel, in the channel order of the input.
   private let tables: [Float]
 
   public init(_ specification: Preprocessing) {
     self.specification = specification
-    // In double precision and rounded once, so that a value is right to the last bit.
+    // Computed in double precision and rounded once, for correct rounding.
     tables = zip(specification.mean, specification.std).flatMap { mean, std in
       (0..<256).map { Float((Double($0) * specification.scale - mean) / std) }
     }
   }
 
-  /// The pixels that are fed, as a picture: resized, cropped, in gray or in RGB (BGR's order is
-  /// taken only by ``write(_:into:)``).
-  /// - Throws: ``GraftError`` of kind `invalidData` where the resized picture would be too large.
+  /// The preprocessed pixels as an image: resized, cropped, in gray or RGB (only ``write(_:into:)`` converts
+  /// to BGR).
+  /// - Throws: ``GraftError`` of kind `invalidData` if the resized image would be too large.
   public func pixels(of image: Image) throws -> Image {
-    // Gray pictures grow their two other channels last, since all three would be the same.
+    // Gray images are expanded to three channels last, because all three are equal.
     var image = specification.color == .gray ? image.convertedToGray() : image
     let size = resizedSize(of: image)
     let crop = specification.crop
@@ -30,7 +30,7 @@ public struct Preprocessor: Sendable {
     let top = Self.start(of: cropHeight, in: size.height)
     let left = Self.start(of: cropWidth, in: size.width)
     if let resize = specification.resize {
-      // Only what the crop will keep is computed.
+      // Compute only the region of the crop.
       let rows = max(0, top)..<min(size.height, top + cropHeight)
       let columns = max(0, left)..<min(size.width, left + cropWidth)
       image = try image.resized(
@@ -46,8 +46,8 @@ public struct Preprocessor: Sendable {
     return specification.color == .gray ? image : image.expandedToRGB()
   }
 
-  /// A part of a decoded picture in place of what resize and crop would make: resized to `size` with the
-  /// specification's filter, which sees nothing beyond the part.
+  /// A region of a decoded image instead of resize and crop: resized to `size` with the specification's
+  /// filter, which does not read pixels outside the region.
   func pixels(
     of image: Image, part: PixelRectangle, size: (height: Int, width: Int)
   ) throws -> Image {
@@ -59,9 +59,9 @@ public struct Preprocessor: Sendable {
     return isGray ? resized : resized.expandedToRGB()
   }
 
-  /// The numbers of a picture from ``pixels(of:)``: channels × height × width of them, in the order
-  /// of the specification's layout.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where channels or counts do not fit.
+  /// Writes the normalized values of an image from ``pixels(of:)``: channels × height × width values, in the
+  /// order of the specification's layout.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if channels or counts do not fit.
   public func write(_ pixels: Image, into target: UnsafeMutableBufferPointer<Float>) throws {
     let channels = specification.color.channels
     guard pixels.channels == channels, target.count == pixels.pixels.count else {
@@ -91,7 +91,7 @@ public struct Preprocessor: Sendable {
     }
   }
 
-  /// The tensor of one picture: its shape (without a batch) and its values in that order.
+  /// The tensor of one image: its shape (without the batch) and its values in that order.
   public func tensor(of image: Image) throws -> (shape: [Int], values: [Float]) {
     let pixels = try pixels(of: image)
     let shape = specification.layout.shape(
@@ -112,8 +112,8 @@ public struct Preprocessor: Sendable {
     }
   }
 
-  /// Where a centerd crop begins; negative where it reaches beyond the edge. torchvision rounds the
-  /// half pixel to even, and pads the lesser half first.
+  /// The start of a center crop; negative if it extends beyond the edge. torchvision rounds half a pixel to
+  /// even, and pads the smaller half first.
   private static func start(of crop: Int, in whole: Int) -> Int {
     let excess = whole - crop
     guard excess >= 0 else { return -(-excess / 2) }

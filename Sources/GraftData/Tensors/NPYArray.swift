@@ -1,16 +1,16 @@
-// A whole array in memory: decoding, encoding, and its elements as numbers of one type.
+// A NumPy array in memory: decoding, encoding and conversion of elements.
 
 import GraftDiagnostics
 import GraftIR
 
-/// An array as a .npy file holds it.
+/// The contents of a .npy file.
 public struct NPYArray: Hashable, Sendable {
   public let element: NPYElement
   public let shape: [Int]
   /// The elements in C order, little-endian.
   public let bytes: [UInt8]
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where the bytes are not what the shape needs.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the byte count does not match the shape.
   public init(element: NPYElement, shape: [Int], bytes: [UInt8]) throws {
     let header = try NPYHeader(element: element, shape: shape)
     guard header.byteCount == bytes.count else {
@@ -34,11 +34,11 @@ public struct NPYArray: Hashable, Sendable {
   }
 
   /// Decodes a .npy file.
-  /// - Throws: ``GraftError`` of kind `invalidData` saying what is wrong with it.
+  /// - Throws: ``GraftError`` of kind `invalidData` that describes the problem.
   public init(decoding file: [UInt8]) throws {
     let length = try NPYHeader.headerLength(Array(file.prefix(12)))
     guard length <= file.count else {
-      throw GraftError(.invalidData, "the file ends in its header")
+      throw GraftError(.invalidData, "the file ends within its header")
     }
     let header = try NPYHeader(parsing: Array(file[..<length]))
     try header.check(fileSize: file.count)
@@ -59,16 +59,16 @@ public struct NPYArray: Hashable, Sendable {
     try NPYHeader(element: element, shape: shape).encoded() + bytes
   }
 
-  /// The elements as single-precision numbers, rounded where they have more digits.
+  /// The elements as float32, rounded if they are more precise.
   public func floats() -> [Float] { element.floats(bytes) }
 
   /// The elements as integers.
-  /// - Throws: ``GraftError`` of kind `invalidData` where they are not of an integer type.
+  /// - Throws: ``GraftError`` of kind `invalidData` if they are not of an integer type.
   public func integers() throws -> [Int] { try element.integers(bytes) }
 }
 
 extension NPYHeader {
-  /// Checks that a file of this size holds the elements and nothing else.
+  /// Checks that a file of this size contains exactly the elements.
   func check(fileSize: Int) throws {
     let found = fileSize - dataOffset
     guard found == byteCount else {
@@ -81,7 +81,7 @@ extension NPYHeader {
 }
 
 extension NPYElement {
-  /// Whole elements as single-precision numbers; a rest of less than one element is left out.
+  /// Whole elements as float32; an incomplete last element is ignored.
   func floats(_ bytes: [UInt8]) -> [Float] {
     switch self {
     case .float32: return convert(bytes, from: Float.self) { $0 }
@@ -110,12 +110,12 @@ extension NPYElement {
     case .uint8: return convert(bytes, from: UInt8.self) { Int($0) }
     case .uint16: return convert(bytes, from: UInt16.self) { Int($0) }
     case .uint32: return convert(bytes, from: UInt32.self) { Int($0) }
-    // What does not fit is no index of anything.
+    // Values out of range are never valid indices.
     case .uint64: return convert(bytes, from: UInt64.self) { Int(clamping: $0) }
     case .bool: return convert(bytes, from: UInt8.self) { $0 == 0 ? 0 : 1 }
     case .float16, .bfloat16, .float32, .float64:
       throw GraftError(
-        .invalidData, "the elements are \(storage.numPy); integers are needed",
+        .invalidData, "the elements are \(storage.numPy), expected integers",
         advice: "Save y.astype('int64').")
     }
   }

@@ -1,11 +1,11 @@
-// Arrays on disk that need not fit in memory: rows read by position as they are wanted, and rows
-// appended without knowing their number beforehand.
+// NumPy arrays on disk that need not fit in memory: random access to rows, and appending an unknown number of
+// rows.
 
 import GraftDiagnostics
 import GraftIR
 
-/// A .npy file that is open for reading. Rows are the entries of the first axis; any number of
-/// threads may read. Reads go by position and not through a memory map (see ``InputFile``).
+/// A .npy file that is open for reading. Rows are the entries of the first axis; it may be read concurrently.
+/// The file is not memory-mapped (see ``InputFile``).
 public struct NPYFile: Sendable {
   let file: InputFile
   let header: NPYHeader
@@ -19,8 +19,8 @@ public struct NPYFile: Sendable {
   public var rowShape: [Int] { Array(shape.dropFirst()) }
 
   /// Opens a file and checks its header against its length.
-  /// - Throws: ``GraftError`` naming the file: `inputOutput`, or `invalidData` where it is no array
-  ///   that can be read.
+  /// - Throws: ``GraftError`` that names the file: `inputOutput`, or `invalidData` if it is not a supported
+  ///   array.
   public init(_ path: String) throws {
     let file = try InputFile(path)
     self.file = file
@@ -28,7 +28,7 @@ public struct NPYFile: Sendable {
       let start = try file.read(count: min(file.size, 12), at: 0)
       let length = try NPYHeader.headerLength(start)
       guard length <= file.size else {
-        throw GraftError(.invalidData, "the file ends in its header")
+        throw GraftError(.invalidData, "the file ends within its header")
       }
       let header = try NPYHeader(parsing: file.read(count: length, at: 0))
       try header.check(fileSize: file.size)
@@ -36,10 +36,10 @@ public struct NPYFile: Sendable {
     }
   }
 
-  /// Elements a row.
+  /// The number of elements per row.
   public var rowElements: Int { rowCount == 0 ? 0 : header.count / rowCount }
 
-  /// The elements of some rows as single-precision numbers.
+  /// The elements of some rows as float32.
   public func floats(rows: Range<Int>) throws -> [Float] { element.floats(try bytes(of: rows)) }
 
   /// The elements of some rows as integers.
@@ -60,7 +60,7 @@ public struct NPYFile: Sendable {
   }
 }
 
-/// A .npy file that grows row by row. It appears in its place, whole, by ``finish()``.
+/// A .npy file that is written row by row and renamed to its destination by ``finish()``.
 public final class NPYWriter {
   private let pending: PendingFile
   private let file: OutputFile
@@ -68,11 +68,11 @@ public final class NPYWriter {
   private let rowShape: [Int]
   private let rowElements: Int
   private let headerLength: Int
-  /// The rows written so far.
+  /// The number of rows written so far.
   public private(set) var rowCount = 0
 
-  /// Begins a file, which may replace a regular one.
-  /// - Throws: ``GraftError`` naming the file where it cannot be written.
+  /// Starts a file, which may replace a regular one.
+  /// - Throws: ``GraftError`` that names the file where it cannot be written.
   public init(_ path: String, element: NPYElement, rowShape: [Int]) throws {
     self.element = element
     self.rowShape = rowShape
@@ -80,30 +80,30 @@ public final class NPYWriter {
     let pending = PendingFile(replacing: try FileReplacement(at: path).path)
     self.pending = pending
     file = try pending.namingErrors { try OutputFile(pending.temporary) }
-    // Room for the greatest number of rows.
+    // Space for the largest possible number of rows.
     let header = try NPYHeader(element: element, shape: [0] + rowShape).encoded(minimumLength: 192)
     headerLength = header.count
     try pending.namingErrors { try header.withUnsafeBytes { try file.write($0) } }
   }
 
   /// Appends whole rows, as elements of the file's type.
-  /// - Throws: ``GraftError`` where the count is no multiple of a row, a number is none of the type, or the disk says
-  ///   no.
+  /// - Throws: ``GraftError`` if the count is not a multiple of the row size, a value is out of range, or
+  ///   writing fails.
   public func append(_ values: [Float]) throws {
     guard rowElements > 0, values.count.isMultiple(of: rowElements) else {
-      throw GraftError(.inconsistency, "\(values.count) values are no rows of \(rowShape)")
+      throw GraftError(.inconsistency, "\(values.count) values are not whole rows of \(rowShape)")
     }
     let bytes = try element.bytes(of: values)
     try pending.namingErrors { try bytes.withUnsafeBytes { try file.write($0) } }
     rowCount += values.count / rowElements
   }
 
-  /// Writes the number of rows, waits until everything is on the disk, and puts the file in its place.
+  /// Writes the number of rows, syncs the file, and renames it to its destination.
   public func finish() throws {
     let header = try NPYHeader(element: element, shape: [rowCount] + rowShape)
       .encoded(minimumLength: headerLength)
     guard header.count == headerLength else {
-      throw GraftError(.inconsistency, "the header outgrew its room")
+      throw GraftError(.inconsistency, "the header is longer than its reserved space")
     }
     try pending.namingErrors {
       try header.withUnsafeBytes { try file.overwrite($0, at: 0) }

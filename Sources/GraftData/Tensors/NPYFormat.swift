@@ -1,14 +1,14 @@
-// NumPy's .npy format, versions 1 to 3 (numpy.lib.format): the header's text, read and written.
-// There is no kept-up Swift package for it. Little-endian, C order; the rest is refused by name.
+// NumPy's .npy format, versions 1 to 3 (numpy.lib.format): reading and writing the header. No maintained
+// Swift package exists. Only little-endian arrays in C order are supported.
 
 import GraftDiagnostics
 import GraftIR
 
-/// The element types that are read and written; bfloat16, which NumPy itself lacks, as ml_dtypes writes it.
+/// The supported element types; bfloat16, which NumPy lacks, as written by ml_dtypes.
 public typealias NPYElement = DataType
 
 extension NPYElement {
-  /// Bytes an element.
+  /// Bytes per element.
   public var size: Int { byteCount }
 
   fileprivate init(description: String) throws {
@@ -24,23 +24,23 @@ extension NPYElement {
       .invalidData,
       description.hasPrefix(">")
         ? "the elements \(description.quotedForDisplay) are big-endian"
-        : "elements of type \(description.quotedForDisplay) are not read; these are: \(known)",
+        : "element type \(description.quotedForDisplay) is not supported, expected one of \(known)",
       advice: "Convert the array: x.astype('<f4').")
   }
 }
 
-/// What stands before the elements of a .npy file.
+/// The header of a .npy file.
 public struct NPYHeader: Hashable, Sendable {
   public var element: NPYElement
   public var shape: [Int]
-  /// Where the elements start, in bytes.
+  /// The offset of the elements in bytes.
   public private(set) var dataOffset: Int
   /// The number of elements.
   public private(set) var count: Int
 
-  /// The longest header that is read; NumPy's own fit in a few hundred bytes.
+  /// The maximum header length in bytes; NumPy's headers have a few hundred.
   static let lengthLimit = 1 << 16
-  /// NumPy's own greatest rank.
+  /// NumPy's maximum rank.
   static let rankLimit = 64
   private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
 
@@ -50,7 +50,7 @@ public struct NPYHeader: Hashable, Sendable {
     self.shape = shape
     self.dataOffset = dataOffset
     guard shape.count <= Self.rankLimit else {
-      throw GraftError(.invalidData, "an array of \(shape.count) axes; at most 64 are read")
+      throw GraftError(.invalidData, "an array of \(shape.count) axes; at most 64 are supported")
     }
     var count = 1
     var overflows = false
@@ -79,13 +79,16 @@ public struct NPYHeader: Hashable, Sendable {
     switch version {
     case 1: length = 10 + Int(start[8]) + Int(start[9]) << 8
     case 2, 3:
-      guard start.count >= 12 else { throw GraftError(.invalidData, "the file ends in its header") }
+      guard start.count >= 12 else {
+        throw GraftError(.invalidData, "the file ends within its header")
+      }
       length = 12 + (0..<4).reduce(0) { $0 | Int(start[8 + $1]) << (8 * $1) }
     default:
-      throw GraftError(.invalidData, "version \(version) of NumPy's format; 1 to 3 are read")
+      throw GraftError(.invalidData, "version \(version) of NumPy's format; 1 to 3 are supported")
     }
     guard length <= lengthLimit else {
-      throw GraftError(.invalidData, "a header of \(length) bytes; at most \(lengthLimit) are read")
+      throw GraftError(
+        .invalidData, "a header of \(length) bytes; at most \(lengthLimit) are supported")
     }
     return length
   }
@@ -98,8 +101,8 @@ public struct NPYHeader: Hashable, Sendable {
     let fields = try parser.dictionary()
     guard case .text(let description)? = fields["descr"] else {
       throw GraftError(
-        .invalidData, "the header names no single element type (\"descr\")",
-        advice: "Structured arrays are not read.")
+        .invalidData, "the header has no single element type (\"descr\")",
+        advice: "Structured arrays are not supported.")
     }
     guard case .boolean(let fortran)? = fields["fortran_order"],
       case .tuple(let shape)? = fields["shape"], fields.count == 3
@@ -116,8 +119,8 @@ public struct NPYHeader: Hashable, Sendable {
       element: NPYElement(description: description), shape: shape, dataOffset: bytes.count)
   }
 
-  /// The header as NumPy writes it (version 1.0), padded with spaces so that the elements start at a
-  /// multiple of 64 bytes, and to `length` bytes at least.
+  /// The header as NumPy writes it (version 1.0), padded with spaces to a multiple of 64 bytes and to at
+  /// least `minimumLength` bytes.
   func encoded(minimumLength: Int = 0) -> [UInt8] {
     let extents = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
     let text =
@@ -132,8 +135,7 @@ public struct NPYHeader: Hashable, Sendable {
   }
 }
 
-/// The part of Python's literals that headers are written in: a dictionary of texts, booleans and
-/// tuples of integers.
+/// A parser of the Python literals in headers: a dictionary of strings, booleans and tuples of integers.
 private struct LiteralParser {
   enum Value {
     case text(String)

@@ -1,10 +1,10 @@
-// File names for tensors: a tensor's name may hold anything, a file's may not.
+// File names for tensors, whose names may contain any characters.
 
-/// The file that holds a tensor in a folder of tensors.
+/// The file name of a tensor in a folder of tensors.
 public enum TensorFileName {
-  /// `name` with everything percent-encoded that cannot stand in a file name or would surprise there
-  /// (`/`, control characters, a leading dot, `%` itself), then `.npy`. Equal names give equal files,
-  /// unlike names unlike ones: a name that would be too long ends in a hash of all of it.
+  /// `name` with characters percent-encoded that are invalid or unusual in a file name (`/`, control
+  /// characters, a leading dot, `%`), then `.npy`. The mapping is injective: a name that would be too long is
+  /// truncated and gets a hash.
   public static func npy(_ name: String) -> String {
     var bytes: [UInt8] = []
     for byte in name.utf8 {
@@ -19,7 +19,7 @@ public enum TensorFileName {
     if bytes.isEmpty { bytes = Array("%".utf8) }
     let limit = 200
     if bytes.count > limit {
-      // FNV-1a, 64 bits: enough to tell the few tensors of one network apart.
+      // FNV-1a, 64 bits, is sufficient for the tensors of one network.
       let hash = name.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) {
         ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3
       }

@@ -1,14 +1,13 @@
-// Numbers of programs that keep every tensor as float32 (data sets, features, steps of training) as the elements
-// that a network takes or gives, and back.
+// Conversion between float32 values, in which data sets, features and training steps are stored, and the
+// element types of a network's inputs and outputs.
 
 import GraftDiagnostics
 
 extension DataType {
-  /// Up to here float32 holds every whole number: 2²⁴.
+  /// The largest n for which float32 represents all integers up to n: 2²⁴.
   public static let largestWholeFloat = 1 << 24
 
-  /// The least and the greatest whole number that an element holds, where float32 numbers are turned into them; nil
-  /// for floating-point types.
+  /// The range of integers that can be converted from float32; nil for floating-point types.
   public var wholeNumbers: ClosedRange<Int>? {
     switch self {
     case .float64, .float32, .float16, .bfloat16: nil
@@ -23,8 +22,8 @@ extension DataType {
   }
 
   /// `numbers` as elements of this type, little-endian; rounded to nearest between floating-point types.
-  /// - Throws: ``GraftError`` of kind `invalidData` for a number that an integer type does not hold, or that is
-  ///   beyond ``largestWholeFloat``.
+  /// - Throws: ``GraftError`` of kind `invalidData` for a number that an integer type does not hold, or that
+  ///   is beyond ``largestWholeFloat``.
   public func bytes(of numbers: [Float]) throws -> [UInt8] {
     guard self != .float32 else { return numbers.withUnsafeBytes { Array($0) } }
     guard let range = wholeNumbers else {
@@ -34,7 +33,7 @@ extension DataType {
     }
     let whole = try numbers.map { number in
       guard let whole = Int(exactly: number), range.contains(whole) else {
-        throw GraftError(.invalidData, "\(number) is no \(rawValue) that is handled here")
+        throw GraftError(.invalidData, "\(number) is not a supported \(rawValue)")
       }
       return whole
     }
@@ -50,7 +49,7 @@ extension DataType {
     guard isFloatingPoint || numbers.allSatisfy({ abs($0) <= largest }) else {
       throw GraftError(
         .invalidData,
-        "integers of \(rawValue) beyond \(Self.largestWholeFloat) are not handled here")
+        "\(rawValue) integers beyond \(Self.largestWholeFloat) are not supported")
     }
     return numbers
   }

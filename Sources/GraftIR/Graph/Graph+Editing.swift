@@ -1,4 +1,4 @@
-// What passes do to a graph: redirect uses, remove, reorder.
+// Editing operations for passes: redirect uses, remove, reorder.
 
 import GraftDiagnostics
 
@@ -11,8 +11,8 @@ extension Graph {
     for index in outputs.indices where outputs[index].value == old { outputs[index].value = new }
   }
 
-  /// Removes a node and the values that it defines. Nothing may read them any more; the verifier
-  /// reports what still does.
+  /// Removes a node and the values that it defines. They must not have readers; the verifier reports
+  /// remaining ones.
   public mutating func remove(_ id: NodeID) {
     guard let node = storedNodes[id.index] else { return }
     for result in node.results { values[result.index] = nil }
@@ -27,9 +27,9 @@ extension Graph {
     values[id.index] = nil
   }
 
-  /// Removes nodes none of whose results is read or an output, and parameters that nothing reads.
-  /// Inputs stay: they are the caller's contract.
-  /// - Returns: the nodes and the number of parameters that went.
+  /// Removes nodes none of whose results is read or an output, and parameters without readers. Inputs are
+  /// kept, because they are part of the interface.
+  /// - Returns: the removed nodes and the number of removed parameters.
   @discardableResult
   public mutating func removeDeadCode() -> (nodes: [Node], parameters: Int) {
     var live = Set(outputs.map(\.value))
@@ -53,10 +53,10 @@ extension Graph {
   }
 
   /// Puts the nodes in `newOrder`, which must hold each of them once.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where it does not.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if it does not.
   public mutating func reorder(_ newOrder: [NodeID]) throws {
     guard newOrder.count == order.count, Set(newOrder) == Set(order) else {
-      throw GraftError(.inconsistency, "the new order of nodes is no permutation of the old one")
+      throw GraftError(.inconsistency, "the new order of nodes is not a permutation of the old one")
     }
     order = newOrder
   }
@@ -68,7 +68,7 @@ extension Graph {
     if let position = order.firstIndex(of: successor) { order.insert(id, at: position) }
   }
 
-  /// A name that no input, parameter or output bears yet, made from `base`.
+  /// An unused name derived from `base`.
   public func unusedName(_ base: String) -> String {
     let taken = Set(values.compactMap { $0?.name })
     guard taken.contains(base) else { return base }

@@ -1,5 +1,5 @@
-// The invariants of a graph's structure, checked after import and after every pass. What needs to know
-// operators is checked by GraftOps.
+// The structural invariants of a graph, checked after import and after every pass. GraftOps checks those that
+// depend on operators.
 
 import GraftDiagnostics
 
@@ -10,7 +10,7 @@ extension Graph {
   /// - S2: a result's definition points back at its node and position.
   /// - S3: every input and parameter has a name, and no two of them share one.
   /// - S4: output names are unique, and each output is a value that exists.
-  /// - S5: extents are not negative, and element counts do not overflow at batch 1.
+  /// - S5: extents are not negative, and element counts do not overflow at batch size 1.
   /// - S6: a layout with a channel block or a border belongs to a floating-point value of rank 4
   ///   whose channels, height and width do not depend on the batch, and is within
   ///   ``Layout/largestExtent``.
@@ -27,7 +27,7 @@ extension Graph {
         guard let name = value.name, names.insert(name).inserted else {
           throw GraftError(
             .invalidGraph,
-            "an input or a parameter has no name of its own: "
+            "an input or a parameter has no unique name: "
               + "\((value.name ?? "").quotedForDisplay) [S3]")
         }
         defined.insert(id)
@@ -49,11 +49,11 @@ extension Graph {
     for output in outputs {
       guard outputNames.insert(output.name).inserted else {
         throw GraftError(
-          .invalidGraph, "two outputs are called \(output.name.quotedForDisplay) [S4]")
+          .invalidGraph, "two outputs are named \(output.name.quotedForDisplay) [S4]")
       }
       guard contains(output.value), defined.contains(output.value) else {
         throw GraftError(
-          .invalidGraph, "output \(output.name.quotedForDisplay) is defined by nothing [S4]")
+          .invalidGraph, "output \(output.name.quotedForDisplay) is not defined [S4]")
       }
     }
   }
@@ -76,7 +76,7 @@ extension Graph {
     guard (1...Layout.largestExtent).contains(layout.channelBlock),
       (0...Layout.largestExtent).contains(layout.borderHeight),
       (0...Layout.largestExtent).contains(layout.borderWidth)
-    else { throw GraftError(.invalidGraph, "\(name) cannot lie as \(type) [S6]") }
+    else { throw GraftError(.invalidGraph, "\(name) cannot have the layout of \(type) [S6]") }
     guard (try? type.shape.extents(batch: 1)) != nil, type.storedByteCount != nil else {
       throw GraftError(.invalidGraph, "\(name) is too large: \(type) [S5]")
     }
@@ -84,6 +84,8 @@ extension Graph {
     let isImage =
       type.rank == 4 && type.dtype.isFloatingPoint
       && type.shape.dimensions.dropFirst().allSatisfy { !$0.isBatch }
-    guard isImage else { throw GraftError(.invalidGraph, "\(name) cannot lie as \(type) [S6]") }
+    guard isImage else {
+      throw GraftError(.invalidGraph, "\(name) cannot have the layout of \(type) [S6]")
+    }
   }
 }

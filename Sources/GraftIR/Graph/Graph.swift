@@ -1,5 +1,5 @@
-// The one graph of the compiler, for inference and training: SSA values, nodes in execution order,
-// parameters as values of their own. A graph is a value type: a pass changes its copy.
+// The graph of the compiler, for inference and training: SSA values, nodes in execution order, parameters as
+// values. A graph is a value type: a pass changes its copy.
 
 import GraftDiagnostics
 
@@ -7,7 +7,7 @@ import GraftDiagnostics
 public enum ValueDefinition: Hashable, Sendable {
   /// An input of the graph.
   case input
-  /// A weight, statistic or constant that the graph carries.
+  /// A weight, statistic or constant stored with the graph.
   case parameter(Parameter)
   /// Result number `index` of `node`.
   case result(node: NodeID, index: Int)
@@ -15,7 +15,7 @@ public enum ValueDefinition: Hashable, Sendable {
 
 /// An SSA value: defined once, by an input, a parameter or a node.
 public struct Value: Hashable, Sendable {
-  /// The name that the user's file gives it; inputs and parameters always have one.
+  /// Its name in the imported file; inputs and parameters always have one.
   public var name: String?
   public var type: TensorType
   public var definition: ValueDefinition
@@ -25,16 +25,16 @@ public struct Value: Hashable, Sendable {
   }
 }
 
-/// A tensor that the graph carries: first class, so that fine-tuning can speak of it by name.
+/// A tensor stored with the graph, a value with a name, so that fine-tuning can refer to it.
 public struct Parameter: Hashable, Sendable {
   /// Whether a training step updates it.
   public var isTrained: Bool
   /// The optimizer's parameter group, where it has one.
   public var group: String?
-  /// What a pass made it of, in words, such as `folded batch_normalization "bn1"`; nil as imported.
+  /// How a pass computed it, such as `folded batch_normalization "bn1"`; nil for imported parameters.
   public var derivation: String?
-  /// Whether the network's code holds it, not its weights: what a Constant node gives, or what was folded
-  /// from such nodes alone. Training leaves it.
+  /// Whether it is a constant of the network's nodes rather than a weight: the value of a Constant node, or
+  /// folded only from such values. It does not train.
   public var isLiteral: Bool
   /// The bytes, by reference; nil in a graph that was parsed from text and not yet bound.
   /// Two graphs that differ only here are equal.
@@ -68,25 +68,25 @@ public struct Parameter: Hashable, Sendable {
 public struct Node: Hashable, Sendable {
   public let id: NodeID
   public var opcode: Opcode
-  /// The operands by position; nil where an optional operand is absent.
+  /// The operands by position; nil if an optional operand is absent.
   public var operands: [ValueID?]
   public let results: [ValueID]
   public var attributes: Attributes
-  /// The names of the user's nodes that this one does the work of, first to last.
+  /// The names of the imported nodes that this one computes, in order.
   public var origins: [String]
-  /// What computes the node, once kernels have been chosen.
+  /// The kernel of the node, after kernel selection.
   public var kernel: KernelNote?
 
   /// The operands that are present.
   public var presentOperands: [ValueID] { operands.compactMap(\.self) }
 
-  /// The operand at `index`, nil where it is absent or past the end.
+  /// The operand at `index`, nil if it is absent or past the end.
   public func operand(_ index: Int) -> ValueID? {
     index < operands.count ? operands[index] : nil
   }
 }
 
-/// An output of the graph under the name that the user's file gives it.
+/// An output of the graph with its name in the imported file.
 public struct GraphOutput: Hashable, Sendable {
   public var name: String
   public var value: ValueID
@@ -132,8 +132,8 @@ public struct Graph: Sendable {
     values.indices.filter { values[$0] != nil }.map { ValueID($0) }
   }
 
-  /// The value behind an identifier of this graph. Asking with an identifier of another graph, or of
-  /// a value that was removed, is a bug in the caller.
+  /// The value with an identifier of this graph. Using an identifier of another graph, or of a removed value,
+  /// is a bug in the caller.
   public subscript(id: ValueID) -> Value {
     get {
       guard let value = values[id.index] else { preconditionFailure("%\(id.index) was removed") }
@@ -142,7 +142,7 @@ public struct Graph: Sendable {
     set { values[id.index] = newValue }
   }
 
-  /// The node behind an identifier of this graph; the same rule as for values.
+  /// The node with an identifier of this graph; the same rule as for values.
   public subscript(id: NodeID) -> Node {
     get {
       guard let node = storedNodes[id.index] else {
@@ -169,7 +169,7 @@ public struct Graph: Sendable {
 
   public func type(of id: ValueID) -> TensorType { self[id].type }
 
-  /// The node that makes `value`; nil for inputs and parameters.
+  /// The node that defines `value`; nil for inputs and parameters.
   public func producer(of value: ValueID) -> Node? {
     guard case .result(let node, _) = self[value].definition else { return nil }
     return self[node]
@@ -181,7 +181,7 @@ public struct Graph: Sendable {
 
   public func isOutput(_ value: ValueID) -> Bool { outputs.contains { $0.value == value } }
 
-  /// Whether any value grows with the free batch N.
+  /// Whether any value grows with the dynamic batch N.
   public var hasFreeBatch: Bool {
     inputs.contains { self[$0].type.shape.dependsOnBatch }
   }
@@ -242,7 +242,7 @@ public struct Graph: Sendable {
 
   // MARK: Readers
 
-  /// An operand that this graph does not have is left to the verifier.
+  /// Invalid operands are reported by the verifier.
   mutating func noteReads(of node: Node) {
     for case let operand? in node.operands where readers.indices.contains(operand.index) {
       readers[operand.index].append(node.id)

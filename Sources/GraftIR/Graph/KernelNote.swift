@@ -1,14 +1,14 @@
-// The kernel that was chosen for a node, as dumps show it: choosing and rendering kernels is GraftCodegen's.
+// The chosen kernel of a node, for dumps. GraftCodegen chooses and renders kernels.
 
 import GraftDiagnostics
 
-/// Which kernel computes a node of a scheduled graph.
+/// The kernel of a node in a scheduled graph.
 public struct KernelNote: Hashable, Sendable {
   /// The family of kernels: `winograd`, `elementwise` …
   public var family: String
-  /// Algorithm, register tile and what threads share, in words; nil where the family has one way only.
+  /// Algorithm, register tile and division among threads, as text; nil if the family has only one algorithm.
   public var algorithm: String?
-  /// The type that the kernel computes in, or whose elements it moves.
+  /// The element type that the kernel computes in or moves.
   public var element: DataType
   /// The estimated time for one image, in vector multiply-adds.
   public var time: Double

@@ -1,5 +1,4 @@
-// A file's bytes by mapping: weights are looked at in place, and pages that nobody reads cost
-// nothing.
+// Memory-mapped files: weights are read in place, and unread pages cost nothing.
 
 import CProcess
 import Foundation
@@ -8,11 +7,11 @@ import Synchronization
 
 /// A regular file, mapped read-only for as long as the object lives.
 ///
-/// Where the file is shortened meanwhile, what is missing reads as zeros in a process that asked for it
-/// (`CProcess_surviveCutFiles`); in another, reading it ends the process. So whoever is about to give away
-/// what was made of mapped files calls ``checkNoneWasCut()`` first.
+/// If the file is truncated while it is mapped, the missing part reads as zeros in a process that called
+/// `CProcess_surviveCutFiles`; in others, reading it ends the process. So callers must call
+/// ``checkNoneWasCut()`` before they publish results computed from mapped files.
 public final class MappedFile: ByteSource, @unchecked Sendable {
-  // Unchecked, since a pointer is not Sendable: nothing ever writes through it.
+  // Unchecked because a pointer is not Sendable; nothing writes through it.
   private let base: UnsafeRawBufferPointer
   private let watched: Watched?
   public var count: Int { base.count }
@@ -37,7 +36,7 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
     guard status.st_mode & S_IFMT == S_IFREG else {
       throw failure(
         status.st_mode & S_IFMT == S_IFDIR
-          ? "is a folder, expected a file" : "is not a regular file, which it must be to be mapped")
+          ? "is a folder, expected a file" : "is not a regular file, so it cannot be mapped")
     }
     guard let size = Int(exactly: status.st_size), size > 0 else {
       base = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -83,7 +82,7 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
 
   // MARK: Files that are cut short
 
-  /// A file that is mapped: what tells whether it still has all its bytes.
+  /// A mapped file, with the information to detect truncation.
   private final class Watched: Sendable {
     let path: String
     let size: Int
@@ -99,8 +98,8 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
       self.mapping = mapping
     }
 
-    /// The rest of a last page that is still there reads as zeros without anybody noticing, so that
-    /// the size is looked at too. Another file in its place does not matter: the mapped one is whole.
+    /// The rest of an existing last page reads as zeros without a signal, so the size is checked too.
+    /// Replacing the file by another one does not matter, because the mapped one is intact.
     var wasCut: Bool {
       if CProcess_isCut(mapping) != 0 { return true }
       var status = stat()
@@ -109,19 +108,19 @@ public final class MappedFile: ByteSource, @unchecked Sendable {
     }
   }
 
-  /// The files that are mapped, and the first that was found cut short when its mapping went.
+  /// The mapped files, and the first one that was found truncated when it was unmapped.
   private static let files = Mutex<(open: [ObjectIdentifier: Watched], cut: String?)>(([:], nil))
 
-  /// - Throws: ``GraftError`` of kind `inputOutput` that names a file which was cut short while it was
-  ///   mapped by this process: what was read of it since may be zeros.
+  /// - Throws: ``GraftError`` of kind `inputOutput` that names a file that was truncated while it was mapped,
+  ///   so that zeros may have been read.
   public static func checkNoneWasCut() throws {
     let path = files.withLock { files in
       files.cut ?? files.open.values.filter(\.wasCut).map(\.path).min()
     }
     guard let path else { return }
     throw GraftError(
-      .inputOutput, "was cut short, or cannot be read any more, while it was being read",
+      .inputOutput, "was truncated or became unreadable while it was read",
       at: SourceLocation(file: path),
-      advice: "Run the command again when nothing else writes the file.")
+      advice: "Run the command again when no other process writes the file.")
   }
 }

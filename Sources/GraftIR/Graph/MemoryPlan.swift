@@ -1,15 +1,15 @@
-// Where every value of a scheduled graph lives while it runs. Planning computes it, code generation
-// reads it, `graft dump --stage memory` shows it; it is a plain value without policy.
+// The memory plan of a scheduled graph: the location of every value. GraftPlanning computes it, code
+// generation uses it, `graft dump --stage memory` shows it.
 
-/// The place of one value.
+/// The placement of one value.
 public struct Placement: Hashable, Sendable {
-  /// Bytes from the start of its region. In the batch region the real offset is this times N.
+  /// The offset in its region in bytes; in the batch region it is multiplied by N.
   public var offset: Int
-  /// Bytes that the value takes there (for one unit of N in the batch region), alignment included.
+  /// The size in bytes including alignment (for N = 1 in the batch region).
   public var byteCount: Int
-  /// Whether the value grows with the batch, and so lives in the batch region.
+  /// Whether the value grows with the batch, and so is in the batch region.
   public var isPerBatch: Bool
-  /// Steps, first to last, during which it must keep its contents.
+  /// The steps, first to last, during which it is live.
   public var lifetime: ClosedRange<Int>
 
   public init(offset: Int, byteCount: Int, isPerBatch: Bool, lifetime: ClosedRange<Int>) {
@@ -20,14 +20,14 @@ public struct Placement: Hashable, Sendable {
   }
 }
 
-/// A place for every value that nodes make, except those that are another value's memory.
+/// The placements of all node results, except those that share another value's memory.
 ///
 /// How code generation finds the memory of a value: follow ``aliases`` to the root. A root is
-/// - a graph input or a parameter: read where the caller, or the packed weights, have it;
-/// - a graph output that a node makes: the caller's buffer of that output (the first one, where two
-///   outputs are one value). It is in plain layout, later nodes may read it, and nothing else is ever
-///   written there. A value whose root is an output is written straight into it;
-/// - anything else: a place in the arena, in ``placements`` under the root.
+/// - a graph input or a parameter: read in place from the caller's buffer or the packed weights;
+/// - a graph output that a node computes: the caller's buffer of that output (the first one, if two outputs
+///   are the same value). It is in plain layout, later nodes may read it, and nothing else is written there.
+///   A value whose root is an output is written directly to it;
+/// - anything else: a placement in the arena, in ``placements`` under the root.
 ///
 /// A node whose operator is a view, or a `convert_layout`, and whose result and first operand have the
 /// same root does no work: their bytes are the same. Where their roots differ (a view of an input that
@@ -36,13 +36,13 @@ public struct Placement: Hashable, Sendable {
 /// value is copied into the caller's buffer.
 public struct MemoryPlan: Hashable, Sendable {
   public var placements: [ValueID: Placement]
-  /// Values that share another value's memory whole: in-place results and free reshapes.
+  /// Values that share another value's entire memory: in-place results and views.
   public var aliases: [ValueID: ValueID]
   /// Bytes of the batch region for one unit of N.
   public var arenaBytesPerBatch: Int
   /// Bytes of the region whose values do not depend on the batch.
   public var fixedBytes: Int
-  /// The greatest sum of bytes that are live at once, at batch 1: no plan can need less.
+  /// The maximum number of live bytes at batch size 1, a lower bound for any plan.
   public var lowerBoundBytes: Int
   /// Every offset and size is a multiple of this.
   public var alignment: Int

@@ -1,10 +1,10 @@
-// Numbers into the bytes of any element type of the IR.
+// Conversion of numbers to the bytes of any element type.
 
 import GraftDiagnostics
 
 extension TensorData {
   /// Integers as elements of `dtype`.
-  /// - Throws: ``GraftError`` of kind `unsupported` where one does not fit.
+  /// - Throws: ``GraftError`` of kind `unsupported` if one does not fit.
   public init(packing elements: [Int], as dtype: DataType, shape: [Int]) throws {
     func pack<Stored: FixedWidthInteger>(_: Stored.Type) throws -> [UInt8] {
       try Self.bytes(elements) { element in

@@ -1,15 +1,15 @@
-// The bytes of parameters, by reference: an array, or a range of a file that stays mapped, so that
-// half a gigabyte of weights is never copied just to be looked at.
+// The bytes of parameters by reference: an array, or a range of a mapped file, so that weights are not
+// copied.
 
 import Foundation
 import GraftDiagnostics
 
-/// Bytes that stay where they are while anyone refers to them.
+/// Bytes at a stable address while they are referenced.
 public protocol ByteSource: AnyObject, Sendable {
   var count: Int { get }
   /// Calls `body` with the bytes; the pointer is valid only during the call.
   func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result
-  /// Gives memory back where the bytes can be read again from somewhere else.
+  /// Releases memory if the bytes can be read again.
   func releasePages()
 }
 
@@ -27,7 +27,7 @@ public final class MemoryBytes: ByteSource {
   ) rethrows -> Result { try bytes.withUnsafeBytes(body) }
 }
 
-/// A tensor's elements, dense and row-major, little-endian, in the file's own element type.
+/// A tensor's elements, dense, row-major and little-endian, in the element type of the file.
 public struct TensorData: Sendable {
   public let dtype: DataType
   /// The extents, outermost first.
@@ -53,7 +53,7 @@ public struct TensorData: Sendable {
     self.range = range
   }
 
-  /// Lets the pages of a mapped file go; whoever looks at the elements again reads them again.
+  /// Releases the pages of a mapped file; they are read again on the next access.
   public func releasePages() { source.releasePages() }
 
   /// Float32 elements in row-major order.
@@ -81,7 +81,7 @@ public struct TensorData: Sendable {
   public func part(_ elements: Range<Int>, shape: [Int]) throws -> TensorData {
     guard elements.lowerBound >= 0, elements.upperBound <= elementCount else {
       throw GraftError(
-        .invalidData, "elements \(elements) of a tensor of \(elementCount) were asked for")
+        .invalidData, "elements \(elements) of a tensor of \(elementCount) were requested")
     }
     let start = range.lowerBound + elements.lowerBound * dtype.byteCount
     return try TensorData(

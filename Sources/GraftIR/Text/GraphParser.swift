@@ -1,5 +1,5 @@
-// Parses the IR's text form. The graph has no parameter bytes yet: the caller binds them by name. It is
-// structure only: the catalog of operators checks the rest.
+// Parses the IR's text form. The graph has no parameter bytes; the caller binds them by name. Checks only the
+// syntax; the operator catalog checks the rest.
 
 import GraftDiagnostics
 
@@ -95,7 +95,7 @@ private struct GraphParser {
       types.append(try type())
     }
     guard types.count == names.count else {
-      throw failure("as many types as results (\(names.count))")
+      throw failure("one type per result (\(names.count))")
     }
     var origins: [String] = []
     if token == .word("from") {
@@ -191,7 +191,7 @@ private struct GraphParser {
     try advance()
     while token != .symbol("}") {
       guard case .word(let name) = token, attributes[name] == nil else {
-        throw failure("the name of an attribute that is not there yet")
+        throw failure("an attribute name that is not a duplicate")
       }
       try advance()
       try expect("=")

@@ -1,4 +1,4 @@
-// The text form of a graph: deterministic, complete but for the bytes of parameters, and parsed back by
+// The text form of a graph: deterministic, complete except for the bytes of parameters, and parsed by
 // GraphParser to an equal graph. Values are numbered in the order in which they are printed.
 
 import GraftDiagnostics
@@ -104,7 +104,7 @@ struct GraphPrinter {
     }
   }
 
-  /// The shortest decimal that reads back to the same bits, always with a point, an exponent or a word.
+  /// The shortest decimal that parses to the same bits, with a point or an exponent, or a word such as `inf`.
   private func print(_ value: Double) -> String {
     if value.isNaN { return "nan" }
     if value.isInfinite { return value < 0 ? "-inf" : "inf" }

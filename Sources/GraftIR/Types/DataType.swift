@@ -1,5 +1,5 @@
-// The element types of the IR, and the one table of what holds an element of each. Kernels compute in float32;
-// elements of every type are stored, moved, compared and cast, and integers index.
+// The element types of the IR and their representation in memory, C and NumPy. Kernels compute in float32;
+// elements of every type can be stored, moved, compared and cast, and integers serve as indices.
 
 /// The type of one element.
 public enum DataType: String, Hashable, Sendable, CaseIterable {
@@ -17,7 +17,7 @@ public enum DataType: String, Hashable, Sendable, CaseIterable {
   case uint8 = "u8"
   case bool = "bool"
 
-  /// How memory, C and NumPy hold an element.
+  /// The representation of an element in memory, C and NumPy.
   public struct Storage: Hashable, Sendable {
     /// Bytes of one element.
     public var byteCount: Int

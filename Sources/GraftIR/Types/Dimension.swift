@@ -1,9 +1,9 @@
-// One extent of a tensor: a constant, or a whole multiple of the free batch N. Nothing else exists
-// after import, so code generation never meets an expression.
+// An extent of a tensor: a constant, or an integer multiple of the dynamic batch size N. After import there
+// are no other expressions.
 
 import GraftDiagnostics
 
-/// An extent of one axis: an integer k, or k·N with N the free batch.
+/// An extent of one axis: an integer k, or k·N with N the dynamic batch.
 public struct Dimension: Hashable, Sendable {
   /// The integer, or the k of k·N. Negative only in shape arithmetic, never in a shape.
   public let coefficient: Int
@@ -25,13 +25,13 @@ public struct Dimension: Hashable, Sendable {
     multiple == 0 ? Dimension(0) : Dimension(batchMultiple: multiple)
   }
 
-  /// The free batch N itself.
+  /// The dynamic batch size N.
   public static let batch = Dimension(batchMultiple: 1)
 
   /// The extent if it is the same for every batch.
   public var constant: Int? { isBatch ? nil : coefficient }
 
-  /// The extent for a batch of `batch` items; nil where it overflows.
+  /// The extent for a batch of `batch` items; nil if it overflows.
   public func extent(batch: Int) -> Int? {
     guard isBatch else { return coefficient }
     let (product, overflow) = coefficient.multipliedReportingOverflow(by: batch)

@@ -1,5 +1,5 @@
-// How a value lies in memory, as an explicit part of its type: the file's own order at the boundary,
-// a channel-blocked one inside. The shape always stays in the file's axis order.
+// The memory layout of a value, an explicit part of its type: the file's order for inputs and outputs,
+// channel blocks inside. The shape always has the file's axis order.
 
 /// How the elements of a value are placed in memory.
 ///
@@ -7,7 +7,7 @@
 /// stored as [batch, ⌈channels / c⌉, height + 2·bh, width + 2·bw, c]. The producer of a value writes
 /// its border as zeros on every run. Lanes past the last channel hold finite values.
 public struct Layout: Hashable, Sendable {
-  /// Channels that lie side by side; 1 is plain row-major order.
+  /// The number of channels in a block; 1 is plain row-major order.
   public var channelBlock: Int
   /// Physical zero padding above and below every image.
   public var borderHeight: Int
@@ -20,11 +20,11 @@ public struct Layout: Hashable, Sendable {
     self.borderWidth = borderWidth
   }
 
-  /// The largest block or border that a verified graph has: no machine's vectors and no kernel's
-  /// window come near, and sums with an extent cannot overflow.
+  /// The maximum block or border of a verified graph, far above any vector length or kernel size, so that
+  /// sums with an extent cannot overflow.
   public static let largestExtent = 1 << 20
 
-  /// Row-major in the file's own axis order, without a border.
+  /// Row-major in the file's axis order, without a border.
   public static let plain = Layout(channelBlock: 1)
 
   public static func blocked(_ channels: Int, border: (height: Int, width: Int) = (0, 0)) -> Layout

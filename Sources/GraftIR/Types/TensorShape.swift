@@ -11,7 +11,7 @@ public struct TensorShape: Hashable, Sendable {
 
   public var rank: Int { dimensions.count }
 
-  /// More elements than this and the shape is refused: 2^36 elements are 256 GiB of float32.
+  /// The maximum number of elements: 2^36 elements are 256 GiB of float32.
   public static let largestElementCount = 1 << 36
 
   /// Every extent if none depends on the batch.
@@ -30,21 +30,21 @@ public struct TensorShape: Hashable, Sendable {
   }
 
   /// The extents for one batch size.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where they overflow or pass
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if they overflow or pass
   ///   ``largestElementCount``.
   public func extents(batch: Int) throws -> [Int] {
     var result: [Int] = []
     var count = 1
     for dimension in dimensions {
       guard let extent = dimension.extent(batch: batch),
-        // An empty axis does not excuse the others: strides are products of any of them.
+        // Also for shapes with an empty axis, because strides are products of the other extents.
         case let (product, overflow) = count.multipliedReportingOverflow(by: max(extent, 1)),
         !overflow, product <= Self.largestElementCount
       else {
         throw GraftError(
           .invalidArgument,
-          "a tensor of shape \(self) at batch \(batch) is too large: "
-            + "at most \(Self.largestElementCount) elements are handled")
+          "a tensor of shape \(self) at batch size \(batch) is too large: "
+            + "at most \(Self.largestElementCount) elements are supported")
       }
       count = product
       result.append(extent)

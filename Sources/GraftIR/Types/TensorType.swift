@@ -1,4 +1,4 @@
-// What is known of a value when compiling: element type, shape and layout.
+// The compile-time type of a value: element type, shape and layout.
 
 import GraftDiagnostics
 
@@ -19,7 +19,7 @@ public struct TensorType: Hashable, Sendable {
   /// The same type in another layout.
   public func with(layout: Layout) -> TensorType { TensorType(dtype, shape, layout: layout) }
 
-  /// The extents as they lie in memory, outermost first: the shape itself for a plain layout,
+  /// The extents in memory, outermost first: the shape itself for a plain layout,
   /// [batch, channel blocks, height + 2·border, width + 2·border, block] for a blocked one.
   public var storedShape: TensorShape {
     guard !layout.isPlain, rank == 4, let channels = shape[1].constant,
@@ -32,7 +32,7 @@ public struct TensorType: Hashable, Sendable {
     return [shape[0], Dimension(blocks), rows, columns, Dimension(layout.channelBlock)]
   }
 
-  /// Bytes as laid out, border and padding lanes included: an integer or k·N; nil on overflow.
+  /// The size in bytes, including border and padding lanes: an integer or k·N; nil on overflow.
   public var storedByteCount: Dimension? {
     storedShape.elementCount?.multiplied(by: Dimension(dtype.byteCount))
   }

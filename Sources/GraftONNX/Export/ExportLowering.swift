@@ -1,20 +1,19 @@
-// What passes fuse, and what older operator sets had, as several operators that ONNX has: what becomes what
-// is each operator's to say (``Operator/decomposed(_:)``). Works on a copy of the graph; the numbers stay the
-// same but for rounding.
+// Decomposes fused and older operators into current ONNX operators, as each operator defines
+// (``Operator/decomposed(_:)``). Works on a copy of the graph; results differ only by rounding.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Rewrites a graph so that every node has an ONNX form of its own.
+/// Rewrites a graph so that every node has an ONNX equivalent.
 struct ExportLowering {
   private(set) var graph: Graph
 
-  /// - Throws: ``GraftError`` naming a node whose attributes do not read.
+  /// - Throws: ``GraftError`` that names a node whose attributes do not read.
   init(_ graph: Graph) throws {
     self.graph = graph
     for id in graph.nodes.map(\.id) {
-      // Read anew: what it reads may have been replaced by now.
+      // Read again, because its operands may have been replaced.
       let node = self.graph[id]
       if let value = try DecompositionBuilder.decompose(node, in: &self.graph) {
         replace(node, with: value)

@@ -1,11 +1,11 @@
-// What an exported file will hold, with every name decided: nodes in ONNX's terms, initializers by
-// reference. Writing it down is the exporter's.
+// The contents of an exported file with final names: ONNX nodes, and initializers by reference. The exporter
+// writes it.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A graph in ONNX's terms.
+/// A graph as ONNX nodes and initializers.
 struct ExportPlan {
   struct Node {
     var name: String
@@ -58,7 +58,7 @@ struct ExportPlan {
       }
       let name = unused(graph[id].name ?? "parameter")
       names[id] = name
-      // What the network's nodes state comes back as such, and not as a weight.
+      // Literals are exported as Constant nodes, not as weights.
       if graph[id].parameter?.isLiteral == true, data.byteCount <= Self.largestConstant {
         nodes.append(
           Node(

@@ -1,15 +1,15 @@
-// From a graph to an ONNX file. Weights are handed to the sink straight from where they lie, with
-// their original bytes and names; only nodes and headers are built in memory.
+// Writes a graph as an ONNX file. Weights are passed to the sink without copying, with their original bytes
+// and names; only nodes and headers are built in memory.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// What may be decided about an export.
+/// The options of an export.
 public struct ONNXExportOptions: Sendable {
   /// The version of the operator set to write; at least 17.
   public var opset: Int
-  /// Written into the file as the program that made it.
+  /// The producer name in the file.
   public var producerVersion: String
 
   /// - Parameter importedOpset: the version that the model was imported with, kept where it is newer
@@ -22,16 +22,15 @@ public struct ONNXExportOptions: Sendable {
 
 /// Writes ONNX files.
 public enum ONNXExporter {
-  /// protobuf cannot hold more than 2 GiB in one message.
+  /// The maximum size of a protobuf message, 2 GiB.
   static let largestFile = Int(Int32.max)
 
-  /// Writes `graph` as a ModelProto, piece by piece.
+  /// Writes `graph` incrementally as a ModelProto.
   ///
-  /// What passes have fused is written as the operators that it was fused from. Layouts
-  /// must be plain.
+  /// Fused operators are decomposed. Layouts must be plain.
   /// Names of inputs, outputs, parameters and nodes are kept where they are unique. The free batch is
   /// the dimension parameter `N`.
-  /// - Parameter sink: receives the bytes of the file in order; what it throws ends the export.
+  /// - Parameter sink: receives the bytes of the file in order; its errors end the export.
   /// - Throws: ``GraftError``: `unsupported` for an operator or a shape that ONNX cannot express and
   ///   for more than 2 GiB, `invalidGraph` for a parameter without data.
   public static func write(
@@ -57,7 +56,7 @@ public enum ONNXExporter {
     guard graphSize <= largestFile - head.bytes.count else {
       throw GraftError(
         .unsupported,
-        "the model would have \(graphSize) bytes, an ONNX file holds at most "
+        "the model would have \(graphSize) bytes, an ONNX file can have at most "
           + "\(largestFile)")
     }
     try head.bytes.withUnsafeBytes(sink)
@@ -89,7 +88,7 @@ public enum ONNXExporter {
     return writer.bytes
   }
 
-  /// Everything of an initializer up to its bytes, as a field of the graph.
+  /// The fields of an initializer before its bytes, as a field of the graph.
   private static func tensorHead(_ tensor: ExportPlan.Initializer) -> [UInt8] {
     var inner = tensorFields(tensor.data, name: tensor.name)
     inner.header(FieldNumber.Tensor.rawData, byteCount: tensor.data.byteCount)

@@ -54,7 +54,7 @@ struct WireWriter {
     message(field, inner.bytes)
   }
 
-  /// What stands before `byteCount` bytes of a field that follow from elsewhere.
+  /// The field header before `byteCount` bytes that are written separately.
   mutating func header(_ field: Int, byteCount: Int) {
     varint(UInt64(field) << 3 | 2)
     varint(UInt64(byteCount))

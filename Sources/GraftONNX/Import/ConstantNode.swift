@@ -1,5 +1,4 @@
-// Constants that stand in nodes: the attributes of Constant and ConstantOfShape, and attribute values
-// in general as operators' bindings take them.
+// Constants in node attributes: of Constant and ConstantOfShape, and attribute values for operator bindings.
 
 import GraftDiagnostics
 import GraftIR
@@ -14,7 +13,9 @@ enum ConstantNode {
   ) throws -> ONNXAttributeValue {
     let name = attribute.name.quotedForDisplay
     guard attribute.reference.isEmpty else {
-      throw GraftError(.invalidModel, "attribute \(name) refers to a function's, outside of one")
+      throw GraftError(
+        .invalidModel,
+        "attribute \(name) refers to an attribute of a function, but is not in a function")
     }
     switch attribute.value {
     case .int(let value): return .int(value)
@@ -31,7 +32,7 @@ enum ConstantNode {
 
   private static func text(_ bytes: [UInt8], _ name: String) throws -> String {
     guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw GraftError(.invalidModel, "attribute \(name) is not a UTF-8 text")
+      throw GraftError(.invalidModel, "attribute \(name) is not UTF-8 text")
     }
     return text
   }
@@ -54,17 +55,18 @@ enum ConstantNode {
       return try TensorData(packing: values, as: .float32, shape: [values.count])
     default:
       throw GraftError(
-        .unsupported, "its value is \(attribute.name.quotedForDisplay), which Graft does not read")
+        .unsupported,
+        "its value is \(attribute.name.quotedForDisplay), which Graft does not support")
     }
   }
 
   /// A tensor filled with the value of a ConstantOfShape node.
-  /// - Parameter budget: the bytes that it may take; what it takes is subtracted.
+  /// - Parameter budget: the remaining memory in bytes, from which its size is subtracted.
   static func fill(
     _ extents: [Int], of node: FileNode, _ loader: inout TensorLoader, budget: inout FoldingBudget
   ) throws -> TensorData {
     guard extents.allSatisfy({ $0 >= 0 }) else {
-      throw GraftError(.invalidModel, "it asks for a tensor of extents \(extents)")
+      throw GraftError(.invalidModel, "it needs a tensor with extents \(extents)")
     }
     let count = try TensorShape(extents).extents(batch: 1).reduce(1, *)
     var element = try TensorData([Float(0)], shape: [1])
@@ -83,7 +85,7 @@ enum ConstantNode {
         let target = UnsafeMutableRawBufferPointer(buffer)
         var filled = min(size, total)
         target.copyMemory(from: UnsafeRawBufferPointer(rebasing: pattern[..<filled]))
-        // What is filled already is copied behind itself, twice as much each time.
+        // Fills by doubling copies.
         while filled < total {
           let next = min(filled, total - filled)
           UnsafeMutableRawBufferPointer(rebasing: target[filled..<(filled + next)])

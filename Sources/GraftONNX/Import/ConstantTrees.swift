@@ -1,6 +1,6 @@
-// Computes while importing what depends on constants alone and needs an operator that no kernel computes,
-// such as the norm in a weight normalization, or makes numbers of integers. Other computed weights stay nodes, which passes fold: there
-// the file's own weights can still be trained.
+// Evaluates during import constant expressions that need an operator without a kernel, such as the norm of a
+// weight normalization, or that convert integers to floats. Other computed weights remain nodes, which passes
+// fold, so that the file's weights can still be trained.
 
 import GraftDiagnostics
 import GraftIR
@@ -10,9 +10,9 @@ enum ConstantTrees {
   /// A single node with more multiplications would take minutes.
   private static let largestCost = 1 << 36
 
-  /// Replaces the nodes by parameters, together with all that they are computed from and all constants
-  /// that are computed from them.
-  /// - Throws: ``GraftError`` of kind `unsupported` where that would take too much memory or time.
+  /// Replaces the nodes by parameters, including their constant operands and the constants computed from
+  /// them.
+  /// - Throws: ``GraftError`` of kind `unsupported` if that would take too much memory or time.
   static func fold(_ graph: inout Graph, budget: inout FoldingBudget) throws {
     for node in try nodes(of: graph) {
       try at(graph.location(of: node)) { try evaluate(node, &graph, &budget) }
@@ -23,7 +23,7 @@ enum ConstantTrees {
   private static func nodes(of graph: Graph) throws -> [Node] {
     var known = Set(graph.parameters)
     var constants: [Node] = []
-    // What cannot stay a node, and what is computed from that.
+    // Nodes that must be evaluated, and nodes computed from them.
     var tainted = Set<ValueID>()
     for node in graph.nodes {
       let types = graph.resultTypes(of: node)
@@ -34,7 +34,7 @@ enum ConstantTrees {
       constants.append(node)
       let isCompileTimeOnly = try Catalog.operation(of: node).isCompileTimeOnly(
         operands: graph.operandTypes(of: node), results: types)
-      // Integers do not train, so what becomes numbers of them is the weight.
+      // Integers do not train, so the converted floats are the weight.
       let becomesReal =
         types.allSatisfy(\.dtype.isFloatingPoint)
         && !graph.operandTypes(of: node).contains { $0?.dtype.isFloatingPoint == true }
@@ -52,7 +52,7 @@ enum ConstantTrees {
   private static func evaluate(
     _ original: Node, _ graph: inout Graph, _ budget: inout FoldingBudget
   ) throws {
-    // Read anew: its operands have become parameters.
+    // Read again, because its operands have become parameters.
     let node = graph[original.id]
     let operation = try Catalog.operation(of: node)
     let types = graph.resultTypes(of: node)
@@ -76,7 +76,7 @@ enum ConstantTrees {
       graph.replaceUses(of: value, with: folded)
     }
     graph.remove(node.id)
-    // What was read for the last time gives its memory back.
+    // Free values after their last use.
     for operand in Set(node.presentOperands)
     where graph.readers(of: operand).isEmpty && !graph.isOutput(operand) {
       graph.removeParameter(operand)

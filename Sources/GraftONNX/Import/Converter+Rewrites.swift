@@ -1,17 +1,17 @@
-// Nodes that exporters write although another operator says the same: PyTorch's newer exporter casts
-// with CastLike and splits by way of sequences. They are read as the operators that Graft has.
+// ONNX nodes that are read as other operators: PyTorch's newer exporter casts with CastLike and splits with
+// sequences.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
 extension Converter {
-  /// ONNX operators that never reach a binding under their own name.
+  /// ONNX operators without a binding, which are rewritten.
   static let rewrittenOperators: Set<String> = [
     "Constant", "Identity", "CastLike", "SplitToSequence", "SequenceAt",
   ]
 
-  /// A CastLike as the Cast that it is, now that the type to cast to is known.
+  /// Rewrites a CastLike to a Cast with the inferred target type.
   func castNode(for node: FileNode, _ inputs: [ONNXNode.Input?]) throws -> FileNode {
     guard node.inputs.count == 2, let target = inputs[1] else {
       throw GraftError(.invalidModel, "it needs two inputs")
@@ -26,8 +26,8 @@ extension Converter {
     return cast
   }
 
-  /// A SplitToSequence as a Split whose outputs are the elements of the sequence; the sequence is
-  /// remembered by their names.
+  /// Rewrites a SplitToSequence to a Split whose outputs are the elements of the sequence, which is recorded
+  /// by their names.
   mutating func splitNode(for node: FileNode, _ inputs: [ONNXNode.Input?]) throws -> FileNode {
     guard let x = inputs.first ?? nil, let sequence = node.outputs.first else {
       throw GraftError(.invalidModel, "it needs an input and an output")
@@ -70,14 +70,14 @@ extension Converter {
     return split
   }
 
-  /// A SequenceAt names an element.
+  /// Resolves a SequenceAt to an element.
   mutating func convertSequenceAt(_ node: FileNode) throws {
     guard node.inputs.count == 2, let output = node.outputs.first else {
       throw GraftError(.invalidModel, "it needs two inputs and an output")
     }
     if case .failed = imported(node.inputs[0]) { return set(output, .failed) }
     guard case .sequence(let names) = imported(node.inputs[0]) else {
-      throw GraftError(.unsupported, "its sequence is none that Graft knows while compiling")
+      throw GraftError(.unsupported, "its sequence is not known at compile time")
     }
     guard let place = try input(node.inputs[1])?.integers, place.elements.count == 1,
       let index = place.elements[0].constant, index >= -names.count, index < names.count,

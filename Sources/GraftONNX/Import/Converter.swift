@@ -1,11 +1,11 @@
-// Node by node from the file's graph to the IR: each operator's own binding reads the node, types are
-// inferred at once, and what is known while compiling (shapes above all) never becomes a node.
+// Converts the file's graph to the IR node by node: operator bindings read the nodes, types are inferred
+// immediately, and values that are known at compile time (mostly shapes) do not become nodes.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// What is converted: a checked graph, its version, and the data of its initializers.
+/// The input of the conversion: a checked graph, its opset, and the data of its initializers.
 struct ModelToConvert {
   var graph: FileGraph
   var opset: Int
@@ -18,8 +18,7 @@ struct Converter {
   /// A value of the file.
   enum Imported {
     case computed(ValueID)
-    /// Elements that the file gives or that were folded; a parameter of the graph once a node that
-    /// runs reads it.
+    /// Constant elements from the file or from folding; it becomes a parameter when a node reads it.
     case constant(TensorData, isFolded: Bool, id: ValueID?)
     /// Integers some of which are multiples of the batch.
     case symbolic(DenseTensor<Dimension>, DataType)
@@ -32,21 +31,21 @@ struct Converter {
   private(set) var graph: Graph
   private(set) var warnings: [Warning] = []
   private let model: ModelToConvert
-  /// The batch that the file fixes, while it is tried to free it.
+  /// The fixed batch size of the file, while trying to make it dynamic.
   private let freedBatch: Int?
   private var loader: TensorLoader
   private var budget: FoldingBudget
   private var values = NameTable<Imported>()
   private var unsupported = UnsupportedNodes()
   private var takenNames: Set<String> = []
-  /// Constants that come from Constant nodes and shape arithmetic alone.
+  /// Constants that come only from Constant nodes and shape arithmetic.
   private var literals = NameTable<Bool>()
-  /// The nodes that read each initializer, to tell which are tied.
+  /// The nodes that read each initializer, to detect shared parameters.
   private var readers = NameTable<[Int]>()
   /// Every name that some node or output reads.
   private var readNames = NameTable<Bool>()
 
-  /// - Parameter inputTypes: one for each input of the graph that no initializer stands for.
+  /// - Parameter inputTypes: one type per graph input without an initializer.
   init(
     _ model: ModelToConvert, inputTypes: [(name: String, type: TensorType)], freedBatch: Int?,
     foldedBytes: Int = ONNXImportOptions().largestFoldedBytes
@@ -59,7 +58,7 @@ struct Converter {
     for (name, type) in inputTypes {
       guard takenNames.insert(name).inserted else {
         throw GraftError(
-          .unsupported, "two inputs have names that look alike: \(name.quotedForDisplay)")
+          .unsupported, "two inputs have indistinguishable names: \(name.quotedForDisplay)")
       }
       values[name] = .computed(graph.addInput(name, type))
     }
@@ -71,16 +70,16 @@ struct Converter {
     }
   }
 
-  /// Converts every node and the outputs, and leaves out what no output needs.
-  /// - Throws: ``GraftError``: `unsupported` with all nodes that cannot be compiled, `invalidModel`
-  ///   naming the node that breaks a rule.
+  /// Converts all nodes and outputs, without nodes that no output needs.
+  /// - Throws: ``GraftError``: `unsupported` with all nodes that cannot be compiled, `invalidModel` that
+  ///   names the invalid node.
   mutating func run() throws {
     for (place, node) in model.graph.nodes.enumerated() {
       let location = SourceLocation(node: node.displayName, operatorName: node.qualifiedType)
       do {
         try convert(node, place)
       } catch let error as GraftError where error.kind == .unsupported {
-        // Reading goes on, so that the user learns of every such node at once.
+        // Continue, to report all such nodes at once.
         unsupported.add(node, error)
         for output in node.outputs where !output.isEmpty { values[output] = .failed }
       } catch var error as GraftError {
@@ -91,11 +90,12 @@ struct Converter {
     try unsupported.throwIfAny()
     for output in model.graph.outputs {
       guard let value = try value(of: output.name, place: nil) else {
-        throw GraftError(.invalidModel, "output \(output.name.quotedForDisplay) is made by no node")
+        throw GraftError(
+          .invalidModel, "output \(output.name.quotedForDisplay) is not computed by any node")
       }
       guard !graph.outputs.contains(where: { $0.name == output.name }) else {
         throw GraftError(
-          .unsupported, "two outputs have names that look alike: \(output.name.quotedForDisplay)")
+          .unsupported, "two outputs have indistinguishable names: \(output.name.quotedForDisplay)")
       }
       graph.outputs.append(GraphOutput(name: output.name, value: value))
     }
@@ -160,7 +160,7 @@ struct Converter {
     for (name, id) in zip(names, ids) where !name.isEmpty { values[name] = .computed(id) }
     for output in node.outputs where readNames.contains(output) && !values.contains(output) {
       throw GraftError(
-        .unsupported, "its output \(output.quotedForDisplay) is none that Graft computes")
+        .unsupported, "Graft does not support its output \(output.quotedForDisplay)")
     }
   }
 
@@ -178,13 +178,13 @@ struct Converter {
       freedBatch: freedBatch)
     let bindings = Catalog.bindings(onnx: node.opType)
     guard let binding = bindings.first(where: { $0.opsets.contains(model.opset) }) else {
-      throw GraftError(.unsupported, "Graft has no such operator")
+      throw GraftError(.unsupported, "Graft does not support this operator")
     }
     return try binding.read(seen)
   }
 
-  /// PyTorch's exporter merges equal initializers and marks the copies with Identity: there a copy is
-  /// a parameter of its own, named by the output. Elsewhere an Identity is another name.
+  /// PyTorch's exporter merges equal initializers and marks copies with Identity: such a copy becomes a
+  /// separate parameter with the name of the output. Other Identity nodes are aliases.
   private mutating func convertIdentity(_ node: FileNode) throws {
     guard let source = node.inputs.first, let value = values[source] else {
       throw GraftError(.invalidModel, "its input is missing")
@@ -204,7 +204,7 @@ struct Converter {
     literals[output] = true
   }
 
-  /// Whether a name is of something that the file's nodes state, not its initializers.
+  /// Whether a name is a constant of the file's nodes rather than an initializer.
   private func isLiteral(_ name: String) -> Bool {
     switch values[name] {
     case .constant(let data, _, _): literals.contains(name) || !data.dtype.isFloatingPoint
@@ -225,7 +225,7 @@ struct Converter {
     if case .failed = values[name] { true } else { false }
   }
 
-  /// What a binding sees of an input; nil where it is absent.
+  /// The input of a binding; nil if it is absent.
   func input(_ name: String) throws -> ONNXNode.Input? {
     guard !name.isEmpty else { return nil }
     switch values[name] {
@@ -244,7 +244,7 @@ struct Converter {
     }
   }
 
-  /// The value in the graph that bears a name of the file, made a parameter now where it is known.
+  /// The graph value for a name of the file; known values become parameters now.
   private mutating func value(of name: String, place: Int?) throws -> ValueID? {
     guard !name.isEmpty else { return nil }
     switch values[name] {
@@ -266,7 +266,7 @@ struct Converter {
     }
   }
 
-  /// Names are unique in the IR, where Unicode decides what is equal; in the file bytes do.
+  /// Names in the IR are unique by Unicode equivalence, in the file by bytes.
   private mutating func unusedName(_ name: String) -> String {
     if takenNames.insert(name).inserted { return name }
     var suffix = 1
@@ -281,7 +281,7 @@ struct Converter {
 
   // MARK: Folding
 
-  /// The results where they are known while compiling; nil where the node has to run.
+  /// The results where they are known at compile time; nil if the node has to run.
   private mutating func fold(
     _ operation: any Operator, _ operands: [String?], _ types: [TensorType?],
     _ results: [TensorType]
@@ -299,15 +299,15 @@ struct Converter {
 
   // MARK: After the nodes
 
-  /// Freeing the batch is sound only while no node works along the batch axis.
+  /// The batch can be made dynamic only if no node computes along the batch axis.
   private func checkFreed(
     _ operation: any Operator, _ types: [TensorType?], _ results: [TensorType]
   ) throws {
     try FreedBatch.check(operation, types, results)
   }
 
-  /// Some exporters write weights as Constant nodes: whole tensors that weighted operators read are weights, and
-  /// where no initializer is one, so are all others.
+  /// Some exporters write weights as Constant nodes: tensors that operators with weights read directly are
+  /// weights, and if no initializer is a weight, so are all others.
   private mutating func adoptWeightsOfConstants() {
     let products = graph.nodes.filter {
       [.convolution, .matrix].contains(Catalog.type(of: $0.opcode)?.group)
@@ -335,7 +335,7 @@ struct Converter {
 
   private mutating func tellTiedParameters() {
     for tensor in model.graph.initializers {
-      // One that was folded away is shared by nothing that runs.
+      // Folded nodes do not count as readers.
       guard let places = readers[tensor.name], graph.parameter(named: tensor.name) != nil else {
         continue
       }
@@ -345,7 +345,7 @@ struct Converter {
       let rest = nodes.count > 4 ? " and \(nodes.count - 4) more" : ""
       warnings.append(
         Warning(
-          "parameter \(tensor.name.quotedForDisplay) is tied: nodes "
+          "parameter \(tensor.name.quotedForDisplay) is shared: nodes "
             + names.joined(separator: ", ") + rest + " share it"))
     }
   }

@@ -1,11 +1,10 @@
-// Replaces calls of model-local functions by the functions' nodes, so that the rest of the importer
-// never meets one. Values inside a call are named after the calling node.
+// Inlines model-local functions before the other phases. Values inside a call are named after the calling
+// node.
 
 import GraftDiagnostics
 
 enum FunctionInliner {
-  /// More nodes than this after inlining are refused: functions that call each other can grow
-  /// without bound from a small file.
+  /// The maximum number of nodes after inlining, because nested functions can grow exponentially.
   static let largestNodeCount = 200_000
   private static let deepestCall = 64
 
@@ -49,12 +48,12 @@ enum FunctionInliner {
         throw GraftError(
           .invalidModel,
           "functions call each other more than \(FunctionInliner.deepestCall) levels "
-            + "deep, or in a circle", at: location)
+            + "deep, or recursively", at: location)
       }
       if let own = function.opsets[""], own != model.opsets[""] {
         throw GraftError(
           .unsupported,
-          "its function is written for opset \(own), the model for "
+          "its function has opset \(own), the model has "
             + "\(model.opsets[""] ?? 0)", at: location)
       }
       try at(location) { try addBody(of: function, for: node, depth: depth) }
@@ -67,11 +66,11 @@ enum FunctionInliner {
       for (index, input) in function.inputs.enumerated() {
         names[input] = index < call.inputs.count ? call.inputs[index] : ""
       }
-      // An output may be one of the inputs handed through; then a name stands for another already.
+      // An output may be an unchanged input, whose name is already mapped.
       for (index, output) in function.outputs.enumerated() where index < call.outputs.count {
         if names[output] != nil {
           throw GraftError(
-            .unsupported, "its function hands an input through as an output")
+            .unsupported, "its function returns an input as an output")
         }
         names[output] = call.outputs[index]
       }
@@ -89,7 +88,7 @@ enum FunctionInliner {
       }
     }
 
-    /// An attribute that refers to one of the function's, as the caller gives it; nil where it gives
+    /// An attribute that refers to one of the function's, as the caller gives it; nil if it gives
     /// none.
     private func resolve(_ attribute: FileAttribute, from call: FileNode) throws -> FileAttribute? {
       guard !attribute.reference.isEmpty else { return attribute }
@@ -97,7 +96,7 @@ enum FunctionInliner {
         // ONNX 1.13 added defaults for them, which the installed onnx.proto does not know.
         guard !model.unknownFields.contains("FunctionProto.11") else {
           throw GraftError(
-            .unsupported, "its function has defaults for attributes, which Graft does not read")
+            .unsupported, "its function has default attribute values, which Graft does not support")
         }
         return nil
       }

@@ -1,22 +1,23 @@
-// The types that the graph's inputs get: what the file says, what the caller fixes, and the free
-// batch, on the first axis unless the caller or an axis's name puts it elsewhere.
+// The types of the graph's inputs, from the file, the caller's shapes, and the dynamic batch, which is the
+// first axis unless the caller or an axis name says otherwise.
 
 import GraftDiagnostics
 import GraftIR
 
-/// The inputs of a graph that the caller has to give.
+/// The inputs of a graph, without initializers.
 struct InputTypes {
   private(set) var inputs: [(name: String, type: TensorType)] = []
-  /// The batch that every input fixes on its first axis; nil where one is free already, where they
-  /// differ, or where the caller fixes it.
+  /// The fixed batch size, equal on the first axis of all inputs; nil if one is dynamic, if they differ, or
+  /// if the caller fixes it.
   private(set) var fixedBatch: Int?
-  /// Whether the caller asks for a free batch where the file fixes one.
+  /// Whether the caller requests a dynamic batch although the file has a fixed one.
   private(set) var mustFree = false
-  /// What the user should know of how shapes were read.
+  /// Warnings about shapes.
   private(set) var warnings: [Warning] = []
 
-  /// - Throws: ``GraftError``: `invalidModel` for extents that cannot be, `unsupported` for inputs
-  ///   that are no tensors or whose shape is open, `invalidArgument` for shapes that do not fit.
+  /// - Throws: ``GraftError``: `invalidModel` for invalid extents, `unsupported` for inputs that are not
+  ///   tensors or have dynamic axes other than the batch, `invalidArgument` for shapes that do not match the
+  ///   file.
   init(of model: ModelToConvert, options: ONNXImportOptions) throws {
     // Files of IR 3 list the initializers too; later ones those whose default may be overridden.
     var hasDefault = NameTable<Bool>()
@@ -26,11 +27,11 @@ struct InputTypes {
     {
       let names = wanted.map(\.name.quotedForDisplay).joined(separator: ", ")
       throw GraftError(
-        .invalidArgument, "there is no input \(name.quotedForDisplay); the model has \(names)")
+        .invalidArgument, "unknown input \(name.quotedForDisplay); the model has \(names)")
     }
     var batches: Set<Int?> = []
     var isFixedByCaller = false
-    var open = OpenAxes(graph: model.graph)
+    var open = DynamicAxes(graph: model.graph)
     for input in wanted {
       let chosen = options.inputShapes[input.name]
       let read = try at(SourceLocation(node: input.name, operatorName: "input")) {
@@ -56,7 +57,7 @@ struct InputTypes {
     }
   }
 
-  /// The inputs with a free batch in place of the fixed one.
+  /// The inputs with a dynamic batch in place of the fixed one.
   var freed: [(name: String, type: TensorType)] {
     inputs.map { name, type in
       var type = type
@@ -65,16 +66,16 @@ struct InputTypes {
     }
   }
 
-  /// The type of one input, and the batch that the file fixes for it; nil where an axis stays open.
+  /// The type of one input, and the batch that the file fixes for it; nil if an axis stays open.
   private mutating func readType(
     of input: FileValueInfo, chosen: TensorShape?
   ) throws -> (TensorType, Int?)? {
     guard let number = input.elementType else {
-      throw GraftError(.unsupported, "it is \(input.kind), Graft takes tensors")
+      throw GraftError(.unsupported, "it is \(input.kind), but Graft supports only tensors")
     }
     guard let dtype = ElementTypes.dtype(number) else {
       throw GraftError(
-        .unsupported, "its elements are \(ElementTypes.name(number)), which Graft does not handle")
+        .unsupported, "its elements are \(ElementTypes.name(number)), which Graft does not support")
     }
     guard let shape = try self.shape(of: input, chosen: chosen) else { return nil }
     do {
@@ -91,14 +92,14 @@ struct InputTypes {
     return (TensorType(dtype, shape), batch)
   }
 
-  /// Nil where an axis stays open that is not the batch.
+  /// Nil if an axis stays open that is not the batch.
   private mutating func shape(
     of input: FileValueInfo, chosen: TensorShape?
   ) throws -> TensorShape? {
     guard let extents = input.shape else { return chosen }
     if let chosen, chosen.rank != extents.count {
       throw GraftError(
-        .invalidArgument, "the shape \(chosen) was given, the file says rank \(extents.count)")
+        .invalidArgument, "the shape \(chosen) was given, but the file has rank \(extents.count)")
     }
     var dimensions: [Dimension] = []
     var isOpen = false
@@ -112,8 +113,8 @@ struct InputTypes {
         guard wish == nil || wish == Dimension(value) || (axis == 0 && wish == .batch) else {
           throw GraftError(
             .invalidArgument,
-            "the shape \(chosen.map(\.description) ?? "") was given, the file "
-              + "fixes axis \(axis) to \(value)")
+            "the shape \(chosen.map(\.description) ?? "") was given, but the file "
+              + "has extent \(value) on axis \(axis)")
         }
         dimensions.append(wish ?? Dimension(value))
         continue
@@ -121,7 +122,7 @@ struct InputTypes {
       if case .constant(let value) = extent {
         warnings.append(
           Warning(
-            "axis \(axis) has the extent \(value) in the file, which is read as a free one",
+            "axis \(axis) has the extent \(value) in the file, which is treated as dynamic",
             at: SourceLocation(node: input.name, operatorName: "input")))
       }
       if wish == nil, axis > 0, !Self.isBatch(axis, of: extents) { isOpen = true }
@@ -130,8 +131,8 @@ struct InputTypes {
     return isOpen ? nil : TensorShape(dimensions)
   }
 
-  /// Whether an open axis behind the first is the batch: the first is fixed, no other one is open, and the name
-  /// says so, as in sequences [length, batch, features].
+  /// Whether a dynamic axis other than the first is the batch: the first axis is fixed, no other one is
+  /// dynamic, and it is named so, as in sequences [length, batch, features].
   private static func isBatch(_ axis: Int, of extents: [FileValueInfo.Extent]) -> Bool {
     guard case .named(let name) = extents[axis] else { return false }
     let isOnlyOne = extents.indices.allSatisfy { $0 == axis || !extents[$0].isOpen }

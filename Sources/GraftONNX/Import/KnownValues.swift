@@ -1,34 +1,34 @@
-// Folding while importing: what exporters compute with shapes is known here, with a symbolic batch
-// where it depends on it, and never becomes a node. Weights are left to the passes.
+// Constant folding during import: shape computations are evaluated here, with a symbolic batch, and do not
+// become nodes. Passes fold weights.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The memory that folded constants may still take, over the whole model.
+/// The remaining memory for folded constants of the whole model.
 struct FoldingBudget {
   private var remaining: Int
 
   init(bytes: Int) { remaining = bytes }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` where nothing is left.
+  /// - Throws: ``GraftError`` of kind `unsupported` if nothing is left.
   mutating func take(_ elements: Int, of dtype: DataType) throws {
     let (bytes, overflow) = elements.multipliedReportingOverflow(by: dtype.byteCount)
     guard !overflow, bytes <= remaining else {
       throw GraftError(
         .unsupported,
-        "\(elements) more constant elements are too many: what is folded while "
-          + "importing would take too much memory")
+        "\(elements) more constant elements would exceed the memory limit of constant folding "
+          + "during import")
     }
     remaining -= bytes
   }
 }
 
-/// What is known of the operands of one node.
+/// The known operands of a node.
 struct KnownValues {
   /// Tensors with more elements are never folded here.
   static let largestElementCount = 1 << 16
-  /// More elements than this in a sequence are refused.
+  /// The maximum number of elements of a sequence.
   static let largestSequence = 1 << 16
   /// Nodes that need more multiplications are left to the passes.
   private static let largestCost = 1 << 20
@@ -77,7 +77,7 @@ struct KnownValues {
     if !isAbsent { areAllKnown = false }
   }
 
-  /// The results of `operation`; nil where it has to run.
+  /// The results of `operation`; nil if it has to run.
   func fold(
     _ operation: any Operator, _ types: [TensorType?], budget: inout FoldingBudget
   ) throws -> [Converter.Imported]? {

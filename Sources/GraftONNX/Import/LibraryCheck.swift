@@ -1,15 +1,14 @@
-// libonnx's own checker, on the model without its weights, where the library knows the model's
-// version of ONNX. It runs after everything else, whose messages say more. What it says
-// of a node that is read is an error, since the node may mean something else than it seems to. All else
-// that matters is known better here, so that is a warning.
+// Runs libonnx's checker on the model without weights, if the library supports the model's ONNX version. It
+// runs last, because Graft's own messages are more specific. Problems of nodes that an output depends on are
+// errors; all others are warnings.
 
 import COnnxChecker
 import GraftDiagnostics
 
 enum LibraryCheck {
-  /// - Parameter isRead: for each node of the file's graph whether an output depends on it.
-  /// - Returns: what the checker says of the model as a whole.
-  /// - Throws: ``GraftError`` of kind `invalidModel` with what the checker says of a node.
+  /// - Parameter isRead: for each node of the file's graph, whether an output depends on it.
+  /// - Returns: warnings about the model as a whole.
+  /// - Throws: ``GraftError`` of kind `invalidModel` with the checker's message about a node.
   static func check(_ opened: OpenModel, isRead: [Bool]) throws -> [Warning] {
     let opset = opened.model.opsets[""] ?? 0
     guard opset <= COnnxChecker_newest_opset() else { return [] }
@@ -28,7 +27,7 @@ enum LibraryCheck {
         location = SourceLocation(node: node.displayName, operatorName: node.qualifiedType)
       }
       throw GraftError(
-        .invalidModel, "ONNX's checker refuses the model: \(refusal)", at: location)
+        .invalidModel, "ONNX's checker rejects the model: \(refusal)", at: location)
     }
     guard opened.model.irVersion <= COnnxChecker_newest_ir_version() else { return [] }
     let complaint = answer(about: opened) { bytes, message in
@@ -37,11 +36,11 @@ enum LibraryCheck {
     }
     guard let complaint else { return [] }
     return [
-      Warning("ONNX's checker would refuse the file, but what it needs is there: \(complaint)")
+      Warning("ONNX's checker rejects the file, but Graft can read it: \(complaint)")
     ]
   }
 
-  /// What the checker has against the model; nil for nothing.
+  /// The checker's message; nil if the model is valid.
   private static func answer(
     about opened: OpenModel,
     _ check: (UnsafeBufferPointer<UInt8>, UnsafeMutableBufferPointer<CChar>) -> Int32

@@ -1,7 +1,7 @@
-// Names as ONNX compares them, byte by byte. Swift holds two texts for equal when Unicode does
-// ("é" in one or in two code points), and a hostile or merely foreign file may hold both.
+// Names compared byte by byte, as in ONNX. Swift strings are equal by Unicode equivalence ("é" in one or two
+// code points), but a file may contain both forms.
 
-/// A dictionary from the names of a file.
+/// A dictionary keyed by names of a file.
 struct NameTable<Value> {
   private struct Key: Hashable {
     let name: String

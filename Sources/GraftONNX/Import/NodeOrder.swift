@@ -1,10 +1,10 @@
-// Which nodes of a graph matter, and an order in which they can run. ONNX wants nodes sorted, but
-// tools that edit files often append what belongs further up; and they leave behind what nothing reads.
+// Removes nodes that no output depends on, and sorts the others topologically. ONNX requires sorted nodes,
+// but tools that edit files often append nodes out of order and leave unused ones.
 
 import GraftDiagnostics
 
 extension FileGraph {
-  /// For each node whether an output of the graph depends on it.
+  /// Whether an output of the graph depends on each node.
   func readNodes() -> [Bool] {
     var makers = NameTable<[Int]>()
     for (place, node) in nodes.enumerated() {
@@ -22,12 +22,12 @@ extension FileGraph {
     return isRead
   }
 
-  /// Takes out the nodes that no output depends on: what they are does not matter.
+  /// Removes the nodes that no output depends on.
   mutating func removeUnreadNodes() {
     nodes = zip(nodes, readNodes()).filter(\.1).map(\.0)
   }
 
-  /// Puts every node behind those that make what it reads; nodes that are in order already keep it.
+  /// Sorts the nodes topologically; nodes that are already in order keep it.
   /// - Throws: ``GraftError`` of kind `invalidModel` naming the nodes of a cycle.
   mutating func sortNodes() throws {
     var makers = NameTable<Int>()
@@ -73,7 +73,7 @@ extension FileGraph {
 
   /// - Parameter cycle: each node feeds the next, and the last the first.
   private func cycleError(_ cycle: [Int]) -> GraftError {
-    // From its first node in the file on; what is long is shortened.
+    // Starts at its first node in the file; long cycles are shortened.
     let first = cycle.firstIndex(of: cycle.min() ?? 0) ?? 0
     let path = Array(cycle[first...] + cycle[..<first])
     var names = path.prefix(12).map { nodes[$0].displayName.quotedForDisplay }

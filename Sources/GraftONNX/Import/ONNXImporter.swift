@@ -1,31 +1,31 @@
-// From an ONNX file to a verified graph: the phases in their order, and what the caller may choose.
-// read → leave out what nothing reads → inline → check and sort → check tensors → list what is
-// unsupported → convert → ONNX's checker.
+// Imports an ONNX file to a verified graph. The phases: read → remove unused nodes → inline → check and sort
+// → check tensors → list unsupported nodes → convert → ONNX's checker.
 
 import Foundation
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// What may be decided about an import.
+/// The options of an import.
 public struct ONNXImportOptions: Sendable {
-  /// Shapes of inputs by name, which fix what the file leaves free. A dimension of N is the batch.
+  /// Shapes of inputs by name, which fix dynamic axes. A dimension of N is the batch.
   public var inputShapes: [String: TensorShape] = [:]
-  /// Whether a batch that the file fixes is freed where every operator allows it.
+  /// Whether to make a fixed batch size dynamic if every operator supports it.
   public var freesBatch = true
-  /// Bytes that constants folded while importing may take together: a small file can ask for much.
+  /// The maximum total size in bytes of constants folded during import, because a small file can request
+  /// large ones.
   public var largestFoldedBytes = 2 << 30
 
   public init() {}
 }
 
-/// A graph as it was imported, with what the file says of itself.
+/// An imported graph and the file's metadata.
 public struct ImportedModel: Sendable {
   /// Verified; shape arithmetic is folded, nothing else changed.
   public var graph: Graph
-  /// What the user should be told: a batch that stays fixed, tied parameters, defaults of inputs.
+  /// Warnings: a batch size that stays fixed, shared parameters, defaults of inputs.
   public var warnings: [Warning]
-  /// The version of ONNX's own operator set that the file declares.
+  /// The opset of ONNX's default domain that the file declares.
   public var opset: Int
   public var irVersion: Int
   /// Name and version of the program that wrote the file; may be empty.
@@ -36,11 +36,11 @@ public struct ImportedModel: Sendable {
 public enum ONNXImporter {
   /// Reads, checks and converts the model at `path`.
   ///
-  /// Operator sets 7 to 21. Weights stay in the mapped file, which must not be shortened while the
-  /// graph lives.
-  /// - Throws: ``GraftError`` naming file, node and cause: `inputOutput` where a file cannot be read,
-  ///   `invalidModel` where it breaks ONNX's rules, `unsupported` with every node that Graft cannot
-  ///   compile, `invalidArgument` for options that do not fit the model.
+  /// Supports opsets 7 to 21. Weights stay in the mapped file, which must not be truncated while the graph
+  /// exists.
+  /// - Throws: ``GraftError`` that names file, node and cause: `inputOutput` if a file cannot be read,
+  ///   `invalidModel` if it violates the ONNX specification, `unsupported` with every node that Graft cannot
+  ///   compile, `invalidArgument` for options that do not match the model.
   public static func importModel(
     at path: String, options: ONNXImportOptions = ONNXImportOptions()
   ) throws -> ImportedModel {
@@ -49,7 +49,7 @@ public enum ONNXImporter {
     }
   }
 
-  /// The same for bytes that are there already.
+  /// Imports a model from bytes in memory.
   /// - Parameter path: the file that external data is relative to; it need not exist.
   public static func importModel(
     from file: any ByteSource, path: String,
@@ -69,7 +69,7 @@ public enum ONNXImporter {
     let parameters = try NameTable(initializersOf: model.graph, loader: &loader)
     try SupportCheck.check(model)
 
-    let converted = try BatchFreeing.convert(
+    let converted = try DynamicBatch.convert(
       ModelToConvert(
         graph: model.graph, opset: model.opsets[""] ?? 0, parameters: parameters, loader: loader),
       options: options)
@@ -82,7 +82,7 @@ public enum ONNXImporter {
 }
 
 extension NameTable<TensorData> {
-  /// The data of every initializer that something reads, in place.
+  /// The data of every initializer that is read, without copying.
   fileprivate init(initializersOf graph: FileGraph, loader: inout TensorLoader) throws {
     self.init()
     var isRead = NameTable<Bool>()

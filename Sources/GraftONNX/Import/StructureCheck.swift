@@ -1,5 +1,5 @@
-// ONNX's rules about names, told in the user's terms before libonnx's checker has its say: it stops at
-// the first breach, and calls a cycle, a missing initializer and a wrong order alike.
+// Checks ONNX's rules about names with specific messages before libonnx's checker, which stops at the first
+// violation and does not distinguish a cycle, a missing initializer and a wrong order.
 
 import GraftDiagnostics
 import GraftOps
@@ -9,33 +9,33 @@ import GraftOps
 struct StructureCheck {
   private let graph: FileGraph
   private(set) var warnings: [Warning] = []
-  /// The node that makes each value, by place in the file.
+  /// The index of the node that computes each value.
   private var producers = NameTable<Int>()
-  /// What is there before any node runs: inputs and initializers.
+  /// Values that are defined before any node: inputs and initializers.
   private var given = NameTable<Bool>()
 
   init(_ graph: FileGraph) { self.graph = graph }
 
-  /// Operator sets and IR version are there and within what Graft reads.
+  /// Checks that opsets and IR version are present and supported.
   static func check(versionsOf model: FileModel) throws {
     guard model.irVersion > 0 else {
-      throw GraftError(.invalidModel, "the model does not say which version of ONNX's IR it has")
+      throw GraftError(.invalidModel, "the model has no ONNX IR version")
     }
     guard let opset = model.opsets[""] else {
       guard model.opsets.isEmpty else {
         let domains = model.opsets.keys.sorted().map(\.quotedForDisplay).joined(separator: ", ")
         throw GraftError(
           .unsupported,
-          "the model has only operators of \(domains); Graft compiles those of ONNX's own domain",
-          advice: "docs/operators.md lists what Graft compiles.")
+          "the model has only operators of \(domains); Graft supports those of ONNX's default domain",
+          advice: "docs/operators.md lists the supported operators.")
       }
-      throw GraftError(.invalidModel, "the model imports no version of ONNX's own operator set")
+      throw GraftError(.invalidModel, "the model does not import ONNX's default operator set")
     }
     let supported = ONNXBinding.supportedOpsets
     guard supported.contains(opset) else {
       throw GraftError(
         .unsupported,
-        "the model is written for opset \(opset), Graft reads "
+        "the model has opset \(opset), Graft supports "
           + "\(supported.lowerBound) to \(supported.upperBound)",
         advice: "Export it again with an opset in that range, or convert it with "
           + "onnx.version_converter.")
@@ -53,7 +53,7 @@ struct StructureCheck {
     for output in graph.outputs {
       guard given.contains(output.name) || producers.contains(output.name) else {
         throw GraftError(
-          .invalidModel, "output \(output.name.quotedForDisplay) is made by no node")
+          .invalidModel, "output \(output.name.quotedForDisplay) is not computed by any node")
       }
       guard !seen.contains(output.name) else {
         throw GraftError(.invalidModel, "two outputs are named \(output.name.quotedForDisplay)")
@@ -101,14 +101,14 @@ struct StructureCheck {
         if given.contains(output) {
           throw GraftError(
             .invalidModel,
-            "it makes \(output.quotedForDisplay), which is the name of an input or "
+            "its output \(output.quotedForDisplay) has the name of an input or "
               + "initializer too", at: location(node))
         }
         if let other = producers[output] {
           throw GraftError(
             .invalidModel,
-            "it makes \(output.quotedForDisplay), which node "
-              + "\(graph.nodes[other].displayName.quotedForDisplay) makes too", at: location(node))
+            "its output \(output.quotedForDisplay) is also an output of node "
+              + "\(graph.nodes[other].displayName.quotedForDisplay)", at: location(node))
         }
         producers[output] = place
       }

@@ -1,12 +1,12 @@
-// Lists every node whose operator Graft does not have, before any work is done on the others.
+// Lists all nodes with unsupported operators, before any other work.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Nodes that cannot be compiled, collected to be told together.
+/// Nodes that cannot be compiled, collected for one error.
 struct UnsupportedNodes {
-  /// More nodes than this are summed up by operator first.
+  /// With more nodes than this, they are first summarized by operator.
   private static let mostLines = 10
 
   private struct Entry {
@@ -50,7 +50,8 @@ struct UnsupportedNodes {
     }
     throw GraftError(
       .unsupported, "\(count) cannot be compiled:\n    " + lines.joined(separator: "\n    "),
-      advice: (advice + ["docs/operators.md lists what Graft compiles."]).joined(separator: "\n  "))
+      advice: (advice + ["docs/operators.md lists the supported operators."]).joined(
+        separator: "\n  "))
   }
 
   /// A line for each operator and reason, the most frequent first.
@@ -82,14 +83,14 @@ enum SupportCheck {
     try unsupported.throwIfAny()
   }
 
-  /// Some operators have no kernels: one that depends on an input or the batch cannot run. Those of
-  /// weights alone were computed before.
+  /// Operators without kernels that depend on an input or the batch cannot run. Those of weights alone have
+  /// been evaluated.
   /// - Throws: ``GraftError`` of kind `unsupported` with every such node.
   static func checkNothingLeft(ofShapeArithmetic graph: Graph) throws {
     var unsupported = UnsupportedNodes()
     var computed = Set(graph.inputs)
     for node in graph.nodes {
-      // A constant of a shape with the batch in it is as unknown as an input.
+      // A constant whose shape depends on the batch is unknown, like an input.
       let isUnknown =
         node.presentOperands.contains(where: computed.contains)
         || node.results.contains {
@@ -100,12 +101,13 @@ enum SupportCheck {
       let operation = try Catalog.operation(of: node)
       let (operands, results) = (graph.operandTypes(of: node), graph.resultTypes(of: node))
       guard operation.isCompileTimeOnly(operands: operands, results: results) else { continue }
-      // One operator may stand for several of ONNX's; how it is written says which.
+      // One operator may represent several ONNX operators; its exported form says which.
       let written = try (operation as? any ONNXExportable)?.exported(
         operands: operands, results: results, opset: 18)
       unsupported.add(
         node.origins.first ?? "", operatorName: written?.opType ?? node.opcode.rawValue,
-        reason: "it is not known while compiling; Graft has this operator for shapes and weights "
+        reason:
+          "it is not known at compile time; Graft supports this operator only for shapes and weights "
           + "alone",
         advice: operation.compileTimeAdvice)
     }
@@ -114,14 +116,14 @@ enum SupportCheck {
 
   private static func reason(_ node: FileNode, opset: Int) -> String? {
     guard node.domain.isEmpty else {
-      return "Graft has no operators of the domain \(node.domain.quotedForDisplay)"
+      return "Graft does not support the domain \(node.domain.quotedForDisplay)"
     }
     if Converter.rewrittenOperators.contains(node.opType) { return nil }
     let bindings = Catalog.bindings(onnx: node.opType)
-    if bindings.isEmpty { return "Graft has no such operator" }
+    if bindings.isEmpty { return "Graft does not support this operator" }
     guard bindings.contains(where: { $0.opsets.contains(opset) }) else {
       let ranges = bindings.map { "\($0.opsets.lowerBound) to \($0.opsets.upperBound)" }
-      return "Graft reads it in opset \(ranges.joined(separator: ", ")), the model has \(opset)"
+      return "Graft supports it in opset \(ranges.joined(separator: ", ")), the model has \(opset)"
     }
     return nil
   }

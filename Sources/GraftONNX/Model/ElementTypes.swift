@@ -4,7 +4,7 @@ import GraftIR
 import GraftOps
 
 enum ElementTypes {
-  /// The IR's type; nil where it has none.
+  /// The IR's type; nil if it has none.
   static func dtype(_ number: Int) -> DataType? { DataType(onnx: number) }
 
   /// ONNX's name, or the number in words.

@@ -1,6 +1,6 @@
-// Tensors that lie in files of their own. A model must not be able to read what is outside its own
-// folder: no absolute path, no "..", no symbolic link that leaves it. A model that is itself a symbolic
-// link has two folders, as in caches of downloads, where model and data are links into one store.
+// Tensors in external data files. A model must not read files outside its folder: no absolute path, no "..",
+// no symbolic link that leaves it. If the model is a symbolic link, as in download caches, the folder of its
+// target is also allowed.
 
 import Foundation
 import GraftDiagnostics
@@ -8,7 +8,7 @@ import GraftIR
 
 /// The external-data files of one model, each mapped once.
 struct ExternalData {
-  /// As the user named it, then the one that the model itself lies in where its name is a link.
+  /// The folder of the path given by the user, then that of the link's target if the path is a link.
   private let folders: [String]
   private var open: [String: MappedFile] = [:]
 
@@ -22,10 +22,10 @@ struct ExternalData {
     self.folders = folders
   }
 
-  /// The place of a tensor.
+  /// The location of a tensor's data.
   /// - Parameters:
   ///   - entries: the tensor's external_data.
-  ///   - byteCount: what its type and extents ask for.
+  ///   - byteCount: the size in bytes from its type and extents.
   /// - Throws: ``GraftError``: `invalidModel` for a location that leaves the folder, or numbers that
   ///   do not fit; `inputOutput` for a file that cannot be read.
   mutating func range(
@@ -68,8 +68,9 @@ struct ExternalData {
     func refusal(_ reason: String) -> GraftError {
       GraftError(
         .invalidModel, "its external data is in \(name), which \(reason)",
-        advice: "Data is read only from the model's own folder, and from the one that the model "
-          + "is a link to.")
+        advice:
+          "Data is read only from the model's folder, and from the folder of the target if the model "
+          + "is a link.")
     }
     guard !location.hasPrefix("/") else { throw refusal("is an absolute path") }
     guard !location.split(separator: "/", omittingEmptySubsequences: false).contains("..") else {
@@ -87,7 +88,7 @@ struct ExternalData {
       return realFile.utf8.starts(with: prefix.utf8)
     }
     guard isInside else {
-      throw refusal("is a symbolic link that leads outside the model's folder")
+      throw refusal("is a symbolic link to a file outside the model's folder")
     }
     // The resolved path has no link left; one put there since is not followed.
     let file = try MappedFile(realFile, following: false)

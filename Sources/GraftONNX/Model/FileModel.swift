@@ -1,5 +1,5 @@
-// An ONNX model as plain Swift values, just as the file has it: nothing is checked here beyond what
-// the wire format says, and no weight is copied. protobuf-c's structures end where these begin.
+// An ONNX model as plain Swift values, unchecked except for the wire format, and without copying weights.
+// protobuf-c's structures are not used beyond this layer.
 
 import GraftIR
 
@@ -45,10 +45,10 @@ struct FileNode {
   var inputs: [String]
   var outputs: [String]
   var attributes: [FileAttribute]
-  /// Its place in the file's list of nodes.
+  /// Its index in the file's list of nodes.
   var index: Int
 
-  /// What errors call it: its name, or its first output where it has none.
+  /// The name in errors: its name, or its first output if it has none.
   var displayName: String {
     if !name.isEmpty { return name }
     return outputs.first { !$0.isEmpty } ?? "#\(index)"
@@ -71,7 +71,7 @@ struct FileAttribute {
     case strings([[UInt8]])
     case tensor(FileTensor)
     case graphs([FileGraph])
-    /// Something that no supported operator takes, by the name of its type.
+    /// A value that no supported operator uses, by the name of its type.
     case other(String)
   }
 
@@ -96,11 +96,11 @@ struct FileValueInfo {
   }
 
   var name: String
-  /// ONNX's number of the element type; nil for what is no tensor.
+  /// ONNX's number of the element type; nil if it is not a tensor.
   var elementType: Int?
-  /// What it is where it is no tensor.
+  /// A description if it is not a tensor.
   var kind = "a value without a type"
-  /// Outermost first; nil where the file does not say the rank.
+  /// Outermost first; nil if the file does not say the rank.
   var shape: [Extent]?
 }
 

@@ -1,11 +1,11 @@
-// From a file to a FileModel: maps it, looks at it, has protobuf-c unpack what is left, and copies
-// that into Swift values. Recursion follows graphs in attributes and is bounded by the look before.
+// Reads a file to a FileModel: maps it, scans it, lets protobuf-c unpack the skeleton, and converts it to
+// Swift values. Recursion into graphs in attributes is bounded by the scan.
 
 import COnnxProto
 import GraftDiagnostics
 import GraftIR
 
-/// A model with the file that its weights still live in.
+/// A model with the mapped file of its weights.
 struct OpenModel {
   var model: FileModel
   let file: any ByteSource
@@ -18,7 +18,7 @@ struct OpenModel {
     self.skeleton = skeleton
     self.model = try skeleton.bytes.withUnsafeBufferPointer { bytes in
       guard let message = onnx__model_proto__unpack(nil, bytes.count, bytes.baseAddress) else {
-        throw GraftError(.invalidModel, "the file is damaged: protobuf-c cannot unpack it")
+        throw GraftError(.invalidModel, "the file is damaged: protobuf-c cannot parse it")
       }
       defer { onnx__model_proto__free_unpacked(message, nil) }
       return try FileModel(message.pointee, unknownFields: skeleton.unknownFields)
@@ -70,7 +70,7 @@ private func opsets(
 extension FileModel {
   init(_ message: Onnx__ModelProto, unknownFields: Set<String>) throws {
     guard let graph = message.graph else {
-      throw GraftError(.invalidModel, "is not an ONNX model: it holds no graph")
+      throw GraftError(.invalidModel, "is not an ONNX model: it has no graph")
     }
     self.init(
       irVersion: Int(message.ir_version),

@@ -1,5 +1,5 @@
-// A tensor's elements as TensorData: in place where the file holds them as raw or external data,
-// packed anew where it lists them one by one. Everything that the file says of them is checked here.
+// Loads a tensor's elements as TensorData: without copying for raw or external data, converted if they are
+// listed in typed fields. All declarations of the file are checked here.
 
 import GraftDiagnostics
 import GraftIR
@@ -15,7 +15,7 @@ struct TensorLoader {
     external = ExternalData(modelPath: path)
   }
 
-  /// - Throws: ``GraftError`` naming the tensor: wrong or unsupported element type, extents that are
+  /// - Throws: ``GraftError`` that names the tensor: wrong or unsupported element type, extents that are
   ///   negative or too large, data that does not fill them, external data that cannot be read.
   mutating func data(of tensor: FileTensor, named name: String? = nil) throws -> TensorData {
     let location = SourceLocation(node: name ?? tensor.name, operatorName: "tensor")
@@ -29,10 +29,10 @@ struct TensorLoader {
   private mutating func load(_ tensor: FileTensor) throws -> TensorData {
     guard let dtype = ElementTypes.dtype(tensor.elementType) else {
       let name = ElementTypes.name(tensor.elementType)
-      throw GraftError(.unsupported, "its elements are \(name), which Graft does not handle")
+      throw GraftError(.unsupported, "its elements are \(name), which Graft does not support")
     }
     guard !tensor.isSegmented else {
-      throw GraftError(.unsupported, "it is stored in segments, which nobody writes")
+      throw GraftError(.unsupported, "it is stored in segments, which Graft does not support")
     }
     let count = try elementCount(tensor)
     switch tensor.storage {
@@ -55,7 +55,8 @@ struct TensorLoader {
     case .empty:
       guard count == 0 else { throw GraftError(.invalidModel, "it has no data") }
       return try TensorData(dtype, tensor.extents, in: MemoryBytes([]))
-    case .strings: throw GraftError(.unsupported, "it holds texts, which Graft does not handle")
+    case .strings:
+      throw GraftError(.unsupported, "it contains strings, which Graft does not support")
     case .ambiguous: throw GraftError(.invalidModel, "it has data in more than one field")
     }
   }
@@ -96,7 +97,7 @@ struct TensorLoader {
     guard values.count == count else {
       throw GraftError(
         .invalidModel,
-        "it lists \(values.count) elements, its extents \(tensor.extents) ask for \(count)")
+        "it lists \(values.count) elements, but its extents \(tensor.extents) need \(count)")
     }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(count * MemoryLayout<Stored>.size)

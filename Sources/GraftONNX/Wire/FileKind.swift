@@ -1,6 +1,5 @@
-// Files that are often given in place of an ONNX model, told by their first bytes, so that the
-// answer says what the file is and not which byte of it was no protobuf. What protobuf made of the
-// bytes stays as the context of the error.
+// Detects by their first bytes files that are often passed instead of an ONNX model, so that the error names
+// the kind of file. The protobuf error is kept as context.
 
 import GraftDiagnostics
 
@@ -13,14 +12,14 @@ enum FileKind {
     var offset = 0
   }
 
-  // No ModelProto starts so: none of these is a field of it with its own wire type.
+  // No ModelProto starts with these bytes: none is a field with its wire type.
   private static let known = [
     Signature(
       start: Array("PK\u{3}\u{4}".utf8), what: "a zip archive, such as a PyTorch checkpoint",
       advice: "Export the network to ONNX first: tools/export-torchvision shows how."),
     Signature(
       start: Array("version https://git-lfs".utf8),
-      what: "a Git LFS pointer, not the file that it stands for",
+      what: "a Git LFS pointer, not the file itself",
       advice: "Fetch it with: git lfs pull"),
     Signature(
       start: [0x89, 0x48, 0x44, 0x46], what: "an HDF5 file, such as a Keras model",
@@ -33,7 +32,7 @@ enum FileKind {
       advice: "Convert it with tf2onnx.", offset: 4),
     Signature(
       start: Array("GGUF".utf8), what: "a GGUF file of weights",
-      advice: "It holds no network that could be compiled."),
+      advice: "It contains no graph that could be compiled."),
     Signature(
       start: Array("\u{93}NUMPY".unicodeScalars.map { UInt8($0.value) }), what: "a NumPy array"),
     Signature(start: [0x1F, 0x8B], what: "a gzip archive", advice: "Unpack it first."),
@@ -43,11 +42,11 @@ enum FileKind {
     Signature(
       start: Array("ustar".utf8), what: "a tar archive", advice: "Unpack it first.", offset: 257),
     Signature(
-      start: Array("<!DOCTYPE".utf8), what: "a web page", advice: "The download went wrong."),
-    Signature(start: Array("<html".utf8), what: "a web page", advice: "The download went wrong."),
-    Signature(start: [0x89, 0x50, 0x4E, 0x47], what: "a PNG picture"),
-    Signature(start: [0xFF, 0xD8, 0xFF], what: "a JPEG picture"),
-    Signature(start: Array("GIF8".utf8), what: "a GIF picture"),
+      start: Array("<!DOCTYPE".utf8), what: "a web page", advice: "The download failed."),
+    Signature(start: Array("<html".utf8), what: "a web page", advice: "The download failed."),
+    Signature(start: [0x89, 0x50, 0x4E, 0x47], what: "a PNG image"),
+    Signature(start: [0xFF, 0xD8, 0xFF], what: "a JPEG image"),
+    Signature(start: Array("GIF8".utf8), what: "a GIF image"),
     Signature(start: Array("%PDF".utf8), what: "a PDF document"),
     Signature(start: [0x7F, 0x45, 0x4C, 0x46], what: "an ELF program or library"),
   ]
@@ -64,13 +63,13 @@ enum FileKind {
     if isSafetensors(file) {
       throw GraftError(
         .invalidModel,
-        "is not an ONNX model: it is a safetensors file, which holds weights but no network",
-        advice: "Load the weights into the network and export that to ONNX.")
+        "is not an ONNX model: it is a safetensors file, which contains weights but no graph",
+        advice: "Load the weights into the network and export it to ONNX.")
     }
   }
 
-  /// What is said of `file` when `error` stopped its scan: the same error for what may have been a
-  /// model once, another one, with `error` as its context, for what never was.
+  /// The error for a `file` whose scan failed with `error`: `error` itself for a possibly damaged model, or
+  /// another one with `error` as its context for other files.
   static func explain(
     _ error: GraftError, _ file: UnsafeRawBufferPointer, startsAsModel: Bool
   ) -> GraftError {

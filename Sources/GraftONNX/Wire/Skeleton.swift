@@ -1,25 +1,24 @@
-// The look before protobuf-c unpacks, whose recursion has no limit and whose structures are many
-// times larger than what describes them. One pass, without recursion, checks nesting, lengths,
-// numbers of fields and text, and writes a skeleton: the same message without the weights. In it
-// every raw_data is a reference (offset, length) into the file, so that half a gigabyte of weights
-// is neither copied nor touched.
+// Scans a file before protobuf-c unpacks it, because protobuf-c has unlimited recursion and its structures
+// are many times larger than the input. One pass without recursion checks nesting, lengths, field counts and
+// strings, and writes a skeleton: the message without weights. Every raw_data is replaced by a reference
+// (offset, length) into the file, so weights are neither copied nor read.
 
 import GraftDiagnostics
 
 /// A ModelProto whose tensors' raw_data is 16 bytes of reference each, or empty where it was empty.
 struct Skeleton {
-  /// More messages inside each other than this are refused, as protobuf itself does.
+  /// The maximum nesting of messages, the same as protobuf's.
   static let deepestNesting = 100
-  /// More fields than this are refused: protobuf-c needs up to 300 bytes for each.
+  /// The maximum number of fields; protobuf-c needs up to 300 bytes for each.
   static let largestFieldCount = 4 << 20
   /// More bytes of packed varints: protobuf-c needs eight for each.
   static let largestVarintBytes = 128 << 20
   /// protobuf-c and protobuf count lengths in 31 bits.
   static let largestSize = (2 << 30) - 64
 
-  /// Serialized, without weights, documentation and what Graft does not know.
+  /// The serialized model without weights, documentation and unknown fields.
   private(set) var bytes: [UInt8] = []
-  /// `FunctionProto.11` and the like: what newer versions of ONNX added and was left out.
+  /// The skipped fields, such as `FunctionProto.11`, that newer versions of ONNX added.
   private(set) var unknownFields: Set<String> = []
 
   private struct Frame {
@@ -54,8 +53,8 @@ struct Skeleton {
     guard bytes.count <= Self.largestSize else {
       throw GraftError(
         .invalidModel,
-        "the model holds \(bytes.count) bytes beside raw_data, at most "
-          + "\(Self.largestSize) are handled", advice: "Store its weights as raw_data.")
+        "the model has \(bytes.count) bytes besides raw_data, at most "
+          + "\(Self.largestSize) are supported", advice: "Store its weights as raw_data.")
     }
   }
 
@@ -122,7 +121,7 @@ struct Skeleton {
     _ field: WireField?, is kind: WireField.Kind, from start: Int, _ what: String
   ) throws {
     guard let field, field.kind != .dropped else { return }
-    guard field.kind == kind else { throw reader.damaged("\(what) is of the wrong kind") }
+    guard field.kind == kind else { throw reader.damaged("\(what) has the wrong wire type") }
     try markOnce(field, what)
     bytes.append(
       contentsOf: UnsafeRawBufferPointer(rebasing: reader.bytes[start..<reader.position]))
@@ -136,7 +135,7 @@ struct Skeleton {
     switch field.kind {
     case .dropped: return
     case .rawData:
-      // Only ever empty or 16 bytes, so nothing in the file can pass itself off as a reference.
+      // Only empty or 16 bytes, so that no data in the file can be mistaken for a reference.
       appendVarint(key)
       if payload.isEmpty {
         appendVarint(0)
@@ -164,7 +163,7 @@ struct Skeleton {
       guard isCleanText(content) else {
         throw GraftError(
           .invalidModel,
-          "\(what) at byte \(start) is not a text: it holds a NUL or is not UTF-8")
+          "\(what) at byte \(start) is not a string: it contains a NUL or is not UTF-8")
       }
     case .bytes: break
     case .varint:
@@ -188,7 +187,7 @@ struct Skeleton {
   }
 
   private func checkPacked(_ field: WireField, _ what: String) throws {
-    guard field.isRepeated else { throw reader.damaged("\(what) is of the wrong kind") }
+    guard field.isRepeated else { throw reader.damaged("\(what) has the wrong wire type") }
   }
 
   private mutating func markOnce(_ field: WireField, _ what: String) throws {

@@ -13,7 +13,7 @@ struct WireReader {
     GraftError(.invalidModel, "the file is damaged: \(message), at byte \(position)")
   }
 
-  /// What is said of a file that ends too early.
+  /// The error for a file that ends too early.
   func truncated(_ what: String, needs: UInt64, has: Int) -> GraftError {
     GraftError(
       .invalidModel,
@@ -29,7 +29,7 @@ struct WireReader {
     while true {
       guard position < end else {
         throw end == bytes.count
-          ? truncated("an integer", needs: 1, has: 0) : damaged("an integer crosses its message")
+          ? truncated("an integer", needs: 1, has: 0) : damaged("an integer exceeds its message")
       }
       let byte = bytes[position]
       position += 1

@@ -1,5 +1,5 @@
-// What protobuf-c will do with each field of each message, taken from its own descriptors, so that
-// the scan before unpacking can never disagree with the unpacking. It knows nothing of bytes.
+// The schema of each message from protobuf-c's descriptors, so that the scan before unpacking agrees with
+// protobuf-c.
 
 import COnnxProto
 
@@ -54,7 +54,7 @@ struct WireSchema {
   static let onnx = WireSchema()
 
   /// Fields that are skipped wherever they occur. A file's value_info is not believed: types are
-  /// inferred anew, with a free batch.
+  /// inferred anew, with a dynamic batch.
   private static let droppedNames: Set<String> = [
     "doc_string", "value_info", "training_info", "quantization_annotation", "denotation",
   ]

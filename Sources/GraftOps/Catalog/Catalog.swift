@@ -1,5 +1,4 @@
-// Every operator, and the questions that are asked of all of them alike: which one a node is, whether a
-// graph's types are the ones that its operators infer, how ONNX names them.
+// The operator catalog: lookup of operators by opcode and by ONNX name, and type inference of nodes.
 
 import GraftDiagnostics
 import GraftIR
@@ -27,7 +26,7 @@ public enum Catalog {
     Negate.self, AbsoluteValue.self, Floor.self, Ceiling.self, SquareRoot.self, Reciprocal.self,
     Exponential.self, Logarithm.self, Sine.self, Cosine.self, Sign.self, Round.self, Power.self,
     ErrorFunction.self, RoundTo.self,
-    // The same elements, or some of them, in another place
+    // Movement and selection of elements
     Identity.self, Dropout.self, Flatten.self, Reshape.self, Squeeze.self, Unsqueeze.self,
     Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,
     ChannelShuffle.self, ConvertLayout.self,
@@ -36,7 +35,7 @@ public enum Catalog {
     Equal.self, Greater.self, Less.self, LogicalNot.self, LogicalAnd.self, LogicalOr.self,
     LogicalXor.self,
     Where.self,
-    // Training: losses, what gradients are made of, updates
+    // Training: losses, gradient operators, updates
     CrossEntropy.self, CrossEntropyGradient.self, SquaredError.self, SquaredErrorGradient.self,
     ActivationGradient.self, ConvolutionWeightGradient.self, TransposeWeights.self,
     InsertZeros.self, BatchOuterProduct.self, BatchStatistics.self,
@@ -67,11 +66,11 @@ public enum Catalog {
   }
 
   /// The operator of a node with its attributes typed.
-  /// - Throws: ``GraftError`` naming the node, for an unknown operator or a wrong attribute.
+  /// - Throws: ``GraftError`` that names the node, for an unknown operator or a wrong attribute.
   public static func operation(of node: Node) throws -> any Operator {
     let location = SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)
     guard let type = byOpcode[node.opcode] else {
-      throw GraftError(.invalidGraph, "there is no operator of this name", at: location)
+      throw GraftError(.invalidGraph, "unknown operator", at: location)
     }
     return try at(location) { try type.init(attributes: node.attributes) }
   }
@@ -84,7 +83,7 @@ public enum Catalog {
     let isVariadic = rules.last?.presence == .variadic
     guard operands.count <= rules.count || isVariadic else {
       throw GraftError(
-        .invalidGraph, "\(operands.count) operands, at most \(rules.count) are expected")
+        .invalidGraph, "\(operands.count) operands, expected at most \(rules.count)")
     }
     for (index, rule) in rules.enumerated() where rule.presence != .optional {
       guard index < operands.count, operands[index] != nil else {

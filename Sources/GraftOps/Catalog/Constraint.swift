@@ -1,4 +1,4 @@
-// Helpers for type inference: labeled constraints, and the questions that many operators ask.
+// Helpers for type inference: labeled constraints and common checks.
 
 import GraftDiagnostics
 import GraftIR
@@ -68,14 +68,14 @@ func saturatingProduct(_ factors: [Int]) -> Int {
   return product
 }
 
-/// The number of elements of a type at batch 1, for costs.
+/// The number of elements of a type at batch size 1, for costs.
 func elementCount(_ type: TensorType?) -> Int {
   guard let extents = type.flatMap({ try? $0.shape.extents(batch: 1) }) else { return 0 }
   return saturatingProduct(extents)
 }
 
-/// Throws unless `x` has a floating-point type. ONNX allows integers in many operators that networks
-/// use with real numbers only, so this is not the model's fault.
+/// Throws unless `x` has a floating-point type. The error is `unsupported`, because ONNX allows integers in
+/// many of these operators.
 func requireReal(_ label: String, _ x: TensorType, _ name: String = "x") throws {
   guard x.dtype.isFloatingPoint else {
     throw GraftError(

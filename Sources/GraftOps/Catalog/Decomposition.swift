@@ -1,14 +1,13 @@
-// An operator that ONNX does not have, said in operators that it has. Which node becomes what is the
-// operator's to say; the exporter drives.
+// Decomposition of operators that ONNX does not have. Each operator defines its own; the exporter applies it.
 
 import GraftDiagnostics
 import GraftIR
 
-/// What an operator builds its decomposition with: its node, and the graph that grows before it.
+/// The builder of a decomposition: the node, and the graph to which nodes are added before it.
 public struct DecompositionBuilder {
   private var graph = Graph(name: "")
   public let node: Node
-  /// The operands of what is decomposed, by position.
+  /// The operands of the decomposed node, by position.
   private var operands: [ValueID?]
 
   private init(_ node: Node) {
@@ -16,14 +15,14 @@ public struct DecompositionBuilder {
     operands = node.operands
   }
 
-  /// Puts the decomposition of `node` before it.
-  /// - Returns: the value that takes the place of the node's result; nil where the node stays.
-  /// - Throws: ``GraftError`` naming the node.
+  /// Inserts the decomposition of `node` before it.
+  /// - Returns: the value that replaces the node's result; nil if the node is not decomposed.
+  /// - Throws: ``GraftError`` that names the node.
   public static func decompose(_ node: Node, in graph: inout Graph) throws -> ValueID? {
     try at(SourceLocation(node: node.origins.first, operatorName: node.opcode.rawValue)) {
       let operation = try Catalog.operation(of: node)
       var builder = DecompositionBuilder(node)
-      // The builder has the graph to itself meanwhile, so that appending does not copy it.
+      // The builder owns the graph during the call, so that appending does not copy it.
       swap(&builder.graph, &graph)
       defer { swap(&builder.graph, &graph) }
       return try operation.decomposed(&builder)
@@ -31,7 +30,7 @@ public struct DecompositionBuilder {
   }
 
   /// Operand `index`.
-  /// - Throws: ``GraftError`` where it is absent.
+  /// - Throws: ``GraftError`` if it is absent.
   public func operand(_ index: Int) throws -> ValueID {
     guard let value = optionalOperand(index) else {
       throw GraftError(.invalidGraph, "operand \(index) is missing")
@@ -53,12 +52,12 @@ public struct DecompositionBuilder {
   ) throws -> ValueID {
     let results = try graph.append(operation, operands, origins: node.origins, before: node.id)
     guard let result = results.first else {
-      throw GraftError(.inconsistency, "an operator of one result made none")
+      throw GraftError(.inconsistency, "an operator with one result returned none")
     }
     return result
   }
 
-  /// Adds what applies `activation`, itself decomposed where ONNX does not have it.
+  /// Adds nodes that apply `activation`, decomposed if ONNX does not have it.
   public mutating func apply(_ activation: Activation, to x: ValueID) throws -> ValueID {
     guard let function = activation.function else { return x }
     let outer = operands

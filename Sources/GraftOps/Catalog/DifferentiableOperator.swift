@@ -1,21 +1,21 @@
-// The gradient facet of an operator: a rule that builds IR. Which gradients are needed, and adding up what
-// several readers send back, is the work of GraftAutodiff.
+// The gradient rule of an operator, which builds IR. GraftAutodiff decides which gradients are needed and
+// accumulates those of several readers.
 
 import GraftDiagnostics
 import GraftIR
 
 /// An operator through which gradients flow.
 ///
-/// Operators that have no rule are those whose result does not depend smoothly on an operand (comparisons,
-/// shape arithmetic), and those that only passes or training itself make.
+/// Operators without a rule are not differentiable (comparisons, shape arithmetic), or are created only by
+/// passes or by training.
 public protocol DifferentiableOperator: Operator {
   /// Builds the gradients of those operands that ``GradientBuilder/wants(_:)``.
-  /// - Throws: ``GraftError`` of kind `unsupported` where this node's attributes or types have no rule.
+  /// - Throws: ``GraftError`` of kind `unsupported` if this node's attributes or types have no rule.
   func buildGradient(_ builder: inout GradientBuilder) throws
 }
 
-/// What a gradient rule reads and builds with: one node of the forward graph, the gradients of its results,
-/// and the graph to which the rule appends.
+/// The builder of a gradient rule: a node of the forward graph, the gradients of its results, and the graph
+/// to which the rule appends.
 public struct GradientBuilder {
   public private(set) var graph: Graph
   public let node: Node
@@ -34,9 +34,9 @@ public struct GradientBuilder {
 
   /// Appends to `graph` what the rule of `node` builds.
   /// - Parameters:
-  ///   - resultGradients: for each result of `node` its gradient, nil where it is zero.
+  ///   - resultGradients: for each result of `node` its gradient, nil if it is zero.
   ///   - wanted: the values whose gradients are needed.
-  /// - Returns: the gradient of each operand, nil where it is zero or not wanted.
+  /// - Returns: the gradient of each operand, nil if it is zero or not wanted.
   /// - Throws: ``GraftError`` of kind `unsupported` that names the node, where it has no rule.
   public static func gradients(
     of node: Node, in graph: inout Graph, resultGradients: [ValueID?], wanted: Set<ValueID>
@@ -47,7 +47,7 @@ public struct GradientBuilder {
       }
       var builder = GradientBuilder(
         node: node, resultGradients: resultGradients, wanted: wanted)
-      // The builder has the graph to itself meanwhile, so that appending does not copy it.
+      // The builder owns the graph during the call, so that appending does not copy it.
       swap(&builder.graph, &graph)
       defer { swap(&builder.graph, &graph) }
       try operation.buildGradient(&builder)
@@ -59,7 +59,7 @@ public struct GradientBuilder {
   public func wants(_ index: Int) -> Bool { node.operand(index).map(wanted.contains) ?? false }
 
   /// Operand `index`.
-  /// - Throws: ``GraftError`` where it is absent.
+  /// - Throws: ``GraftError`` if it is absent.
   public func operand(_ index: Int) throws -> ValueID {
     guard let value = node.operand(index) else {
       throw GraftError(.invalidGraph, "operand \(index) is missing")
@@ -73,11 +73,11 @@ public struct GradientBuilder {
 
   public func shape(of value: ValueID) -> TensorShape { graph.type(of: value).shape }
 
-  /// The gradient of result `index`; nil where it is zero.
+  /// The gradient of result `index`; nil if it is zero.
   public func gradient(ofResult index: Int) -> ValueID? { resultGradients[index] }
 
   /// The gradient of the only result. Rules run only where some result has a gradient.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where it has none.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if it has none.
   public func incoming() throws -> ValueID {
     guard let gradient = resultGradients.first ?? nil else {
       throw GraftError(.inconsistency, "the result has no gradient")
@@ -90,7 +90,7 @@ public struct GradientBuilder {
     let gradient = try incoming()
     guard activation != .none else { return gradient }
     guard activation.gradientReadsResult else {
-      throw GraftError(.unsupported, "the argument of a fused activation is not kept")
+      throw GraftError(.unsupported, "the argument of a fused activation is not available")
     }
     return try apply(ActivationGradient(activation: activation), [gradient, result()])
   }
@@ -135,14 +135,14 @@ public struct GradientBuilder {
     return try apply(Multiply(), [value, try scalar(number, like: value)])
   }
 
-  /// The elements of `value` under another shape.
+  /// `value` reshaped.
   public mutating func reshaped(_ value: ValueID, to shape: TensorShape) throws -> ValueID {
     self.shape(of: value) == shape ? value : try apply(Reshape(shape: shape), [value])
   }
 
-  /// The transpose of choosing elements along an axis: element i of `value` is added to element `targets[i]` of a
-  /// tensor with `extent` elements there; one without a target is left out. A product with a matrix of zeros and
-  /// ones.
+  /// The transpose of a gather along an axis (scatter-add): element i of `value` is added to element
+  /// `targets[i]` of a tensor with `extent` elements on the axis; elements without a target are dropped. A
+  /// product with a matrix of zeros and ones.
   public mutating func scattered(
     _ value: ValueID, along axis: Int, to targets: [Int?], of extent: Int
   ) throws -> ValueID {
@@ -159,10 +159,10 @@ public struct GradientBuilder {
     order.swapAt(axis, rank - 1)
     let turn = Transpose(permutation: order)
     let turned = axis == rank - 1 ? value : try apply(turn, [value])
-    // Rows of one matrix, whatever lies before the axis.
+    // All axes before `axis` are the rows of one matrix.
     let full = shape(of: turned)
     guard let rows = TensorShape(Array(full.dimensions.dropLast())).elementCount else {
-      throw GraftError(.unsupported, "the rows of \(full) cannot be counted")
+      throw GraftError(.unsupported, "the number of rows of \(full) is not known")
     }
     let table = try reshaped(turned, to: [rows, Dimension(targets.count)])
     let product = try apply(MatrixMultiply(), [table, choice])
@@ -171,19 +171,19 @@ public struct GradientBuilder {
     return axis == rank - 1 ? result : try apply(turn, [result])
   }
 
-  /// Gives the gradient of operand `index`, which must have its shape.
+  /// Sets the gradient of operand `index`, which must have its shape.
   public mutating func setGradient(of index: Int, _ value: ValueID) throws {
     let operand = try operand(index)
     guard shape(of: value) == shape(of: operand) else {
       throw GraftError(
         .inconsistency,
-        "the gradient of \(type(of: operand)) came out as \(type(of: value))")
+        "the gradient of \(type(of: operand)) has the type \(type(of: value))")
     }
     gradients[index] = value
   }
 
-  /// Gives the gradient of operand `index`, which was broadcast to the shape of `value`: the sum over the
-  /// axes along which it was repeated.
+  /// Sets the gradient of operand `index`, which was broadcast to the shape of `value`: the sum over the
+  /// broadcast axes.
   public mutating func setGradient(of index: Int, summing value: ValueID) throws {
     let target = shape(of: try operand(index))
     let from = shape(of: value)

@@ -1,19 +1,19 @@
-// What passes ask about the time that kernels take. The kernels, and so the answers, are GraftCodegen's.
+// The interface of the kernels' cost model for passes. GraftCodegen implements it.
 
 import GraftIR
 
-/// Estimates of how long nodes take, by which passes choose between forms of a graph.
+/// Estimates of the time of nodes, with which passes choose between alternatives.
 ///
-/// Times are for one image, in vector multiply-adds: a core does as many of them in a second whatever the
-/// target, so arithmetic, transforms and memory compare by numbers that hold everywhere.
+/// Times are for one image, in vector multiply-adds, whose rate per core is similar on all targets, so that
+/// arithmetic, transforms and memory accesses can be compared by target-independent numbers.
 public protocol NodeCostModel: Sendable {
-  /// Float32 elements of one vector, which are the channels that a blocked layout keeps side by side.
+  /// Float32 lanes of a vector, which is also the channel block of blocked layouts.
   var lanes: Int { get }
 
-  /// The time of the fastest kernel for `node` where its values lie in memory as `layouts` says, and those that it
-  /// does not name as their types say; nil where no kernel takes these layouts.
+  /// The time of the fastest kernel for `node` with the given `layouts`, and the layouts of their types for
+  /// other values; nil if no kernel supports them.
   func time(of node: Node, in graph: Graph, layouts: [ValueID: Layout]) -> Double?
 
-  /// The time that bringing a value of `type` from one layout into another takes, borders left out.
+  /// The time of converting a value of `type` from one layout to another, without borders.
   func conversionTime(of type: TensorType, from source: Layout, to target: Layout) -> Double
 }

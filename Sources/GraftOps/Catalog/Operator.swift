@@ -1,5 +1,5 @@
-// What an operator is: every facet that the compiler asks for, in one protocol, so that an operator is
-// one file. The list of all operators is Catalog; running a graph of them is ReferenceEvaluator.
+// The operator protocol, with all properties that the compiler uses, so that an operator is one file. Catalog
+// lists all operators; ReferenceEvaluator runs graphs.
 
 import GraftDiagnostics
 import GraftIR
@@ -10,7 +10,7 @@ public struct OperandRule: Hashable, Sendable {
   public enum Presence: Hashable, Sendable {
     case required
     case optional
-    /// This one and any number after it; only for the last rule.
+    /// Variadic; only for the last rule.
     case variadic
   }
 
@@ -29,31 +29,31 @@ public struct OperandRule: Hashable, Sendable {
   }
 }
 
-/// What an operand is to an operator.
+/// The role of an operand.
 public enum OperandRole: Hashable, Sendable {
-  /// What it computes with, in most operators a result of others.
+  /// Data, usually the result of another operator.
   case value
   /// The weights of a convolution.
   case weight
   /// One of the two factors of a product of matrices: a parameter there is a weight.
   case factor
-  /// Rows that indices choose, such as the vectors of an embedding.
+  /// A table of rows selected by indices, such as an embedding.
   case table
-  /// What x, or a normalized x, is multiplied by.
+  /// The scale of x or of a normalized x.
   case scale
-  /// What is added to a product, a convolution or a normalized x.
+  /// The bias of a product, a convolution or a normalized x.
   case bias
-  /// What a normalization subtracts.
+  /// The mean of a normalization.
   case mean
-  /// By whose root a normalization divides.
+  /// The variance of a normalization.
   case variance
-  /// What is added to the result before its activation.
+  /// The residual that is added to the result before its activation.
   case residual
 
-  /// Whether training follows it by averages over batches, instead of by gradients.
+  /// Whether training updates it by a moving average instead of gradients.
   public var isStatistic: Bool { self == .mean || self == .variance }
 
-  /// The number that leaves x as it is where every element of the operand is that number.
+  /// The neutral element: the value of the operand for which the result equals x.
   public var neutral: Double? {
     switch self {
     case .scale, .variance: 1
@@ -63,7 +63,7 @@ public enum OperandRole: Hashable, Sendable {
   }
 }
 
-/// How an operator's operands and results may lie in memory.
+/// How an operator's operands and results may be in memory.
 public enum LayoutSupport: Hashable, Sendable {
   /// Row-major only.
   case plain
@@ -71,13 +71,13 @@ public enum LayoutSupport: Hashable, Sendable {
   case blocked
   /// Row-major, or all rank-4 operands channel-blocked; the results are row-major either way.
   case reducing
-  /// Joins two layouts; only `convert_layout`.
+  /// Converts between layouts; only `convert_layout`.
   case conversion
 }
 
-/// The arithmetic of one node at batch 1.
+/// The arithmetic of one node at batch size 1.
 public struct OperatorCost: Hashable, Sendable {
-  /// Multiplications with their additions; a convolution of 1×1×C×K on H×W pixels has H·W·C·K.
+  /// Multiply-adds; a convolution of 1×1×C×K on H×W pixels has H·W·C·K.
   public var multiplyAdds: Int
   public init(multiplyAdds: Int) { self.multiplyAdds = multiplyAdds }
 }
@@ -95,37 +95,36 @@ public protocol Operator: Sendable {
   static var resultNames: [String] { get }
   /// Its place in the legend of the HTML page, and its color in drawings.
   static var group: OperatorGroup { get }
-  /// How ONNX writes it; empty for operators that only passes make.
+  /// The ONNX bindings; empty for operators that only passes create.
   static var onnx: [ONNXBinding] { get }
-  /// Whether the operator exists for shape arithmetic alone: no kernel computes it, so the importer
-  /// refuses one that shape folding leaves in the network.
+  /// Whether the operator is only for shape arithmetic: it has no kernel, so the importer rejects nodes that
+  /// do not fold.
   static var isCompileTimeOnly: Bool { get }
-  /// The same for one node, where it depends on its types.
+  /// The same for a node with these types.
   func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool
-  /// What would mend a network that needs a kernel for it; nil for nothing in particular.
+  /// Advice for a network that needs a kernel for it; nil for none.
   var compileTimeAdvice: String? { get }
-  /// Whether each element of a result depends only on those at its place in the operands, which are
-  /// broadcast.
+  /// Whether the operator is elementwise with broadcasting.
   var isElementwise: Bool { get }
-  /// Whether the result has the elements of operand 0, each once and in any order, but for rounding.
+  /// Whether the result is a permutation of the elements of operand 0, except for rounding.
   var keepsValues: Bool { get }
-  /// Whether elements of the results are sums, means, extremes or copies of elements of the operands, so
-  /// that of logits it makes logits.
+  /// Whether elements of the results are sums, means, minima, maxima or copies of elements of the operands,
+  /// so that results of logits are logits.
   static var keepsScores: Bool { get }
-  /// The number that leaves the other operands as they are where all of operand `position` is it; nil where
-  /// there is none.
+  /// The neutral element of operand `position`, for which the result equals the other operand; nil if there
+  /// is none.
   static func neutral(at position: Int) -> Double?
-  /// Whether two nodes with the same operands give different results while training.
+  /// Whether two nodes with the same operands can have different results in training.
   static var isRandom: Bool { get }
 
   /// Reads typed attributes from data.
   /// - Throws: ``GraftError`` of kind `invalidGraph` naming the attribute.
   init(attributes: Attributes) throws
-  /// The attributes as data; `init(attributes:)` of it gives an equal operator.
+  /// The attributes as data, from which `init(attributes:)` creates an equal operator.
   var attributes: Attributes { get }
 
   /// The types of the results, in plain layout.
-  /// - Parameter operands: one entry for each operand position, nil where an optional one is absent.
+  /// - Parameter operands: one entry for each operand position, nil if an optional one is absent.
   /// - Throws: ``GraftError`` citing the constraint that does not hold: `unsupported` for an element
   ///   type that Graft does not compute in, else `invalidGraph`.
   func inferTypes(_ operands: [TensorType?]) throws -> [TensorType]
@@ -134,43 +133,42 @@ public protocol Operator: Sendable {
   /// - Parameter extents: the shape of each result at the batch that is being evaluated.
   func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor]
 
-  /// Shape arithmetic: the results from the operands' types and the integer operands that are known,
-  /// nil where they cannot be known while compiling.
+  /// Shape arithmetic: the results from the operands' types and known integer operands; nil if they are not
+  /// known at compile time.
   func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]?
 
-  /// The axes of operand 0, of rank `rank`, along which elements of the results depend on several places of
-  /// the operand, or on another place than their own. The free batch cannot stand there: an image's result
-  /// would depend on the other images. An operator that refuses k·N in ``inferTypes(_:)`` need not say so.
+  /// The axes of operand 0, of rank `rank`, along which result elements depend on elements at other indices.
+  /// They cannot be the dynamic batch, because an image's result would depend on other images. Axes for which
+  /// ``inferTypes(_:)`` rejects k·N need not be included.
   func axesWorkedAlong(rank: Int) -> [Int]
 
-  /// The operator on operands with their axes in another order; nil where it works on one order only.
-  /// Operands that hold one number for each channel stay as they are.
-  /// - Parameter permutation: axis i of what it reads now is axis `permutation[i]` of what it would read.
+  /// The equivalent operator on operands with permuted axes; nil if there is none. Per-channel operands are
+  /// not permuted.
+  /// - Parameter permutation: axis i of the current operand is axis `permutation[i]` of the new one.
   func permuted(by permutation: [Int]) -> PermutedOperator?
 
-  /// What computes the same and is simpler, or says it in the one form that passes look for; nil where the
-  /// node stays. Only nodes with one result are asked.
+  /// A simpler or canonical equivalent of a node with one result; nil if there is none.
   func simplified(_ node: SimplifiableNode) throws -> Simplification?
 
-  /// The value of the node's only result made of other operators, where ONNX has none for it.
-  /// - Returns: nil where the node has an ONNX form of its own.
+  /// The decomposition of the node's only result into other operators, if ONNX has no equivalent.
+  /// - Returns: nil if the node has an ONNX equivalent.
   func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID?
 
   func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost
 
-  /// Which layouts the kernels of this operator take for operands and results of these types.
+  /// The layouts that the operator's kernels support for operands and results of these types.
   func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport
 
-  /// The physical zero padding that the kernel needs round an operand in blocked layout.
+  /// The physical zero padding that the kernel needs around an operand in blocked layout.
   func border(ofOperand index: Int, types: [TensorType?]) -> (height: Int, width: Int)
 
-  /// Operands whose memory the first result may take when nothing reads them later: the kernel reads
-  /// each element before it writes the element at the same place.
+  /// Operands that the first result may overwrite if they have no later readers: the kernel reads each
+  /// element before it writes the element at the same address.
   var overwritableOperands: [Int] { get }
 
-  /// Whether the first result is the first operand's memory under another shape, in plain layout.
+  /// Whether the first result is a view of the first operand with another shape, in plain layout.
   var isView: Bool { get }
 }
 
@@ -209,18 +207,18 @@ extension Operator {
   public var overwritableOperands: [Int] { [] }
   public var isView: Bool { false }
 
-  /// What operand `position` is.
+  /// The role of operand `position`.
   public static func role(at position: Int) -> OperandRole {
     operands.indices.contains(position) ? operands[position].role : .value
   }
 
-  /// The first operand position of that role; nil where there is none.
+  /// The first operand position of that role; nil if there is none.
   public static func position(of role: OperandRole) -> Int? {
     operands.firstIndex { $0.role == role }
   }
 
-  /// The extents of the results where shape arithmetic may compute them: they are constant, and few
-  /// enough elements that a hostile file cannot fill the memory with them.
+  /// The extents of the results if shape arithmetic may compute them: constant, and small enough that a
+  /// malicious file cannot exhaust memory.
   func foldableExtents(_ types: [TensorType?]) throws -> [[Int]]? {
     let results = try Catalog.inferTypes(self, types)
     let extents = results.compactMap(\.shape.constants)
@@ -231,7 +229,7 @@ extension Operator {
   }
 }
 
-/// Shape arithmetic is of a few numbers; a larger constant stays a node.
+/// The maximum number of elements in shape arithmetic; larger constants remain nodes.
 let largestFoldedCount = 1 << 16
 
 /// An operator on real numbers, evaluated by one generic function in single and double precision.
@@ -265,11 +263,11 @@ extension RealOperator {
   }
 
   private func mixedElements() -> GraftError {
-    GraftError(.invalidGraph, "\(Self.opcode) computes on one floating-point type at a time")
+    GraftError(.invalidGraph, "\(Self.opcode) needs operands of one floating-point type")
   }
 }
 
-/// An operator that only moves elements, whatever they are: it serves shape arithmetic as it is.
+/// An operator that only moves elements of any type, which also applies to shape arithmetic.
 public protocol StructuralOperator: Operator {
   func evaluate<Element: Sendable>(
     moving operands: [DenseTensor<Element>], extents: [[Int]]
@@ -311,6 +309,6 @@ extension StructuralOperator {
   }
 
   private func mixed() -> GraftError {
-    GraftError(.invalidGraph, "\(Self.opcode) moves elements of one type at a time")
+    GraftError(.invalidGraph, "\(Self.opcode) needs operands of one element type")
   }
 }

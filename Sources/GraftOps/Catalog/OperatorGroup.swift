@@ -1,6 +1,6 @@
-// The groups that drawings of graphs sort operators into.
+// The operator groups of graph drawings.
 
-/// What kind of work an operator does, as the HTML page's legend and the colors of drawings tell it.
+/// The group of an operator, for the legend of the HTML page and the colors of drawings.
 public enum OperatorGroup: String, CaseIterable, Sendable {
   case convolution
   /// Products of matrices.
@@ -11,8 +11,8 @@ public enum OperatorGroup: String, CaseIterable, Sendable {
   case pooling
   /// Arithmetic and comparisons, element by element.
   case arithmetic
-  /// The same elements, or some of them, in another place, shape or type; shape arithmetic.
+  /// Movement, selection, reshaping and conversion of elements; shape arithmetic.
   case movement
-  /// Losses, what gradients are made of, updates.
+  /// Losses, gradient operators, updates.
   case training
 }

@@ -1,14 +1,14 @@
-// What passes ask an operator for when they rewrite its node: a simpler form, and its form on operands with
-// their axes in another order. Changing the graph is the passes' work.
+// Rewrites that operators define and passes apply: a simpler equivalent, and the equivalent on operands with
+// permuted axes.
 
 import GraftDiagnostics
 import GraftIR
 
-/// An operator on operands with their axes in another order.
+/// The equivalent of an operator on operands with permuted axes.
 public struct PermutedOperator: Sendable {
   public var operation: any Operator
-  /// Axis i of the results that are wanted is axis `resultPermutation[i]` of those that the operator makes now;
-  /// nil where the order is the same.
+  /// Axis i of the original result is axis `resultPermutation[i]` of the new one; nil if the order is the
+  /// same.
   public var resultPermutation: [Int]?
 
   public init(_ operation: any Operator, resultPermutation: [Int]?) {
@@ -17,12 +17,12 @@ public struct PermutedOperator: Sendable {
   }
 }
 
-/// A node with one result as its operator sees it when it is asked for a simpler form.
+/// A node with one result, for simplification by its operator.
 public struct SimplifiableNode {
   private let graph: Graph
   private let node: Node
   private let isConstant: (ValueID) -> Bool
-  /// Whether the graph is compiled for training: then what happens at random stays.
+  /// Whether the graph is compiled for training, so that random operators are kept.
   public let isTraining: Bool
 
   /// - Parameter isConstant: whether a parameter's bytes may be computed with.
@@ -38,7 +38,7 @@ public struct SimplifiableNode {
   /// How many operands are present.
   public var operandCount: Int { node.presentOperands.count }
 
-  /// The type of operand `index`; nil where it is absent.
+  /// The type of operand `index`; nil if it is absent.
   public func type(ofOperand index: Int) -> TensorType? {
     node.operand(index).map { graph.type(of: $0) }
   }
@@ -48,7 +48,7 @@ public struct SimplifiableNode {
   /// Whether the result has the type of operand 0.
   public var keepsType: Bool { type(ofOperand: 0) == resultType }
 
-  /// The operator that makes operand `index`, if it is an `Operation`.
+  /// The operator that computes operand `index`, if it is an `Operation`.
   public func producer<Operation: Operator>(
     ofOperand index: Int, as: Operation.Type
   ) throws -> Operation? {
@@ -58,18 +58,18 @@ public struct SimplifiableNode {
     return try Catalog.operation(of: producer) as? Operation
   }
 
-  /// The integers of operand `index`; nil where it is no constant of integers.
+  /// The integers of operand `index`; nil if it is not a constant integer tensor.
   public func constantIntegers(ofOperand index: Int) -> [Int]? {
     guard let value = node.operand(index), isConstant(value) else { return nil }
     return graph[value].parameter?.data?.integers()
   }
 }
 
-/// What a node should be instead.
+/// The replacement of a node.
 public enum Simplification: Sendable {
   /// The operand at this position: its elements, their order and their type.
   case operand(Int)
-  /// These nodes, the last of which makes the result.
+  /// These nodes, the last of which computes the result.
   case nodes([SimplerNode], summary: String? = nil)
 
   /// Another operator on operand 0.
@@ -77,18 +77,18 @@ public enum Simplification: Sendable {
     .nodes([SimplerNode(operation, [.operand(0)])])
   }
 
-  /// Another operator on operand 0 of the node that makes operand 0.
+  /// Another operator on operand 0 of the node that computes operand 0.
   public static func merge(_ operation: any Operator) -> Simplification {
     .nodes([SimplerNode(operation, [.inner(0)])])
   }
 }
 
-/// One of the nodes that take another's place.
+/// One of the replacement nodes.
 public struct SimplerNode: Sendable {
   public enum Source: Hashable, Sendable {
-    /// An operand of the node that is replaced.
+    /// An operand of the replaced node.
     case operand(Int)
-    /// Operand 0 of the node that makes that operand.
+    /// Operand 0 of the node that computes that operand.
     case inner(Int)
     /// The result of one of the nodes before this one, by position.
     case result(Int)

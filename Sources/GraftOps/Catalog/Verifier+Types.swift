@@ -1,5 +1,5 @@
-// The second half of verification, which needs the catalog: every node is a known operator whose
-// attributes read, whose operands are as many as it takes, and whose result types are the inferred ones.
+// The part of verification that needs the catalog: every node has a known operator, valid attributes, a valid
+// number of operands, and the inferred result types.
 
 import GraftDiagnostics
 import GraftIR
@@ -10,8 +10,9 @@ extension Graph {
   /// - V1: the structure holds.
   /// - V2: every opcode is in the catalog and its attributes read.
   /// - V3: every result has the element type and the shape that the operator infers.
-  /// - V4: a blocked layout stands only where the operator's kernels take one, with one size of block.
-  /// - V5: an operand that a node with blocks reads beyond its edge has a border that wide.
+  /// - V4: a value has a blocked layout only where the operator's kernels support it, and all of a node's have one
+  ///   block size.
+  /// - V5: an operand whose padding a node with blocked layouts reads has a border at least that wide.
   /// - Throws: ``GraftError`` of kind `invalidGraph` with the IR line.
   public func verify() throws {
     try verifyStructure()
@@ -34,7 +35,7 @@ extension Graph {
     let inferred = try Catalog.inferTypes(operation, operands)
     guard inferred.count == results.count else {
       throw GraftError(
-        .invalidGraph, "\(results.count) results, the operator makes \(inferred.count) [V3]")
+        .invalidGraph, "\(results.count) results, the operator has \(inferred.count) [V3]")
     }
     for (index, (expected, found)) in zip(inferred, results).enumerated() {
       guard expected.dtype == found.dtype, expected.shape == found.shape else {
@@ -46,15 +47,15 @@ extension Graph {
     if layouts.contains(where: { !$0.isPlain }) {
       let support = operation.layoutSupport(operands: operands, results: results)
       guard support != .plain else {
-        throw GraftError(.invalidGraph, "the operator's kernels take plain layouts only [V4]")
+        throw GraftError(.invalidGraph, "the operator's kernels support only plain operands [V4]")
       }
       guard support != .reducing || results.allSatisfy(\.layout.isPlain) else {
-        throw GraftError(.invalidGraph, "the operator's kernels make plain results only [V4]")
+        throw GraftError(.invalidGraph, "the operator's kernels support only plain results [V4]")
       }
       let blocks = Set(layouts.filter(\.isBlocked).map(\.channelBlock))
       guard blocks.count <= 1 || support == .conversion else {
         throw GraftError(
-          .invalidGraph, "blocks of \(blocks.sorted()) channels meet in one node [V4]")
+          .invalidGraph, "blocks of \(blocks.sorted()) channels in one node [V4]")
       }
     }
     guard layouts.contains(where: \.isBlocked) else { return }
@@ -65,7 +66,7 @@ extension Graph {
       else { continue }
       throw GraftError(
         .invalidGraph,
-        "operand \(index) lies as \(layout); a border of \(border.height)x\(border.width) is read [V5]"
+        "operand \(index) has layout \(layout), a border of \(border.height)x\(border.width) is required [V5]"
       )
     }
   }

@@ -1,5 +1,5 @@
-// How an operator is written in ONNX, as data that the importer and the exporter read. No protobuf type
-// appears here: the importer hands over plain values.
+// ONNX bindings of operators, used by the importer and the exporter. Independent of protobuf; the importer
+// passes plain values.
 
 import GraftDiagnostics
 import GraftIR
@@ -15,26 +15,26 @@ public enum ONNXAttributeValue: Sendable {
   case tensor(TensorData)
 }
 
-/// An ONNX node as its operator's binding sees it.
+/// An ONNX node as input of an operator's binding.
 public struct ONNXNode: Sendable {
   public var opType: String
   /// The version of the operator set that the model declares for the node's domain.
   public var opset: Int
   public var attributes: [String: ONNXAttributeValue]
-  /// The inputs by position, nil where one is absent.
+  /// The inputs by position, nil if one is absent.
   public var inputs: [Input?]
-  /// How many outputs the node lists, whether or not something reads them.
+  /// The number of outputs of the node, including unused ones.
   public var outputCount: Int
-  /// The outputs up to the last that something reads.
+  /// The number of outputs up to the last one with readers.
   public var readOutputCount: Int
-  /// The batch that the file fixes on its first axis, while the importer tries to free it.
+  /// The fixed batch size of the file, while the importer tries to make it dynamic.
   public var freedBatch: Int?
 
   public struct Input: Sendable {
     public var type: TensorType
-    /// The elements where they are integers known while compiling.
+    /// The elements, if they are integers known at compile time.
     public var integers: DenseTensor<Dimension>?
-    /// The data where the input is a constant of the file.
+    /// The data, if the input is a constant of the file.
     public var data: TensorData?
 
     public init(type: TensorType, integers: DenseTensor<Dimension>? = nil, data: TensorData? = nil)
@@ -59,10 +59,10 @@ public struct ONNXNode: Sendable {
   }
 }
 
-/// What an ONNX node becomes in the IR.
+/// The IR equivalent of an ONNX node.
 public struct ImportedOperator: Sendable {
   public var operation: any Operator
-  /// For each operand of the operator the ONNX input that it is, nil where it is absent.
+  /// For each operand of the operator the ONNX input that it is, nil if it is absent.
   public var operands: [Int?]
   /// For each result of the operator the ONNX output that it is; by default the first, second …
   public var results: [Int]?
@@ -81,7 +81,7 @@ public struct ExportedOperator: Sendable {
     case operand(Int)
     /// A constant that the exporter adds as an initializer.
     case constant(TensorData)
-    /// A shape as a vector of integers; computed from an input of the graph where it has the batch.
+    /// A shape as a vector of integers; computed from an input of the graph if it contains the batch.
     case shape(TensorShape)
     case absent
   }
@@ -101,15 +101,15 @@ public struct ExportedOperator: Sendable {
   }
 }
 
-/// One ONNX operator that an IR operator stands for.
+/// The binding of an ONNX operator to an IR operator.
 public struct ONNXBinding: Sendable {
   /// `Conv`; the domain is ONNX's own.
   public var opType: String
-  /// The operator-set versions of the model that the reader understands.
+  /// The supported opsets of the model.
   public var opsets: ClosedRange<Int>
   /// Reads a node.
-  /// - Throws: ``GraftError``: `unsupported` where ONNX allows what Graft does not do, `invalidModel`
-  ///   where the node breaks ONNX's rules.
+  /// - Throws: ``GraftError``: `unsupported` for a valid node that Graft does not support, `invalidModel` for
+  ///   a node that violates the ONNX specification.
   public var read: @Sendable (ONNXNode) throws -> ImportedOperator
 
   public init(
@@ -128,7 +128,7 @@ public struct ONNXBinding: Sendable {
 /// An operator that can be written as ONNX.
 public protocol ONNXExportable: Operator {
   /// - Parameters:
-  ///   - operands: the operands' types, nil where absent.
+  ///   - operands: the operands' types, nil if absent.
   ///   - opset: the version being written, 17 or later.
   func exported(operands: [TensorType?], results: [TensorType], opset: Int) throws
     -> ExportedOperator
@@ -179,26 +179,26 @@ extension ONNXNode {
     index < inputs.count ? inputs[index] : nil
   }
 
-  /// The integers of an input that must be known while compiling, such as a shape or axes; nil where
+  /// The integers of an input that must be known at compile time, such as a shape or axes; nil where
   /// the input is absent.
   public func constantIntegers(_ index: Int, named name: String) throws -> [Dimension]? {
     guard let input = optionalInput(index) else { return nil }
     guard let integers = input.integers else {
       throw GraftError(
         .unsupported,
-        "input \(name.quotedForDisplay) must be constant, but it is computed while "
-          + "the network runs")
+        "input \(name.quotedForDisplay) must be constant, but it is computed at "
+          + "run time")
     }
     return integers.elements
   }
 
-  /// How to export a network that answers instead of one that is trained.
+  /// Advice on exporting a network in inference mode.
   static let inferenceAdvice =
-    "If the network was exported in training mode, export it as it answers: in PyTorch call "
-    + "model.eval() before torch.onnx.export, and pass training=TrainingMode.EVAL where the "
-    + "exporter takes it."
+    "If the network was exported in training mode, export it in inference mode: in PyTorch call "
+    + "model.eval() before torch.onnx.export, and pass training=TrainingMode.EVAL if the "
+    + "exporter has it."
 
-  /// The error of a node that works as it does while a network is trained.
+  /// The error of a node in training mode.
   func trainingMode() -> GraftError {
     GraftError(.unsupported, "it is in training mode", advice: Self.inferenceAdvice)
   }

@@ -4,7 +4,7 @@ import GraftDiagnostics
 import GraftIR
 
 extension DataType {
-  /// The element type that ONNX's `TensorProto.DataType` numbers `code`; nil where Graft has none.
+  /// The element type that ONNX's `TensorProto.DataType` numbers `code`; nil if Graft has none.
   public init?(onnx code: Int) {
     guard let type = Self.onnxCodes.first(where: { $0.value == code })?.key else { return nil }
     self = type
@@ -31,7 +31,7 @@ extension DataType {
   ]
 }
 
-/// One number as an attribute, exact in either kind.
+/// A scalar as an attribute, exact for integers and floats.
 public enum ScalarConstant: Hashable, Sendable {
   case integer(Int)
   case real(Double)
@@ -48,14 +48,14 @@ public enum ScalarConstant: Hashable, Sendable {
   init(_ data: TensorData) throws {
     guard data.elementCount == 1 else {
       throw GraftError(
-        .invalidModel, "one element is expected, found a tensor of shape \(data.shape)")
+        .invalidModel, "expected one element, found a tensor of shape \(data.shape)")
     }
     if data.dtype.isFloatingPoint {
       self = .real(data.doubles()[0])
     } else if let integers = data.integers() {
       self = .integer(integers[0])
     } else {
-      throw GraftError(.unsupported, "an unsigned constant passes the largest signed integer")
+      throw GraftError(.unsupported, "an unsigned constant exceeds the largest signed integer")
     }
   }
 
@@ -74,7 +74,7 @@ public enum ScalarConstant: Hashable, Sendable {
     }
   }
 
-  /// The number as an integer; nil for one that is not whole.
+  /// The value as an integer; nil if it has a fraction.
   var whole: Int? {
     switch self {
     case .integer(let value): value
@@ -93,7 +93,7 @@ public enum ScalarConstant: Hashable, Sendable {
     case .bfloat16: bytes = littleEndian(UInt16(truncatingIfNeeded: Float(real).bitPattern >> 16))
     default:
       guard let whole else {
-        throw GraftError(.invalidGraph, "\(real) is no \(dtype.rawValue)")
+        throw GraftError(.invalidGraph, "\(real) is not a valid \(dtype.rawValue)")
       }
       bytes = Array(littleEndian(whole).prefix(dtype.byteCount))
     }
@@ -114,7 +114,7 @@ extension TensorData {
 }
 
 extension ONNXNode {
-  /// The one number of an input that must be a constant; nil where the input is absent.
+  /// The one number of an input that must be a constant; nil if the input is absent.
   func constantScalar(_ index: Int, named name: String) throws -> ScalarConstant? {
     guard let input = optionalInput(index) else { return nil }
     if let data = input.data { return try ScalarConstant(data) }
@@ -123,7 +123,7 @@ extension ONNXNode {
     }
     throw GraftError(
       .unsupported,
-      "input \(name.quotedForDisplay) must be constant, but it is computed while the network runs")
+      "input \(name.quotedForDisplay) must be constant, but it is computed at run time")
   }
 
   /// The integers of an input that must be constants, none of them the batch.
@@ -137,7 +137,7 @@ extension ONNXNode {
     return constants
   }
 
-  /// A list attribute that must be there.
+  /// A required list attribute.
   func requiredInts(_ name: String) throws -> [Int] {
     guard let values = try optionalInts(name) else {
       throw GraftError(.invalidModel, "attribute \(name.quotedForDisplay) is missing")
@@ -145,7 +145,7 @@ extension ONNXNode {
     return values
   }
 
-  /// A boolean that ONNX writes as an integer.
+  /// A boolean attribute, which ONNX stores as an integer.
   func flag(_ name: String, default fallback: Bool) throws -> Bool {
     try int(name, default: fallback ? 1 : 0) != 0
   }

@@ -7,18 +7,18 @@ import GraftIR
 
 /// Evaluates nodes on constants.
 public enum ConstantEvaluator {
-  /// Elements that are computed together where an operator works element by element.
+  /// The number of elements computed at once for elementwise operators.
   static let pieceSize = 1 << 16
 
   /// The results of `node`, in the element types that the graph gives them.
-  /// - Throws: ``GraftError`` naming the node: where an operand is no parameter with data, a result has no
-  ///   constant shape, or the operator cannot be evaluated.
+  /// - Throws: ``GraftError`` that names the node: where an operand is no parameter with data, a result has
+  ///   no constant shape, or the operator cannot be evaluated.
   public static func evaluate(_ node: Node, in graph: Graph) throws -> [TensorData] {
     try at(graph.location(of: node)) {
       let operands = try node.operands.map { id -> TensorData? in
         guard let id else { return nil }
         guard let data = graph[id].parameter?.data else {
-          throw GraftError(.invalidGraph, "an operand is no constant")
+          throw GraftError(.invalidGraph, "an operand is not a constant")
         }
         return data
       }
@@ -72,7 +72,7 @@ public enum ConstantEvaluator {
     _ operation: any Operator, _ operands: [TensorData?], _ dtype: DataType, _ extents: [Int]
   ) throws -> TensorData {
     let isFlat = operands.allSatisfy { $0 == nil || $0?.shape == extents || $0?.elementCount == 1 }
-    // Operands of one shape, beside single numbers, are rows of one element each.
+    // Operands of one shape, except scalars, are processed as rows of one element.
     let shape = isFlat ? [extents.reduce(1, *)] : extents
     let rowSize = shape.dropFirst().reduce(1, *)
     let rows = max(1, Self.pieceSize / max(1, rowSize))
@@ -101,7 +101,7 @@ public enum ConstantEvaluator {
         return try HostTensor(piece, precision: .double)
       }
       guard let tensor = try operation.evaluate(pieces, extents: [part]).first else {
-        throw GraftError(.inconsistency, "evaluation gave no result")
+        throw GraftError(.inconsistency, "evaluation returned no result")
       }
       try tensor.data(as: dtype).withUnsafeBytes { bytes.append(contentsOf: $0) }
     }

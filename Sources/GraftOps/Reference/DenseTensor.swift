@@ -10,7 +10,7 @@ public struct DenseTensor<Element: Sendable>: Sendable {
   public var shape: [Int]
   public var elements: [Element]
 
-  /// - Throws: ``GraftError`` of kind `inconsistency` where the elements do not fill the shape.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if the elements do not fill the shape.
   public init(shape: [Int], elements: [Element]) throws {
     guard elements.count == shape.reduce(1, *) else {
       throw GraftError(
@@ -89,7 +89,7 @@ public enum HostTensor: Sendable, Equatable {
     }
   }
 
-  /// The elements as float64; nil where one is a multiple of the batch.
+  /// The elements as float64; nil if one is a multiple of the batch.
   public var doubles: [Double]? {
     switch self {
     case .float32(let tensor): return tensor.elements.map(Double.init)
@@ -112,7 +112,7 @@ public enum HostTensor: Sendable, Equatable {
     }
   }
 
-  /// The same tensor with floating-point elements in `precision`; integers stay what they are.
+  /// The tensor with floating-point elements converted to `precision`; integers are unchanged.
   func converted(to precision: Precision) -> HostTensor {
     switch (self, precision) {
     case (.float32(let tensor), .double): .float64(tensor.map(Double.init))

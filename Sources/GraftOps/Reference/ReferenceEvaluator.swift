@@ -20,7 +20,7 @@ public struct ReferenceEvaluator {
   ///   - inputs: a tensor for each input by name, in the precision of this evaluator.
   ///   - observe: called with every value that a node makes, without its layout, in execution order.
   /// - Returns: the outputs by name.
-  /// - Throws: ``GraftError`` where an input is missing or of the wrong shape, or a node fails.
+  /// - Throws: ``GraftError`` if an input is missing or of the wrong shape, or a node fails.
   public mutating func run(
     _ inputs: [String: HostTensor], observe: (ValueID, HostTensor) throws -> Void = { _, _ in }
   ) throws -> [String: HostTensor] {
@@ -105,7 +105,7 @@ public struct ReferenceEvaluator {
     return tensor
   }
 
-  /// The batch, from the first input whose shape grows with it; 1 where none does.
+  /// The batch size, from the first input whose shape depends on it; 1 if there is none.
   private func batch(of inputs: [String: HostTensor]) throws -> Int {
     for id in graph.inputs {
       let shape = graph.type(of: id).shape

@@ -5,7 +5,7 @@ import GraftDiagnostics
 
 /// The elements of `x` at offset + Σ index · stride, for every index of a tensor of shape `extents` in
 /// row-major order. Strides may be zero or negative.
-/// - Throws: ``GraftError`` of kind `inconsistency` where an index would leave `x`.
+/// - Throws: ``GraftError`` of kind `inconsistency` if an index would leave `x`.
 func strided<Element>(
   _ x: [Element], offset: Int, strides: [Int], extents: [Int]
 ) throws -> [Element] {

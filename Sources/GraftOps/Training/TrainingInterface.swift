@@ -1,13 +1,13 @@
-// What a training program and everything round it agree on: the names of its inputs and outputs, the roles of
+// The interface of a training program: the names of its inputs and outputs, the roles of
 // its state, the columns of its hyperparameters and settings. The graph of a step is built with it, its code
 // is generated from it, and the C runtime has the same numbers in graft_train_interface.h, which a test
 // compares with this file.
 
 /// The interface of a training program.
 public enum TrainingInterface {
-  /// The inputs of a step behind the network's own, in their order.
+  /// The inputs of a step after the network's inputs, in order.
   public enum Input: String, CaseIterable, Sendable {
-    /// [N, C], or [N, C, 2] where each class is right or wrong by itself; float32.
+    /// [N, C], or [N, C, 2] for multi-label classification; float32.
     case targets
     /// [N, C], the soft targets of a teacher; float32.
     case teacherTargets = "teacher_targets"
@@ -17,7 +17,7 @@ public enum TrainingInterface {
     case hyperparameters
     /// [``settingCount``], float32: see ``Setting``.
     case settings
-    /// [``randomWordCount``], int32: what masks of dropout are a function of.
+    /// [``randomWordCount``], int32: the words that determine dropout masks.
     case random
 
     /// Whether the library writes it, and not its caller.
@@ -28,7 +28,7 @@ public enum TrainingInterface {
       }
     }
 
-    /// The flag of graft_train.h that says that the step has it; nil where every step has.
+    /// The flag of graft_train.h for steps with this input; nil if every step has it.
     public var flag: String? {
       switch self {
       case .targets, .hyperparameters: nil
@@ -40,7 +40,7 @@ public enum TrainingInterface {
     }
   }
 
-  /// The outputs of a step that are no state's new contents, in their order.
+  /// The outputs of a step other than new values of state, in order.
   public enum Output: String, CaseIterable, Sendable {
     /// [N], whose sum is the loss of the batch; float32.
     case loss
@@ -74,7 +74,7 @@ public enum TrainingInterface {
       self = Self.allCases.first { $0.group != nil && $0.group == group } ?? .weight
     }
 
-    /// Whether it is part of the network, and not of its training alone.
+    /// Whether it is part of the network, not only of training.
     public var isOfNetwork: Bool { self == .weight || self == .statistic }
 
     /// The constant of graft_train.h.
@@ -102,7 +102,7 @@ public enum TrainingInterface {
     case biasCorrection2
   }
 
-  /// The elements of the settings; those behind them are 0.
+  /// The elements of the settings; unused ones are 0.
   public enum Setting: Int, CaseIterable, Sendable {
     /// The largest Euclidean norm of all gradients together; infinity for no limit.
     case clipNorm

@@ -9,13 +9,13 @@ public enum UpdateStage: Hashable, Sendable {
   case everyUpdate
 }
 
-/// An operator of the update at the end of a training step: new contents of state, or what these need.
+/// An operator of the update at the end of a training step: new values of state, or their operands.
 public protocol UpdateOperator: RealOperator {
   static var updateStage: UpdateStage { get }
 }
 
-/// An operator whose results are the new contents of state that it reads: it is the last to read the old ones,
-/// and writes where they are.
+/// An operator whose results are the new contents of state that it reads: it is the last to read the old
+/// ones, and writes where they are.
 public protocol StateUpdate: UpdateOperator {}
 
 /// One step of an optimizer for one tensor, the first operand.

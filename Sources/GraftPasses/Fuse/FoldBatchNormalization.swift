@@ -1,11 +1,11 @@
-// Folds what scales and shifts channels into the convolution or the gemm that makes them.
+// Folds per-channel scales and shifts into the preceding convolution or gemm.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Batch normalization after a convolution disappears into its weights and bias; so does any other
-/// multiplication or addition of constants for each channel.
+/// Batch normalization after a convolution is folded into its weights and bias; so is any other
+/// multiplication or addition of per-channel constants.
 ///
 /// ```
 /// %6 = convolution(%0, %1) {…} : f32[N,64,8,8] from "conv1"
@@ -15,12 +15,13 @@ import GraftOps
 /// ```
 /// %3 = convolution(%0, %1, %2) {…} : f32[N,64,8,8] from "conv1", "bn1"
 /// ```
-/// with w' = w · γ/√(σ² + ε) for each output and bias' = (bias − μ) · γ/√(σ² + ε) + β, computed in
-/// float64 and rounded once. It fires where the convolution's result has no other reader and is no
-/// output, has neither residual nor activation yet, and all weights are constants.
+/// with w' = w · γ/√(σ² + ε) per output channel and bias' = (bias − μ) · γ/√(σ² + ε) + β, computed in float64
+/// and rounded once. Applies if the convolution's result has no other reader and is not an output, it has
+/// neither residual nor activation yet, and all weights are constants.
 public struct FoldBatchNormalization: Pass {
   public static let name = "fold-batch-normalization"
-  public static let summary = "scale and shift of channels into the convolution or gemm before"
+  public static let summary =
+    "folds per-channel scale and shift into the preceding convolution or gemm"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}

@@ -1,10 +1,10 @@
-// Folds what scales and shifts channels into the convolution or the gemm that reads them.
+// Folds per-channel scales and shifts into the next convolution or gemm.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A batch normalization, or a scale and shift, whose one reader is a convolution moves into it.
+/// A batch normalization, or a scale and shift, whose only reader is a convolution is folded into it.
 ///
 /// ```
 /// %7 = batch_normalization(%0, %2, %3, %4, %5) {epsilon=1e-05} : f32[N,8,8,8] from "bn"
@@ -14,11 +14,11 @@ import GraftOps
 /// ```
 /// %3 = convolution(%0, %1, %2) {strides=[1, 1], pads=[0, 0, 0, 0]} : f32[N,4,8,8] from "bn", "conv"
 /// ```
-/// with w' = w · scale for each input channel and bias' = bias + Σ w · shift. Padding is zero after the
-/// shift but would be before it, so a convolution that pads takes a scale alone.
+/// with w' = w · scale per input channel and bias' = bias + Σ w · shift. The padding is zero after the shift,
+/// but would be zero before it, so a convolution with padding can absorb only a scale.
 public struct FoldIntoNextConvolution: Pass {
   public static let name = "fold-into-next-convolution"
-  public static let summary = "scale and shift of channels into the convolution or gemm after"
+  public static let summary = "folds per-channel scale and shift into the next convolution or gemm"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}
@@ -35,7 +35,8 @@ public struct FoldIntoNextConvolution: Pass {
       if let convolution = try graph.operation(reader, as: Convolution.self) {
         guard convolution.pads.allSatisfy({ $0 == 0 }) || affine.shift.allSatisfy({ $0 == 0 })
         else {
-          context.left(what, because: "the convolution pads with zeros, which the shift moves")
+          context.left(
+            what, because: "the convolution pads with zeros, to which the shift would apply")
           continue
         }
         guard

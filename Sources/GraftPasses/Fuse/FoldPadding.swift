@@ -1,11 +1,11 @@
-// Explicit padding moves into the window that reads it.
+// Folds explicit padding into the next window operator.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A Pad of height and width with zeros becomes pads of the convolution, or of the average pool, that
-/// reads it; with −∞, or with zeros round values that are not negative, pads of a max pool.
+/// A Pad of height and width with zeros becomes pads of the convolution or average pool that reads it; with
+/// −∞, or with zeros around values that are not negative, pads of a max pool.
 ///
 /// ```
 /// %2 = pad(%0) {pads=[0, 0, 1, 1, 0, 0, 1, 1]} : f32[N,8,10,10] from "pad"
@@ -15,10 +15,10 @@ import GraftOps
 /// ```
 /// %2 = convolution(%0, %1) {strides=[1, 1], pads=[1, 1, 1, 1]} : f32[N,8,8,8] from "pad", "conv"
 /// ```
-/// An average pool then counts its padding, since to it the zeros were elements like any other.
+/// An average pool then counts its padding, because the zeros were ordinary elements.
 public struct FoldPadding: Pass {
   public static let name = "fold-padding"
-  public static let summary = "explicit padding into the convolution or pool after"
+  public static let summary = "folds explicit padding into the next convolution or pool"
 
   public init() {}
 
@@ -31,7 +31,7 @@ public struct FoldPadding: Pass {
       guard let window = try Catalog.operation(of: node) as? any PaddingFolding else { continue }
       let what = "\(graph.title(pad.node)) before \(graph.title(node))"
       guard let added = spatialPads(pad.operation) else {
-        context.left(what, because: "it does not pad height and width alone")
+        context.left(what, because: "it pads axes other than height and width")
         continue
       }
       let operands = [x] + node.operands.dropFirst()
@@ -39,11 +39,11 @@ public struct FoldPadding: Pass {
       guard
         let folded = window.folding(
           pads: added, of: pad.operation.value.real, isNonNegative: try isNonNegative(x, graph)),
-        // Rounding up may count another window where the end is padding instead of image.
+        // With ceil_mode, another window may fit if the end is padding instead of image.
         let inferred = try? Catalog.inferTypes(
           folded, operands.map { $0.map { graph.type(of: $0) } }), inferred == [type]
       else {
-        context.left(what, because: "its windows would see other values")
+        context.left(what, because: "its windows would read other values")
         continue
       }
       context.did("folded \(graph.title(pad.node)) into \(graph.title(node))")

@@ -1,12 +1,12 @@
-// Activations move into the node that makes what they read.
+// Fuses activations into the preceding node.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// An activation that kernels fuse (``ActivationFunction``) and that alone reads the result of an operator
-/// that can take it (``ActivationFusing``: a convolution, normalization, gemm, scale_shift or binary
-/// operator) becomes its activation.
+/// A fusible activation (``ActivationFunction``) that is the only reader of an operator that supports it
+/// (``ActivationFusing``: a convolution, normalization, gemm, scale_shift or binary operator) becomes its
+/// activation.
 ///
 /// ```
 /// %2 = convolution(%0, %1) {strides=[1, 1], pads=[1, 1, 1, 1]} : f32[N,8,8,8] from "conv"
@@ -18,7 +18,7 @@ import GraftOps
 /// ```
 public struct FuseActivation: Pass {
   public static let name = "fuse-activation"
-  public static let summary = "activations into the node before"
+  public static let summary = "fuses activations into the preceding node"
 
   public init() {}
 

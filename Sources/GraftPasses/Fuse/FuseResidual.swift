@@ -1,12 +1,12 @@
-// The addition of a shortcut moves into the convolution or normalization that makes the other summand.
+// Fuses the addition of a shortcut into the convolution or normalization that computes the other summand.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// An addition of two images of one shape, one of which comes from a convolution that nothing else
-/// reads, becomes the convolution's residual, with the activation that follows. In training, where the
-/// normalization stays behind the convolution, it is the normalization that takes it.
+/// An addition of two images of the same shape, one of which is the result of a convolution without other
+/// readers, becomes the convolution's residual, with the following activation. In training, where the
+/// normalization after the convolution is not folded, the normalization gets the residual.
 ///
 /// ```
 /// %3 = convolution(%0, %1) {…} : f32[N,8,8,8] from "conv"
@@ -16,11 +16,11 @@ import GraftOps
 /// ```
 /// %3 = convolution(%0, %1, _, %2) {…, activation="relu"} : f32[N,8,8,8] from "conv", "add", "relu"
 /// ```
-/// Where both summands come from such nodes the later one takes the other, which then is finished by
-/// the time it is read.
+/// If both summands come from such nodes, the later one gets the residual, because the other is already
+/// computed.
 public struct FuseResidual: Pass {
   public static let name = "fuse-residual"
-  public static let summary = "the addition of a shortcut into the convolution before"
+  public static let summary = "fuses the addition of a shortcut into the preceding convolution"
 
   public init() {}
 

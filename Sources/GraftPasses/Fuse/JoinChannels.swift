@@ -1,12 +1,12 @@
-// Channels that are taken apart, scaled one by one and joined again, as GoogLeNet and Inception do to
-// their input.
+// Channels that are sliced, scaled separately and concatenated, as GoogLeNet and Inception do with their
+// input.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A join of scaled and shifted slices that together are all channels of one value, in their order,
-/// is one scale and shift of that value.
+/// A concatenation of scaled and shifted slices that together are all channels of one value, in order,
+/// becomes one scale and shift of that value.
 ///
 /// ```
 /// %3 = slice(%0) {axes=[1], starts=[0], extents=[1]} : f32[N,1,8,8] from "red"
@@ -20,7 +20,8 @@ import GraftOps
 /// ```
 public struct JoinChannels: Pass {
   public static let name = "join-channels"
-  public static let summary = "slices scaled one by one and joined again as one scale and shift"
+  public static let summary =
+    "replaces slices that are scaled separately and concatenated by one scale and shift"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}
@@ -84,8 +85,8 @@ public struct JoinChannels: Pass {
     return join
   }
 
-  /// The node before everything that scales and shifts on the way to `value`, and those in the order in
-  /// which they run; nil where something on the way has other readers.
+  /// The node before a chain of scales and shifts that ends in `value`, and the chain in execution order; nil
+  /// if an intermediate value has other readers.
   private func affines(
     ending value: ValueID, _ graph: Graph, _ uses: Uses, _ context: PassContext
   ) throws -> (maker: Node, affines: [ChannelAffine])? {

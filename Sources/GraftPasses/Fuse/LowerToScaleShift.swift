@@ -1,11 +1,11 @@
-// What no convolution could take becomes one scale_shift.
+// Lowers normalizations and per-channel arithmetic that no convolution absorbed to scale_shift.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Batch normalizations that are left, and additions and multiplications of constants for each channel,
-/// become `scale_shift`; two in a row become one.
+/// Remaining batch normalizations, and additions and multiplications of per-channel constants, become
+/// `scale_shift`; two in a row become one.
 ///
 /// ```
 /// %5 = batch_normalization(%0, %1, %2, %3, %4) {epsilon=1e-05} : f32[N,8,8,8] from "bn"
@@ -17,7 +17,7 @@ import GraftOps
 public struct LowerToScaleShift: Pass {
   public static let name = "lower-to-scale-shift"
   public static let summary =
-    "remaining normalizations and constant arithmetic of channels into one"
+    "merges remaining normalizations and constant per-channel arithmetic into one"
   public static let modes: Set<PassMode> = [.inference]
 
   public init() {}

@@ -1,10 +1,10 @@
-// Decides for every image whether it lies in blocks of channels, and puts the conversions in.
+// Chooses a blocked or plain layout for every image, and inserts layout conversions.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Lays images in blocks of channels over whole regions and converts at their borders alone.
+/// Assigns blocked layouts to regions of the graph and converts only at their boundaries.
 ///
 /// ```
 /// %0 "x" = input : f32[N,8,8,8]
@@ -17,14 +17,14 @@ import GraftOps
 /// %3 = convolution(%2, %1) {…} : f32[N,8,8,8]@c8 from "conv"
 /// %4 = convert_layout(%3) : f32[N,8,8,8]
 /// ```
-/// Every node works either on blocks or on plain tensors. Which, is a minimum cut: each node has a cost
-/// on either side and each value one for being converted, once however many read it, so that a region is
-/// blocked exactly where that pays for its conversions. A blocked value has the widest border that its
-/// readers need. A convolution on an image of few channels reads planes, with a border where it pads.
-/// Running the pass again starts from plain tensors and comes to the same graph.
+/// Every node runs either on blocked or on plain tensors. The choice is a minimum cut: each node has a cost
+/// on either side, and each value a cost of conversion, paid once regardless of its number of readers. A
+/// blocked value has the widest border that its readers need. A convolution on an image with few channels
+/// reads unblocked planes, with a border if it pads. Running the pass again starts from plain tensors and
+/// gives the same graph.
 public struct AssignLayout: Pass {
   public static let name = "assign-layout"
-  public static let summary = "images in blocks of channels over whole regions"
+  public static let summary = "chooses blocked or plain layouts for the whole graph"
 
   public init() {}
 
@@ -34,7 +34,7 @@ public struct AssignLayout: Pass {
     try assignment.apply(to: &graph, &context)
   }
 
-  /// Takes all layouts and conversions out.
+  /// Removes all layouts and conversions.
   private static func makePlain(_ graph: inout Graph) {
     for id in graph.nodeIDs where graph[id].opcode == ConvertLayout.opcode {
       guard let x = graph[id].operand(0), let result = graph[id].results.first else { continue }
@@ -45,7 +45,7 @@ public struct AssignLayout: Pass {
   }
 }
 
-/// Which nodes work on blocks, and how every value has to lie for its readers.
+/// The nodes that run on blocks, and the layout that each reader of a value needs.
 private struct LayoutAssignment {
   private let nodes: [Node]
   private let operations: [any Operator]
@@ -78,7 +78,7 @@ private struct LayoutAssignment {
     blocked = network.sourceSide()
   }
 
-  /// A value is converted once if its maker and any of its readers are on different sides.
+  /// A value is converted once if its producer and any of its readers are on different sides.
   private static func addConversions(
     to network: inout MinimumCut, _ nodes: [Node], _ operations: [any Operator],
     _ costs: LayoutCosts, _ model: any NodeCostModel, _ graph: Graph
@@ -86,7 +86,7 @@ private struct LayoutAssignment {
     var makers: [ValueID: Int] = [:]
     var readers: [ValueID: [Int]] = [:]
     for (index, node) in nodes.enumerated() {
-      // What a reduction makes is plain on either side.
+      // The result of a reduction is plain on either side.
       let maker = costs.reduces(node, operations[index]) ? network.sink : index
       for result in node.results { makers[result] = maker }
       for operand in Set(costs.images(of: node, operations[index])) {
@@ -114,7 +114,7 @@ private struct LayoutAssignment {
 
   // MARK: Applying
 
-  /// How one operand wants its value.
+  /// The layout that an operand needs.
   private enum Need: Hashable {
     case plain
     case planes
@@ -181,7 +181,7 @@ private struct LayoutAssignment {
     }
   }
 
-  /// Gives a value the border of the result that may overwrite it, so that it can.
+  /// Gives a value the border of the result that may overwrite it, so that the layouts are equal.
   private func spreadBorders(
     _ borders: inout [ValueID: Borders], _ readers: [ValueID: [Reader]], _ graph: Graph
   ) {
@@ -209,7 +209,7 @@ private struct LayoutAssignment {
     }
   }
 
-  /// Inserts the conversions of one value, one for each way in which it is needed.
+  /// Inserts the conversions of one value, one per required layout.
   private func convert(
     _ value: ValueID, _ readers: [Reader], _ borders: [ValueID: Borders], _ graph: inout Graph,
     _ context: inout PassContext
@@ -236,7 +236,7 @@ private struct LayoutAssignment {
     guard blockedValues > 0 else { return }
     let conversions = graph.nodes.filter { $0.opcode == ConvertLayout.opcode }
     context.did(
-      "laid \(blockedValues) images in blocks of \(costs.block) channels, with \(conversions.count) "
+      "chose a layout with blocks of \(costs.block) channels for \(blockedValues) images, with \(conversions.count) "
         + "conversions")
     for node in conversions {
       guard let x = node.operand(0), let y = node.results.first else { continue }

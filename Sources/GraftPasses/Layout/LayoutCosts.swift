@@ -1,21 +1,20 @@
-// Which nodes can work on blocks of channels, and how long the kernels' cost model says that they take on either
-// layout.
+// Which nodes support blocked layouts, and their costs on either layout by the kernels' cost model.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The facts about one graph that the layout pass decides by.
+/// The properties of a graph on which the layout pass decides.
 struct LayoutCosts {
   let graph: Graph
   /// Channels in a block.
   let block: Int
 
-  /// Up to this many channels an image that a convolution reads stays planar: a block would be mostly
-  /// padding.
+  /// An input image of a convolution with at most this many channels is not blocked, because a block would be
+  /// mostly padding.
   static let fewChannels = 4
 
-  /// Whether a value can lie in blocks of channels at all.
+  /// Whether a value can have a blocked layout.
   func isImage(_ value: ValueID) -> Bool {
     let type = graph.type(of: value)
     return type.rank == 4 && type.dtype == .float32 && type.shape[0].coefficient > 0
@@ -32,7 +31,7 @@ struct LayoutCosts {
     return (graph.type(of: x).shape[1].constant ?? Int.max) <= Self.fewChannels
   }
 
-  /// Whether the operand at `position` holds weights, or a number for each channel: no image, whatever its
+  /// Whether the operand at `position` is weights or a per-channel vector, not an image, regardless of its
   /// rank.
   func isWeight(_ position: Int, of operation: any Operator) -> Bool {
     [.weight, .scale].contains(type(of: operation).role(at: position))
@@ -45,13 +44,13 @@ struct LayoutCosts {
     }
   }
 
-  /// Whether a node may read blocks, but makes plain results.
+  /// Whether a node can read blocks, but has plain results.
   func reduces(_ node: Node, _ operation: any Operator) -> Bool {
     operation.layoutSupport(
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)) == .reducing
   }
 
-  /// Why a node cannot work on blocks; nil where it can.
+  /// Why a node does not support blocks; nil if it does.
   func obstacle(_ node: Node, _ operation: any Operator) -> String? {
     let support = operation.layoutSupport(
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
@@ -59,7 +58,7 @@ struct LayoutCosts {
       support == .blocked
       ? !node.results.isEmpty && node.results.allSatisfy(isImage)
       : support == .reducing && node.operand(0).map(isImage) ?? false
-    guard takesBlocks else { return "its kernels work on plain tensors" }
+    guard takesBlocks else { return "its kernels support only plain layouts" }
     for (index, operand) in node.operands.enumerated() {
       guard let operand, graph.type(of: operand).rank == 4 else { continue }
       if isWeight(index, of: operation) { continue }
@@ -67,22 +66,22 @@ struct LayoutCosts {
       if operation is any BinaryElementwise,
         graph.type(of: operand).shape[0] != graph.type(of: node.results[0]).shape[0]
       {
-        return "an operand is repeated for every image"
+        return "an operand is broadcast over the images"
       }
     }
     return nil
   }
 
-  /// Enough for any network; times that are summed must not overflow.
+  /// The maximum cost of a node, so that sums do not overflow.
   private static let mostTime = Double(1 << 42)
 
-  /// The time of a node on blocks, and on plain tensors; as long as any where no kernel takes them.
+  /// The cost of a node on blocks and on plain tensors; the maximum if no kernel supports the layout.
   func times(
     of node: Node, _ operation: any Operator, by model: any NodeCostModel
   ) -> (blocked: Int, plain: Int) {
     let plain = model.time(of: node, in: graph, layouts: [:])
     let blocked = model.time(of: node, in: graph, layouts: blockedLayouts(of: node, operation))
-    // Selection names what no kernel can do at all.
+    // Kernel selection reports nodes without any kernel.
     guard plain != nil || blocked != nil else { return (0, 0) }
     return (
       blocked.map(Self.count) ?? MinimumCut.forbidden,
@@ -90,7 +89,7 @@ struct LayoutCosts {
     )
   }
 
-  /// How the values of `node` lie where it works on blocks.
+  /// The layouts of the values of `node` if it runs on blocks.
   private func blockedLayouts(of node: Node, _ operation: any Operator) -> [ValueID: Layout] {
     var layouts: [ValueID: Layout] = [:]
     let types = graph.operandTypes(of: node)

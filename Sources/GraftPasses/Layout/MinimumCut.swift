@@ -1,8 +1,8 @@
-// The cheapest way of splitting a network of costs in two: the machinery of the layout pass.
+// Minimum cut, for the layout pass.
 
 /// A directed network with a source and a sink, and its minimum cut by Dinic's algorithm (1970).
 struct MinimumCut {
-  /// More than any sum of costs: an edge that may not be cut.
+  /// The capacity of an edge that must not be cut, larger than any sum of costs.
   static let forbidden = 1 << 50
 
   private var heads: [Int] = []
@@ -11,7 +11,7 @@ struct MinimumCut {
   let source: Int
   let sink: Int
 
-  /// A network of `count` vertices besides the source and the sink.
+  /// A network of `count` vertices plus source and sink.
   init(vertices count: Int) {
     edges = Array(repeating: [], count: count + 2)
     source = count
@@ -61,7 +61,7 @@ struct MinimumCut {
     return levels
   }
 
-  /// Sends flow along one path of ascending levels; false where there is none left.
+  /// Sends flow along one path of ascending levels; false if there is none left.
   private mutating func pushPath(_ levels: [Int], _ next: inout [Int]) -> Bool {
     var path: [Int] = []
     var vertex = source

@@ -1,5 +1,4 @@
-// What a pass is, and what it is told and tells. Running a list of them is PassManager; the lists are in
-// Pipeline.
+// The protocol of passes, their context and their log. PassManager runs passes; Pipeline lists them.
 
 import GraftDiagnostics
 import GraftIR
@@ -13,17 +12,17 @@ public enum PassMode: String, Hashable, Sendable, CaseIterable {
   case training
 }
 
-/// A transformation of a graph that leaves its outputs what they are.
+/// A transformation of a graph that preserves its outputs.
 public protocol Pass: Sendable {
-  /// Kebab-case; what `graft dump --after` takes and the log prints.
+  /// The name in kebab-case, for `graft dump --after` and the log.
   static var name: String { get }
   /// One line for the documentation.
   static var summary: String { get }
   /// The modes in which the pass may run; the manager skips it in others.
   static var modes: Set<PassMode> { get }
 
-  /// Changes `graph`, and tells `context` what it did and what it left alone and why.
-  /// - Throws: ``GraftError`` only where the graph is broken; a pattern that does not apply is left.
+  /// Transforms `graph`, and logs to `context` what it changed, and what it left unchanged and why.
+  /// - Throws: ``GraftError`` only if the graph is invalid; a pattern that does not apply is not an error.
   func run(_ graph: inout Graph, _ context: inout PassContext) throws
 }
 
@@ -36,7 +35,7 @@ public struct PassNote: Hashable, Sendable {
   public enum Action: String, Hashable, Sendable {
     /// The pass changed the graph.
     case did
-    /// The pass saw what it looks for and left it, for the reason that the message gives.
+    /// The pass found its pattern and left it unchanged, for the reason in the message.
     case left
   }
 
@@ -57,10 +56,10 @@ extension PassNote: CustomStringConvertible {
   public var description: String { "\(pass): \(action == .left ? "left " : "")\(message)" }
 }
 
-/// What passes know of the target, and where they write their log.
+/// The context of passes: information about the target, and the log.
 public struct PassContext: Sendable {
   public let mode: PassMode
-  /// How long the target's kernels take; nil where everything stays plain.
+  /// The cost model of the target's kernels; nil keeps all layouts plain.
   public let costs: (any NodeCostModel)?
   /// The pass that is running.
   public internal(set) var pass = ""
@@ -77,14 +76,14 @@ public struct PassContext: Sendable {
     notes.append(PassNote(pass: pass, action: .did, message: message))
   }
 
-  /// Logs a pattern that was left alone: what, then why. A pass that looks twice says so once.
+  /// Logs a pattern that was left unchanged, and why. Duplicates are logged once.
   public mutating func left(_ what: String, because why: String) {
     let note = PassNote(pass: pass, action: .left, message: "\(what): \(why)")
     if told.insert(note).inserted { notes.append(note) }
   }
 
-  /// Whether a pass may compute with the bytes of a parameter now: not where training will change it,
-  /// and not where the graph was parsed from text without its weights.
+  /// Whether a pass may compute with the bytes of a parameter: not if training will change it, and not if the
+  /// graph was parsed from text without its weights.
   func isConstant(_ value: ValueID, in graph: Graph) -> Bool {
     guard let parameter = graph[value].parameter, parameter.data != nil else { return false }
     return mode == .inference || !parameter.isTrained

@@ -1,11 +1,11 @@
-// Runs a pipeline: verifies the graph after every pass, times each, keeps the log, and on request the
-// graph after each pass.
+// Runs a pipeline: verifies the graph after every pass, times it, keeps the log, and optionally the graph
+// after each pass.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// One entry of a pipeline: a pass, and why it sits where it does.
+/// An entry of a pipeline: a pass, and the reason for its position.
 public struct PipelineEntry: Sendable {
   public let pass: any Pass
   public let because: String
@@ -18,19 +18,19 @@ public struct PipelineEntry: Sendable {
   public var name: String { type(of: pass).name }
 }
 
-/// What one pass cost and did.
+/// The time and log of one pass.
 public struct PassRecord: Sendable {
   public let name: String
   public let seconds: Double
   public let nodesBefore: Int
   public let nodesAfter: Int
-  /// False where the pass does not serve the mode.
+  /// False if the pass does not support the mode.
   public let ran: Bool
-  /// The graph after the pass, where the manager was asked to keep it.
+  /// The graph after the pass, if the manager keeps graphs.
   public let graph: Graph?
 }
 
-/// What a pipeline did.
+/// The results of a pipeline.
 public struct PassReport: Sendable {
   public var records: [PassRecord] = []
   public var notes: [PassNote] = []
@@ -54,10 +54,10 @@ public struct PassManager: Sendable {
   public let pipeline: [PipelineEntry]
   public let mode: PassMode
   public let costs: (any NodeCostModel)?
-  /// Whether the report has the graph after each pass.
+  /// Whether to keep the graph after each pass in the report.
   public let keepsGraphs: Bool
 
-  /// - Parameter costs: how long the target's kernels take; without it, layout leaves everything plain.
+  /// - Parameter costs: the cost model of the target's kernels; nil keeps all layouts plain.
   public init(
     _ pipeline: [PipelineEntry], mode: PassMode = .inference,
     costs: (any NodeCostModel)? = nil, keepsGraphs: Bool = false

@@ -1,71 +1,75 @@
-// The pipelines: which passes run, in which order, and why each sits where it does.
+// The pipelines: the passes in order, with the reason for the position of each.
 
 /// Lists of passes.
 public enum Pipeline {
-  /// What makes a graph as it was imported into the one that is laid out and scheduled: `graft dump
-  /// --stage optimized`.
+  /// The passes from the imported graph to `graft dump --stage optimized`.
   public static let inference: [PipelineEntry] = [
     PipelineEntry(
-      RemoveDeadCode(), because: "what nothing reads should neither cost time nor block a fusion"),
+      RemoveDeadCode(),
+      because: "values without readers should neither cost time nor block a fusion"),
     PipelineEntry(
-      WidenFloats(), because: "before constants are folded, which are float32 from here on"),
+      WidenFloats(), because: "before constant folding, because constants are float32 from here on"),
     PipelineEntry(
       FoldConstants(),
       because: "exporters compute weights with nodes, and later passes look for parameters"),
     PipelineEntry(
-      Canonicalize(), because: "every later pass then knows one form of each computation"),
+      Canonicalize(), because: "later passes then only need to match one form of each computation"),
     PipelineEntry(
       MergeCommonSubexpressions(),
       because:
-        "after canonicalizing, equal computations look equal; and a value that is made twice "
-        + "hides that it has other readers"),
+        "after canonicalization, equal computations are identical; and a value that is computed twice "
+        + "has fewer visible readers than it should"),
     PipelineEntry(
       RecognizeActivations(),
-      because: "before constants are folded into convolutions: x + 3 there is part of an activation"
+      because:
+        "before constants are folded into convolutions, because x + 3 is part of an activation here"
     ),
     PipelineEntry(
-      LowerMatrixMultiply(), because: "so that what follows a MatMul can be folded into a gemm"),
+      LowerMatrixMultiply(), because: "so that operators after a MatMul can be folded into a gemm"),
     PipelineEntry(
       SinkTransposes(),
-      because: "a transpose between a convolution and its reader hides one from the other"),
+      because: "a transpose between a convolution and its reader prevents fusion"),
     PipelineEntry(
-      Canonicalize(), because: "transposes that met and moved to small images may be reshapes now"),
+      Canonicalize(),
+      because: "merged transposes, and transposes of small images, may now be reshapes"),
     PipelineEntry(
       SimplifyGlobalPools(),
-      because: "after transposes have gone, height and width are axes 2 and 3"),
+      because: "without transposes, height and width are axes 2 and 3"),
     PipelineEntry(
-      RecognizeChannelShuffle(), because: "its rank-5 transposes have no use for blocked layouts"),
+      RecognizeChannelShuffle(), because: "its rank-5 transposes do not support blocked layouts"),
     PipelineEntry(
       FoldPadding(),
-      because: "before normalizations: which of them a convolution can take depends on its pads"),
+      because: "before normalizations are folded, which depends on the padding of the convolution"),
     PipelineEntry(
       LowerChannelPadding(),
-      because: "before additions are fused: a shortcut that is a convolution can take part"),
+      because: "before additions are fused, because a shortcut may become a convolution"),
     PipelineEntry(
-      JoinChannels(), because: "before scales are folded: the scale of all channels may be"),
+      JoinChannels(), because: "before scales are folded, because the joined scale may be foldable"),
     PipelineEntry(
       FoldBatchNormalization(),
-      because: "before activations are fused: a normalization reads the bare convolution"),
+      because:
+        "before activations are fused, because a normalization reads the convolution without one"),
     PipelineEntry(
       FoldIntoNextConvolution(),
-      because: "what could not go into the convolution before may go into the one after"),
+      because: "what could not be folded into the preceding convolution may be folded into the next"
+    ),
     PipelineEntry(
-      LowerToScaleShift(), because: "what neither could take is one operator with one kernel"),
+      LowerToScaleShift(), because: "the remaining ones become one operator with one kernel"),
     PipelineEntry(
       FuseActivation(),
-      because: "before residuals, so that an addition already carries the activation after it"),
-    PipelineEntry(FuseResidual(), because: "the addition and its activation go as one"),
+      because: "before residuals, so that an addition already includes the activation after it"),
+    PipelineEntry(FuseResidual(), because: "the addition is fused together with its activation"),
     PipelineEntry(
-      MergeCommonSubexpressions(), because: "branches may have become equal"),
+      MergeCommonSubexpressions(), because: "branches may have become identical"),
     PipelineEntry(
-      RemoveDeadCode(), because: "folding leaves the original parameters behind"),
+      RemoveDeadCode(), because: "folding leaves unused parameters behind"),
   ]
 
-  /// What turns that graph into the one that kernels are generated for; scheduling in GraftPlanning
-  /// follows. `graft dump --stage scheduled`.
+  /// The layout pass after it; with scheduling in GraftPlanning, `graft dump --stage scheduled`.
   public static let layout: [PipelineEntry] = [
     PipelineEntry(
-      AssignLayout(), because: "last, since a pattern with a conversion inside matches nothing")
+      AssignLayout(),
+      because: "last, because passes do not match patterns that contain layout conversions")
   ]
 
   /// The names that `graft dump --after` takes, in the order in which the passes first run.

@@ -1,6 +1,5 @@
-// One multiplication and one addition for each channel, however the user's file writes it: as a batch
-// normalization, a scale_shift, or an Add, Sub, Mul or Div with constants. Passes fold it into what makes
-// the value or what reads it.
+// A per-channel multiplication and addition in any form: a batch normalization, a scale_shift, or an Add,
+// Sub, Mul or Div with constants. Passes fold it into the producer or the reader of the value.
 
 import GraftDiagnostics
 import GraftIR
@@ -15,7 +14,7 @@ struct ChannelAffine {
   let activation: Activation
 
   /// Recognizes a node.
-  /// - Returns: nil where the node is something else, or its constants may not be computed with yet.
+  /// - Returns: nil if the node is something else, or its constants may not be computed with yet.
   init?(_ node: Node, in graph: Graph, _ context: PassContext) throws {
     guard node.results.count == 1, graph.type(of: node.results[0]).dtype == .float32 else {
       return nil
@@ -44,7 +43,7 @@ struct ChannelAffine {
     self.activation = activation
   }
 
-  /// A binary operator one of whose operands is a constant for each channel.
+  /// A binary operator with a per-channel constant as one operand.
   private init?(
     _ binary: any BinaryElementwise, _ node: Node, _ graph: Graph, _ context: PassContext
   ) {

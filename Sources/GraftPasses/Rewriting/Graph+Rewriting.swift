@@ -1,14 +1,14 @@
-// The changes that passes make of a graph, with the bookkeeping that keeps the user's names right.
+// Graph changes for passes that preserve the user's names.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
 extension Graph {
-  /// The nodes in execution order as identifiers, to walk over while the graph changes.
+  /// The identifiers of the nodes in execution order, for iterating while the graph changes.
   var nodeIDs: [NodeID] { nodes.map(\.id) }
 
-  /// The node's names for the log: the user's, or its operator where a pass made it.
+  /// The node's names for the log: the user's, or its operator if a pass created it.
   func title(_ node: Node) -> String {
     node.origins.isEmpty
       ? node.opcode.rawValue : node.origins.map(\.quotedForDisplay).joined(separator: "+")
@@ -30,9 +30,9 @@ extension Graph {
     return try Catalog.operation(of: node) as? Operation
   }
 
-  /// Puts a new node in the place of the single-result `node`, doing its work and that of `absorbed`
-  /// too: it takes over the name of its result and all readers. Absorbed nodes go once nothing reads
-  /// them, and the origins of those that went are the new node's, first to last.
+  /// Replaces the single-result `node` by a new node that also does the work of `absorbed`: it gets the name
+  /// of the result and all readers. Absorbed nodes without readers are removed, and the new node gets their
+  /// origins, in order.
   @discardableResult
   mutating func replace(
     _ node: Node, with operation: any Operator, _ operands: [ValueID?],
@@ -51,8 +51,8 @@ extension Graph {
     return result
   }
 
-  /// Makes readers of the single-result `node` read `value`, which holds the same elements, and removes
-  /// the node. Its name moves to `value` where that has none.
+  /// Makes readers of the single-result `node` read `value`, which has the same elements, and removes the
+  /// node. `value` gets its name if it has none.
   mutating func bypass(_ node: Node, with value: ValueID) {
     let old = node.results[0]
     if self[value].name == nil { self[value].name = self[old].name }
@@ -63,7 +63,7 @@ extension Graph {
     remove(node.id)
   }
 
-  /// Removes those of `nodes` that nothing reads, readers before what they read.
+  /// Removes those of `nodes` without readers, readers before their operands.
   mutating func removeUnread(_ nodes: [Node]) {
     var pending = nodes
     var isChanging = true
@@ -86,7 +86,7 @@ extension Graph {
   }
 
   /// Adds a parameter that a pass computed in double precision, rounded to float32.
-  /// - Returns: nil where an element is not finite in float32: the caller then leaves things alone.
+  /// - Returns: nil if an element is not finite in float32; the caller must then not rewrite.
   mutating func addDerived(
     _ base: String, _ elements: [Double], shape: [Int], derivation: String
   ) throws -> ValueID? {
@@ -97,6 +97,6 @@ extension Graph {
       Parameter(derivation: derivation, data: try TensorData(rounded, shape: shape)))
   }
 
-  /// The name of a parameter, for names and derivations made of it.
+  /// The name of a parameter, for deriving names and derivation texts from it.
   func name(_ value: ValueID) -> String { self[value].name ?? "%\(value.index)" }
 }

@@ -4,13 +4,13 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// An operator into whose weights numbers for each channel of its result can be folded.
+/// An operator into whose weights per-channel factors can be folded.
 protocol LinearOperator: ActivationFusing {
   /// The weights and bias of its node; nil unless they are constants.
   func linearWeights(
     of node: Node, in graph: Graph, _ context: PassContext
   ) throws -> LinearWeights?
-  /// The operator once its own factors are part of the weights.
+  /// The operator after its factors have been folded into the weights.
   var withFactorsFolded: Self { get }
 }
 
@@ -30,9 +30,9 @@ extension Gemm: LinearOperator {
 
 /// Weights with one stretch of elements for each output and each input channel.
 struct LinearWeights {
-  /// The weights as they are in the graph, while nothing has scaled them.
+  /// The original weights, unless they have been scaled.
   private var original: ValueID?
-  /// The parameters' names, for what is derived of them.
+  /// The parameters' names, for derived parameters.
   private let weightName: String
   private let biasName: String
   private let shape: [Int]
@@ -125,8 +125,8 @@ struct LinearWeights {
     return result
   }
 
-  /// Adds both as parameters; weights that nothing scaled stay the parameter that they are.
-  /// - Returns: nil where an element is not finite in float32.
+  /// Adds both as parameters; weights that were not scaled keep their parameter.
+  /// - Returns: nil if an element is not finite in float32.
   func add(
     to graph: inout Graph, _ derivation: String
   ) throws -> (weights: ValueID, bias: ValueID)? {

@@ -1,9 +1,9 @@
-// Who reads what, as passes ask it while they match patterns.
+// The readers of values, for pattern matching in passes.
 
 import GraftIR
 import GraftOps
 
-/// The readers of every value of a graph at one moment; costs nothing to make, and must be made again after a
+/// A snapshot of the readers of every value of a graph; cheap to create, and must be created again after a
 /// change.
 struct Uses {
   private let graph: Graph
@@ -20,10 +20,11 @@ struct Uses {
     readers(of: value).count + (isOutput(value) ? 1 : 0)
   }
 
-  /// Whether one operand of one node reads `value`, and no output: then a pass may change what it is.
+  /// Whether exactly one operand of one node reads `value` and it is not an output, so that a pass may change
+  /// it.
   func isPrivate(_ value: ValueID) -> Bool { count(value) == 1 && !isOutput(value) }
 
-  /// Why `value` must stay as it is, in words; nil where it is private.
+  /// Why `value` must not change, as text; nil if it is private.
   func obstacle(_ value: ValueID) -> String? {
     if isOutput(value) { return "its result is an output of the network" }
     return readers(of: value).count == 1 ? nil : "its result has other readers"

@@ -1,15 +1,15 @@
-// Gives every computation one form, so that later passes need to know one pattern each: what moves no
-// element is a reshape or nothing, and what does nothing goes.
+// Canonicalizes computations, so that later passes need to match only one pattern each: operators that move
+// no elements become reshapes, and operators without effect are removed.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Identity and (in inference) Dropout go; Flatten, Squeeze and Unsqueeze become Reshape, and a Reshape
-/// of a Reshape one; transposes merge, and are a Reshape where only axes of extent 1 move; operators
-/// that change nothing go (a Reshape to the same shape, a Clip without limits, a Slice of everything,
-/// a Concat of one …); a Sum becomes additions, a Gather of one index a Slice. What an operator becomes is
-/// its own to say: ``Operator/simplified(_:)``.
+/// Identity and (in inference) Dropout are removed; Flatten, Squeeze and Unsqueeze become Reshape, and two
+/// Reshapes merge; transposes merge, and become a Reshape if only axes of extent 1 move; operators without
+/// effect are removed (a Reshape to the same shape, a Clip without limits, a Slice of everything, a Concat of
+/// one …); a Sum becomes additions, a Gather of one index a Slice. Each operator defines its simplification:
+/// ``Operator/simplified(_:)``.
 ///
 /// ```
 /// %1 = dropout(%0) {ratio=0.5} : f32[N,8,1,1] from "drop"
@@ -21,7 +21,7 @@ import GraftOps
 /// ```
 public struct Canonicalize: Pass {
   public static let name = "canonicalize"
-  public static let summary = "one form for each computation; what does nothing goes"
+  public static let summary = "canonical form of each operator; removes operators without effect"
 
   public init() {}
 
@@ -37,9 +37,9 @@ public struct Canonicalize: Pass {
         switch simplification {
         case .operand(let index):
           guard let value = node.operand(index) else { continue }
-          // An output must stay a value that is computed, not a parameter.
+          // An output must remain a computed value, not a parameter.
           if graph[value].parameter != nil && graph.isOutput(node.results[0]) { continue }
-          context.did("removed \(node.opcode) \(graph.title(node)), which changes nothing")
+          context.did("removed \(node.opcode) \(graph.title(node)), which has no effect")
           graph.bypass(node, with: value)
         case .nodes(let nodes, let summary):
           try replace(node, with: nodes, summary, &graph, &context)

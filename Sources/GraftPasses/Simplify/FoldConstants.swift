@@ -1,11 +1,11 @@
-// Computes while compiling what depends on parameters alone.
+// Evaluates nodes that depend only on parameters at compile time.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The results of a node all of whose operands are constants become parameters, evaluated by the operator's
-/// reference function in float64 and rounded once.
+/// The results of a node with only constant operands become parameters, computed by the operator's reference
+/// implementation in float64 and rounded once.
 ///
 /// ```
 /// %1 "w" = parameter : f32[8,4]
@@ -15,11 +15,10 @@ import GraftOps
 /// ```
 /// %1 "w.folded" = parameter {derivation="folded transpose \"transpose\""} : f32[4,8]
 /// ```
-/// It leaves results that are outputs, and results of many more elements than their operands, which would
-/// make a small model a large one.
+/// Results that are outputs, or that have many more elements than their operands, are not folded.
 public struct FoldConstants: Pass {
   public static let name = "fold-constants"
-  public static let summary = "what depends on parameters alone, computed while compiling"
+  public static let summary = "computes nodes that depend only on parameters"
   public static let modes: Set<PassMode> = [.inference, .training]
 
   /// Results of up to as many elements may have more than all operands together.
@@ -63,7 +62,7 @@ public struct FoldConstants: Pass {
         return "its result is \(graph.type(of: result)), which depends on the batch"
       }
       if count > max(given, Self.alwaysAllowedElements) {
-        return "its result would have \(count) elements, made of \(given)"
+        return "its result would have \(count) elements, from \(given)"
       }
     }
     return nil

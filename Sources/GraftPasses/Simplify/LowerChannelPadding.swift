@@ -1,13 +1,13 @@
-// The parameter-free shortcut of the first ResNets (option A of He et al. 2016): every other pixel, and
-// zeros for the channels that are new.
+// The parameter-free shortcut of ResNets (option A of He et al. 2016): every other pixel, and zeros for new
+// channels.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Zeros added before and after the channels of an image, which may be every n-th pixel of another,
-/// become a 1×1 convolution whose weights are ones and zeros: it works on blocks of channels, where a
-/// strided slice and an uneven pad cannot, and may take part in the addition that follows.
+/// Zero padding of the channels of an image, possibly after subsampling, becomes a 1×1 convolution with
+/// weights of ones and zeros: it supports blocked layouts, which a strided slice and an uneven pad do not,
+/// and can be fused with the following addition.
 ///
 /// ```
 /// %1 = slice(%0) {axes=[2], starts=[0], extents=[4], steps=[2]} : f32[N,8,4,8] from "rows"
@@ -18,14 +18,14 @@ import GraftOps
 /// ```
 /// %2 = convolution(%0, %1) {strides=[2, 2], pads=[0, 0, 0, 0]} : f32[N,16,4,4] from "rows", "columns", "pad"
 /// ```
-/// Every sum has one product with 1 and zeros otherwise, so finite elements stay the same to the bit.
+/// Every sum has one product with 1 and zeros otherwise, so finite elements keep their bits.
 public struct LowerChannelPadding: Pass {
   public static let name = "lower-channel-padding"
-  public static let summary = "subsampling with new channels of zeros as a 1×1 convolution"
+  public static let summary = "turns subsampling with zero-padded channels into a 1×1 convolution"
 
-  /// More weights than this cost more than the conversions that they save.
+  /// The maximum number of weights; more cost more than the conversions that they save.
   static let largestWeightCount = 1 << 18
-  /// Images are smaller than this.
+  /// The maximum extent of images.
   static let largestStride = 1 << 16
 
   public init() {}
@@ -67,7 +67,7 @@ public struct LowerChannelPadding: Pass {
     return (pad.pads[1], pad.pads[5])
   }
 
-  /// The image that `value` takes every n-th row and column of, through slices that nothing else reads.
+  /// The image of which `value` is every n-th row and column, through slices without other readers.
   private func subsampling(
     of value: ValueID, in graph: Graph
   ) throws -> (x: ValueID, strides: [Int], nodes: [Node]) {
@@ -85,7 +85,7 @@ public struct LowerChannelPadding: Pass {
           slice.extents[index] == (extent - 1) / slice.steps[index] + 1
         else { return (x, strides, nodes) }
       }
-      // Strides of slices multiply only as long as every one begins at the first pixel.
+      // The strides of successive slices multiply only if each starts at the first pixel.
       for (index, axis) in slice.axes.enumerated() { strides[axis - 2] *= slice.steps[index] }
       nodes.insert(found.node, at: 0)
       x = source

@@ -15,7 +15,7 @@ import GraftOps
 /// ```
 public struct LowerMatrixMultiply: Pass {
   public static let name = "lower-matrix-multiply"
-  public static let summary = "products of two matrices as gemm"
+  public static let summary = "turns products of two matrices into gemm"
 
   public init() {}
 

@@ -15,7 +15,7 @@ import GraftOps
 /// ```
 public struct MergeCommonSubexpressions: Pass {
   public static let name = "merge-common-subexpressions"
-  public static let summary = "equal nodes on the same operands become one"
+  public static let summary = "merges identical nodes with the same operands"
 
   public init() {}
 

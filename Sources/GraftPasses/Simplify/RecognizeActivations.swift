@@ -1,4 +1,4 @@
-// Activations that exporters spell out in several nodes, under their own names.
+// Recognizes activations that exporters write as several nodes.
 
 import GraftDiagnostics
 import GraftIR
@@ -19,7 +19,7 @@ import GraftOps
 /// ```
 public struct RecognizeActivations: Pass {
   public static let name = "recognize-activations"
-  public static let summary = "activations spelt out in several nodes under their own names"
+  public static let summary = "replaces activations written as several nodes by one operator"
 
   public init() {}
 
@@ -37,12 +37,12 @@ public struct RecognizeActivations: Pass {
   }
 }
 
-/// Looks for spelt-out activations that end in a node.
+/// Matches decomposed activations that end in a node.
 private struct PatternMatcher {
   struct Match {
     var operation: any Operator
     var x: ValueID
-    /// The nodes besides the last, first to last.
+    /// All nodes but the last, in order.
     var nodes: [Node]
   }
 
@@ -98,7 +98,7 @@ private struct PatternMatcher {
     return (x, [producer])
   }
 
-  /// hard_sigmoid(x) with 1/6 and 1/2, whether named or spelt out.
+  /// hard_sigmoid(x) with 1/6 and 1/2, as one operator or decomposed.
   private func gate(_ value: ValueID) throws -> Part? {
     guard let producer = graph.producer(of: value), uses.isPrivate(value) else { return nil }
     if let named = try graph.operation(producer, as: HardSigmoid.self), let x = producer.operand(0)
@@ -131,7 +131,7 @@ private struct PatternMatcher {
     return (x, scale)
   }
 
-  /// A node on a value and one number.
+  /// A node on a value and a scalar constant.
   private func constant(_ node: Node) -> (x: ValueID, constant: Double)? {
     guard let a = node.operand(0), let b = node.operand(1) else { return nil }
     for (x, other) in [(a, b), (b, a)] {

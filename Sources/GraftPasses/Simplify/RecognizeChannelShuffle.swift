@@ -4,8 +4,8 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Splitting channels into groups, exchanging the two axes and joining them again is one operator,
-/// which works on blocked layouts, where a rank-5 tensor cannot.
+/// Splitting channels into groups, transposing the two axes and merging them becomes one operator, which
+/// supports blocked layouts, unlike rank-5 tensors.
 ///
 /// ```
 /// %1 = reshape(%0) {shape=shape [N,2,4,8,8]} : f32[N,2,4,8,8] from "a"
@@ -18,7 +18,7 @@ import GraftOps
 /// ```
 public struct RecognizeChannelShuffle: Pass {
   public static let name = "recognize-channel-shuffle"
-  public static let summary = "reshape, transpose, reshape as one channel shuffle"
+  public static let summary = "replaces reshape, transpose, reshape by one channel shuffle"
 
   public init() {}
 
@@ -39,11 +39,11 @@ public struct RecognizeChannelShuffle: Pass {
         grouped[0] == shape[0], grouped[3] == shape[2], grouped[4] == shape[3],
         let groups = grouped[1].constant
       else {
-        context.left(what, because: "the axes that are exchanged are not groups of channels")
+        context.left(what, because: "the transposed axes are not groups of channels")
         continue
       }
       guard nodes.allSatisfy({ Uses(graph).isPrivate($0.results[0]) }) else {
-        context.left(what, because: "a value between has other readers")
+        context.left(what, because: "an intermediate value has other readers")
         continue
       }
       context.did("recognized a shuffle of \(groups) groups in \(what)")

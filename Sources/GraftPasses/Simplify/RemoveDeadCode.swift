@@ -1,9 +1,9 @@
-// Removes what nothing reads.
+// Removes nodes and parameters without readers.
 
 import GraftIR
 
-/// Nodes whose results are neither read nor outputs go, and parameters that nothing reads. Inputs stay:
-/// they are the caller's contract.
+/// Removes nodes whose results are neither read nor outputs, and parameters without readers. Inputs are kept,
+/// because they are part of the interface.
 ///
 /// ```
 /// %1 = relu(%0) : f32[N,8] from "used"
@@ -17,15 +17,15 @@ import GraftIR
 /// ```
 public struct RemoveDeadCode: Pass {
   public static let name = "remove-dead-code"
-  public static let summary = "nodes and parameters that nothing reads"
+  public static let summary = "removes nodes and parameters without readers"
 
   public init() {}
 
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     let removed = graph.removeDeadCode()
-    for node in removed.nodes { context.did("removed \(graph.title(node)), which nothing reads") }
+    for node in removed.nodes { context.did("removed \(graph.title(node)), which has no readers") }
     if removed.parameters > 0 {
-      context.did("removed \(removed.parameters) parameters that nothing reads")
+      context.did("removed \(removed.parameters) parameters without readers")
     }
   }
 }

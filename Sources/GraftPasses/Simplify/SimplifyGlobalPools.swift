@@ -1,4 +1,4 @@
-// The mean and the maximum of whole images under their own names.
+// Recognizes global pools.
 
 import GraftDiagnostics
 import GraftIR
@@ -16,7 +16,7 @@ import GraftOps
 /// ```
 public struct SimplifyGlobalPools: Pass {
   public static let name = "simplify-global-pools"
-  public static let summary = "means and pools over whole images under one name"
+  public static let summary = "turns means and pools over whole images into global pools"
 
   public init() {}
 

@@ -1,11 +1,11 @@
-// Networks whose images lie channels-last come with a transpose before and after every convolution.
-// Sinking each towards the outputs brings pairs together that cancel.
+// Networks with channels-last images have a transpose before and after every convolution. Sinking transposes
+// towards the outputs makes pairs adjacent, which cancel.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// Moves transposes below operators that work on any order of axes, and merges those that meet.
+/// Moves transposes past operators that can be permuted, and merges adjacent ones.
 ///
 /// ```
 /// %2 = transpose(%1) {permutation=[0, 2, 3, 1]} : f32[N,8,8,4] from "t1"
@@ -16,12 +16,12 @@ import GraftOps
 /// ```
 /// %2 = relu(%1) : f32[N,4,8,8] from "relu", "t2"
 /// ```
-/// It sinks through operators that work on any order of axes (``Operator/permuted(by:)``; constants of
-/// arithmetic are turned the other way), and only where every reader of the transposed value lets it
-/// through, so that none is made twice for nothing.
+/// A transpose sinks through operators that can be permuted (``Operator/permuted(by:)``; constant operands
+/// get the inverse permutation), and only if every reader of the transposed value allows it, so that no
+/// transpose is duplicated.
 public struct SinkTransposes: Pass {
   public static let name = "sink-transposes"
-  public static let summary = "transposes towards the outputs until they cancel"
+  public static let summary = "moves transposes towards the outputs until they cancel"
 
   public init() {}
 
@@ -89,7 +89,7 @@ public struct SinkTransposes: Pass {
   }
 }
 
-/// What sinking would make of a node.
+/// The result of sinking transposes through a node.
 private struct TransposeSinking {
   struct Merged {
     var source: ValueID
@@ -109,7 +109,7 @@ private struct TransposeSinking {
     var operands: [ValueID?]
     /// Constants that broadcast, by operand, with their axes in the order of the source.
     var turnedConstants: [Int: Turned] = [:]
-    /// What is still to be done to every result; nil where the axes are in order.
+    /// The permutation to apply to every result; nil if the axes are in order.
     var permutation: [Int]?
     var transposes: [Node]
   }
@@ -165,7 +165,7 @@ private struct TransposeSinking {
     operands: [ValueID?], turned: [Int: Turned], transposes: [Node]
   )
 
-  /// Every operand before its transpose; constants of elementwise operators turned.
+  /// Every operand before its transpose; constants of elementwise operators are permuted.
   private func sources(
     _ node: Node, _ operation: any Operator, _ permutation: [Int]
   ) throws -> Sources? {
@@ -194,7 +194,7 @@ private struct TransposeSinking {
     return sources
   }
 
-  /// A constant with at most one axis longer than 1, whose elements stay in order however it is turned.
+  /// A constant with at most one axis longer than 1, whose element order no permutation changes.
   private func turned(_ value: ValueID, _ permutation: [Int], _ rank: Int) -> Turned? {
     guard rank == permutation.count, context.isConstant(value, in: graph),
       let data = graph[value].parameter?.data, data.shape.count <= rank,

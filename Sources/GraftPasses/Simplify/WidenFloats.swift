@@ -1,4 +1,4 @@
-// Networks written in float16 or bfloat16, brought to the one type that kernels compute in.
+// Widens networks in float16 or bfloat16 to float32, in which kernels compute.
 
 import GraftDiagnostics
 import GraftIR
@@ -17,11 +17,11 @@ import GraftOps
 /// %2 = round_to(%0) {dtype=type f16} : f32[N,4] from "narrow"
 /// %3 = gemm(%2, %1) : f32[N,4] from "fc", "widen"
 /// ```
-/// Inputs and outputs keep their types, for callers pass those: a cast stands behind a narrow input, and in
-/// front of a narrow output.
+/// Inputs and outputs keep their types for callers: a cast follows a narrow input and precedes a narrow
+/// output.
 public struct WidenFloats: Pass {
   public static let name = "widen-floats"
-  public static let summary = "float16 and bfloat16 values as float32"
+  public static let summary = "widens float16 and bfloat16 values to float32"
 
   public init() {}
 
@@ -43,8 +43,8 @@ public struct WidenFloats: Pass {
       "computes \(narrow.count + inputs.count) values of float16 or bfloat16 in float32")
   }
 
-  /// All results but casts for outputs, and the parameters that some other node than a cast reads: casts of
-  /// parameters fold.
+  /// All results except casts for outputs, and parameters with a reader other than a cast; casts of
+  /// parameters are folded.
   private static func valuesToWiden(_ graph: Graph) -> [ValueID] {
     var found: [ValueID] = []
     var seen = Set<ValueID>()
@@ -60,7 +60,7 @@ public struct WidenFloats: Pass {
     return found
   }
 
-  /// Whether an input is narrow, and some other node than a cast reads it.
+  /// Whether an input is narrow and has a reader other than a cast.
   private static func isComputedWith(_ input: ValueID, _ graph: Graph) -> Bool {
     graph.type(of: input).dtype.isNarrow
       && graph.readers(of: input).contains { graph[$0].opcode != Cast.opcode }
@@ -77,7 +77,7 @@ public struct WidenFloats: Pass {
     }
   }
 
-  /// Makes of a node that names a narrow type one that does not, once the values are float32.
+  /// Replaces a node that refers to a narrow type, after the values are float32.
   private func rewrite(_ node: Node, _ graph: inout Graph) throws {
     switch try Catalog.operation(of: node) {
     case let cast as Cast:

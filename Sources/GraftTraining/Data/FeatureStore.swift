@@ -1,25 +1,26 @@
-// Rows of values for every image, such as those at the freeze line, so that the frozen trunk runs once. In
-// memory, or, where they are many, in a file that has no name.
+// Rows of values per item, such as those at the freeze line, so that the frozen layers run only once. Stored
+// in memory, or in an unnamed temporary file if they are large.
 
 import Foundation
 import GraftData
 import GraftDiagnostics
 
-/// Rows of floats for a number of items; several kinds of rows where several values cross the line.
+/// Rows of floats for a number of items; one kind of row per value at the freeze line.
 final class FeatureStore {
-  /// Floats of one item of each kind.
+  /// Floats per item, for each kind of row.
   let widths: [Int]
-  /// Where rows of each kind begin, in floats.
+  /// The offset of the rows of each kind, in floats.
   private let starts: [Int]
   private let place: Place
 
   private enum Place {
     case memory(UnsafeMutableBufferPointer<Float>)
-    /// Rows are read and written, not mapped: what the kernel keeps of them is not this process's.
+    /// Rows are read and written, not mapped, so that the page cache does not count as memory of this
+    /// process.
     case file(Int32)
   }
 
-  /// More than this goes into a file, if there is room for one.
+  /// The maximum size in memory, in bytes; larger stores use a file if there is disk space.
   static let largestInMemory = 64 << 20
 
   static func byteCount(items: Int, widths: [Int]) -> Int {
@@ -29,16 +30,19 @@ final class FeatureStore {
   }
 
   /// - Parameters:
-  ///   - largest: bytes beyond which a file is made; less than ``largestInMemory`` is a limit to keep.
-  ///   - folder: where a file is made, if one is needed.
-  /// - Throws: ``GraftError`` where there is room neither on the disk nor in memory.
+  ///   - largest: the size in bytes above which a file is used; a value below ``largestInMemory`` is a hard
+  ///     limit.
+  ///   - folder: the folder of the file, if one is needed.
+  /// - Throws: ``GraftError`` if there is neither disk space nor memory.
   init(
     items: Int, widths: [Int], inMemory largest: Int = FeatureStore.largestInMemory,
     folder: String = NSTemporaryDirectory()
   ) throws {
     self.widths = widths
     let bytes = Self.byteCount(items: items, widths: widths)
-    guard bytes < Int.max else { throw GraftError(.machine, "the features do not fit") }
+    guard bytes < Int.max else {
+      throw GraftError(.machine, "the features are too large for the address space")
+    }
     starts = widths.indices.map { items * widths[..<$0].reduce(0, +) }
     if bytes > largest {
       if let file = Self.makeFile(of: bytes, in: folder) {
@@ -48,7 +52,7 @@ final class FeatureStore {
       guard largest >= Self.largestInMemory else {
         throw GraftError(
           .machine,
-          "there is no room for a file of \(bytes.asBytes) of features, and no memory within the limit",
+          "not enough disk space for \(bytes.asBytes) of features, nor memory within the limit",
           at: SourceLocation(file: folder), advice: "Set TMPDIR to a folder on a larger disk.")
       }
     }
@@ -58,7 +62,7 @@ final class FeatureStore {
       address != MAP_FAILED
     else {
       throw GraftError(
-        .machine, "there is no room for \(bytes.asBytes) of features, in memory or in a file",
+        .machine, "not enough memory or disk space for \(bytes.asBytes) of features",
         at: SourceLocation(file: folder), advice: "Set TMPDIR to a folder on a larger disk.")
     }
     place = .memory(
@@ -73,7 +77,8 @@ final class FeatureStore {
     }
   }
 
-  /// A file that ends with its last reader. Its room is taken now: a full disk is noticed here.
+  /// An unlinked file, which is freed when it is closed. Its space is allocated now, so a full disk fails
+  /// here.
   private static func makeFile(of bytes: Int, in folder: String) -> Int32? {
     var template = Array((folder + "/graft-features-XXXXXX").utf8CString)
     let file = mkstemp(&template)
@@ -123,7 +128,7 @@ final class FeatureStore {
     }
   }
 
-  /// Repeats a call that may move fewer bytes than it was asked to.
+  /// Repeats a read or write that may transfer fewer bytes than requested.
   private static func transfer(
     _ count: Int, from offset: Int, _ call: (_ done: Int, _ position: off_t) -> Int
   ) throws {
@@ -139,7 +144,7 @@ final class FeatureStore {
     }
   }
 
-  /// The rows of `items` one after the other, an array for each kind.
+  /// The concatenated rows of `items`, one array per kind.
   /// - Throws: ``GraftError`` of kind `inputOutput`.
   func gather(_ items: ArraySlice<Int>) throws -> [[Float]] {
     try widths.indices.map { kind in

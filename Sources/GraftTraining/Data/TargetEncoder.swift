@@ -1,5 +1,5 @@
-// From classes or values to the dense targets of a training step, in which the mean over a batch, label
-// smoothing and class weights are folded.
+// Converts classes or values to the dense targets of a training step, which include the mean over the batch,
+// label smoothing and class weights.
 
 import GraftData
 import GraftDiagnostics
@@ -8,20 +8,20 @@ import GraftDiagnostics
 struct TargetEncoder {
   let classCount: Int
   var labelSmoothing = 0.0
-  /// One weight for each class; nil weighs all alike.
+  /// One weight per class; nil for equal weights.
   var classWeights: [Double]?
-  /// The share of the loss that is the labels' own, where a teacher has the rest.
+  /// The weight of the labels in the loss, 0 to 1; a teacher has the rest.
   var share = 1.0
 
-  /// Weights in inverse proportion to the classes' counts, 1 on average over the items.
+  /// Weights inversely proportional to the class counts, with mean 1 over the items.
   static func balancedWeights(_ labels: [Int], classCount: Int) -> [Double] {
     var counts = Array(repeating: 0, count: classCount)
     for label in labels where counts.indices.contains(label) { counts[label] += 1 }
     return counts.map { Double(labels.count) / Double(classCount * max(1, $0)) }
   }
 
-  /// Rows [N, C] whose cross-entropies sum to the weighted mean over the batch as PyTorch defines it: each
-  /// item's loss, smoothed, times its class's weight, over the sum of those weights.
+  /// Targets [N, C] whose summed cross-entropy is the weighted mean over the batch as in PyTorch: each item's
+  /// smoothed loss times its class weight, divided by the sum of these weights.
   func encode(labels: ArraySlice<Int>) -> [Float] {
     let total = labels.reduce(0.0) { $0 + weight($1) }
     let even = labelSmoothing / Double(classCount)

@@ -1,32 +1,31 @@
-// What a teacher says of pictures, and the soft targets that a student learns from it:
-// distillation.
+// Distillation: a teacher's logits on images, and the soft targets of the student.
 
 import Foundation
 import Graft
 import GraftData
 import GraftDiagnostics
 
-/// A compiled network whose class probabilities are learned too (Hinton, Vinyals and Dean 2015).
+/// A compiled network whose class probabilities are additional targets (Hinton, Vinyals and Dean 2015).
 struct TeacherNetwork {
   private let options: FineTuner.Teacher
-  private let network: PictureNetwork
+  private let network: ImageNetwork
   private let columns: [Int]
 
   private var location: SourceLocation { SourceLocation(file: options.bundle) }
 
-  /// - Throws: ``GraftError`` where the teacher tells other classes apart than `dataset` has.
+  /// - Throws: ``GraftError`` if the teacher's classes are not those of `dataset`.
   init(
     _ options: FineTuner.Teacher, of dataset: any Dataset, classCount: Int
   ) throws {
     self.options = options
-    network = try PictureNetwork(ModelBundle(opening: options.bundle))
+    network = try ImageNetwork(ModelBundle(opening: options.bundle))
     columns = try Self.columns(of: network, options.bundle, dataset, classCount)
     try network.checkCanRead(dataset)
   }
 
   var bundle: ModelBundle { network.bundle }
 
-  /// Loads its library, for batches of so many items at most.
+  /// Loads its library, for batches of at most `batchSize` items.
   func loaded(batchSize: Int, threads: Int) throws -> LoadedTeacher {
     let size = network.batchSize(batchSize)
     return LoadedTeacher(
@@ -36,13 +35,13 @@ struct TeacherNetwork {
 
   /// The teacher's column for each of the student's classes.
   private static func columns(
-    of network: PictureNetwork, _ path: String, _ dataset: any Dataset, _ classCount: Int
+    of network: ImageNetwork, _ path: String, _ dataset: any Dataset, _ classCount: Int
   ) throws -> [Int] {
     let location = SourceLocation(file: path)
     guard network.classCount == classCount else {
       throw GraftError(
         .invalidArgument,
-        "the teacher tells \(network.classCount) classes apart, the student \(classCount)",
+        "the teacher has \(network.classCount) classes, the student \(classCount)",
         at: location)
     }
     guard let labels = network.bundle.manifest.labels, !dataset.classes.isEmpty else {
@@ -58,17 +57,16 @@ struct TeacherNetwork {
     }
   }
 
-  /// Checks that the teacher can be shown what the student is fed.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where its inputs or its preprocessing are
-  ///   others.
-  func checkSees(theInputsOf student: PictureNetwork) throws {
+  /// Checks that the teacher can take the student's inputs.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if its inputs or its preprocessing differ.
+  func checkSees(theInputsOf student: ImageNetwork) throws {
     guard network.inputs.map(\.shape) == student.inputs.map(\.shape),
       network.bundle.manifest.preprocessing == student.bundle.manifest.preprocessing,
       network.bundle.manifest.hasFreeBatch
     else {
       throw GraftError(
         .invalidArgument,
-        "the teacher is not fed what the student is, so it cannot be shown the same random views",
+        "the teacher's input or preprocessing differs from the student's, so they cannot share random views",
         at: location,
         advice: "Train without --augment, --mixup and --cutmix, or choose a teacher with the "
           + "student's input and preprocessing.")
@@ -77,10 +75,10 @@ struct TeacherNetwork {
 
 }
 
-/// A teacher that can be asked.
+/// A teacher whose library is loaded.
 struct LoadedTeacher {
   fileprivate let options: FineTuner.Teacher
-  fileprivate let network: PictureNetwork
+  fileprivate let network: ImageNetwork
   fileprivate let columns: [Int]
   fileprivate let batchSize: Int
   fileprivate let session: Session
@@ -89,10 +87,10 @@ struct LoadedTeacher {
 
   private var location: SourceLocation { SourceLocation(file: options.bundle) }
 
-  /// The teacher's logits [N, C] for a batch as it is fed, in the order of the student's classes.
+  /// The teacher's logits [N, C] for a batch of inputs, in the order of the student's classes.
   func logits(of batch: Batch) throws -> [Float] {
     let rows = try session.run(try network.tensors(batch))[network.output.name]?.elements ?? []
-    // The logarithms of probabilities are logits.
+    // Log probabilities can serve as logits.
     let isSoftmax = network.activation == .softmax || network.isBinary
     var logits: [Float] = []
     logits.reserveCapacity(batch.count * columns.count)
@@ -109,9 +107,9 @@ struct LoadedTeacher {
 
   /// The logits of a whole data set, computed once.
   /// - Parameters:
-  ///   - names: the items that the student learns from, in their order; broken ones are not there.
-  ///   - largest: bytes beyond which they are kept in a file.
-  /// - Throws: ``GraftError`` where the teacher could not read an item.
+  ///   - names: the student's items in order, without unreadable ones.
+  ///   - largest: the size in bytes above which they are stored in a file.
+  /// - Throws: ``GraftError`` if the teacher cannot read an item.
   func logits(
     of dataset: any Dataset, names: [String], threads: Int, inMemory largest: Int,
     progress: (Int, Int) -> Void
@@ -123,7 +121,7 @@ struct LoadedTeacher {
     while let batch = try loader.next() {
       let rows = try logits(of: batch)
       for (item, index) in batch.indices.enumerated() {
-        // What the student could not read the teacher need not.
+        // Skip items that the student could not read.
         guard position < names.count, dataset.name(of: index) == names[position] else { continue }
         try store.write(
           rows[(item * columns.count)..<((item + 1) * columns.count)], to: position, kind: 0)
@@ -141,9 +139,9 @@ struct LoadedTeacher {
 }
 
 extension FineTuner.Teacher {
-  /// From logits [N, C] the rows alpha · T² · softmax(logits / T) / N. Their cross-entropy with the
-  /// student's logits over T has the gradient of alpha · T² times the divergence of the two, which
-  /// keeps its size at any T.
+  /// The targets alpha · T² · softmax(logits / T) / N from logits [N, C]. Their cross-entropy with the
+  /// student's logits / T has the gradient of alpha · T² · the KL divergence, whose scale does not depend on
+  /// T.
   func targets(_ logits: [Float], count: Int) -> [Float] {
     let width = logits.count / max(1, count)
     let scale = alpha * temperature * temperature / Double(count)

@@ -1,42 +1,41 @@
-// A data set as a run uses it: which items are learned from and which are held out, their answers,
-// and their features at the freeze line.
+// The data of a run: training and held-out items, their targets, and their features at the freeze line.
 
 import Graft
 import GraftData
 import GraftDiagnostics
 import GraftOps
 
-/// The items that a run may use, with features and answers.
+/// The readable items of a data set, with features and targets.
 struct TrainingData {
-  /// The features of all items that could be read; without rows where views are made anew.
+  /// The features of all readable items; empty if views are not cached.
   fileprivate(set) var features: FeatureStore
-  /// For classification the class of each item.
+  /// For classification, the class of each item.
   fileprivate(set) var labels: [Int] = []
-  /// For regression the values of each item, one after the other; empty otherwise.
+  /// For regression, the concatenated target values of the items; otherwise empty.
   fileprivate(set) var values: [Float] = []
   /// The file of each item, for reports.
   fileprivate(set) var names: [String] = []
-  /// The place of each item in its data set.
+  /// The index of each item in its data set.
   fileprivate(set) var places: [Int] = []
   var count: Int { names.count }
 }
 
 /// Reads a data set through a trunk.
 struct FeatureReader {
-  let network: PictureNetwork
+  let network: ImageNetwork
   let trunk: Trunk
   let batchSize: Int
   let threads: Int
-  /// Values an answer has where the loss is a regression's, or each class is right or wrong by itself.
+  /// The number of target values per item for regression and multi-label classification; otherwise nil.
   let regressionWidth: Int?
-  /// Whether these values are classes: 0 or 1 each, and also given by an item's only class.
+  /// Whether these values are multi-label classes: 0 or 1 each, or a one-hot row from a single class.
   let areClasses: Bool
-  /// Bytes of features beyond which they go into a file.
+  /// The size of the features in bytes above which they are stored in a file.
   let largestInMemory: Int
 
-  /// Takes items through the trunk.
-  /// - Parameter places: of the items in the data set; all by default.
-  /// - Throws: ``GraftError`` where an item has no answer, or nothing could be read.
+  /// Computes the features of items with the trunk.
+  /// - Parameter places: the indices of the items in the data set; all by default.
+  /// - Throws: ``GraftError`` if an item has no target, or no item could be read.
   func read(
     _ dataset: any Dataset, places: [Int]? = nil, warnings: inout [Warning],
     progress: (Int, Int) -> Void
@@ -55,10 +54,10 @@ struct FeatureReader {
     return data
   }
 
-  /// Finds out which items can be read and what their answers are, without computing features.
-  /// Decoded pictures stay in `views` as far as there is room.
+  /// Determines the readable items and their targets without computing features.
+  /// Decoded images are kept in `views` up to its limit.
   func scan(
-    _ dataset: any Dataset, _ views: PictureViews, warnings: inout [Warning],
+    _ dataset: any Dataset, _ views: AugmentedViews, warnings: inout [Warning],
     progress: (Int, Int) -> Void
   ) throws -> TrainingData {
     var data = TrainingData(features: try FeatureStore(items: 0, widths: trunk.widths))
@@ -87,11 +86,11 @@ struct FeatureReader {
       default:
         throw GraftError(
           .invalidData,
-          "\(dataset.name(of: index).quotedForDisplay) has no answer of the kind that the loss needs",
+          "\(dataset.name(of: index).quotedForDisplay) has no target of the kind that the loss needs",
           at: SourceLocation(file: dataset.location),
           advice:
-            "Cross-entropy needs a folder for each class or class indices in y.npy, mse values; a network with a "
-            + "probability for each class also takes N x classes of 0 and 1.")
+            "Cross-entropy needs one folder per class or class indices in y.npy, mse needs values; a multi-label "
+            + "network also accepts N x classes of 0 and 1.")
       }
       data.names.append(dataset.name(of: index))
       data.places.append(index)
@@ -99,7 +98,7 @@ struct FeatureReader {
   }
 }
 
-/// Which items are learned from and which are held out.
+/// The split into training and held-out items.
 struct Split {
   var training: [Int]
   var validation: [Int]
@@ -109,8 +108,8 @@ struct Split {
     self.validation = validation
   }
 
-  /// Holds out `share` of each class (of all items, where there are no classes), chosen by `seed`:
-  /// of two or more at least one is held out, and one stays.
+  /// Holds out the fraction `share` of each class (of all items if there are no classes), chosen by `seed`.
+  /// Of two or more items, at least one is held out and at least one remains for training.
   init(labels: [Int], count: Int, share: Double, seed: UInt64) {
     training = []
     validation = []
@@ -130,7 +129,7 @@ struct Split {
     validation.sort()
   }
 
-  /// Orders by random keys of 64 bits.
+  /// Shuffles by sorting random 64-bit keys.
   private static func shuffled(_ items: [Int], seed: UInt64, stream: UInt32) -> [Int] {
     items.map { item -> (UInt64, Int) in
       let words = Philox4x32.block(

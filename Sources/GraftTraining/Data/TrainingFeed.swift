@@ -1,31 +1,31 @@
-// What the steps of an epoch are fed: values at the freeze line that were computed once and kept,
-// or random views that go through the trunk as they are needed.
+// The inputs of training steps: cached values at the freeze line, or random views that go through the trunk
+// on demand.
 
 import Graft
 import GraftData
 import GraftDiagnostics
 
-/// The input of one step, beside its targets.
+/// The input of one step, without the targets.
 struct StepInput {
-  /// The values at the freeze line, one row an item for each.
+  /// The values at the freeze line, each with one row per item.
   var features: [[Float]]
-  /// How the items were mixed, where they were; their targets are to be mixed likewise.
+  /// How the items were mixed, if they were; the targets must be mixed in the same way.
   var mixing: BatchMixing.Recipe?
-  /// [N, C] logits of a teacher, where there is one.
+  /// The teacher's logits [N, C], if there is a teacher.
   var teacherLogits: [Float]?
 }
 
-/// Where the inputs of steps come from.
+/// A source of inputs for training steps.
 protocol TrainingFeed: AnyObject {
-  /// What an epoch (from 0) will learn from, in which order. May be told while the epoch before it
+  /// Prepares the items of an epoch (from 0) in the given order. May be called before the previous epoch
   /// ends.
-  /// - Parameter progress: told in words what takes its time.
+  /// - Parameter progress: called with a description of long-running work.
   func prepare(epoch: Int, order: [Int], progress: (String) -> Void) throws
-  /// The input of the next step, of the items that are `rows` of its training data.
+  /// The input of the next step, for the given rows of the training data.
   func next(_ rows: ArraySlice<Int>, epoch: Int, batch: Int) throws -> StepInput
 }
 
-/// Values that are kept: of every item as it is, or of a number of views of each.
+/// Cached values of every item without augmentation, or of a number of views of each.
 final class StoredFeed: TrainingFeed {
   private let features: FeatureStore
   private let teacherLogits: FeatureStore?
@@ -33,7 +33,7 @@ final class StoredFeed: TrainingFeed {
   private let reader: ViewReader?
   private var isMade: [Bool]
 
-  /// Values that are there.
+  /// A feed of precomputed values.
   /// - Parameter teacherLogits: a row for each row of `features`.
   init(_ features: FeatureStore, teacherLogits: FeatureStore? = nil, items: Int) {
     self.features = features
@@ -43,15 +43,16 @@ final class StoredFeed: TrainingFeed {
     isMade = [true]
   }
 
-  /// Views that are made for the first epoch that needs them: view k serves the epochs e with k = e
-  /// mod `views`.
-  /// - Parameter largest: bytes beyond which they are kept in a file.
-  /// - Throws: ``GraftError`` where there is no room for all of them.
+  /// A feed of views that are computed in the first epoch that uses them: epoch e uses view e mod `views`.
+  /// - Parameter largest: the size in bytes above which they are stored in a file.
+  /// - Throws: ``GraftError`` if there is not enough space for all of them.
   init(_ reader: ViewReader, views: Int, inMemory largest: Int) throws {
     self.reader = reader
     items = reader.data.count
     let (rows, overflow) = items.multipliedReportingOverflow(by: views)
-    guard !overflow else { throw GraftError(.machine, "\(views) views do not fit") }
+    guard !overflow else {
+      throw GraftError(.machine, "\(views) views are too large for the address space")
+    }
     features = try FeatureStore(items: rows, widths: reader.trunk.widths, inMemory: largest)
     teacherLogits = try reader.teacher.map {
       try FeatureStore(items: rows, widths: [$0.classCount], inMemory: largest)
@@ -64,7 +65,7 @@ final class StoredFeed: TrainingFeed {
     guard let reader, !isMade[view] else { return }
     try reader.read(order.sorted(), view: view, into: features, teacherLogits) { done, all in
       progress(
-        "view \(view + 1) of \(isMade.count): \(done) of \(all) images through the frozen layers")
+        "frozen layers: view \(view + 1) of \(isMade.count), \(done) of \(all) images")
     }
     isMade[view] = true
   }
@@ -77,8 +78,7 @@ final class StoredFeed: TrainingFeed {
   }
 }
 
-/// Random views, mixed with each other where that is wanted, through the trunk as they are needed.
-/// Pictures are read ahead by other threads.
+/// Random views, optionally mixed, that go through the trunk on demand. Other threads read images ahead.
 final class LiveFeed: TrainingFeed {
   private let reader: ViewReader
   private let mixing: BatchMixing
@@ -117,35 +117,34 @@ final class LiveFeed: TrainingFeed {
   }
 }
 
-/// Takes random views of training data through a trunk, and shows them to a teacher.
+/// Computes trunk features and teacher logits of random views.
 struct ViewReader {
-  let network: PictureNetwork
+  let network: ImageNetwork
   let trunk: Trunk
   let dataset: any Dataset
   let data: TrainingData
-  let views: PictureViews
+  let views: AugmentedViews
   let teacher: LoadedTeacher?
   let batchSize: Int
   let threads: Int
 
-  /// Starts reading one view of the items that are these rows of the training data.
+  /// Starts reading one view of the given rows of the training data.
   func loader(_ rows: [Int], view: Int) throws -> BatchLoader {
     try network.loader(
       dataset, batchSize: batchSize, threads: threads, order: rows.map { data.places[$0] },
       view: (views, view))
   }
 
-  /// - Throws: ``GraftError`` where a batch is not of these rows, since a file has changed
-  ///   meanwhile.
+  /// - Throws: ``GraftError`` if a batch does not have these rows because a file changed during the run.
   func check(_ batch: Batch, of rows: ArraySlice<Int>, _ loader: BatchLoader) throws {
     if let broken = loader.brokenItems.first { throw broken.error }
     guard batch.indices == rows.map({ data.places[$0] }) else {
-      throw GraftError(.inconsistency, "a batch is not of the items that were asked for")
+      throw GraftError(.inconsistency, "a batch does not have the requested items")
     }
   }
 
-  /// Writes the values at the freeze line of a view of all items `rows` into their places in
-  /// `features`, and the teacher's logits into theirs.
+  /// Writes the values at the freeze line of one view of `rows` to their rows in `features`, and the
+  /// teacher's logits to theirs.
   func read(
     _ rows: [Int], view: Int, into features: FeatureStore, _ teacherLogits: FeatureStore?,
     progress: (Int, Int) -> Void

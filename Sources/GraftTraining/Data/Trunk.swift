@@ -1,5 +1,5 @@
-// The frozen part of a network, run over a data set once: by the compiled bundle itself where its library
-// can hand out the values at the freeze line, else by a library made for the purpose.
+// The frozen layers of a network, run once over a data set: by the bundle's library if it can return the
+// values at the freeze line, else by a library compiled for this.
 
 import Graft
 import GraftAutodiff
@@ -8,24 +8,23 @@ import GraftDiagnostics
 import GraftIR
 import GraftRuntime
 
-/// What makes the values at the cut from a network's inputs.
+/// Computes the values at the freeze line from a network's inputs.
 struct Trunk {
   private enum Maker {
-    /// The cut is the inputs.
+    /// The freeze line is at the inputs; nothing is computed.
     case nothing(order: [Int])
-    /// Values of the network's own library, by index, and the steps that make them.
+    /// Values of the bundle's library, by index, and the steps that compute them.
     case taps(LoadedModel, values: [Int], steps: Range<Int>)
     case session(Session, names: [String])
   }
 
-  /// Floats of one item at each value of the cut.
+  /// Floats per item, for each value at the freeze line.
   let widths: [Int]
-  /// What is said of it before it runs.
+  /// A description for the user.
   let description: String
   private let maker: Maker
   private let inputs: [TensorSpecification]
-  /// Larger batches go through in parts: what the network keeps between layers grows with the batch, its
-  /// speed does not.
+  /// Larger batches are processed in parts, because memory grows with the batch and speed does not.
   private let largestBatch: Int
 
   init(
@@ -68,14 +67,14 @@ struct Trunk {
         ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)
       maker = .session(session, names: parts.cutNames)
       description =
-        "the frozen layers are compiled anew: the bundle's library does not keep their last values"
+        "the frozen layers are recompiled: the bundle's library does not keep their output values"
     }
   }
 
-  /// Whether values at the cut have to be computed.
+  /// Whether there is nothing to compute.
   var isEmpty: Bool { if case .nothing = maker { true } else { false } }
 
-  /// Writes the values at the cut for one batch into `store`, from row `start` on.
+  /// Writes the values at the freeze line for one batch to `store`, starting at row `start`.
   func run(_ batch: Batch, into store: FeatureStore, from start: Int) throws {
     for (kind, values) in try run(batch).enumerated() {
       let width = widths[kind]
@@ -86,8 +85,8 @@ struct Trunk {
     }
   }
 
-  /// The values at the cut for one batch, an array for each: one row an item.
-  /// - Throws: ``GraftError`` where the trunk's library does.
+  /// The values at the freeze line for one batch, one array per value with one row per item.
+  /// - Throws: ``GraftError`` as the trunk's library does.
   func run(_ batch: Batch) throws -> [[Float]] {
     let parts = try Self.parts(of: batch.count, atMost: largestBatch).map {
       try run(batch, items: $0)
@@ -102,13 +101,13 @@ struct Trunk {
     return results
   }
 
-  /// The items that go through together where a step takes `batchSize`.
+  /// The maximum number of items per call if a step has `batchSize` items.
   static func largestBatch(of batchSize: Int, threads: Int) -> Int {
     min(batchSize, max(4, 2 * threads))
   }
 
-  /// Ranges of about equal length, none of one item unless `count` is one: an image's bits are the same
-  /// in any batch of two or more.
+  /// Ranges of about equal length, none with a single item unless `count` is 1: an image's results have the
+  /// same bits in any batch of two or more.
   static func parts(of count: Int, atMost largest: Int) -> [Range<Int>] {
     let number = max(1, (count + largest - 1) / max(1, largest))
     return (0..<number).map { (count * $0 / number)..<(count * ($0 + 1) / number) }

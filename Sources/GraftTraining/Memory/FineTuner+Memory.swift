@@ -1,5 +1,5 @@
-// What may be kept in memory where there is a limit: decided from a rehearsal that keeps as little as
-// possible, before any work starts. What a rehearsal is, and what a run will take, is Forecast's.
+// Memory limits: decides before a run what is kept in memory, from a rehearsal that keeps as little as
+// possible. Rehearsals and estimates of a run are in FineTuner+Forecast.swift.
 
 import Foundation
 import Graft
@@ -7,25 +7,25 @@ import GraftData
 import GraftDiagnostics
 import GraftPlanning
 
-/// What a run may keep.
+/// The memory budgets of a run.
 struct MemoryRoom {
-  /// Bytes of a training step's arena; nil makes again only what costs next to nothing.
+  /// The arena of a training step in bytes; nil recomputes only values that are cheap to recompute.
   var arena: Int?
-  /// Bytes of values at the freeze line; more than that goes into a file.
+  /// The size of the cache at the freeze line in bytes above which it is stored in a file.
   var largestCache = FeatureStore.largestInMemory
-  /// Bytes of decoded pictures.
-  var pictures = PictureViews.defaultRoom
+  /// The maximum size of the decoded images in bytes.
+  var pictures = AugmentedViews.defaultRoom
 
-  /// Keeps nothing that can be read or made again.
+  /// Keeps nothing that can be read again or recomputed.
   static let least = MemoryRoom(arena: 0, largestCache: 0, pictures: 0)
 }
 
-/// The memory of a whole run, told by a rehearsal of it.
+/// The memory of a whole run, estimated from a rehearsal.
 struct MemoryEstimate {
-  /// The most bytes the rehearsal had: of its training, and of anything.
+  /// The peak memory of the rehearsal in bytes: during training, and overall.
   let training: Int
   let peak: Int
-  /// Bytes in the rehearsal's training: the trainer's session, its arena, and what was kept of the data.
+  /// Bytes during the rehearsal's training: the trainer's session, its arena, and the cached data.
   let session: Int
   let arena: Int
   let kept: Int
@@ -34,7 +34,7 @@ struct MemoryEstimate {
 
   init(_ rehearsal: FineTuner.Rehearsal, in room: MemoryRoom, size: RunSize) {
     let measured = rehearsal.measured
-    // Where there is a limit, the run comes after a rehearsal in the same process.
+    // With a limit, the run follows a rehearsal in the same process.
     training = measured.trainingPeak + (room.arena == nil ? 0 : rehearsal.residue)
     session = measured.sessionBytes
     arena = measured.arenaBytes
@@ -42,39 +42,39 @@ struct MemoryEstimate {
     let pictures = measured.pictureBytes * (size.pictures > 0 ? measured.itemsRead : 0)
     kept = (cache <= room.largestCache ? cache : 0) + min(pictures, room.pictures)
     pictureBytes = measured.pictureBytes
-    // Both decode pictures, of which the rehearsal may have met smaller ones.
+    // Both decode images, but the rehearsal may have seen only smaller ones.
     peak = max(rehearsal.peak, size.decoding.bytes == 0 ? 0 : training - kept + size.decoding.bytes)
     self.size = size
   }
 
-  /// Bytes of decoded pictures that a run would keep.
+  /// Bytes of decoded images that a run would keep.
   private var pictures: Int {
     let (bytes, overflow) = pictureBytes.multipliedReportingOverflow(by: size.pictures)
     return overflow ? .max : bytes
   }
 
-  /// The most bytes that a run will have.
-  /// - Parameter arena: of its training step.
+  /// The estimated peak memory of a run in bytes.
+  /// - Parameter arena: the arena of its training step in bytes.
   func peak(arena: Int, in room: MemoryRoom) -> Int {
     let data = size.residentBytes(inMemory: room.largestCache) + min(pictures, room.pictures)
     return max(peak, training - kept - self.arena + arena + data)
   }
 
-  /// What may be kept so that a run stays within `limit`: first the values of the step, whose
-  /// recomputation costs work, then the cache, then decoded pictures.
-  /// - Parameter wanted: the arena of a step that makes again only what costs next to nothing.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the rehearsal already took more.
+  /// The budgets with which a run stays within `limit`. Activations of the step have priority, because
+  /// recomputing them costs time, then the cache, then decoded images.
+  /// - Parameter wanted: the arena in bytes of a step that recomputes only what is cheap.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the rehearsal already exceeded the limit.
   func room(within limit: Int, arena wanted: Int) throws -> MemoryRoom {
-    // Between two runs of the same kind the peak differs by a per cent or two.
+    // The peak of identical runs varies by one or two percent.
     var left = limit - limit / 32 - (training - kept - arena)
     guard peak <= limit, arena <= left else {
       let least = max(peak, training - kept)
       throw GraftError(
         .invalidArgument,
-        "this run takes at least \((least + least / 31).asBytes), more than the memory limit of "
-          + "\(limit.asBytes), though all that can be is recomputed or read from a file"
+        "this run needs at least \((least + least / 31).asBytes), more than the memory limit of "
+          + "\(limit.asBytes), even with recomputation and the cache in a file"
           + (size.decoding.bytes > limit / 4
-            ? "; decoding the largest pictures takes \(size.decoding.bytes.asBytes) of them, the largest is "
+            ? "; \(size.decoding.bytes.asBytes) of these are for decoding the largest images, the largest is "
               + size.decoding.largest.escapedForDisplay : ""),
         advice: "Choose a smaller --batch-size, fewer layers with --unfreeze, or --memory-limit "
           + "\(least + least / 31).")
@@ -86,17 +86,17 @@ struct MemoryEstimate {
       room.largestCache = FeatureStore.largestInMemory
       left -= size.residentBytes(inMemory: room.largestCache)
     }
-    room.pictures = min(PictureViews.defaultRoom, left)
+    room.pictures = min(AugmentedViews.defaultRoom, left)
     return room
   }
 }
 
 extension FineTuner {
-  /// Decides what is kept, where there is a limit.
-  /// - Throws: ``GraftError`` as a rehearsal does, and where the limit is too low for any choice.
+  /// Chooses the budgets if there is a limit.
+  /// - Throws: ``GraftError`` as a rehearsal does, and if the limit is too low for any choice.
   mutating func chooseRoom(_ plan: RunPlan, observe: (Event) throws -> Void) throws {
     guard let limit = options.memoryLimit else { return }
-    try observe(.note("a rehearsal tells what can be kept within \(limit.asBytes)"))
+    try observe(.note("measuring in a rehearsal what can be kept within \(limit.asBytes)"))
     let rehearsal = try rehearse(plan, in: .least, observe: observe)
     var size = try plan.size()
     size.decoding = plan.largestPictures()
@@ -104,7 +104,7 @@ extension FineTuner {
       within: limit, arena: lowered(plan.training, in: MemoryRoom(), batch: plan.batchSize).arena)
   }
 
-  /// The arena of a training step in `room`, and what runs again in it.
+  /// The arena of a training step within `room`, and what it recomputes.
   func lowered(
     _ plan: FineTuningPlan, in room: MemoryRoom, batch: Int
   ) throws -> (arena: Int, again: RematerializationReport) {
@@ -119,11 +119,11 @@ extension FineTuner {
 }
 
 extension RematerializationReport {
-  /// What a person is told of it.
+  /// A description for the user.
   var sentence: String {
     again.isEmpty
       ? "nothing is recomputed"
       : "\(again.count) operators are recomputed in the backward pass, "
-        + String(format: "%.2f GFLOP an image", 2 * Double(multiplyAdds) / 1e9)
+        + String(format: "%.2f GFLOP per image", 2 * Double(multiplyAdds) / 1e9)
   }
 }

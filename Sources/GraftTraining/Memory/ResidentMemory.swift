@@ -1,15 +1,15 @@
-// The memory of this process.
+// The resident memory of this process.
 
 import Foundation
 import GraftDiagnostics
 
 /// The process's memory as Linux counts it.
 enum ResidentMemory {
-  /// The most bytes that were ever resident.
-  /// - Throws: ``GraftError`` of kind `machine` where the system does not say.
+  /// The peak resident set size in bytes.
+  /// - Throws: ``GraftError`` of kind `machine` if the system does not report it.
   static func peak() throws -> Int { try entry("VmHWM") }
 
-  /// The bytes that are resident.
+  /// The current resident set size in bytes.
   /// - Throws: ``GraftError`` as ``peak()``.
   static func now() throws -> Int { try entry("VmRSS") }
 
@@ -19,7 +19,7 @@ enum ResidentMemory {
       .first { $0.hasPrefix("\(name):") }
     guard let kilobytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first,
       let count = Int(kilobytes)
-    else { throw GraftError(.machine, "/proc/self/status does not tell the memory in use") }
+    else { throw GraftError(.machine, "/proc/self/status has no memory usage") }
     return count * 1024
   }
 }

@@ -1,15 +1,15 @@
-// What one option of a fine-tuning run is. Options are declared once, in FineTuningOption+Declarations.swift; the
-// command line and its help, the checks of FineTuner.Options, what a checkpoint records and compares, and the
-// command in a report all follow from the declarations.
+// An option of a fine-tuning run. Options are declared once, in FineTuningOption+Declarations.swift; the
+// command line and its help, the validation of FineTuner.Options, what a checkpoint records and compares, and
+// the command in a report are all derived from the declarations.
 
 import GraftDiagnostics
 
 /// One option of a fine-tuning run, as `graft finetune` takes it.
 public struct FineTuningOption: Sendable {
-  /// A part of the help.
+  /// A section of the help.
   public enum Section: String, CaseIterable, Sendable {
     case data = "Data"
-    case head = "Head and what trains"
+    case head = "Head and unfrozen layers"
     case optimization = "Optimization"
     case schedule = "Schedule"
     case regularization = "Regularization and augmentation"
@@ -17,30 +17,30 @@ public struct FineTuningOption: Sendable {
     case run = "Run and outputs"
   }
 
-  /// What stands behind the name on a command line.
+  /// The argument of the option on the command line.
   public enum Form: Sendable, Equatable {
-    /// Nothing.
+    /// No argument.
     case flag
-    /// A value that help calls so.
+    /// A value; the text is its placeholder in the help.
     case value(String)
-    /// One of these words, or with `isOpen` something made of them.
+    /// One of these words; with `isOpen`, also other values such as combinations of them.
     case words([String], isOpen: Bool = false)
-    /// A path; files with these extensions, where there are any.
+    /// A path of a file, with one of these extensions if there are any.
     case file([String] = [])
     case folder
   }
 
-  /// What an option is to a run.
+  /// How an option relates to the identity of a run.
   public enum Role: Sendable {
-    /// What is learned depends on it: a checkpoint of a run with another value is refused.
+    /// The trained weights depend on it: a checkpoint of a run with another value is rejected.
     case identity
-    /// As `identity`, but a run that diverged goes on at another value.
+    /// As `identity`, but a run that diverged may continue with another value.
     case rate
-    /// Where data are read from. What they are is compared by their contents.
+    /// A path that data are read from. The data are compared by content, not by path.
     case input
-    /// Where and in how much memory the run goes on, and what it writes.
+    /// Resources and outputs of the run.
     case circumstance
-    /// How a run begins: no part of what it is.
+    /// How a run starts; not recorded.
     case beginning
   }
 
@@ -48,27 +48,27 @@ public struct FineTuningOption: Sendable {
   public let name: String
   public let section: Section
   public let form: Form
-  /// What it means, with its unit.
+  /// Its meaning, with its unit.
   public let meaning: String
-  /// The values that it takes, in words.
+  /// The valid values, as text.
   public let range: String?
-  /// What holds where it is not given and has no default value.
+  /// The behavior if it is not given and has no default value.
   public let absence: String?
   public let role: Role
 
-  /// The value in `options` as the command line takes it; nil where there is none.
+  /// The value in `options` in the syntax of the command line; nil if unset.
   let text: @Sendable (FineTuner.Options) -> String?
-  /// Reads a value.
+  /// Parses a value and stores it in the options.
   /// - Throws: ``GraftError`` of kind `invalidArgument` without a file.
   let assign: @Sendable (inout FineTuner.Options, String) throws -> Void
-  /// Why the value in `options` is none; nil where it is one.
+  /// Why the value in `options` is invalid; nil if it is valid.
   let problem: @Sendable (FineTuner.Options) -> String?
-  /// Why it does nothing beside the other options; nil where it does something.
+  /// Why it has no effect in combination with the other options; nil if it has one.
   var idle: @Sendable (FineTuner.Options) -> String? = { _ in nil }
-  /// Why it cannot be used with the other options, asked where its value is not the default.
+  /// Why it cannot be combined with the other options; only called if its value is not the default.
   var conflict: @Sendable (FineTuner.Options) -> String? = { _ in nil }
 
-  /// The default value; nil where there is none.
+  /// The default value; nil if there is none.
   public var defaultText: String? {
     guard form != .flag else { return nil }
     return text(FineTuner.Options(data: "")) ?? text(.withEveryPart)
@@ -96,8 +96,8 @@ public struct FineTuningOption: Sendable {
   /// The option of a name.
   public static func named(_ name: String) -> FineTuningOption? { all.first { $0.name == name } }
 
-  /// Options with these values, each by its option's name, over others.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` without a file: a value that is none.
+  /// `base` with the given values, keyed by option name.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` without a file for an invalid value.
   static func options(
     of values: [String: String], over base: FineTuner.Options
   ) throws -> FineTuner.Options {
@@ -108,36 +108,36 @@ public struct FineTuningOption: Sendable {
     return options
   }
 
-  /// Options of a run from what was given on a command line, each by its name.
-  /// - Parameter base: what holds where an option is not given.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` without a file: a value that is none, an option that
-  ///   does nothing beside the others, or that cannot be used with them.
+  /// The options of a run from those given on a command line, keyed by name.
+  /// - Parameter base: the values of options that were not given.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` without a file for an invalid value, or an option
+  ///   that has no effect or cannot be used in combination with the others.
   public static func options(
     from given: [String: String], over base: FineTuner.Options
   ) throws -> FineTuner.Options {
     let options = try self.options(of: given, over: base)
     for option in all where given[option.name] != nil {
       if let reason = option.idle(options) {
-        throw GraftError(.invalidArgument, "--\(option.name) would do nothing: \(reason)")
+        throw GraftError(.invalidArgument, "--\(option.name) has no effect: \(reason)")
       }
     }
     try options.validate()
     return options
   }
 
-  /// Checks what was given beside `--resume`, as far as that can be told without the checkpoint.
+  /// Checks the options given together with `--resume`, as far as possible without the checkpoint.
   /// - Throws: ``GraftError`` of kind `invalidArgument` without a file.
   public static func check(givenWithResume given: [String: String]) throws {
     let options = try options(of: given, over: FineTuner.Options(data: ""))
     for option in all where given[option.name] != nil {
       guard [.circumstance, .beginning].contains(option.role) else { continue }
       if let reason = option.idle(options) {
-        throw GraftError(.invalidArgument, "--\(option.name) would do nothing: \(reason)")
+        throw GraftError(.invalidArgument, "--\(option.name) has no effect: \(reason)")
       }
     }
   }
 
-  /// The values of every option but those that only say how a run begins, by name.
+  /// The values of all options by name, except those of role `beginning`.
   static func record(of options: FineTuner.Options) -> [String: String] {
     var record: [String: String] = [:]
     for option in all where option.role != .beginning { record[option.name] = option.text(options) }
@@ -146,9 +146,9 @@ public struct FineTuningOption: Sendable {
 }
 
 extension FineTuner.Options {
-  /// The options of a rehearsal: what the run is and what it reads, and none of what it writes or is limited by.
-  /// Two epochs, as the first finds cold caches, at a rate that learns nothing: what diverges at once would
-  /// end it.
+  /// The options of a rehearsal: identity and inputs of the run, without its outputs and limits. Two epochs,
+  /// because the first one has cold caches, at a learning rate close to 0, because a run that diverges would
+  /// end early.
   func forRehearsal() throws -> Self {
     var own = Self(data: data)
     (own.threads, own.target) = (threads, target)
@@ -162,7 +162,7 @@ extension FineTuner.Options {
     return own
   }
 
-  /// Options in which each one that belongs to another has its default value.
+  /// Options in which also those that depend on another option have their default values.
   fileprivate static var withEveryPart: Self {
     var options = Self(data: "")
     if let shape = try? LearningRateSchedule.Shape(named: "step") { options.schedule.shape = shape }
@@ -170,7 +170,7 @@ extension FineTuner.Options {
     return options
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidArgument` that names the option.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` that names the invalid option.
   func validate() throws {
     for option in FineTuningOption.all {
       if let problem = option.problem(self) { throw GraftError(.invalidArgument, problem) }
@@ -184,7 +184,7 @@ extension FineTuner.Options {
 
 // MARK: Kinds of options
 
-/// The values that a number may have.
+/// The valid values of a numeric option.
 struct NumberRange<Value: OptionNumber>: Sendable {
   let text: String
   let contains: @Sendable (Value) -> Bool
@@ -211,7 +211,7 @@ extension NumberRange where Value == Double {
   static var notNegative: Self { Self(text: "at least 0") { $0 >= 0 && $0.isFinite } }
 }
 
-/// A number that is written as it is: 1 and not 1.0.
+/// A number with a canonical text: 1, not 1.0.
 protocol OptionNumber: Comparable, Sendable, LosslessStringConvertible {
   var optionText: String { get }
 }
@@ -252,7 +252,7 @@ extension FineTuningOption {
       })
   }
 
-  /// One of a type's words.
+  /// A choice among the raw values of an enum.
   static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
     _ name: String, _ section: Section, _ meaning: String,
     _ path: any WritableKeyPath<Options, Value> & Sendable, role: Role = .identity
@@ -266,15 +266,15 @@ extension FineTuningOption {
         guard let value = Value(rawValue: text) else {
           throw GraftError(
             .invalidArgument,
-            "--\(name) takes no \(text.quotedForDisplay); it is one of "
-              + words.joined(separator: ", "))
+            "--\(name) must be one of "
+              + words.joined(separator: ", ") + ", found " + text.quotedForDisplay)
         }
         options[keyPath: path] = value
       },
       problem: { _ in nil })
   }
 
-  /// Text that a type reads by itself.
+  /// An option whose text `set` parses.
   static func text(
     _ name: String, _ section: Section, _ meaning: String, form: Form, range: String? = nil,
     absence: String? = nil, role: Role = .identity,
@@ -298,14 +298,14 @@ extension FineTuningOption {
       problem: { _ in nil })
   }
 
-  /// The option with a reason for which it does nothing.
+  /// The option with a condition under which it has no effect.
   func idle(when reason: @escaping @Sendable (Options) -> String?) -> FineTuningOption {
     var own = self
     own.idle = reason
     return own
   }
 
-  /// The option with a reason for which it cannot be used.
+  /// The option with a condition under which it cannot be used.
   func refused(when reason: @escaping @Sendable (Options) -> String?) -> FineTuningOption {
     var own = self
     own.conflict = reason
@@ -314,6 +314,6 @@ extension FineTuningOption {
 }
 
 extension String {
-  /// A number as it is, anything else in quotes.
+  /// Numbers unchanged, anything else in quotes.
   fileprivate var quotedIfNoNumber: String { Double(self) == nil ? quotedForDisplay : self }
 }

@@ -1,14 +1,13 @@
-// The command that makes a run with these options, for reports: what differs from the defaults, as
-// `graft finetune` takes it.
+// A `graft finetune` command that repeats a run with these options, for reports; only options that differ
+// from the defaults.
 
 import GraftDiagnostics
 
 extension FineTuner.Options {
-  /// The arguments of `graft` that repeat a run from its start: every option that has another value than its
-  /// default.
+  /// The arguments of `graft` that repeat a run from its start: every option whose value is not its default.
   /// - Parameters:
-  ///   - bundle: the bundle that it starts from.
-  ///   - output: the bundle that it writes.
+  ///   - bundle: the path of the input bundle.
+  ///   - output: the path of the output bundle.
   public func arguments(bundle: String, output: String) -> [String] {
     let defaults = FineTuner.Options(data: data)
     var arguments = ["finetune", bundle, "--data", data, "-o", output]
@@ -21,7 +20,7 @@ extension FineTuner.Options {
     return arguments
   }
 
-  /// ``arguments(bundle:output:)`` as a line for a shell.
+  /// ``arguments(bundle:output:)`` as a shell command.
   public func command(bundle: String, output: String) -> String {
     (["graft"] + arguments(bundle: bundle, output: output)).map(\.quotedForShell)
       .joined(separator: " ")

@@ -1,4 +1,4 @@
-// What can be chosen of a fine-tuning run, with the defaults of the command line.
+// Options of a fine-tuning run, with the defaults of the command line.
 
 import Graft
 import GraftAutodiff
@@ -7,9 +7,9 @@ import GraftData
 import GraftDiagnostics
 
 extension FineTuner {
-  /// What becomes of the head.
+  /// How the head is replaced.
   public typealias Head = HeadReplacement
-  /// What of the network trains beside the head.
+  /// The layers that train in addition to the head.
   public typealias Unfreeze = Unfreezing
   public typealias Normalization = TrainingSpecification.Normalization
   public typealias Augmentation = GraftData.Augmentation
@@ -18,20 +18,21 @@ extension FineTuner {
 
   public typealias OptimizerName = Graft.OptimizerName
 
-  /// How classes weigh in the loss.
+  /// The weights of the classes in the loss.
   public enum ClassWeights: String, Codable, Sendable, CaseIterable {
+    /// All 1.
     case none
-    /// In inverse proportion to how many items each has.
+    /// Inversely proportional to the number of items of each class.
     case balanced
   }
 
-  /// A network whose class probabilities are learned too (Hinton et al. 2015).
+  /// A network that is distilled: its class probabilities are additional targets (Hinton et al. 2015).
   public struct Teacher: Sendable {
     /// The path of a bundle.
     public var bundle: String
-    /// What the logits of both networks are divided by before softmax.
+    /// The divisor of the logits of both networks before softmax; greater than 0.
     public var temperature: Double
-    /// The share of the teacher in the loss.
+    /// The weight of the teacher's term in the loss, 0 to 1.
     public var alpha: Double
 
     public init(bundle: String, temperature: Double = 4, alpha: Double = 0.7) {
@@ -41,13 +42,13 @@ extension FineTuner {
     }
   }
 
-  /// What can be chosen. What each option means, its unit and its range stand in ``FineTuningOption/all``.
+  /// The options of a run. ``FineTuningOption/all`` has their meanings, units and ranges.
   public struct Options: Sendable {
     public var data: String
     /// Nil holds ``validationSplit`` of ``data`` out.
     public var validationData: String?
     public var validationSplit = 0.2
-    /// Nil takes the output that looks most like classes.
+    /// Nil takes the output that looks most like class scores.
     public var output: String?
     public var head = HeadReplacement.linear
     public var unfreeze = Unfreezing.none
@@ -66,41 +67,42 @@ extension FineTuner {
     public var loss = TrainingSpecification.Loss.crossEntropy
     public var labelSmoothing = 0.0
     public var classWeights = ClassWeights.none
-    /// Nil for no limit.
+    /// The maximum norm of all gradients together; nil for no limit.
     public var clipNorm: Double?
     public var accumulate = 1
-    /// Applied to training pictures, never to validation data.
+    /// Applied to training images, never to validation data.
     public var augmentation = Augmentation.none
     public var mixing = BatchMixing()
-    /// Nil makes new views in every epoch.
+    /// The number of cached views per image; nil makes new views in every epoch.
     public var cacheViews: Int?
     public var teacher: Teacher?
-    /// Nil for never.
+    /// Epochs without a better validation result after which the run stops; nil for never.
     public var earlyStop: Int?
     public var seed: UInt64 = 0
     public var threads = AvailableCores.count
-    /// Bytes; nil for no limit. Decides what is kept in a file or recomputed, never a bit of what is learned.
+    /// Bytes; nil for no limit. It decides what is kept in a file or recomputed; the trained weights do not
+    /// depend on it.
     public var memoryLimit: Int?
-    /// Where the state is kept after every epoch, also when the run is done; nil keeps it beside the bundle
-    /// until then.
+    /// The folder of the checkpoint, kept after the run; nil for a folder next to the bundle that is removed
+    /// after the run.
     public var checkpoint: String?
-    /// Go on from the state in ``checkpoint``.
+    /// Continue from the state in ``checkpoint``.
     public var resumes = false
-    /// Remove what an earlier run left in ``checkpoint`` instead of refusing to begin.
+    /// Remove an existing checkpoint in ``checkpoint`` instead of throwing an error.
     public var overwrites = false
-    /// Nil puts it into the tuned bundle when the run is done. So it is for the next two.
+    /// Paths of the records; nil writes them to the tuned bundle at the end of the run.
     public var metrics: String?
-    /// Grows with every epoch.
+    /// The event file in this folder is extended after every epoch.
     public var tensorboard: String?
     public var report: String?
     public var target = CompilationTarget.native
 
     public init(data: String) { self.data = data }
 
-    /// Whether epochs see other numbers each.
+    /// Whether inputs differ between epochs.
     var isRandom: Bool { !augmentation.isNone || !mixing.isNone }
 
-    /// What decides the training step.
+    /// The options on which the compiled training step depends.
     var trainingChoices: TrainingChoices {
       var choices = TrainingChoices(unfreeze: unfreeze)
       choices.head = head

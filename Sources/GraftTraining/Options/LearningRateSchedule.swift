@@ -1,23 +1,23 @@
-// How the learning rate moves over a run: a pure function of how far the run has come.
+// Learning rate schedules: pure functions of the number of updates so far.
 
 import Foundation
 import GraftDiagnostics
 
-/// The factor on every group's learning rate.
+/// A learning-rate schedule: the factor on every parameter group's learning rate over the updates of a run.
 public struct LearningRateSchedule: Hashable, Sendable {
   public enum Shape: Hashable, Sendable {
     case constant
-    /// Times gamma after every `size` epochs.
+    /// The rate is multiplied by `gamma` after every `size` epochs.
     case step(size: Int, gamma: Double)
-    /// Half a cosine down to 0 (Loshchilov and Hutter 2017, without restarts).
+    /// Cosine annealing to 0 (Loshchilov and Hutter 2017, without restarts).
     case cosine
-    /// Up from 1/25 over the first 30 % and down to 1/250,000, both on a cosine (Smith and Topin 2019,
-    /// with PyTorch's numbers).
+    /// From 1/25 up to 1 over the first 30 % of the updates, then down to 1/250,000, both along a cosine
+    /// (Smith and Topin 2019, with the defaults of PyTorch's OneCycleLR).
     case oneCycle
   }
 
   public var shape: Shape
-  /// Epochs over which the rate first climbs from 0, on a line.
+  /// The length of the linear warmup from 0, in epochs; at least 0.
   public var warmup: Double
 
   public init(_ shape: Shape, warmup: Double = 0) {
@@ -25,10 +25,10 @@ public struct LearningRateSchedule: Hashable, Sendable {
     self.warmup = warmup
   }
 
-  /// The names on the command line.
+  /// The names of the shapes on the command line.
   public static let names = ["constant", "step", "cosine", "onecycle"]
 
-  /// One of ``names``.
+  /// The name of the shape, one of ``names``.
   public var name: String {
     switch shape {
     case .constant: "constant"
@@ -38,7 +38,7 @@ public struct LearningRateSchedule: Hashable, Sendable {
     }
   }
 
-  /// Epochs between two drops; nil where the shape has none, and then it cannot be set.
+  /// Epochs between two drops; nil, and ignored when set, if the shape has none.
   var stepSize: Int? {
     get { if case .step(let size, _) = shape { size } else { nil } }
     set {
@@ -48,7 +48,7 @@ public struct LearningRateSchedule: Hashable, Sendable {
     }
   }
 
-  /// The factor of each drop; nil where the shape has none, and then it cannot be set.
+  /// The factor of each drop; nil, and ignored when set, if the shape has none.
   var gamma: Double? {
     get { if case .step(_, let gamma) = shape { gamma } else { nil } }
     set {
@@ -58,10 +58,11 @@ public struct LearningRateSchedule: Hashable, Sendable {
     }
   }
 
+  /// The factor on the learning rate of the next update.
   /// - Parameters:
-  ///   - update: the number of updates made so far.
-  ///   - perEpoch: updates in an epoch.
-  ///   - epochs: of the whole run.
+  ///   - update: the number of updates made so far, from 0.
+  ///   - perEpoch: the number of updates in an epoch.
+  ///   - epochs: the number of epochs of the run.
   public func factor(update: Int, perEpoch: Int, epochs: Int) -> Double {
     let total = Double(max(1, perEpoch * epochs))
     let done = Double(update)
@@ -86,8 +87,7 @@ public struct LearningRateSchedule: Hashable, Sendable {
 }
 
 extension LearningRateSchedule.Shape {
-  /// The shape of one of ``LearningRateSchedule/names``, with the default numbers where it has some: a tenth
-  /// every 10 epochs.
+  /// The shape with one of ``LearningRateSchedule/names``; `step` has size 10 and gamma 0.1.
   /// - Throws: ``GraftError`` of kind `invalidArgument` for another name.
   public init(named name: String) throws {
     switch name {
@@ -98,8 +98,8 @@ extension LearningRateSchedule.Shape {
     default:
       throw GraftError(
         .invalidArgument,
-        "--schedule takes no \(name.quotedForDisplay); it is one of "
-          + LearningRateSchedule.names.joined(separator: ", "))
+        "--schedule must be one of " + LearningRateSchedule.names.joined(separator: ", ")
+          + ", found \(name.quotedForDisplay)")
     }
   }
 }

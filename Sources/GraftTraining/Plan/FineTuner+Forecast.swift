@@ -1,5 +1,5 @@
-// What a run will take, told before it runs: what trains, the work, the cache, the memory, the time. Counts come
-// from the graphs; memory and time from a rehearsal, the same run on a few items in a temporary folder.
+// Estimates of a run before it starts: what trains, operations, cache, memory, time. Counts come from the
+// graphs; memory and time from a rehearsal, the same run on a few items in a temporary folder.
 
 import Foundation
 import Graft
@@ -8,30 +8,30 @@ import GraftData
 import GraftDiagnostics
 import GraftIR
 
-/// What ``FineTuner/forecast(observe:)`` found.
+/// The estimates of ``FineTuner/forecast(observe:)``.
 public struct Forecast: Codable, Sendable {
   /// A tensor that trains.
   public struct Parameter: Codable, Sendable {
     public var name: String
     public var shape: [Int]
     public var elements: Int
-    /// The group of its learning rate.
+    /// Its parameter group.
     public var group: String
   }
 
-  /// A tensor that does not train because it is no weight.
+  /// A constant that does not train because it is not a weight.
   public struct Literal: Codable, Sendable {
     public var name: String
     public var reason: String
   }
 
-  /// Floating-point operations of one image; a multiplication with its addition is two.
+  /// Floating-point operations per image; a multiply-add counts as two.
   public struct Work: Codable, Sendable {
-    /// Up to the freeze line.
+    /// In the frozen layers.
     public var trunk: Int
     /// In a training step: forward, backward and its share of the update.
     public var step: Int
-    /// In what the backward pass recomputes, and how many operators that is.
+    /// In recomputed operators, and their number.
     public var again: Int
     public var operatorsAgain: Int
 
@@ -43,24 +43,24 @@ public struct Forecast: Codable, Sendable {
 
   /// Seconds on this machine.
   public struct Time: Codable, Sendable {
-    /// Reading everything once and taking it through the trunk.
+    /// Reading the data once and running the frozen layers.
     public var preparation: Double
     public var epoch: Double
-    /// The whole run, its compiling included.
+    /// The whole run, including compilation.
     public var total: Double
   }
 
   /// In bytes.
   public struct Memory: Codable, Sendable {
-    /// The most that the process will have resident.
+    /// The peak resident memory of the process.
     public var peak: Int
     /// Values at the freeze line.
     public var cache: Int
-    /// Those of them that are not in a file.
+    /// The part of ``cache`` that is not in a file.
     public var cacheInMemory: Int
-    /// Part of it: activations, scratch and state of the training step.
+    /// The part of ``peak`` for activations, scratch and state of the training step.
     public var training: Int
-    /// Part of it: the frozen layers: its weights, and activations of a batch.
+    /// The part of ``peak`` for weights and activations of the frozen layers.
     public var trunk: Int
 
     enum CodingKeys: String, CodingKey {
@@ -70,7 +70,7 @@ public struct Forecast: Codable, Sendable {
   }
 
   public var trained: [Parameter]
-  /// Constants of the network in what trains, which do not, each with the reason.
+  /// Constants in the unfrozen layers that do not train, with the reason.
   public var literals: [Literal]
   public var trainedParameters: Int
   public var frozenParameters: Int
@@ -95,14 +95,14 @@ public struct Forecast: Codable, Sendable {
 }
 
 extension FineTuner {
-  /// Finds out what a run with these options will take. Nothing is written but in a temporary folder.
+  /// Estimates memory, time and operations of a run with these options. Writes only to a temporary folder.
   ///
-  /// The rehearsal runs the bundle's code, as the run does.
+  /// The rehearsal executes the bundle's code, as the run does.
   /// - Throws: ``GraftError`` as the run would.
   public mutating func forecast(
     observe: (Event) throws -> Void = { _ in }
   ) throws -> Forecast {
-    try observe(.note("a rehearsal on a few items tells memory and time"))
+    try observe(.note("measuring memory and time in a rehearsal on a few items"))
     let rehearsed = options.memoryLimit == nil ? MemoryRoom() : .least
     let run = try self.plan(observe: observe)
     let rehearsal = try rehearse(run, in: rehearsed, observe: observe)
@@ -160,15 +160,15 @@ extension FineTuner {
         total: rehearsal.fixed + preparation + epoch * Double(options.epochs)))
   }
 
-  /// What a run on a few items took.
+  /// The measurements of a rehearsal.
   struct Rehearsal {
     var peak: Int
-    /// Bytes that stayed resident after it.
+    /// Bytes that are still resident after it.
     var residue: Int
     var measured: Measurements
-    /// Items that were learned from.
+    /// Training items.
     var items: Int
-    /// Seconds of an epoch, and of all that does not grow with the data.
+    /// Seconds of an epoch, and of all work that does not grow with the data.
     var epoch: Double
     var fixed: Double
   }
@@ -191,7 +191,7 @@ extension FineTuner {
       if case .doing(let text) = event { try observe(.doing("rehearsal: \(text)")) }
     }
     let measured = tuner.measurements
-    // The first epoch finds cold caches and threads that are not there yet.
+    // In the first epoch, caches are cold and threads are not started yet.
     let epoch = report.epochs.last?.seconds ?? 0
     return Rehearsal(
       peak: try ResidentMemory.peak(), residue: max(0, try ResidentMemory.now() - before),

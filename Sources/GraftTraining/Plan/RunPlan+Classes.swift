@@ -1,18 +1,18 @@
-// The data of a run before it is read, and its classes: how many a new head tells apart, and which of
-// them have too few items to be learned or judged.
+// The classes of a run's data before it is read: how many a new head has, and which have too few items for
+// training or validation.
 
 import Graft
 import GraftData
 import GraftDiagnostics
 
-/// What a run's data are opened for.
+/// Requests to open the data sets of a run.
 struct DataRequests {
   private let options: FineTuner.Options
-  private let network: PictureNetwork
-  private let answers: AnswerKind
+  private let network: ImageNetwork
+  private let answers: TargetKind
   let training: DatasetRequest
 
-  init(_ options: FineTuner.Options, _ network: PictureNetwork, _ manifest: Manifest) {
+  init(_ options: FineTuner.Options, _ network: ImageNetwork, _ manifest: Manifest) {
     self.options = options
     self.network = network
     answers =
@@ -24,7 +24,7 @@ struct DataRequests {
       classCount: keeps ? network.classCount : nil, part: .training)
   }
 
-  /// For validation data with the classes of `dataset`.
+  /// A request for validation data with the classes of `dataset`.
   func validation(like dataset: any Dataset) -> DatasetRequest {
     DatasetRequest(
       inputs: network.inputs, answers: answers,
@@ -32,9 +32,8 @@ struct DataRequests {
       classCount: dataset.classCount == 0 ? nil : dataset.classCount, part: .test)
   }
 
-  /// The number of classes that the head is to tell apart.
-  /// - Throws: ``GraftError`` of kind `invalidData` where there is nothing to tell apart, or a class
-  ///   has no item.
+  /// The number of classes of the head.
+  /// - Throws: ``GraftError`` of kind `invalidData` if there is only one class, or a class has no items.
   func classes(
     of dataset: any Dataset
   ) throws -> (count: Int, warnings: [Warning]) {
@@ -45,12 +44,12 @@ struct DataRequests {
     let present = Set((0..<dataset.count).compactMap { dataset.label(of: $0) })
     guard count >= 2 else {
       throw GraftError(
-        .invalidData, "there is only one class to tell apart", at: location,
+        .invalidData, "there is only one class", at: location,
         advice: dataset.holdsImages
-          ? "Give pictures of at least two classes, each in a folder of its own."
-          : "Give items of at least two classes.")
+          ? "Training needs images of at least two classes, in one folder per class."
+          : "Training needs items of at least two classes.")
     }
-    // Rows of 0 and 1 may leave any class without an item.
+    // In multi-label data, any class may have no items.
     if dataset.label(of: 0) == nil { return (count, []) }
     guard !dataset.classes.isEmpty else {
       return (count, try gaps(in: present, of: count, at: location))
@@ -59,13 +58,13 @@ struct DataRequests {
     guard empty.isEmpty else {
       throw GraftError(
         .invalidData,
-        "there is nothing to learn \(classNames(empty, of: dataset)) from: no picture is of the class",
-        at: location, advice: "Remove the folder, or put pictures into it.")
+        "classes without images: \(classNames(empty, of: dataset))",
+        at: location, advice: "Remove the folder, or add images to it.")
     }
     return (count, [])
   }
 
-  /// Class indices that no item has, where classes have no names: told, and refused where most are.
+  /// A warning about class indices without items, for classes without names; an error if most have none.
   private func gaps(
     in present: Set<Int>, of count: Int, at location: SourceLocation
   ) throws -> [Warning] {
@@ -75,22 +74,22 @@ struct DataRequests {
         .invalidData,
         "the labels go up to \(count - 1), but only \(present.count) classes have items",
         at: location,
-        advice: "Number the classes from 0: numpy.unique(y, return_inverse=True)[1].")
+        advice: "Number the classes consecutively from 0: numpy.unique(y, return_inverse=True)[1].")
     }
     let missing = (0..<count).filter { !present.contains($0) }
     let shown = missing.prefix(8).map(String.init).joined(separator: ", ")
-    let begin = present.min() == 1 ? "; where the labels begin at 1, save y - 1" : ""
+    let begin = present.min() == 1 ? "; if the labels start at 1, save y - 1" : ""
     return [
       Warning(
         "no item is of \(missing.count == 1 ? "class" : "the classes") \(shown)"
-          + "\(missing.count > 8 ? ", …" : ""), which the head will have nevertheless\(begin)",
+          + "\(missing.count > 8 ? ", …" : ""), which the head has nevertheless\(begin)",
         at: location)
     ]
   }
 }
 
 extension RunPlan {
-  /// What a split leaves without items to learn from or to be judged by.
+  /// Warnings about classes without training or validation items after a split.
   func gaps(
     in dataset: any Dataset, _ data: TrainingData, learning items: [Int],
     holding validation: (data: TrainingData, items: [Int])?
@@ -100,7 +99,7 @@ extension RunPlan {
       guard options.validationSplit > 0 else { return [] }
       return [
         Warning(
-          "there is no validation: no class has two items of which one could be held out, so the "
+          "there is no validation data: no class has two items, of which one could be held out; the "
             + "last epoch is kept", at: location)
       ]
     }
@@ -113,17 +112,17 @@ extension RunPlan {
       let list = classNames(classes.sorted(), of: dataset)
       return [Warning("\(text): \(list)", at: SourceLocation(file: file))]
     }
-    return warning(known.subtracting(learned), "no item to learn from is left of", options.data)
+    return warning(known.subtracting(learned), "classes without training items", options.data)
       + warning(
-        judged.subtracting(known), "held out items are of classes that are not learned",
+        judged.subtracting(known), "validation items of classes that the training data lack",
         options.validationData ?? options.data)
       + warning(
-        learned.subtracting(judged), "validation has no item of",
+        learned.subtracting(judged), "classes without validation items",
         options.validationData ?? options.data)
   }
 }
 
-/// Names for a message: at most eight.
+/// At most eight class names, for a message.
 private func classNames(_ classes: [Int], of dataset: any Dataset) -> String {
   let shown = classes.prefix(8).map {
     dataset.classes.indices.contains($0) ? dataset.classes[$0].quotedForDisplay : "\($0)"

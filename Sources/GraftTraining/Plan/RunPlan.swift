@@ -1,5 +1,5 @@
-// What a run is going to do, found out before it does any of it: the network and what of it trains, the data that
-// there are, the teacher. A run, its rehearsal and its forecast are made from one plan.
+// The plan of a run, made before any work: the network and its unfrozen layers, the data, the teacher. A run,
+// its rehearsal and its estimates use the same plan.
 
 import Graft
 import GraftAutodiff
@@ -7,30 +7,30 @@ import GraftData
 import GraftDiagnostics
 import GraftIR
 
-/// A run that is planned: all that can be refused without computing has been looked at.
+/// A planned run: everything that can be checked without computing has been checked.
 struct RunPlan {
   var options: FineTuner.Options
   let bundle: ModelBundle
   /// The bundle's folder.
   let path: String
-  let network: PictureNetwork
-  /// The network taken apart, and its training step.
+  let network: ImageNetwork
+  /// The split network and its training step.
   let training: FineTuningPlan
-  /// All of the data, and validation data of their own.
+  /// All of the data, and separate validation data.
   let whole: any Dataset
   let validation: (any Dataset)?
   let teacher: TeacherNetwork?
-  /// What is to be told before the run begins: files that are left out of the data, what the network ends in.
+  /// Warnings for the user before the run, such as skipped files.
   private(set) var warnings: [Warning] = []
-  /// For rehearsals: how many of the data's items are used; nil uses all.
+  /// For rehearsals, the number of items to use; nil for all.
   private(set) var sampleSize: Int?
 
-  /// - Throws: ``GraftError`` naming the file, the node or the option.
+  /// - Throws: ``GraftError`` that names the file, the node or the option.
   init(_ bundle: ModelBundle, at path: String, _ options: FineTuner.Options) throws {
     self.options = options
     self.bundle = bundle
     self.path = path
-    network = try PictureNetwork(bundle, output: options.output)
+    network = try ImageNetwork(bundle, output: options.output)
     warnings += network.warnings
     let requests = DataRequests(options, network, bundle.manifest)
     let found = try openDataset(at: options.data, for: requests.training)
@@ -65,17 +65,17 @@ struct RunPlan {
     try checkRandomViews()
   }
 
-  /// Refuses random views that these data, this network or this teacher cannot have.
+  /// Throws if the data, the network or the teacher do not support the requested random views.
   private func checkRandomViews() throws {
     guard options.isRandom else { return }
     guard whole.holdsImages || options.augmentation.isNone else {
       throw GraftError(
-        .invalidArgument, "--augment changes pictures, and the data are tensors",
+        .invalidArgument, "--augment transforms images, but the data are tensors",
         at: SourceLocation(file: options.data))
     }
     guard options.mixing.cutmix == nil || network.pictureSize != nil else {
       throw GraftError(
-        .invalidArgument, "--cutmix cuts pictures, and the network's input is none",
+        .invalidArgument, "--cutmix needs images, but the network's input is not an image",
         at: SourceLocation(file: path))
     }
     if options.mixing.mixup != nil,
@@ -83,14 +83,14 @@ struct RunPlan {
     {
       throw GraftError(
         .invalidArgument,
-        "--mixup blends numbers, and the input \(input.name.quotedForDisplay) takes whole ones "
+        "--mixup interpolates inputs, but the input \(input.name.quotedForDisplay) has an integer type "
           + "(\(input.element.rawValue))", at: SourceLocation(file: path),
         advice: "Use --cutmix, or random views.")
     }
     try teacher?.checkSees(theInputsOf: network)
   }
 
-  /// The same run on a few items, two epochs long, which writes nothing of its own.
+  /// The same run on a few items for two epochs, without outputs.
   func rehearsal() throws -> RunPlan {
     var own = self
     own.options = try options.forRehearsal()
@@ -100,18 +100,18 @@ struct RunPlan {
     return own
   }
 
-  /// The items that are used of a data set. What classes there are the whole says.
+  /// The items of a data set that are used; the classes are those of the whole data set.
   func sampled(_ dataset: any Dataset) -> any Dataset {
     sampleSize.map { DatasetSample($0, of: dataset) } ?? dataset
   }
 
-  /// Items of a step: no more than there are.
+  /// Items per step, at most the number of items.
   var batchSize: Int { min(options.batchSize, sampled(whole).count) }
 }
 
 extension RunPlan {
-  /// Which items are learned from and which are held out of them.
-  /// - Parameter labels: the class of each item; empty where items have none.
+  /// The split into training and held-out items.
+  /// - Parameter labels: the class of each item; empty if items have no class.
   func split(labels: [Int], count: Int) -> Split {
     guard validation == nil, options.validationSplit > 0 else {
       return Split(training: Array(0..<count), validation: [])
@@ -120,16 +120,16 @@ extension RunPlan {
       labels: labels, count: count, share: options.validationSplit, seed: options.seed)
   }
 
-  /// Whether held out items are read by themselves, apart from those that are learned from.
+  /// Whether held-out items are read separately from training items.
   var readsHeldOutApart: Bool { options.isRandom || validation != nil }
 
-  /// How much data there is, and what would be kept of it.
+  /// The size of the data and of the caches.
   /// - Parameters:
-  ///   - count: items of the data, before any are held out.
-  ///   - items: those that are learned from.
-  ///   - held: those that are held out, or are validation data of their own.
+  ///   - count: the number of items before the split.
+  ///   - items: the number of training items.
+  ///   - held: the number of held-out or separate validation items.
   func size(count: Int, items: Int, held: Int) throws -> RunSize {
-    // Views are kept of what is learned from alone; without keeping, only held out items are.
+    // Views are cached only for training items; without cached views, only held-out items are cached.
     let views = options.isRandom ? options.cacheViews ?? 0 : 1
     let rows = options.isRandom ? items : count
     return RunSize(
@@ -150,7 +150,7 @@ extension RunPlan {
 }
 
 extension RunPlan {
-  /// Bytes that as many of the data's largest pictures take to decode as there are threads, and the largest's file.
+  /// Bytes for decoding one of the largest images on every thread at once, and the file of the largest.
   func largestPictures() -> (bytes: Int, largest: String) {
     var found: [(bytes: Int, path: String)] = []
     for dataset in [whole] + (validation.map { [$0] } ?? []) where dataset.holdsImages {
@@ -164,23 +164,23 @@ extension RunPlan {
   }
 }
 
-/// How much data a run has, and what it would keep of them.
+/// The size of a run's data and caches.
 struct RunSize {
-  /// Items of the data, before any are held out.
+  /// The number of items before the split.
   var count: Int
-  /// Items that are learned from, held out, and read in all.
+  /// The numbers of training items, held-out items, and items read in total.
   var items: Int
   var held: Int
   var read: Int
-  /// Rows of values at the freeze line: of each store those that are filled and those there is room for.
+  /// Rows of values at the freeze line: used rows and capacity of each store.
   var stores: [(rows: Int, capacity: Int)]
-  /// Floats of a row.
+  /// Floats per row.
   var widths: [Int]
-  /// Pictures that random views are made from.
+  /// The number of images that random views are made from.
   var pictures: Int
 
-  /// Bytes that the largest pictures take while every thread decodes one, and the largest of them; looked for only
-  /// where there is a limit.
+  /// Bytes while every thread decodes one of the largest images, and the file of the largest; only determined
+  /// if there is a memory limit.
   var decoding = (bytes: 0, largest: "")
 
   /// Rows of all stores.
@@ -191,7 +191,7 @@ struct RunSize {
     stores.reduce(0) { $0 + FeatureStore.byteCount(items: $1.rows, widths: widths) }
   }
 
-  /// Bytes of the rows that are in memory, where more than `largest` goes into a file.
+  /// Bytes of the rows in memory, if stores larger than `largest` use a file.
   func residentBytes(inMemory largest: Int) -> Int {
     stores.filter { FeatureStore.byteCount(items: $0.capacity, widths: widths) <= largest }
       .reduce(0) { $0 + FeatureStore.byteCount(items: $1.rows, widths: widths) }

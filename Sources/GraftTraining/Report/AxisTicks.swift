@@ -1,11 +1,11 @@
-// Round numbers for axes.
+// Tick positions at round numbers.
 
 import Foundation
 
-/// Where an axis is labeled.
+/// The ticks of an axis.
 public enum AxisTicks {
   /// Multiples of 1, 2 or 5 times a power of ten that enclose the values, about five of them.
-  /// - Parameter limits: What no tick lies below or above.
+  /// - Parameter limits: the range that ticks must not leave.
   public static func values(
     from low: Double, to high: Double, within limits: ClosedRange<Double>? = nil
   ) -> [Double] {
@@ -19,7 +19,7 @@ public enum AxisTicks {
     let (least, most) = (
       (limits?.lowerBound ?? -.infinity) - edge, (limits?.upperBound ?? .infinity) + edge
     )
-    // Dividing by the step's inverse where that is whole gives 0.3 and not 0.30000000000000004.
+    // Dividing by the inverse of the step, if that is an integer, gives 0.3 instead of 0.30000000000000004.
     let inverse = (1 / step).rounded()
     let all = stride(from: first, through: last, by: 1).map { (index: Double) in
       step < 1 ? index / inverse : index * step

@@ -1,37 +1,37 @@
-// How the network that a run keeps does on the items that judge it: its logits, confusions, how far
-// its confidence can be trusted, and where it is most wrong.
+// The evaluation of the trained network for the report: logits, confusion matrix, calibration, and the
+// mistakes with the largest loss.
 
 import GraftData
 import GraftDiagnostics
 import GraftRuntime
 
-/// What was found of a classifier.
+/// The evaluation of a classifier.
 struct Findings {
-  /// An item that was predicted as another class.
+  /// A misclassified item.
   struct Mistake {
     /// The row of the data, and its file.
     var item: Int
     var name: String
     var label: Int
     var predicted: Int
-    /// The probability of the predicted class, and of its own.
+    /// The probability of the predicted class, and of the true class.
     var confidence: Double
     var ownProbability: Double
   }
 
-  /// False where nothing was held out: the items are those that were learned from.
+  /// False if nothing was held out and the items are the training items.
   let isHeldOut: Bool
   let metrics: ClassificationMetrics
   let calibration: Calibration
-  /// At the temperature that was fitted on the same items.
+  /// The calibration at the temperature that was fitted on the same items.
   let scaled: Calibration
-  /// Those with the highest loss, the worst first.
+  /// The mistakes with the largest loss, in descending order.
   let mistakes: [Mistake]
 
-  /// The most mistakes that are kept.
+  /// The maximum number of mistakes.
   static let mistakeLimit = 12
 
-  /// Runs the trainer's network, as it stands, on items of a classification.
+  /// Evaluates the trainer's current network on the items of a classification.
   /// - Throws: ``GraftError`` as the trainer does.
   init(
     _ trainer: LoadedTrainer, on data: TrainingData, _ items: [Int], isHeldOut: Bool,

@@ -1,5 +1,5 @@
-// From a run that is over to its report: findings on the items that judge it, pictures of the worst mistakes
-// from the tuned network's own library, settings, the command.
+// The report of a finished run: evaluation, images and heat maps of the worst mistakes (from the tuned
+// network's library), settings, the command.
 
 import Graft
 import GraftAutodiff
@@ -7,32 +7,31 @@ import GraftData
 import GraftDiagnostics
 import GraftIR
 
-/// All of a report but the pictures, which need the tuned network's library: what stays of a run when its
-/// trainer and its data are gone.
+/// A report without images, which need the tuned network's library. It outlives the trainer and the data.
 struct ReportDraft {
   fileprivate var page: RunReport
   fileprivate var images: any Dataset
-  /// The places of the mistakes in ``images``.
+  /// The indices of the mistakes in ``images``.
   fileprivate var places: [Int]
   fileprivate var inputs: [TensorSpecification]
   fileprivate var preprocessing: Preprocessing?
   fileprivate var classCount: Int
   fileprivate var threads: Int
 
-  /// The page with pictures.
+  /// The page with images.
   /// - Parameters:
-  ///   - network: the tuned graph, which `folder` has the library of.
+  ///   - network: the tuned graph, whose library is in `folder`.
   func html(network: Graph, in folder: String) throws -> String {
     var page = page
     guard !page.mistakes.isEmpty, images.holdsImages,
-      // What was learned is not lost because its report has no pictures.
-      let pictures = try? MistakePictures(
+      // Errors of images must not fail the run.
+      let pictures = try? MistakeImages(
         of: network, in: folder, inputs: inputs, preprocessing: preprocessing,
         classCount: classCount, threads: threads)
     else { return try page.html() }
     page.featureMap = pictures.featureMap
     for (index, place) in zip(page.mistakes.indices, places) {
-      // A picture that cannot be read any more is no reason to lose the run.
+      // An image that has become unreadable must not fail the run.
       guard case .image(let image)? = (try? images.sample(at: place))?.content else { continue }
       page.mistakes[index].pictures = try? pictures.pair(
         of: image, predicted: page.mistakes[index].predicted,
@@ -43,15 +42,15 @@ struct ReportDraft {
 }
 
 extension Warning {
-  /// The file and what is said of it.
+  /// The file and the message.
   fileprivate var sentence: String {
     (location.file.map { "\($0.escapedForDisplay): " } ?? "") + message
   }
 }
 
 extension FineTuner {
-  /// Judges the network of a run that is done.
-  /// - Parameter run: its trainer has the state that is kept.
+  /// Evaluates the network of a finished run.
+  /// - Parameter run: a run whose trainer has the final state.
   func draftReport(
     on run: TrainingRun, _ ready: Preparation, _ plan: RunPlan, to output: String
   ) throws -> ReportDraft {
@@ -75,7 +74,7 @@ extension FineTuner {
       classCount: ready.plan.outputWidth, threads: options.threads)
   }
 
-  /// Nil for a regression, and where neither held out items nor kept features are there.
+  /// Nil for a regression, and if there are neither held-out items nor cached features.
   private func findings(_ ready: Preparation) throws -> Findings? {
     guard ready.plan.task == .classes else { return nil }
     if let validation = ready.validation {
@@ -88,7 +87,7 @@ extension FineTuner {
       ready.trainer, on: ready.data, ready.items, isHeldOut: false, batchSize: ready.batchSize)
   }
 
-  /// What a reader asks first of how a run was made.
+  /// The most important settings of the run.
   private func settings(_ ready: Preparation) -> [(name: String, value: String)] {
     let plan = ready.plan
     var rate = "\(options.optimizer.rawValue), learning rate \(options.learningRate)"
@@ -98,11 +97,11 @@ extension FineTuner {
     }
     if options.weightDecay > 0 { rate += ", weight decay \(options.weightDecay)" }
     var schedule = options.schedule.name
-    if options.schedule.warmup > 0 { schedule += ", \(options.schedule.warmup) epochs of warm-up" }
+    if options.schedule.warmup > 0 { schedule += ", \(options.schedule.warmup) epochs of warmup" }
     return [
       ("network", path), ("data", "\(options.data): \(ready.items.count) training items"),
       ("validation", validation(ready)),
-      ("head", "\(options.head)"), ("layers that train beside it", "\(options.unfreeze)"),
+      ("head", "\(options.head)"), ("unfrozen layers", "\(options.unfreeze)"),
       ("what trains", plan.summary), ("BatchNorm", options.normalization.rawValue),
       ("augmentation", augmentation), ("epochs", epochs),
       ("optimizer", rate), ("schedule", schedule),
@@ -123,13 +122,15 @@ extension FineTuner {
     var parts = options.augmentation.isNone ? [] : ["\(options.augmentation)"]
     if let alpha = options.mixing.mixup { parts.append("mixup \(alpha)") }
     if let alpha = options.mixing.cutmix { parts.append("CutMix \(alpha)") }
-    if let count = options.cacheViews { parts.append("\(count) views of each picture kept") }
+    if let count = options.cacheViews { parts.append("\(count) cached views per image") }
     return parts.isEmpty ? "none" : parts.joined(separator: ", ")
   }
 
   private var epochs: String {
     "\(options.epochs)"
-      + (options.earlyStop.map { ", early stop after \($0) without a better validation result" }
+      + (options.earlyStop.map {
+        ", early stop after \($0) epochs without a better validation result"
+      }
         ?? "")
   }
 
@@ -139,10 +140,10 @@ extension FineTuner {
     if options.classWeights != .none { parts.append("class weights \(options.classWeights)") }
     if let teacher = options.teacher {
       parts.append(
-        "teacher \(teacher.bundle) with the share \(teacher.alpha) of the loss at temperature "
+        "teacher \(teacher.bundle) with weight \(teacher.alpha) in the loss at temperature "
           + "\(teacher.temperature)")
     }
-    if let norm = options.clipNorm { parts.append("gradients clipped to a norm of \(norm)") }
+    if let norm = options.clipNorm { parts.append("gradients clipped to norm \(norm)") }
     return parts.joined(separator: ", ")
   }
 }

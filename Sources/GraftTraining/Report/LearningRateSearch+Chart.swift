@@ -1,17 +1,17 @@
-// The curve of a range test as a picture.
+// The chart of a learning rate range test.
 
 import Foundation
 import GraftData
 
 extension FineTuner.LearningRateSearch {
-  /// A picture of the curve in SVG: the loss of every step, smoothed, over the logarithm of the
-  /// rate, with the suggestion.
+  /// A chart in SVG: the smoothed loss of every step over the logarithm of the learning rate, with the
+  /// suggested rate.
   public func svg() -> String {
     let rates = points.map(\.learningRate)
     let smoothed = points.map { Drawing.Point($0.learningRate, $0.smoothedLoss) }
     let losses = points.map(\.smoothedLoss)
     let chart = LineChart(
-      title: "Loss over the learning rate",
+      title: "Loss by learning rate",
       series: [
         .init(
           name: "loss of the step", style: .training,
@@ -21,13 +21,13 @@ extension FineTuner.LearningRateSearch {
       horizontal: .rates((rates.first ?? 1)...max(rates.last ?? 10, rates.first ?? 1)),
       format: { String(format: "%.4g", $0) },
       marked: (suggestion, String(format: "suggestion %.2g", suggestion)),
-      // What lies above twice the start is where the curve leaves the picture.
+      // Values above twice the first are clipped.
       ceiling: min(losses.max() ?? 1, 2 * (losses.first ?? 1)), hasTitle: true,
       width: 720, height: 420)
     return chart.drawing().svg(isFile: true)
   }
 
-  /// Writes ``svg()`` to a file, whole or not at all.
+  /// Writes ``svg()`` to a file atomically.
   public func writeChart(to path: String) throws {
     try FileReplacement(at: path).write(Array(svg().utf8))
   }

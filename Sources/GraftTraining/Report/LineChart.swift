@@ -1,4 +1,4 @@
-// Curves over epochs or over learning rates, for reports and for range tests.
+// Line charts over epochs or learning rates, for reports and range tests.
 
 import Foundation
 import GraftData
@@ -8,12 +8,12 @@ struct LineChart {
   struct Series {
     var name: String
     var style: Drawing.Style
-    /// What is not finite is left out.
+    /// Points with non-finite values are omitted.
     var points: [Drawing.Point]
     var hasLine = true
     var hasDots = true
 
-    /// By epoch, from 1.
+    /// A series of one value per epoch, from 1.
     init(name: String, style: Drawing.Style, values: [Double?]) {
       self.init(
         name: name, style: style,
@@ -33,27 +33,27 @@ struct LineChart {
     }
   }
 
-  /// What lies across.
+  /// The horizontal axis.
   enum Horizontal {
     case epochs(Int)
-    /// Powers of ten.
+    /// Learning rates, on a logarithmic axis.
     case rates(ClosedRange<Double>)
   }
 
   var title: String
   var series: [Series]
   var horizontal: Horizontal
-  /// How a value is written on the axis and in tips.
+  /// The format of values on the axis and in tooltips.
   var format: (Double) -> String
-  /// A place across to mark, and what is said of it.
+  /// A marked horizontal position and its label.
   var marked: (x: Double, text: String)?
-  /// Values that the axis must not go below or above.
+  /// The range that the vertical axis must not exceed.
   var limits: ClosedRange<Double>?
-  /// Where the curve leaves the chart at the top.
+  /// The value above which the curve is clipped.
   var ceiling: Double?
-  /// Whether the title stands in the figure itself.
+  /// Whether the chart contains its title.
   var hasTitle = false
-  /// In pixels; in a page it is scaled to the width that there is.
+  /// In pixels; an HTML page scales it to the available width.
   var width = 360.0
   var height = 236.0
 
@@ -140,14 +140,14 @@ extension LineChart.Horizontal {
     }
   }
 
-  /// Places and what is written there.
+  /// Tick positions and labels.
   var ticks: [(Double, String)] {
     switch self {
     case .epochs(let count):
       let steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
       let step = steps.first { count / $0 <= 8 } ?? 10_000
       let all = Set([1] + Array(stride(from: step, through: max(1, count), by: step))).sorted()
-      // The first would touch the second.
+      // The first label would overlap the second.
       let isCrowded = count > 8 && all.count > 1 && all[1] - 1 < max(2, step / 2)
       return (isCrowded ? Array(all.dropFirst()) : all).map { (Double($0), "\($0)") }
     case .rates(let range):

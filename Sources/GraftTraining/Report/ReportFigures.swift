@@ -4,14 +4,14 @@ import Foundation
 import GraftData
 
 enum ReportFigures {
-  /// More classes make no legible matrix; then the pairs that are confused most are listed alone.
+  /// With more classes, no matrix is drawn and only the most confused pairs are listed.
   static let largestMatrix = 30
 
-  /// Accuracy over confidence, a bar a bin, with its distance to the diagonal; below how many items each
-  /// bin has.
+  /// Accuracy over confidence, one bar per bin, with the gap to the diagonal; below, the number of items per
+  /// bin.
   static func reliability(_ calibration: Calibration, title: String) -> Drawing {
     let (size, left, top) = (244.0, 70.0, 10.0)
-    // Rows: the diagram, its axis, a column of digits above the bars of the counts.
+    // Rows: the diagram, its axis, and the bars of the counts with labels above.
     let (countsTop, countsHeight) = (top + size + 52, 34.0)
     var drawing = Drawing(width: 340, height: Int(countsTop) + 104, title: title, isScalable: true)
     func x(_ share: Double) -> Double { left + share * size }

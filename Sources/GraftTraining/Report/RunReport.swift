@@ -1,21 +1,21 @@
-// The page that a fine-tuning run leaves: one HTML file that asks no other file and no network for anything
-// and runs no script. Names come from files and may hold anything: each goes through one escaping function.
+// The report of a fine-tuning run: one self-contained HTML file without scripts. Names come from files and
+// are untrusted: each goes through one escaping function.
 
 import Foundation
 import Graft
 import GraftData
 import GraftDiagnostics
 
-/// Everything that the page shows.
+/// The contents of the page.
 struct RunReport {
-  /// A mistake with its pictures.
+  /// A mistake with its images.
   struct Mistake {
     var file: String
     var label: Int
     var predicted: Int
     var confidence: Double
     var ownProbability: Double
-    var pictures: MistakePictures.Pair?
+    var pictures: MistakeImages.Pair?
   }
 
   var output: String
@@ -26,14 +26,14 @@ struct RunReport {
   var mistakes: [Mistake]
   /// The feature map of the heat maps.
   var featureMap: String?
-  /// The warnings of the run: files that were left out, classes with too few items.
+  /// The warnings of the run: skipped files, classes with too few items.
   var leftOut: [String] = []
   /// Name and value, in order.
   var settings: [(name: String, value: String)]
   var command: String
 
   /// The page as text.
-  /// - Throws: ``GraftError`` of kind `inconsistency` where the template asks for what there is not.
+  /// - Throws: ``GraftError`` of kind `inconsistency` if the template has an unknown placeholder.
   func html() throws -> String {
     try PageTemplate.fill(
       PageTemplate.text(PackageResources.report_html),
@@ -76,7 +76,7 @@ struct RunReport {
       tiles.append(
         (
           percent(findings.calibration.expectedError),
-          "calibration error; \(percent(findings.scaled.expectedError)) at temperature "
+          "expected calibration error; \(percent(findings.scaled.expectedError)) at temperature "
             + ReportFigures.decimal(findings.scaled.temperature, 2)
             + (findings.scaled.isAtBound ? ", the bound of the fit" : "")
         ))
@@ -87,7 +87,7 @@ struct RunReport {
           epoch.validationLoss == nil ? "mean training loss" : "mean validation loss"
         ))
     }
-    tiles.append(("\(kept)", "epoch kept, of \(epochs.count)"))
+    tiles.append(("\(kept)", "best epoch, of \(epochs.count)"))
     return tiles.map {
       "<div class=\"tile\"><b>\($0.0.escapedForMarkup)</b><span>\($0.1.escapedForMarkup)</span></div>"
     }.joined(separator: "\n")
@@ -175,7 +175,7 @@ struct RunReport {
       : ""
     let confused =
       list.isEmpty
-      ? "<p>Every item was predicted as its own class.</p>"
+      ? "<p>Every item was predicted correctly.</p>"
       : table(list, header: ["true class", "predicted class", "items"])
     return "<div class=\"row\">\(figure)<div><h3>Pairs of classes</h3>\(confused)</div>"
       + "<div><h3>Lowest recall</h3>"
@@ -186,7 +186,7 @@ struct RunReport {
     guard !mistakes.isEmpty else { return "" }
     let explanation =
       featureMap.map {
-        "Beside each picture, bright is what the predicted class rests on: "
+        "The heat map next to each image is bright where the image supports the predicted class: "
           + "Grad-CAM (Selvaraju et al. 2017) of the feature map "
           + "<code>\($0.escapedForDisplay.escapedForMarkup)</code>."
       } ?? ""
@@ -229,19 +229,19 @@ struct RunReport {
         "\(title): expected calibration error \(percent(calibration.expectedError)), loss "
         + ReportFigures.decimal(calibration.loss, 4)
         + (calibration.isAtBound
-          ? ". The fit stopped at its bound: the least loss lies at a temperature beyond it" : "")
+          ? ". The fit stopped at its bound: the loss is smaller at a temperature beyond it" : "")
       return "<figure class=\"square\"><figcaption>\(caption)</figcaption>"
         + ReportFigures.reliability(calibration, title: title).svg(isFile: false) + "</figure>"
     }
     let legend =
-      key(.right, "accuracy") + key(.wrong, "distance to the mean confidence")
+      key(.right, "accuracy") + key(.wrong, "gap to the mean confidence")
       + key(.diagonal, "accuracy equals confidence")
-    return "<h2>Calibration</h2>\n<p>Items are sorted by the probability of "
-      + "the class that was chosen into \(findings.calibration.bins.count) bins. A bar is the share "
-      + "of its items that were right; the calibration error is the mean distance to the confidence "
-      + "(Guo et al. 2017). The temperature has the least loss on "
-      + "these same \(findings.calibration.count) items, so that new items will fare a little "
-      + "worse. It does not change which class is chosen.</p>\n"
+    return "<h2>Calibration</h2>\n<p>Items are grouped by the probability of "
+      + "the predicted class into \(findings.calibration.bins.count) bins. A bar is the accuracy "
+      + "of its items; the expected calibration error is the weighted mean gap between accuracy and confidence "
+      + "(Guo et al. 2017). The temperature minimizes the loss on "
+      + "these same \(findings.calibration.count) items, so it is slightly optimistic for new "
+      + "items. It does not change the predicted class.</p>\n"
       + "<p>\(legend)</p>\n<div class=\"row\">\(parts.joined(separator: "\n"))</div>"
   }
 

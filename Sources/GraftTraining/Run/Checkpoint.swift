@@ -1,5 +1,5 @@
-// The state of a run on disk: after every epoch one file with everything that the next epoch depends on, and
-// one with the best weights so far. Each appears whole or not at all.
+// The checkpoint of a run: after every epoch, one file with the complete training state, and one with the
+// best weights so far. Both are written atomically.
 
 import Foundation
 import Graft
@@ -9,7 +9,7 @@ import GraftRuntime
 
 /// A folder with the state of one run.
 struct Checkpoint {
-  /// What is noted beside the state.
+  /// The metadata of the state.
   struct Progress: Codable, Equatable {
     var history: [FineTuner.Epoch]
     var bestEpoch: Int
@@ -27,7 +27,7 @@ struct Checkpoint {
     "state.safetensors", "best-*.safetensors", CheckpointRecord.fileName, "*.partial",
   ]
 
-  /// The file that tells which run the state is of.
+  /// The file with the record of the run.
   var recordFile: String { ModelBundle.join(folder, CheckpointRecord.fileName) }
 
   private var state: String { ModelBundle.join(folder, "state.safetensors") }
@@ -37,11 +37,11 @@ struct Checkpoint {
 
   var exists: Bool { FileManager.default.fileExists(atPath: state) }
 
-  /// Makes the folder.
+  /// Creates the folder.
   /// - Throws: ``GraftError`` of kind `inputOutput`.
   func prepare() throws { try makeFolder(folder) }
 
-  /// Notes that the run diverged, so that it may go on at other rates.
+  /// Records that the run diverged, so that it may continue with other learning rates.
   func noteDivergence(after epoch: Int) throws {
     guard exists, var record else { return }
     record.divergedAfter = epoch
@@ -54,9 +54,9 @@ struct Checkpoint {
     try FileReplacement(at: recordFile).write(Array(encoder.encode(record)))
   }
 
-  /// Writes the state after an epoch. The best weights come first: a state never names a best epoch that
-  /// is not there.
-  /// - Parameter keepsBest: a later epoch may turn out worse than this one.
+  /// Writes the state after an epoch. The best weights are written first, so that a state never refers to a
+  /// missing best epoch.
+  /// - Parameter keepsBest: whether this epoch's weights may be needed after later epochs.
   mutating func save(
     _ trainer: LoadedTrainer, history: [FineTuner.Epoch], bestEpoch: Int, keepsBest: Bool
   ) throws {
@@ -72,8 +72,8 @@ struct Checkpoint {
     removeFiles { $0.hasPrefix("best-") && $0 != "best-\(bestEpoch).safetensors" }
   }
 
-  /// Takes up a run where it stopped.
-  /// - Throws: ``GraftError`` where there is none.
+  /// Loads the state to continue a run.
+  /// - Throws: ``GraftError`` if there is no state.
   func resume(_ trainer: LoadedTrainer) throws -> Progress {
     let location = SourceLocation(file: folder)
     guard exists else {
@@ -82,24 +82,24 @@ struct Checkpoint {
     let note = try trainer.load(from: state)
     guard let progress = try? JSONDecoder().decode(Progress.self, from: Data(note.utf8)),
       (1...max(1, progress.history.count)).contains(progress.bestEpoch)
-    else { throw GraftError(.invalidData, "the checkpoint has no progress in it", at: location) }
+    else { throw GraftError(.invalidData, "the checkpoint contains no progress", at: location) }
     return progress
   }
 
-  /// Gives the trainer the weights of the best epoch, an earlier one than the state's.
+  /// Loads the weights of the best epoch, which is earlier than the state's, into the trainer.
   func loadBest(_ epoch: Int, into trainer: LoadedTrainer) throws {
     _ = try trainer.load(from: best(epoch))
   }
 
-  /// Removes what a run left, and the folder if nothing else is in it.
+  /// Removes the state, and the folder if it is then empty.
   func remove() {
     removeState()
     rmdir(folder)
   }
 
-  /// Removes what a run left.
+  /// Removes the state.
   func removeState() {
-    // The state first: without it the rest counts for nothing.
+    // The state first: without it the other files are ignored.
     removeFiles { $0 == "state.safetensors" }
     removeFiles { $0.hasPrefix("best-") || $0 == CheckpointRecord.fileName }
   }

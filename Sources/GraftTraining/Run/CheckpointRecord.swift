@@ -1,5 +1,5 @@
-// What a checkpoint tells of the run that it is of: where that read and wrote, its options, and what its data
-// were. A run goes on from a checkpoint only where these agree, which is looked at before any work.
+// The record of a run in its checkpoint: input and output paths, options, and an inventory of the data. A run
+// continues from a checkpoint only if these agree, which is checked before any work.
 
 import Foundation
 import Graft
@@ -20,10 +20,10 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
 
   var version = Self.version
   var tool = GraftVersion.tool
-  /// The absolute path of the bundle that the run starts from, and what its files are.
+  /// The absolute path of the input bundle, and its digest.
   public internal(set) var bundle: String
   var bundleDigest: String
-  /// The absolute path of the bundle that the run writes.
+  /// The absolute path of the output bundle.
   public internal(set) var output: String
   /// The values of ``FineTuningOption/all`` by name, paths absolute.
   var options: [String: String]
@@ -56,8 +56,8 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
     teacherDigest = plan.teacher.map { Self.digest(of: $0.bundle) }
   }
 
-  /// Reads what a checkpoint's folder tells.
-  /// - Throws: ``GraftError`` where there is no checkpoint, or none of this version.
+  /// Reads the record from a checkpoint's folder.
+  /// - Throws: ``GraftError`` if there is no checkpoint, or none of this version.
   public init(of folder: String) throws {
     let checkpoint = Checkpoint(folder: folder)
     let location = SourceLocation(file: folder)
@@ -70,24 +70,26 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
       let found = try? decoder.decode(Version.self, from: text)
     else {
       throw GraftError(
-        .invalidData, "the checkpoint does not tell which run it is of", at: location,
-        advice: "Begin anew with --overwrite.")
+        .invalidData, "the checkpoint has no readable record of its run", at: location,
+        advice: "Start a new run with --overwrite.")
     }
     guard found.version == Self.version, let own = try? decoder.decode(Self.self, from: text) else {
       throw GraftError(
         .invalidData,
         "the checkpoint's record has version \(found.version), and this Graft reads \(Self.version)",
-        at: location, advice: "Go on with the Graft that made it, or begin anew with --overwrite.")
+        at: location,
+        advice:
+          "Continue with the version of Graft that wrote it, or start a new run with --overwrite.")
     }
     self = own
   }
 
-  /// The options that the run was started with.
-  /// - Throws: ``GraftError`` of kind `invalidData` where they make no sense.
+  /// The options of the run.
+  /// - Throws: ``GraftError`` of kind `invalidData` if they are invalid.
   public func recordedOptions(in folder: String) throws -> FineTuner.Options {
     do {
       if let name = options.keys.sorted().first(where: { FineTuningOption.named($0) == nil }) {
-        throw GraftError(.invalidData, "there is no option --\(name.escapedForDisplay)")
+        throw GraftError(.invalidData, "unknown option --\(name.escapedForDisplay)")
       }
       let own = try FineTuningOption.options(of: options, over: FineTuner.Options(data: ""))
       try own.validate()
@@ -98,12 +100,12 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
     }
   }
 
-  /// Whether the folder stays when the run is done.
+  /// Whether the folder is kept after the run.
   var isKept: Bool { options["checkpoint"] != nil }
 
-  /// Compares with a run that is to go on from here.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` that names every option that differs, else of kind
-  ///   `invalidData` that says what changed in what is read.
+  /// Compares with a run that continues from this checkpoint.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` that names every option that differs, or of kind
+  ///   `invalidData` that says how the input files changed.
   func check(_ current: CheckpointRecord, in folder: String) throws {
     let location = SourceLocation(file: folder)
     let changes = FineTuningOption.all.compactMap { option -> String? in
@@ -124,32 +126,32 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
       throw GraftError(
         .invalidArgument, changes.joined(separator: "; "), at: location,
         advice:
-          "Leave out what differs: --resume takes the options of the run that it goes on with. Or begin anew "
+          "Omit the options that differ: --resume uses those of the checkpoint. Or start a new run "
           + "with --overwrite.")
     }
     func refuse(_ message: String) -> GraftError {
       GraftError(
         .invalidData, message, at: location,
-        advice: "Give the run what it had, or begin anew with --overwrite.")
+        advice: "Restore the original inputs, or start a new run with --overwrite.")
     }
     guard bundleDigest == current.bundleDigest else {
       throw refuse(
-        "the checkpoint is of a run from another bundle (it was at \(bundle.quotedForDisplay))")
+        "the checkpoint is from a run on another bundle (\(bundle.quotedForDisplay))")
     }
     guard teacherDigest == current.teacherDigest else {
-      throw refuse("the teacher is another bundle, or there is one only now or only then")
+      throw refuse("the teacher is not that of the checkpoint")
     }
     if let change = data.change(to: current.data) { throw refuse("--data changed: \(change)") }
     switch (validation, current.validation) {
     case (nil, nil): break
     case (let old?, let new?):
       if let change = old.change(to: new) { throw refuse("--val changed: \(change)") }
-    case (nil, _): throw refuse("--val was not given then, and is now")
-    case (_, nil): throw refuse("--val was given then, and is not now")
+    case (nil, _): throw refuse("--val was not given in the checkpoint, but is now")
+    case (_, nil): throw refuse("--val was given in the checkpoint, but is not now")
     }
   }
 
-  /// The SHA-256 of what a bundle's network depends on.
+  /// The SHA-256 of the files on which a bundle's network depends.
   private static func digest(of bundle: ModelBundle) -> String {
     let files = bundle.manifest.files.filter { !RunRecords.Name.isRecord($0.key) }
       .sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.sha256)" }
@@ -158,14 +160,14 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
 }
 
 extension CheckpointRecord.Inventory {
-  /// The files of pictures, or the files of tensors and batches that lie directly in the folder.
+  /// The image files, or the tensor and batch files directly in the folder.
   init(_ dataset: any Dataset) {
     items = dataset.count
     files = [:]
     func add(_ name: String, _ path: String) -> Bool {
       var status = stat()
       guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return false }
-      // File systems differ in the Unicode normal form that they keep names in.
+      // File systems differ in the Unicode normalization form of names.
       files[name.precomposedStringWithCanonicalMapping] = Int(status.st_size)
       return true
     }
@@ -179,7 +181,7 @@ extension CheckpointRecord.Inventory {
     }
   }
 
-  /// What is different in `other`; nil where nothing is.
+  /// A description of the differences to `other`; nil if there are none.
   func change(to other: Self) -> String? {
     func list(_ names: [String], _ what: String) -> String? {
       guard !names.isEmpty else { return nil }
@@ -193,8 +195,8 @@ extension CheckpointRecord.Inventory {
       list(
         files.keys.filter { name in
           other.files[name].map { $0 != files[name] } ?? false
-        }, "of another size"),
-      items == other.items ? nil : "\(other.items) items where there were \(items)",
+        }, "with another size"),
+      items == other.items ? nil : "\(other.items) items instead of \(items)",
     ].compactMap { $0 }
     return changes.isEmpty ? nil : changes.joined(separator: "; ")
   }

@@ -1,4 +1,4 @@
-// What a run reads and writes, and what stands there from an earlier run.
+// The paths that a run reads and writes, and the files of an earlier run.
 
 import Graft
 import GraftData
@@ -6,8 +6,8 @@ import GraftDiagnostics
 
 extension FineTuner.Options {
   /// - Parameters:
-  ///   - bundle: the bundle that the run starts from.
-  ///   - output: the bundle that it writes; nil where it writes none.
+  ///   - bundle: the path of the input bundle.
+  ///   - output: the path of the output bundle; nil if there is none.
   public func pathUses(bundle: String, output: String?) -> PathUses {
     var uses = PathUses()
     uses.read("BUNDLE", bundle)
@@ -26,7 +26,7 @@ extension FineTuner.Options {
     return uses
   }
 
-  /// Where the state of a run to `output` is kept.
+  /// The checkpoint folder of a run that writes `output`.
   func checkpointFolder(of output: String) -> String {
     if let checkpoint { return checkpoint }
     var name = output
@@ -36,12 +36,11 @@ extension FineTuner.Options {
 }
 
 extension Checkpoint {
-  /// The command that goes on from the state.
+  /// The command that continues from the state.
   var resumeCommand: String { "graft finetune --resume \(folder.quotedForShell)" }
 
-  /// Looks for what an earlier run left, before any work.
-  /// - Throws: ``GraftError`` where there is nothing to resume, or where a run from the start would end what
-  ///   another one has come to.
+  /// Checks for the checkpoint of an earlier run, before any work.
+  /// - Throws: ``GraftError`` if there is none to resume, or if a new run would overwrite one.
   func checkPlace(_ options: FineTuner.Options) throws {
     let location = SourceLocation(file: folder)
     if options.resumes {
@@ -50,9 +49,10 @@ extension Checkpoint {
       }
     } else if exists, !options.overwrites {
       throw GraftError(
-        .invalidArgument, "the checkpoint of an earlier run is here", at: location,
+        .invalidArgument, "exists and is the checkpoint of an earlier run", at: location,
         advice:
-          "Go on from it with: \(resumeCommand), or give --overwrite to remove it and start anew.")
+          "Continue it with: \(resumeCommand), or pass --overwrite to remove it and start a new run."
+      )
     }
   }
 }

@@ -1,5 +1,5 @@
-// What a run needs before its first step, made as its plan says: the compiled step, the values at the freeze line
-// or what makes them, the teacher's logits.
+// The preparation of a run according to its plan: the compiled step, the values at the freeze line or their
+// feed, the teacher's logits.
 
 import Graft
 import GraftAutodiff
@@ -9,27 +9,27 @@ import GraftIR
 import GraftRuntime
 
 extension FineTuner {
-  /// A run that could begin.
+  /// A run that is ready to start.
   struct Preparation {
     var plan: FineTuningPlan
     var trainer: LoadedTrainer
-    /// Items of a step: no more than there are.
+    /// Items per step, at most the number of items.
     var batchSize: Int
-    /// The classes of the data; empty where they have no names.
+    /// The class names of the data; empty if they have none.
     var classes: [String]
     var data: TrainingData
-    /// The items of ``data`` that are learned from.
+    /// The training items of ``data``.
     var items: [Int]
     var validation: (data: TrainingData, items: [Int])?
-    /// Where the items of ``validation`` stand, or those of ``data`` where there is none.
+    /// The data set of ``validation``, or of ``data`` if there is none.
     var validationSet: any Dataset
     var feed: any TrainingFeed
-    /// Where epochs see random views.
-    var views: PictureViews?
-    /// Holds the compiled step.
+    /// The random views, if there are any.
+    var views: AugmentedViews?
+    /// The folder of the compiled step.
     fileprivate var folder: TemporaryFolder
 
-    /// The options with the batch that a step takes.
+    /// The options with the actual batch size.
     func stepOptions(_ options: Options) -> Options {
       var own = options
       own.batchSize = batchSize
@@ -37,7 +37,7 @@ extension FineTuner {
     }
   }
 
-  /// Compiles the training step, and takes through the frozen layers what goes through them once.
+  /// Compiles the training step, and fills the cache of frozen features.
   mutating func prepare(
     _ plan: RunPlan, observe: (Event) throws -> Void
   ) throws -> Preparation {
@@ -54,7 +54,7 @@ extension FineTuner {
     let start = clock.now
     let views =
       options.isRandom
-      ? PictureViews(options.augmentation, seed: options.seed, room: room.pictures) : nil
+      ? AugmentedViews(options.augmentation, seed: options.seed, room: room.pictures) : nil
     let read = try read(plan, trunk, views, observe: observe)
     let feed = try feed(plan, trunk, read, views, teacher, observe: observe)
     let size = try plan.size(
@@ -62,7 +62,7 @@ extension FineTuner {
     measurements.seconds = (clock.now - start) / .seconds(1)
     measurements.itemsRead = size.read
     measurements.cachedRows = size.rows
-    // The trainer and the trunk have weights of their own by now.
+    // The trainer and the trunk have their own copies of the weights now.
     let graph = training.parts.network
     for id in graph.parameters { graph[id].parameter?.data?.releasePages() }
     return Preparation(
@@ -91,7 +91,7 @@ extension FineTuner {
       threads: options.threads)
   }
 
-  /// The items that are learned from and those that are held out.
+  /// The training and held-out items.
   private struct ReadData {
     var data: TrainingData
     var items: [Int]
@@ -100,7 +100,7 @@ extension FineTuner {
   }
 
   private mutating func read(
-    _ plan: RunPlan, _ trunk: Trunk, _ views: PictureViews?, observe: (Event) throws -> Void
+    _ plan: RunPlan, _ trunk: Trunk, _ views: AugmentedViews?, observe: (Event) throws -> Void
   ) throws -> ReadData {
     let options = plan.options
     let dataset = plan.sampled(plan.whole)
@@ -118,7 +118,7 @@ extension FineTuner {
           "\(count) \(count == 1 ? "item" : "items"), \(bytes.asBytes) of frozen features; "
             + trunk.description))
       return try reader.read(dataset, places: places, warnings: &found) { done, all in
-        try? observe(.doing("\(done) of \(all) items through the frozen layers"))
+        try? observe(.doing("frozen layers: \(done) of \(all) items"))
       }
     }
     let data: TrainingData
@@ -138,7 +138,7 @@ extension FineTuner {
     } else if !split.validation.isEmpty {
       read.validation = (data, split.validation)
       if views != nil {
-        // Held out items are judged as they are.
+        // Held-out items are not augmented.
         let held = try features(of: dataset, split.validation.map { data.places[$0] })
         read.validation = (held, Array(0..<held.count))
       }
@@ -146,10 +146,10 @@ extension FineTuner {
     if options.batchSize > read.items.count {
       try observe(
         .note(
-          "each step takes all \(read.items.count) items there are to learn from: fewer than the batch "
+          "each step uses all \(read.items.count) training items, which are fewer than the batch "
             + "of \(options.batchSize)"))
     }
-    // A part of the data may lack classes that the whole has.
+    // A sample may lack classes of the whole data set.
     if plan.sampleSize == nil {
       found += try plan.gaps(
         in: plan.whole, data, learning: read.items, holding: read.validation)
@@ -159,7 +159,7 @@ extension FineTuner {
   }
 
   private func feed(
-    _ plan: RunPlan, _ trunk: Trunk, _ read: ReadData, _ views: PictureViews?,
+    _ plan: RunPlan, _ trunk: Trunk, _ read: ReadData, _ views: AugmentedViews?,
     _ teacher: LoadedTeacher?, observe: (Event) throws -> Void
   ) throws -> any TrainingFeed {
     let options = plan.options
@@ -170,7 +170,7 @@ extension FineTuner {
         teacherLogits: try teacher?.logits(
           of: dataset, names: read.data.names, threads: options.threads,
           inMemory: room.largestCache
-        ) { done, all in try? observe(.doing("\(done) of \(all) items through the teacher")) },
+        ) { done, all in try? observe(.doing("teacher: \(done) of \(all) items")) },
         items: read.data.count)
     }
     let reader = ViewReader(
@@ -179,7 +179,7 @@ extension FineTuner {
     guard let count = options.cacheViews else {
       try observe(
         .note(
-          "every epoch has views of its own, which go through the frozen layers as they are needed")
+          "every epoch has different views, which go through the frozen layers in every step")
       )
       return try LiveFeed(reader, mixing: options.mixing)
     }
@@ -190,7 +190,7 @@ extension FineTuner {
     return try StoredFeed(reader, views: count, inMemory: room.largestCache)
   }
 
-  /// Tells what the run's report will have too.
+  /// Reports warnings to the observer and keeps them for the report.
   mutating func tell(_ found: [Warning], observe: (Event) throws -> Void) throws {
     warnings += found
     for warning in found { try observe(.warning(warning)) }

@@ -1,5 +1,5 @@
-// A fine-tuning run as a whole: a bundle and a folder of data in, a tuned bundle out. Each step is a file of
-// its own; this one is their order.
+// A complete fine-tuning run, from a bundle and data to a tuned bundle. This file has the order of the steps;
+// each step is in its own file.
 
 import Foundation
 import Graft
@@ -18,23 +18,23 @@ import GraftRuntime
 /// let report = try FineTuner("resnet18.graft", options).run(to: "tuned.graft")
 /// ```
 ///
-/// The original is never modified. Running a bundle runs its author's code.
+/// The input bundle is never modified. Running a bundle executes its author's code.
 public struct FineTuner {
-  /// What one epoch came to.
+  /// The results of one epoch.
   public struct Epoch: Codable, Sendable, Equatable {
     /// From 1.
     public var epoch: Int
-    /// Mean loss of the training items, as they were met.
+    /// The mean loss of the training items, each measured when it was trained on.
     public var loss: Double
-    /// The share of them that were right; absent for a regression.
+    /// The fraction of them that were predicted correctly, 0 to 1; nil for a regression.
     public var accuracy: Double?
     public var validationLoss: Double?
     public var validationAccuracy: Double?
-    /// The first group's, at the end of the epoch.
+    /// The learning rate of the first parameter group at the end of the epoch.
     public var learningRate: Double
     public var seconds: Double
     public var imagesPerSecond: Double
-    /// When it ended, in seconds since 1970.
+    /// The time of its end, in seconds since 1970.
     public var time: Double
 
     enum CodingKeys: String, CodingKey {
@@ -46,7 +46,7 @@ public struct FineTuner {
     }
   }
 
-  /// What a run did.
+  /// The results of a run.
   public struct Report: Codable, Sendable {
     public var epochs: [Epoch]
     /// The epoch whose weights are in the bundle.
@@ -55,7 +55,7 @@ public struct FineTuner {
     public var validationItems: Int
     public var trainedParameters: Int
     public var seconds: Double
-    /// The most bytes that the process had resident, up to now.
+    /// The peak resident memory of the process in bytes.
     public var peakBytes: Int
 
     enum CodingKeys: String, CodingKey {
@@ -67,31 +67,31 @@ public struct FineTuner {
     }
   }
 
-  /// How far a run has come.
+  /// The progress of a run.
   public struct Progress: Sendable {
     /// From 1.
     public var epoch: Int
     public var epochs: Int
-    /// Items of this epoch that were learned from, and how many there are.
+    /// The number of items trained on in this epoch so far, and in total.
     public var done: Int
     public var count: Int
-    /// The mean over these items, as they were met.
+    /// The mean loss over these items.
     public var loss: Double
-    /// Absent for a regression.
+    /// The fraction predicted correctly, 0 to 1; nil for a regression.
     public var accuracy: Double?
     public var imagesPerSecond: Double
-    /// Until the end of the run, as fast as it has been so far.
+    /// The estimated seconds until the end of the run.
     public var secondsLeft: Double
   }
 
-  /// What happens while it runs.
+  /// An event during a run.
   public enum Event: Sendable {
-    /// Work outside of epochs, in words.
+    /// A description of work outside of epochs.
     case doing(String)
     case step(Progress)
     case finished(Epoch)
     case note(String)
-    /// What the report tells too, such as files that are left out of the data.
+    /// A warning that is also in the report, such as skipped files.
     case warning(Warning)
   }
 
@@ -99,30 +99,30 @@ public struct FineTuner {
   public internal(set) var warnings: [Warning] = []
   let bundle: ModelBundle
   let path: String
-  /// What may be kept in memory.
+  /// The memory budgets.
   var room = MemoryRoom()
-  /// What the run took.
+  /// Measurements of the run.
   var measurements = Measurements()
 
-  /// What a run took, up to the end of its last epoch.
+  /// Measurements of a run up to the end of its last epoch.
   struct Measurements {
     /// Bytes of the trainer's activations, scratch and state.
     var sessionBytes = 0
-    /// Part of it: the arena of a training step.
+    /// The part of ``sessionBytes`` for the arena of a training step.
     var arenaBytes = 0
-    /// What runs again in the backward pass of one image.
+    /// The recomputed operators of one image.
     var recomputation = RematerializationReport()
-    /// The most bytes that were resident while it trained.
+    /// The peak resident memory during training in bytes.
     var trainingPeak = 0
-    /// The mean size of the decoded pictures that random views are made from; 0 where there are none.
+    /// The mean size in bytes of the decoded images of random views; 0 if there are none.
     var pictureBytes = 0
-    /// Items that were read, how many of them were kept at the freeze line, and the seconds it took.
+    /// The number of items read, the number cached at the freeze line, and the seconds for both.
     var itemsRead = 0
     var cachedRows = 0
     var seconds = 0.0
   }
 
-  /// - Throws: ``GraftError`` where the bundle is damaged or an option makes no sense.
+  /// - Throws: ``GraftError`` if the bundle is damaged or an option is invalid.
   public init(_ bundle: String, _ options: Options) throws {
     try options.validate()
     self.options = options
@@ -130,7 +130,7 @@ public struct FineTuner {
     path = bundle
   }
 
-  /// Trains, and writes the tuned bundle to `output`, whole or not at all.
+  /// Trains, and writes the tuned bundle to `output` atomically.
   /// - Throws: ``GraftError`` that names the file, the node and the cause.
   public mutating func run(
     to output: String, observe: (Event) throws -> Void = { _ in }
@@ -144,7 +144,7 @@ public struct FineTuner {
     let isNew = !FileManager.default.fileExists(atPath: checkpoint.folder)
     if options.checkpoint != nil { try checkpoint.prepare() }
     TemporaryPaths.sayWhenInterrupted(
-      "graft: interrupted before the end of the first epoch: nothing is kept")
+      "graft: interrupted before the end of the first epoch; nothing was saved")
     defer { TemporaryPaths.sayWhenInterrupted(nil) }
     do {
       let recorded = options.resumes ? try CheckpointRecord(of: checkpoint.folder) : nil
@@ -154,7 +154,7 @@ public struct FineTuner {
       checkpoint.record = try CheckpointRecord(plan, output: output)
       if let recorded {
         if let own = checkpoint.record { try recorded.check(own, in: checkpoint.folder) }
-        // The folder stays where the run that began it named it.
+        // The folder is kept if the original run named it.
         checkpoint.record?.options["checkpoint"] = recorded.options["checkpoint"]
       }
       let records = try RunRecords(options)
@@ -162,31 +162,31 @@ public struct FineTuner {
       return try execute(
         plan, to: output, checkpoint: checkpoint, records: records, since: start, observe: observe)
     } catch var error as GraftError {
-      // What tells of a state goes with it.
+      // Without a state, its metadata is removed too.
       if !checkpoint.exists { checkpoint.removeState() }
-      // Fails, and does nothing, where a state is in it.
+      // Fails without effect if the folder contains a state.
       if isNew { rmdir(checkpoint.folder) }
       if checkpoint.exists, !(error.advice ?? "").contains("--resume") {
         error.advice =
           (error.advice.map { $0 + " " } ?? "")
-          + "What was learned is kept; go on with: " + checkpoint.resumeCommand
+          + "The state is saved; continue with: " + checkpoint.resumeCommand
       }
       throw error
     }
   }
 
-  /// Looks at everything that a run reads, and tells what of it is left out.
+  /// Opens all inputs of a run, and reports what is skipped.
   mutating func plan(observe: (Event) throws -> Void) throws -> RunPlan {
     let plan = try RunPlan(bundle, at: path, options)
     try tell(plan.warnings, observe: observe)
     return plan
   }
 
-  /// What is said at Ctrl-C.
+  /// Sets the message for Ctrl-C.
   private func tellHowToGoOn(from checkpoint: Checkpoint) {
     guard checkpoint.exists else { return }
     TemporaryPaths.sayWhenInterrupted(
-      "graft: interrupted; the state is kept, go on with:\n  " + checkpoint.resumeCommand)
+      "graft: interrupted; the state is saved, continue with:\n  " + checkpoint.resumeCommand)
   }
 
   /// Trains as planned, and writes the tuned bundle.
@@ -225,7 +225,7 @@ public struct FineTuner {
     return report
   }
 
-  /// What is left of a run when its trainer and its data are gone.
+  /// The results of training after the trainer and the data have been released.
   private struct Trained {
     var network: Graph
     var loss: Loss
@@ -234,7 +234,7 @@ public struct FineTuner {
     var report: Report
   }
 
-  /// The run itself. All that it holds in memory is given back before anything else is compiled.
+  /// Trains. All its memory is released before the tuned network is compiled.
   private mutating func train(
     _ plan: RunPlan, to output: String, _ checkpoint: Checkpoint, _ records: RunRecords,
     observe: (Event) throws -> Void

@@ -1,19 +1,19 @@
-// The range test for a learning rate: a short run whose rate climbs from step to step, the curve of
-// its loss, and what to make of it.
+// The learning rate range test: a short run with an increasing learning rate, the curve of its loss, and a
+// suggested rate.
 
 import Foundation
 import GraftData
 import GraftDiagnostics
 
 extension FineTuner {
-  /// What a range test found (Smith, "Cyclical learning rates for training neural networks", WACV
-  /// 2017).
+  /// The result of a learning rate range test (Smith, "Cyclical learning rates for training neural networks",
+  /// WACV 2017).
   public struct LearningRateSearch: Encodable, Sendable {
     public struct Point: Encodable, Sendable {
       public var learningRate: Double
       /// The loss of the step's batch.
       public var loss: Double
-      /// The mean of the losses around it, weighted by a normal distribution over the steps.
+      /// The losses smoothed with a Gaussian over the steps.
       public var smoothedLoss: Double
 
       enum CodingKeys: String, CodingKey {
@@ -24,12 +24,12 @@ extension FineTuner {
     }
 
     public var points: [Point]
-    /// Where the smoothed loss falls most steeply over the logarithm of the rate, before its
+    /// The rate at which the smoothed loss falls most steeply over the logarithm of the rate, before its
     /// minimum.
     public var steepest: Double
     /// A tenth of the rate with the lowest smoothed loss.
     public var minimumTenth: Double
-    /// The lesser of ``steepest`` and ``minimumTenth``.
+    /// The smaller of ``steepest`` and ``minimumTenth``.
     public var suggestion: Double
 
     enum CodingKeys: String, CodingKey {
@@ -37,22 +37,22 @@ extension FineTuner {
       case minimumTenth = "minimum_tenth"
     }
 
-    /// The rates that are tried.
+    /// The range of rates.
     static let range = 1e-6...10.0
 
-    /// The rate of a step on the geometric ramp.
+    /// The rate of a step; rates grow geometrically.
     static func rate(step: Int, of steps: Int) -> Double {
       let share = Double(step) / Double(max(1, steps - 1))
       return range.lowerBound * pow(range.upperBound / range.lowerBound, share)
     }
 
-    /// - Parameter losses: of the steps so far, of `steps` on the ramp; finite.
-    /// - Throws: ``GraftError`` of kind `invalidData` where there are too few to say anything.
+    /// - Parameter losses: the finite losses of the first steps of a ramp of `steps`.
+    /// - Throws: ``GraftError`` of kind `invalidData` if there are too few.
     init(losses: [Double], of steps: Int) throws {
       guard losses.count >= 10 else {
         throw GraftError(
           .invalidData,
-          "the loss blew up after \(losses.count) steps, at a learning rate of "
+          "the loss diverged after \(losses.count) steps, at a learning rate of "
             + String(format: "%.2g", Self.rate(step: losses.count, of: steps)))
       }
       let width = Double(steps) / 25
@@ -72,7 +72,7 @@ extension FineTuner {
       }
       let lowest = smoothed.indices.min { smoothed[$0] < smoothed[$1] } ?? 0
       minimumTenth = rates[lowest] / 10
-      // The ramp is even in the logarithm, so slopes are differences of neighbors.
+      // The rates are evenly spaced on a logarithmic scale, so slopes are differences of neighbors.
       func slope(_ index: Int) -> Double { smoothed[index + 1] - smoothed[index - 1] }
       let steep = (1..<max(2, lowest)).min { slope($0) < slope($1) }
       steepest = rates[steep ?? 1]
@@ -80,10 +80,10 @@ extension FineTuner {
     }
   }
 
-  /// Tries learning rates from 10⁻⁶ to 10 on a geometric ramp over an epoch, but at least 100 and
-  /// at most 400 steps, and stops where the loss blows up. Nothing is written or kept.
+  /// Runs steps with learning rates that grow geometrically from 10⁻⁶ to 10 over an epoch, but at least 100
+  /// and at most 400 steps, and stops if the loss diverges. Writes nothing.
   ///
-  /// A head's own learning rate and layer decay keep their proportion to the rate that is tried.
+  /// The head's learning rate and layer decay keep their ratio to the rate under test.
   /// - Throws: ``GraftError`` as a run does before its first epoch.
   public mutating func findLearningRate(
     observe: (Event) throws -> Void = { _ in }
@@ -104,7 +104,7 @@ extension FineTuner {
       step, loss in
       guard loss.isFinite else { return false }
       losses.append(loss)
-      // An average that forgets, without the bias of its start (Kingma and Ba 2015, section 3).
+      // Bias-corrected exponential moving average (Kingma and Ba 2015, section 3).
       average = 0.9 * average + 0.1 * loss
       let corrected = average / (1 - pow(0.9, Double(step + 1)))
       lowest = min(lowest, corrected)

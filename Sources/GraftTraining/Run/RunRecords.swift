@@ -1,5 +1,5 @@
-// What a run leaves for people and for other programs, beside its network: a JSON line for every epoch,
-// TensorBoard's event file, the report. Each goes where the options say, or else into the tuned bundle.
+// The records of a run: metrics as JSON lines, a TensorBoard event file, the report. Each is written to the
+// path in the options, or else to the tuned bundle.
 
 import Foundation
 import Graft
@@ -13,7 +13,7 @@ final class RunRecords {
     static let metrics = "metrics.jsonl"
     static let report = "report.html"
 
-    /// Whether a file of a bundle is a record of how the bundle was made, which the network does not need.
+    /// Whether a file of a bundle is a record of its run, which the network does not need.
     static func isRecord(_ name: String) -> Bool {
       name == metrics || name == report || name.hasPrefix("events.out.tfevents.")
     }
@@ -23,11 +23,11 @@ final class RunRecords {
   private let report: FileReplacement?
   private let tensorboard: String?
   private let time = RunRecords.now
-  /// Begun with the first epoch: a run that fails before leaves no file.
+  /// Created at the first epoch, so that a run that fails earlier leaves no file.
   private var events: EventFile?
 
-  /// Looks at every place before any work is done.
-  /// - Throws: ``GraftError`` of kind `inputOutput` where one cannot be written.
+  /// Checks every path before any work.
+  /// - Throws: ``GraftError`` of kind `inputOutput` if one cannot be written.
   init(_ options: FineTuner.Options) throws {
     metrics = try options.metrics.map { try FileReplacement(at: $0) }
     report = try options.report.map { try FileReplacement(at: $0) }
@@ -36,7 +36,7 @@ final class RunRecords {
 
   static var now: Double { Date().timeIntervalSince1970 }
 
-  /// Adds the last `count` epochs of a run so far.
+  /// Adds the last `count` epochs.
   func add(_ count: Int, of history: [FineTuner.Epoch]) throws {
     try metrics?.write(try Self.lines(history))
     guard let tensorboard else { return }
@@ -45,7 +45,7 @@ final class RunRecords {
     try Self.add(history.suffix(count), to: file)
   }
 
-  /// Writes into a bundle's folder what was to go nowhere else, and the report where it was to go.
+  /// Writes the records without other paths to the bundle's folder, and the report to its path.
   func finish(_ history: [FineTuner.Epoch], report text: String, into folder: String) throws {
     if metrics == nil {
       try Self.write(try Self.lines(history), to: ModelBundle.join(folder, Name.metrics))

@@ -1,5 +1,4 @@
-// The epochs: batches in a random order, the step, validation, the best state, checkpoints, and
-// when to stop.
+// The training loop: shuffled batches, steps, validation, the best state, checkpoints, and early stopping.
 
 import Foundation
 import Graft
@@ -8,7 +7,7 @@ import GraftData
 import GraftDiagnostics
 import GraftRuntime
 
-/// One run of a trainer over data.
+/// The training loop of one run.
 struct TrainingRun {
   let options: FineTuner.Options
   let plan: FineTuningPlan
@@ -53,7 +52,7 @@ struct TrainingRun {
 
   private var isClassification: Bool { plan.task == .classes }
 
-  /// The share that is right: of items, or of decisions where each class is one of its own.
+  /// The accuracy over items, or for multi-label data over (item, class) decisions.
   private func accuracy(_ right: Int, of items: Int) -> Double? {
     switch plan.task {
     case .classes: Double(right) / Double(items)
@@ -62,7 +61,7 @@ struct TrainingRun {
     }
   }
 
-  /// Batches of an epoch; a partial last one counts.
+  /// The number of batches per epoch, including a partial last one.
   var batchCount: Int { (items.count + options.batchSize - 1) / options.batchSize }
   private var updatesPerEpoch: Int { (batchCount + options.accumulate - 1) / options.accumulate }
 
@@ -104,7 +103,7 @@ struct TrainingRun {
       }
       let trained = (clock.now - start) / .seconds(1)
       if epoch < options.epochs {
-        // Reading for the next epoch goes on while this one is judged.
+        // Reading for the next epoch overlaps with the validation of this one.
         try feed.prepare(epoch: epoch, order: try self.order(of: epoch + 1)) {
           try? observe(.doing($0))
         }
@@ -125,26 +124,26 @@ struct TrainingRun {
       try records?.add(1, of: history)
       try observe(.finished(finished))
       if isExhausted {
-        try observe(.note("no better epoch since \(bestEpoch): stopped"))
+        try observe(.note("stopped: no better epoch since \(bestEpoch)"))
         return
       }
     }
   }
 
-  /// The items of an epoch (from 1) in the order in which they are learned from.
+  /// The items of an epoch (from 1) in training order.
   private func order(of epoch: Int) throws -> [Int] {
     try trainer.order(epoch: epoch - 1, count: items.count).map { items[$0] }
   }
 
-  /// Gives the trainer the weights of the best epoch, which is the end of the run.
+  /// Loads the weights of the best epoch into the trainer, at the end of the run.
   func restoreBest() throws {
     if bestEpoch != history.count { try checkpoint?.loadBest(bestEpoch, into: trainer) }
   }
 
-  /// Stops a run that does not learn any more.
-  /// - Parameter loss: the mean of the epoch so far.
-  /// - Throws: ``GraftError`` of kind `invalidData` where that is no finite number, or after ten
-  ///   batches far above what a network that knows nothing has.
+  /// Stops a run that diverges.
+  /// - Parameter loss: the mean loss of the epoch so far.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the loss is not finite or, after ten batches, far
+  ///   above that of uniform predictions.
   private func checkDivergence(of loss: Double, epoch: Int, batches: Int) throws {
     let isHigh = loss > divergence && (batches >= 10 || batches == batchCount)
     guard !loss.isFinite || isHigh else { return }
@@ -152,10 +151,10 @@ struct TrainingRun {
     throw diverged(
       loss.isFinite
         ? "the loss diverges: \(String(format: "%.4g", loss)) \(place)"
-        : "the loss is no finite number \(place)")
+        : "the loss is not finite \(place)")
   }
 
-  /// Sees that what an epoch ends with is fit to be kept.
+  /// Checks that the state after an epoch is finite and has not diverged.
   private func checkState(epoch: Int, validationLoss: Double?) throws {
     if let validationLoss, !(validationLoss <= divergence) {
       throw diverged(
@@ -164,7 +163,7 @@ struct TrainingRun {
     }
     for (index, state) in trainer.description.states.enumerated() {
       guard try trainer.state(index).allSatisfy(\.isFinite) else {
-        throw diverged("\(state.name.quotedForDisplay) is not finite any more after epoch \(epoch)")
+        throw diverged("\(state.name.quotedForDisplay) is not finite after epoch \(epoch)")
       }
     }
   }
@@ -172,18 +171,18 @@ struct TrainingRun {
   private func diverged(_ found: String) -> GraftError {
     var advice = "Choose a smaller --lr (it was \(options.learningRate)), or --clip-norm 1"
     if let checkpoint, !history.isEmpty {
-      // Without the note the rates must be what they were; the error is what matters now.
+      // Without the record, resuming needs the same rates; the error below is more important.
       try? checkpoint.noteDivergence(after: history.count)
       advice +=
         "; the state after epoch \(history.count) is in \(checkpoint.folder.escapedForDisplay), and "
-        + "--resume \(checkpoint.folder.quotedForShell) --lr RATE goes on from there"
+        + "--resume \(checkpoint.folder.quotedForShell) --lr RATE continues from it"
     }
     return GraftError(.invalidData, found, advice: advice + ".")
   }
 
-  /// A mean loss that no run that learns has: a hundred times that of even probabilities; of a
-  /// regression ten thousand times the mean square of its answers, or 10⁴ where these are small. A
-  /// new head on large features may well begin ten times above even probabilities.
+  /// The mean loss above which a run counts as diverged: a hundred times that of uniform probabilities; for
+  /// regression 10⁴ times the mean square of the targets, at least 10⁴. A new head on large features can
+  /// start at ten times the loss of uniform probabilities.
   private static func divergence(
     _ options: FineTuner.Options, classCount: Int, values: [Float]
   ) -> Double {
@@ -207,8 +206,8 @@ struct TrainingRun {
     options.schedule.factor(update: update, perEpoch: updatesPerEpoch, epochs: options.epochs)
   }
 
-  /// Without validation data the last epoch is kept; with them the best accuracy, or the lowest
-  /// loss where accuracies are equal or there are none.
+  /// Without validation data, the last epoch is best; otherwise the one with the highest accuracy, and with
+  /// the lowest loss if accuracies are equal or absent.
   private func isBetter(_ epoch: FineTuner.Epoch) -> Bool {
     guard validation != nil, bestEpoch > 0 else { return true }
     let best = history[bestEpoch - 1]
@@ -221,8 +220,8 @@ struct TrainingRun {
     order[(batch * options.batchSize)..<min((batch + 1) * options.batchSize, order.count)]
   }
 
-  /// Steps at rates of their own, epoch after epoch, until `body` has seen enough losses.
-  /// - Parameter rate: of the first group, for a step from 0.
+  /// Runs steps with individual learning rates until `body` ends the sweep.
+  /// - Parameter rate: the rate of the first parameter group for a step, from 0.
   func sweep(
     steps: Int, rate: (Int) -> Double, _ body: (_ step: Int, _ loss: Double) throws -> Bool
   ) throws {
@@ -276,13 +275,13 @@ struct TrainingRun {
     if epoch == 1, batch == 0 { try checkFirst(result.logits, of: rows) }
     let share = plan.task == .regression ? 1 : microBatchShare(batch)
     let loss = result.loss.reduce(0.0) { $0 + Double($1) } / share
-    // The class of a mixed picture's larger part is the right one.
+    // The class with the larger weight counts as correct.
     let partners = (fed.mixing?.share ?? 1) < 0.5 ? rows.suffix(1) + rows.dropLast() : rows
     let right = plan.task == .regression ? 0 : correct(result.logits, Array(partners))
     return (loss, right)
   }
 
-  /// Before the first update, what is no number is the network's doing, and no rate's.
+  /// Before the first update, non-finite outputs are due to the network, not the learning rate.
   private func checkFirst(_ logits: [Float], of rows: ArraySlice<Int>) throws {
     let width = logits.count / max(1, rows.count)
     for (position, row) in rows.enumerated() {
@@ -290,29 +289,29 @@ struct TrainingRun {
       else { continue }
       throw GraftError(
         .invalidData,
-        "the network's output for \(data.names[row].quotedForDisplay) is no finite number, before anything "
+        "the network's output for \(data.names[row].quotedForDisplay) is not finite, before anything "
           + "was learned",
         advice:
-          "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
-          + "values in between.")
+          "Check the item's values and the network's weights: graft run --dump-values DIR writes the "
+          + "intermediate values.")
     }
   }
 
-  /// [rows, classes, 2]: what an item's class is not and what it is.
+  /// Targets [rows, classes, 2] for binary cross-entropy: (1 − t, t).
   private func pairs(_ rows: ArraySlice<Int>) -> [Float] {
     rows.flatMap { row in
       data.values[(row * classCount)..<((row + 1) * classCount)].flatMap { [1 - $0, $0] }
     }
   }
 
-  /// The part of a micro-batch in the mean over all that make one update.
+  /// The weight of a micro-batch in the mean over all micro-batches of an update.
   private func microBatchShare(_ batch: Int) -> Double {
     guard options.accumulate > 1 else { return 1 }
     let first = batch / options.accumulate * options.accumulate
     return 1 / Double(min(options.accumulate, batchCount - first))
   }
 
-  /// Items that are right, or decisions where each class is one of its own.
+  /// The number of correct items, or for multi-label data of correct decisions.
   private func correct(
     _ logits: [Float], _ rows: [Int], of data: TrainingData? = nil
   ) -> Int {
@@ -328,7 +327,7 @@ struct TrainingRun {
     }
   }
 
-  /// Mean loss, unsmoothed and unweighted, and the share that is right.
+  /// The mean loss, without smoothing and class weights, and the accuracy.
   private func evaluate(
     _ data: TrainingData, _ items: [Int]
   ) throws -> (loss: Double, accuracy: Double?) {
@@ -369,7 +368,7 @@ struct TrainingRun {
     )
   }
 
-  /// log(1 + eᶻ) − t · z, which does not overflow.
+  /// log(1 + eᶻ) − t · z, computed without overflow.
   private static func binaryCrossEntropy(logit: Double, target: Double) -> Double {
     max(logit, 0) - logit * target + log1p(exp(-abs(logit)))
   }

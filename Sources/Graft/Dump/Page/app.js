@@ -1,5 +1,5 @@
-// What ties the parts together. The address's fragment is the state of the page (node, value,
-// search, view), so that a link shows the same thing and the browser's Back undoes a step.
+// Connects the modules. The URL fragment is the state of the page (node, value, search, view), so that a
+// link restores it and the browser's Back button undoes a step.
 
 function start() {
   const data = JSON.parse(byId("graph").textContent);
@@ -68,7 +68,7 @@ function start() {
     if (graph.selection) graph.select(graph.selection);
   }
 
-  /** Whoever looks at the whole goes on doing so, in the columns that suit the window as it is. */
+  /** If the whole graph is shown, lays it out again for the new window size. */
   function resize() {
     if (state.view === "memory") return memory.draw();
     const { width, height } = graph.viewport.window;
@@ -149,20 +149,20 @@ function writeFragment(state) {
   return `#${parts.join("&")}`;
 }
 
-/** Changes the address without a step in the history, where the browser lets a file do so. */
+/** Changes the URL without a history entry, if the browser allows it for files. */
 function replaceFragment(hash) {
   if (location.hash === hash || (hash === "#" && !location.hash)) return;
   try {
     history.replaceState(null, "", hash);
   } catch {
-    // The address stays behind the search; nothing else depends on it.
+    // The URL is then not updated, which has no other effect.
   }
 }
 
-/** Whether a name is fit for an address: short, and no number of a value. */
+/** Whether a name is suitable for a URL: short, and not the number of a value. */
 const linkable = (name) => Boolean(name) && name.length <= 200 && !name.startsWith("%");
 
-/** A node by the model's name for it where that is its own, else by its first result. */
+/** The fragment of a node: its name in the model if that is unique, else its first result. */
 function linkOfNode(model, box) {
   const name = box.origins[0];
   const own = linkable(name)
@@ -170,7 +170,7 @@ function linkOfNode(model, box) {
   return own ? name : `%${box.results[0]?.id}`;
 }
 
-/** What selects a node, a value, or the value of an input or output; null selects nothing. */
+/** The fragment that selects a node, a value, or the value of an input or output; null for none. */
 function linkOf(model, target) {
   if (!target) return {};
   if (target.kind === "node") return { node: linkOfNode(model, target) };
@@ -222,7 +222,7 @@ function drawLegend(model, choose) {
   const counts = new Map();
   for (const box of model.nodes) counts.set(box.family, (counts.get(box.family) ?? 0) + 1);
   replace(byId("legend"), Object.keys(families).filter((name) => counts.has(name)).map((name) =>
-    h("li", {}, h("button", { onclick: () => choose(name), title: "Search for these" },
+    h("li", {}, h("button", { onclick: () => choose(name), title: "Search for this group" },
       swatch(name), families[name].label,
       h("span", { class: "aside" }, grouped(counts.get(name)))))));
 }

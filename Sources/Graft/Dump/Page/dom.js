@@ -1,5 +1,5 @@
-// Elements made by hand. Text only ever becomes a text node or an attribute's value: nothing of the
-// model is parsed as markup.
+// Creation of elements. Text only becomes a text node or an attribute value, so nothing of the model is
+// parsed as markup.
 
 const byId = (id) => document.getElementById(id);
 
@@ -38,7 +38,7 @@ function replace(element, ...children) {
   append(element, children);
 }
 
-/** A name of the model, in a typeface of its own; its direction of writing stays its own too. */
+/** A name of the model, in a separate typeface and with isolated text direction. */
 function nameText(text, attributes) {
   return h("bdi", { class: "name", ...attributes }, printable(text));
 }

@@ -1,5 +1,5 @@
-// Numbers, shapes and names as text. Names are the model's and may hold anything: whatever is shown
-// goes through printable() and then into a text node, never into markup.
+// Formatting of numbers, shapes and names. Names from the model are untrusted: they go through
+// printable() and into a text node, never into markup.
 
 const times = "×";
 
@@ -36,7 +36,7 @@ function threeDigits(number) {
   return number.toFixed(number >= 99.95 ? 0 : number >= 9.995 ? 1 : 2);
 }
 
-/** A share of 1 as a percentage that never claims 0 or 100 for what is not. */
+/** A fraction as a percentage that is 0 or 100 only for exactly 0 or 1. */
 function percent(share) {
   if (share === 0 || share === 1) return `${100 * share} %`;
   if (share > 0 && share < 0.001) return "< 0.1 %";
@@ -89,14 +89,14 @@ function head(text, length) {
   return characters.slice(0, Math.max(1, length - 1)).join("") + "…";
 }
 
-/** What a query looks for: each of its words, in any case, with x for ×. */
+/** The words of a query, case-insensitive, with x for ×. */
 function matcher(query) {
   const fold = (text) => text.toLowerCase().replaceAll(times, "x");
   const words = fold(query).split(/\s+/).filter(Boolean);
   return { words, matches: (text) => words.every((word) => text.includes(word)), fold };
 }
 
-/** What tells one node from another of its operator, in a few characters: "3×3 /2 + relu". */
+/** The distinguishing attributes of a node in a few characters: "3×3 /2 + relu". */
 function essence(node, operands, results) {
   const attribute = (name) => node.attributes[name];
   const square = (list) => list.join(times);

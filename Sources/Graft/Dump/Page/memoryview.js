@@ -211,7 +211,7 @@ class MemoryView {
   }
 }
 
-/** The name of a value, else what made it. */
+/** The name of a value, else its producer. */
 function nameOf(value) {
   return value.name ?? (value.producer?.scope || `%${value.id}`);
 }

@@ -1,6 +1,6 @@
 // The document of docs/dump-format.md as objects that refer to each other: boxes (inputs, nodes,
-// outputs), the values between them, and nets, the value as a line from its maker to its readers.
-// Parameters are no boxes: they belong to the nodes that read them.
+// outputs), the values between them, and nets, the lines of a value from its producer to its readers.
+// Parameters are not boxes: they belong to the nodes that read them.
 
 /** What operators do, by the group that `operators` names, in the order of the legend. */
 const families = {
@@ -111,7 +111,7 @@ function buildModel(data, operators) {
 function scopeOf(node, operands) {
   for (const operand of operands) {
     if (!operand?.parameter || !operand.name) continue;
-    // What passes made of a parameter has its name with their words behind it.
+    // Parameters derived by passes have the original name with a suffix.
     const name = operand.parameter.derivation
       ? operand.name.replace(/(\.(folded|scale|shift)[^.]*)+$/, "") : operand.name;
     if (name.includes(".")) return name.slice(0, name.lastIndexOf("."));
@@ -150,7 +150,7 @@ function searchText(box) {
   return matcher("").fold(parts.join("\n"));
 }
 
-/** The groups of what a run keeps beside its weights. */
+/** The groups of training state other than weights. */
 const ofRun = new Set(["optimizer", "accumulator", "statistics"]);
 
 function totalsOf(boxes, parameters) {
@@ -166,7 +166,7 @@ function totalsOf(boxes, parameters) {
   };
 }
 
-/** Gives values their placements; values that are another's memory get its placement too. */
+/** Sets the placements of values; values that share memory get the placement of its owner. */
 function attachMemory(memory, values) {
   const placements = [];
   const batchBytes = memory.arena_bytes - memory.fixed_bytes;

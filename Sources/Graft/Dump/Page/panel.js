@@ -1,5 +1,4 @@
-// The panel beside the drawing: everything that is known of the selected node or value, or, with
-// nothing selected, of the network.
+// The side panel: details of the selected node or value, or of the network if nothing is selected.
 
 class Panel {
   /** @param actions { select(box), selectValue(value), search(text), address(box or value) } */
@@ -32,7 +31,7 @@ class Panel {
     ];
   }
 
-  /** What of the network is outside of its training step. */
+  /** The frozen operators and cached values of a training step. */
   training() {
     const { training } = this.model;
     if (!training) return [];
@@ -97,7 +96,7 @@ class Panel {
         ["Parameters", box.parameterCount ? grouped(box.parameterCount) : null],
       ]),
       box.origins.length > 0 && this.section(
-        box.origins.length === 1 ? "Made from the node" : `Made from ${box.origins.length} nodes`,
+        box.origins.length === 1 ? "Computes the node" : `Computes ${box.origins.length} nodes`,
         h("ul", { class: "names" }, box.origins.map((name) => h("li", {}, nameText(name))))),
       this.attributes(box.attributes),
       box.kernel && this.kernel(box.kernel),
@@ -170,7 +169,7 @@ class Panel {
         value.outputs.length > 0 && ["Output as", value.outputs.map((name) => nameText(name))],
       ]),
       value.parameter && this.section("Parameter", this.parameterNote(value)),
-      value.producer?.kind === "node" && this.section("Made by", this.boxLink(value.producer)),
+      value.producer?.kind === "node" && this.section("Defined by", this.boxLink(value.producer)),
       this.section("Read by", this.consumers(value)),
       value.placement && this.section("Memory", this.placement(value)),
     ];
@@ -241,7 +240,7 @@ class Panel {
       swatch(box.family), box.opcode, " ", nameText(tail(box.scope, 200)));
   }
 
-  /** A link that can be copied, and that followed here keeps the search and the view. */
+  /** A link that can be copied; following it keeps the search and the view. */
   link(target, follow, ...content) {
     return h("a", {
       href: this.actions.address(target),

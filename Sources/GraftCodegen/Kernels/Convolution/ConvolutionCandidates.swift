@@ -5,9 +5,9 @@ import GraftIR
 import GraftOps
 
 extension CodeGenerator {
-  /// How each convolution of a scheduled graph could be computed, to the same results but for rounding: the cost
-  /// model's choice first, then what looks most promising; no two with the same schedule.
-  /// - Throws: ``GraftError`` naming a node that no kernel can compute.
+  /// The candidate variants of each convolution of a scheduled graph, whose results differ only by rounding:
+  /// the cost model's choice first, then in order of estimated cost, without duplicate schedules.
+  /// - Throws: ``GraftError`` that names a node that no kernel can compute.
   public func candidates(
     graph: Graph
   ) throws -> [ConvolutionSite: [ConvolutionVariant]] {

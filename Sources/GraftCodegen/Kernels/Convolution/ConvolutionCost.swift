@@ -1,11 +1,11 @@
-// An estimate of what each algorithm for a convolution costs on a target.
+// The cost model of convolution algorithms.
 
 import GraftIR
 import GraftOps
 
-/// Which algorithm a convolution over blocks of channels takes. Both transforms keep the rounding error within a
-/// small multiple of a plain sum's (F(2) 0.6, F(4) 2.2 times, measured against float64); larger ones, which do
-/// not, are no candidates.
+/// The algorithm of a convolution on blocked channels. Both transforms keep the rounding error within a small
+/// multiple of a direct sum's (F(2) 0.6, F(4) 2.2 times, measured against float64); larger ones do not and
+/// are not candidates.
 public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseIterable {
   case direct
   /// F(2×2, 3×3).
@@ -24,13 +24,13 @@ public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseItera
 
 /// The time of a convolution, estimated in vector multiply-adds (``KernelSchedule/cost``).
 enum ConvolutionCost {
-  /// Bytes of weights that arrive from beyond the second-level cache in the time of one multiply-add.
+  /// Bytes of weights that can be read from beyond the L2 cache in the time of one multiply-add.
   private static let streamedBytes = 3.0
-  /// Transforming one vector costs as much as this many multiply-adds for each point.
+  /// The cost of transforming one vector, in multiply-adds per point.
   private static let inputTransform = 7.0
   private static let outputTransform = 5.0
-  /// Winograd's algorithm must save this share of the time before weights of up to four times the size are
-  /// worth it.
+  /// The fraction of the time that Winograd's algorithm must save to justify weights of up to four times the
+  /// size.
   static let leastGain = 0.1
 
   /// The cost of one image: the kernel reads all weights again for each.
@@ -54,7 +54,7 @@ enum ConvolutionCost {
   static func winograd(_ schedule: WinogradSchedule, images: Int, target: Target) -> Double {
     let lanes = target.lanes
     let tiles = schedule.tiles * images
-    // The narrower register tiles have one tile less; what is left over multiplies by nothing.
+    // The narrower register tiles have one tile less; the remaining lanes are unused.
     let panels = (tiles + schedule.groupTiles - 1) / schedule.groupTiles
     let columns = max(tiles, panels * (schedule.groupTiles - 1))
     let weights = Double(schedule.weightFloats(lanes: lanes))
@@ -67,7 +67,7 @@ enum ConvolutionCost {
     return (products + transforms * Double(tiles * schedule.points)) / Double(images)
   }
 
-  /// Arithmetic, or the weights' way to it if that takes longer: they are prefetched.
+  /// The maximum of the time of the arithmetic and of reading the weights, which are prefetched.
   private static func stream(_ products: Double, _ bytes: Double, _ target: Target) -> Double {
     bytes > Double(target.cacheBytes) ? max(products, bytes / streamedBytes) : products
   }

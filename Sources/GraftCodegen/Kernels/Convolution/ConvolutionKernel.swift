@@ -1,5 +1,4 @@
-// What the families of convolutions share: how a schedule becomes a step, and the values that all their
-// templates ask for.
+// Shared code of the convolution families: how a schedule becomes a step, and the common template values.
 
 import GraftDiagnostics
 import GraftIR
@@ -8,19 +7,19 @@ import GraftOps
 /// A schedule of a convolution.
 protocol ConvolutionKernel: KernelSchedule {
   var convolution: ConvolutionNode { get }
-  /// All that was decided: equal for variants that come to the same.
+  /// All decisions; equal for equivalent variants.
   var identity: AnyHashable { get }
-  /// What measurements call it.
+  /// Its key in measurements.
   var algorithm: ConvolutionAlgorithm { get }
   /// The C function's name.
   var kernelName: String { get }
   var template: Template { get }
-  /// What `template` asks for beside ``commonValues``.
+  /// The template values in addition to ``commonValues``.
   var templateValues: [String: String] { get }
   var weightOrder: WeightOrder { get }
   /// Independent units of work of a batch.
   var units: WorkUnits { get }
-  /// Arguments behind the result.
+  /// Arguments after the result.
   var lastArguments: [String] { get }
 }
 
@@ -63,7 +62,7 @@ extension ConvolutionKernel {
   var groupsName: String { shape.groups > 1 ? "_g\(shape.groups)" : "" }
   var sizeName: String { "_\(shape.height)x\(shape.width)" }
 
-  /// What is fused.
+  /// The fused operators.
   var suffix: String {
     (convolution.residual == nil ? "" : "_residual") + convolution.activation.nameSuffix
   }
@@ -80,7 +79,7 @@ extension ConvolutionKernel {
     return CText.wrapped(text) + "\n * " + CText.wrapped(summary) + "."
   }
 
-  /// What the templates share.
+  /// The common template values.
   private var commonValues: [String: String] {
     let y = convolution.y
     return [

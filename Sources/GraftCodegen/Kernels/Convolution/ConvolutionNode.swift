@@ -1,11 +1,11 @@
-// What every family of convolutions reads from a node: extents, how the images lie in memory, what is fused.
+// The properties of a convolution node for all families: extents, layouts, fused operators.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A convolution: x, w, bias?, residual? → y. Where y is blocked the input's border must hold the pads; the
-/// residual lies as y does.
+/// A convolution: x, w, bias?, residual? → y. If y is blocked, the border of x must be at least as large as
+/// the pads; the residual has the layout of y.
 struct ConvolutionNode {
   let input: ValueID
   let weight: ValueID
@@ -19,7 +19,7 @@ struct ConvolutionNode {
   let activation: Activation
   let target: Target
 
-  /// - Throws: ``GraftError`` where the layouts are not those that a kernel can read and write.
+  /// - Throws: ``GraftError`` if the layouts are not those that a kernel can read and write.
   init(_ operation: Convolution, _ node: Node, _ context: SelectionContext) throws {
     input = try node.requiredOperand(0)
     weight = try node.requiredOperand(1)
@@ -42,7 +42,7 @@ struct ConvolutionNode {
   var lanes: Int { target.lanes }
   /// Whether the input has channel block 1.
   var isPlanar: Bool { x.block == 1 }
-  /// Whether the result has.
+  /// Whether the result has channel block 1.
   var isPlain: Bool { y.block == 1 }
 
   /// Whether some families read blocks of channels, or planes, and write blocks.
@@ -78,7 +78,7 @@ extension ImageGeometry {
     else {
       throw GraftError(
         .inconsistency,
-        "a border of \(x.borderHeight)x\(x.borderWidth) does not hold pads \(window.pads)")
+        "a border of \(x.borderHeight)x\(x.borderWidth) is too small for pads \(window.pads)")
     }
   }
 }

@@ -1,9 +1,9 @@
-// The extents of a convolution, and how pixels and outputs are dealt out to register tiles.
+// The extents of a convolution, and the division of pixels and outputs into register tiles.
 
 import GraftIR
 import GraftOps
 
-/// All extents of one convolution. The batch is not among them: every image is done alike.
+/// All extents of a convolution, except the batch.
 struct ConvolutionShape: Hashable {
   var channels: Int
   var height: Int
@@ -39,7 +39,7 @@ extension ConvolutionShape {
 
 /// Register tiles: blocks of outputs × pixels whose sums stay in vector registers.
 enum RegisterTile {
-  /// Splits `count` into the fewest parts of at most `most`, as evenly as whole numbers allow:
+  /// Splits `count` into the fewest parts of at most `most`, as evenly as integers allow:
   /// the first `wide` parts have one more than the others.
   static func balanced(_ count: Int, most: Int) -> (parts: Int, narrow: Int, wide: Int) {
     let parts = max(1, (count + most - 1) / most)
@@ -49,7 +49,7 @@ enum RegisterTile {
   /// Output blocks × pixels. Accumulators, the weights of one input channel and one broadcast must
   /// fit the registers (one more for the product without FMA), and each pixel takes an address
   /// register. 2 × 6 and 3 × 4 measured 91–98 % of the FMA peak on Zen 3, 1 × 12 only 75 %.
-  /// - Parameter preferred: output blocks that are taken where ``choices(target:)`` has them.
+  /// - Parameter preferred: the number of output blocks to use if ``choices(target:)`` contains it.
   static func choose(
     outputBlocks: Int, preferred: Int? = nil, target: Target
   ) -> (blocks: Int, pixels: Int) {

@@ -1,12 +1,12 @@
-// The ways in which one convolution can be computed, for who measures which is fastest. All give the same
-// to rounding; the first is the cost model's.
+// Variants of a convolution for tuning. Their results differ only by rounding; the first is the cost model's
+// choice.
 
 import GraftIR
 import GraftOps
 
-/// One way to compute a convolution. What is nil is as the cost model would have it.
+/// A variant of a convolution. Nil properties are the cost model's choice.
 public struct ConvolutionVariant: Hashable, Codable, Sendable {
-  /// What threads share.
+  /// The division of work among threads.
   public enum Split: String, Hashable, Codable, Sendable {
     /// Tiles of pixels.
     case tiles
@@ -14,7 +14,7 @@ public struct ConvolutionVariant: Hashable, Codable, Sendable {
     case outputs
   }
 
-  /// How much is done at a time before the next weights, beside what the cost model takes.
+  /// The block size relative to the cost model's choice.
   public enum Blocking: String, Hashable, Codable, Sendable {
     case half, double
 
@@ -55,12 +55,12 @@ extension ConvolutionVariant: CustomStringConvertible {
   }
 }
 
-/// What a convolution's speed depends on: its extents, and how its input lies. Convolutions that are alike in
-/// this share what was measured.
+/// The properties that determine a convolution's speed: its extents and the layout of its input. Convolutions
+/// with equal sites share measurements.
 public struct ConvolutionSite: Hashable, Sendable, CustomStringConvertible {
   public let description: String
 
-  /// A site that was written down.
+  /// Parses a site.
   public init(_ description: String) { self.description = description }
 
   /// - Parameters:
@@ -78,11 +78,11 @@ public struct ConvolutionSite: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// Who decides how convolutions are computed, where it is not the cost model.
+/// Overrides of the cost model for convolutions.
 public struct ConvolutionChoices: Hashable, Sendable {
   /// The algorithm of every convolution that can use it.
   public var algorithm: ConvolutionAlgorithm?
-  /// What single convolutions take before all else.
+  /// Variants of single convolutions, with the highest priority.
   public var variants: [ConvolutionSite: ConvolutionVariant]
 
   public init(

@@ -1,4 +1,4 @@
-// The C of every elementwise operator: a row of one table each. The functions that rows call are in kernels.h.
+// The C code of every elementwise operator, one table row each. Called functions are in kernels.h.
 
 import GraftIR
 import GraftOps
@@ -29,14 +29,15 @@ enum ElementFunctions {
 
   private static func c(_ number: Double) -> String { CText.float(number) }
 
-  /// Those that kernels fuse. Each keeps zero finite, for the lanes past the last channel hold zeros.
+  /// Activations that kernels fuse. Each must be finite at 0, because lanes past the last channel contain
+  /// zeros.
   private static let activations: [UnaryRow] = [
     .row(
       Relu.self, { "relu(\($1))" },
       gradient: { _ in "pick(b_value > splat(0.0f), a_value, splat(0.0f))" }),
     .row(
       Clip.self,
-      // clip looks at the lower limit first; where the limits cross, the upper one is the result.
+      // clip applies the lower limit first; if the limits cross, the result is the upper one.
       { "clip(\($1), \(c(min($0.low, $0.high))), \(c($0.high)))" },
       gradient: {
         "pick((b_value > splat(\(c($0.low)))) & (b_value < splat(\(c($0.high)))), a_value, "
@@ -108,13 +109,13 @@ enum ElementFunctions {
     case 0: "((void)\(x), splat(1.0f))"
     case 2: "\(x) * \(x)"
     case 0.5: "__builtin_elementwise_sqrt(\(x))"
-    // The largest floats do what infinite exponents do.
+    // The largest finite float has the same effect as an infinite exponent.
     default: "power_of(\(x), \(c(max(-largest, min(largest, exponent)))))"
     }
   }
 
-  /// C of the functions of two vectors, `a_value` and `b_value`; those of more operands apply it to the result so
-  /// far and the next operand.
+  /// C of the functions of two vectors, `a_value` and `b_value`; those of more operands apply it to the
+  /// result so far and the next operand.
   static let pairs: [Opcode: String] = [
     Add.opcode: "a_value + b_value", Subtract.opcode: "a_value - b_value",
     Multiply.opcode: "a_value * b_value", Divide.opcode: "a_value / b_value",
@@ -132,12 +133,12 @@ extension Activation {
       ?? "\(name)(\(value))"
   }
 
-  /// C of the incoming gradient `a_value` times its derivative; nil where the table has none.
+  /// C of the incoming gradient `a_value` times its derivative; nil if the table has none.
   var gradientExpression: String? {
     guard let function else { return "a_value" }
     return ElementFunctions.unary[type(of: function).opcode]?.gradient(function)
   }
 
-  /// The part of a kernel's name that speaks of it; empty for none.
+  /// Its part of a kernel's name; empty for none.
   var nameSuffix: String { function == nil ? "" : "_\(name)" }
 }

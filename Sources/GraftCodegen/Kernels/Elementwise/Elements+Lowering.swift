@@ -1,5 +1,5 @@
-// Elementwise operators on elements of any type, of plain values with broadcasting: casts, comparisons, choices,
-// negation of booleans. Scalar C, which the compiler makes vectors of.
+// Elementwise operators on plain values of any element type with broadcasting: casts, comparisons, selection,
+// logical operators. Scalar C, which the compiler vectorizes.
 
 import GraftDiagnostics
 import GraftIR
@@ -73,7 +73,7 @@ extension Lowering {
     _ function: ElementFunction, _ operands: [ValueID], to result: ValueID
   ) throws {
     guard (operands + [result]).allSatisfy({ type($0).layout.isPlain }) else {
-      throw GraftError(.inconsistency, "elements of any type lie in plain order")
+      throw GraftError(.inconsistency, "this kernel needs plain layouts")
     }
     let shape = type(result).shape
     let strides = try operands.map { try type($0).shape.broadcastStrides(to: shape) }

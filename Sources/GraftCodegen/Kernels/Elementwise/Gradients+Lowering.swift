@@ -1,5 +1,5 @@
-// The parts of gradients that are neither sums nor updates: derivatives of activations, zeros between pixels,
-// pools backwards, weights turned round, outer products, dropout.
+// Gradient kernels other than sums and updates: activation derivatives, zero insertion, pooling gradients,
+// transposed weights, outer products, dropout.
 
 import GraftDiagnostics
 import GraftIR
@@ -47,7 +47,7 @@ extension Lowering {
 
   // MARK: Pools
 
-  /// A plane at a time, so that a unit owns all places that a window's gradient may go to.
+  /// One plane at a time, so that a unit of work owns all elements that a window's gradient is added to.
   mutating func lower(_ operation: MaxPoolGradient, _ node: Node) throws {
     let (image, pooled) = (try operand(1, of: node), try operand(2, of: node))
     let x = try ImageGeometry(type(image))

@@ -1,5 +1,5 @@
-// Elementwise operators of one to three values, with broadcasting and a fused activation: over blocked
-// images, over plain values that all lie alike, and over plain values that broadcast.
+// Elementwise operators of one to three values, with broadcasting and a fused activation: on blocked images,
+// on plain values of equal shape, and on plain values that broadcast.
 
 import GraftDiagnostics
 import GraftIR

@@ -40,7 +40,7 @@ private struct LayerNormalizationSchedule: KernelSchedule {
     let type = context.type(try node.requiredOperand(x))
     count = try NormalizedRows(type, axis: axis).count
     guard let rows = TensorShape(Array(type.shape.dimensions[..<axis])).elementCount else {
-      throw GraftError(.unsupported, "the rows of \(type) cannot be counted")
+      throw GraftError(.unsupported, "the number of rows of \(type) is not known")
     }
     self.rows = rows
     lanes = context.target.lanes

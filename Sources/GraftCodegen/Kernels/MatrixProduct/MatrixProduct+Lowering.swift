@@ -80,7 +80,7 @@ extension Lowering {
   }
 
   /// C that copies `depth` inputs of one group of outputs into a panel, in the order of
-  /// MatrixSchedule.pack. Pieces of 16 inputs keep both sides in the first-level cache.
+  /// MatrixSchedule.pack. Pieces of 16 inputs keep both sides in the L1 cache.
   private static func packPanel(inputStep: Int, outputStep: Int, scale: Float) -> String {
     """
     float panel[CHUNK * WIDTH];

@@ -12,7 +12,7 @@ extension Lowering {
     let xShape = type(input).shape
     guard let extent = xShape[operation.axis].constant else {
       throw GraftError(
-        .unsupported, "a choice along an axis that grows with the batch, of \(xShape)")
+        .unsupported, "a gather along an axis that grows with the batch, of \(xShape)")
     }
     guard let positions = graph[indices].parameter?.data?.integers() else {
       return try gatherRows(operation, input, indices, extent: extent, to: output)
@@ -47,7 +47,7 @@ extension Lowering {
     guard choice.dtype == .int32 || choice.dtype == .int64, extent > 0, let count, let before,
       let chosen = choice.shape.elementCount, let units = before.multiplied(by: chosen),
       units.multiplied(by: count) != nil
-    else { throw GraftError(.unsupported, "a choice from \(x) by \(choice)") }
+    else { throw GraftError(.unsupported, "a gather from \(x) by \(choice)") }
     let element = x.dtype.movedType
     let constants =
       count.isBatch
@@ -78,8 +78,8 @@ extension Lowering {
       kernel, [source, index, result] + batch.arguments, units: WorkUnits(1, times: units))
   }
 
-  /// Sums of rows by indices. A unit of work owns a piece of all rows' columns, over all indices in turn: so no sum
-  /// is shared between threads.
+  /// Scatter-add of rows by index. A unit of work owns a range of columns of all rows and visits all indices,
+  /// so threads share no sum.
   mutating func lower(_ operation: GatherGradient, _ node: Node) throws {
     let (gradient, indices) = (try operand(0, of: node), try operand(1, of: node))
     let output = try result(of: node)

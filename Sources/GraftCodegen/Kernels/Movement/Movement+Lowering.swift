@@ -46,7 +46,7 @@ extension Lowering {
     return count
   }
 
-  /// A result that is its operand under another shape: nothing to do where both share memory.
+  /// A view: no code if result and operand share memory.
   mutating func lowerView(_ node: Node) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
     guard type(input).layout == type(output).layout, type(input).layout.isPlain else {
@@ -81,7 +81,7 @@ extension Lowering {
       from: address(input), to: address(output), dtype: type(output).dtype)
   }
 
-  /// A copy for an output that no node writes where the caller wants it.
+  /// A copy to the caller's buffer for an output that no node writes directly.
   mutating func copyOutput(_ value: ValueID, to output: Place) throws {
     guard type(value).layout.isPlain else {
       throw GraftError(
@@ -174,7 +174,7 @@ extension Lowering {
     guard
       sources.allSatisfy({ $0.block == y.block && $0.height == y.height && $0.width == y.width })
     else {
-      throw GraftError(.inconsistency, "channels are gathered from images that do not lie alike")
+      throw GraftError(.inconsistency, "channels are gathered from images with different layouts")
     }
     let names = inputs.indices.map { "x\($0)" }
     let kernel = try library.add(

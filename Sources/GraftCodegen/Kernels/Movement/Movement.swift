@@ -1,4 +1,4 @@
-// What moves elements: conversions of layout, concatenation, slices, transposition, padding, views.
+// Kernels that move elements: layout conversion, concatenation, slices, transposes, padding, views.
 
 import GraftIR
 import GraftOps
@@ -52,13 +52,13 @@ extension KernelFamily {
 }
 
 extension KernelRule {
-  /// Operators whose result stands where their operand does.
+  /// Operators whose result shares the memory of their operand.
   fileprivate static let viewing = serving((any Operator).self) { operation, _, _ in
     operation.isView ? [ViewSchedule()] : []
   }
 }
 
-/// Nothing is computed, though a value that is read where another stands may have to be copied there.
+/// A view: it computes nothing, but may have to copy its operand.
 private struct ViewSchedule: KernelSchedule {
   var summary: String { "" }
   var cost: Double { 0 }
@@ -68,7 +68,7 @@ private struct ViewSchedule: KernelSchedule {
   func emit(_ node: Node, into program: inout Lowering) throws { try program.lowerView(node) }
 }
 
-/// What bringing a value into another layout costs beside reading and writing it.
+/// The cost of a layout conversion in addition to reading and writing the value.
 enum LayoutConversion {
   /// Half of its loads or stores are strided, so that they take twice as long.
   static func time(_ x: TensorType, _ y: TensorType, lanes: Int) -> Double {

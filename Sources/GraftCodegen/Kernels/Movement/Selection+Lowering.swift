@@ -11,7 +11,8 @@ extension Lowering {
     let operands = node.presentOperands
     if type(output).layout.isBlocked {
       guard operation.axis == 1 else {
-        throw GraftError(.inconsistency, "a blocked image is joined along its channels only")
+        throw GraftError(
+          .inconsistency, "a blocked image can be concatenated only along its channels")
       }
       var map: [(source: Int, channel: Int)] = []
       for (index, operand) in operands.enumerated() {
@@ -25,7 +26,7 @@ extension Lowering {
     for operand in operands {
       let shape = type(operand).shape
       guard let extent = shape[operation.axis].constant else {
-        throw GraftError(.unsupported, "a join along an axis that grows with the batch")
+        throw GraftError(.unsupported, "a concatenation along an axis that grows with the batch")
       }
       if extent > 0 {
         try copyPlain(
@@ -46,7 +47,7 @@ extension Lowering {
     for (output, size) in zip(node.results, operation.sizes) {
       if type(output).layout.isBlocked {
         guard operation.axis == 1 else {
-          throw GraftError(.inconsistency, "a blocked image is split along its channels only")
+          throw GraftError(.inconsistency, "a blocked image can be split only along its channels")
         }
         let first = start
         try gatherChannels([input], to: output, map: (0..<size).map { (0, first + $0) })
@@ -67,7 +68,7 @@ extension Lowering {
     let (input, output) = (try operand(0, of: node), try result(of: node))
     if type(output).layout.isBlocked {
       guard operation.axes == [1] else {
-        throw GraftError(.inconsistency, "a blocked image is sliced along its channels only")
+        throw GraftError(.inconsistency, "a blocked image can be sliced only along its channels")
       }
       return try gatherChannels(
         [input], to: output,
@@ -230,7 +231,7 @@ extension Lowering {
     let y = try ImageGeometry(type(output))
     try requireSameBlock(x, y)
     guard pads.count == 8, pads[0] == 0, pads[1] == 0, pads[4] == 0, pads[5] == 0 else {
-      throw GraftError(.inconsistency, "a blocked image is padded in height and width only")
+      throw GraftError(.inconsistency, "a blocked image can be padded only in height and width")
     }
     let kernel = try library.add(
       "pad_f32_\(operation.mode.rawValue)_\(x.channels)_\(x.height)x\(x.width)"

@@ -6,7 +6,7 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// What is summed, and what becomes of the sums.
+/// The summands, and how results are computed from the sums.
 private struct ChannelSums {
   /// For the kernels' names.
   var name: String
@@ -202,7 +202,7 @@ extension Lowering {
     sums.summands.enumerated().map { "sum[\($0.offset)] += \($0.element);" }
   }
 
-  /// The second step: adds the parts up and writes the results.
+  /// The second step: adds the partial sums and writes the results.
   private mutating func finish(
     _ sums: ChannelSums, form: String, channels: Int, parts: Int, partial: String,
     images: String, pixels: Int, shift: String

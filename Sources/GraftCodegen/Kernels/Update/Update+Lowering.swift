@@ -1,5 +1,5 @@
-// The end of a training step: norms of gradients, gradients added up over micro-batches, running statistics,
-// and the optimizers, each one pass over a tensor that writes its new contents where the old ones are.
+// The end of a training step: gradient norms, gradient accumulation, running statistics, and the optimizers,
+// each one in-place pass over a tensor.
 
 import GraftDiagnostics
 import GraftIR

@@ -7,7 +7,7 @@ struct BlockedWeightGradient: WeightGradientKernel {
   let node: WeightGradientNode
   let schedule: BlockedWeightGradientSchedule
 
-  /// nil where groups are no whole blocks of channels.
+  /// nil if groups are no whole blocks of channels.
   init?(_ node: WeightGradientNode) {
     let shape = node.shape
     guard

@@ -1,5 +1,5 @@
-// How the gradient of weights is summed in register tiles of outputs × weights over strips of pixels. A function of
-// shape and target alone, as for the convolution itself.
+// How the gradient of weights is summed in register tiles of outputs × weights over strips of pixels. A
+// function of shape and target alone, as for the convolution itself.
 
 import GraftIR
 import GraftOps
@@ -97,7 +97,7 @@ extension BlockedWeightGradientSchedule {
     let tile = Self.tile(
       groupBlocks: groupBlocks, inputBlock: inputBlock, kernelWidth: width, target: target)
 
-    // A strip of both images should stay in the first-level cache.
+    // A strip of both images should stay in the L1 cache.
     let budget = 26 << 10
     let stride = shape.window.strides[0]
     let rowBytes = (tile.blocks * shape.resultWidth * lanes + stride * xRow) * 4

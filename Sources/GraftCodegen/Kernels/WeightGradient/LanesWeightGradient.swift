@@ -1,11 +1,11 @@
-// The gradient of weights one vector of outputs at a time, each lane with a channel of its own: depthwise
-// convolutions, and groups that are no whole blocks.
+// The gradient of weights, one vector of outputs at a time and one channel per lane: for depthwise
+// convolutions and groups that are not whole blocks.
 
 import GraftIR
 import GraftOps
 
-/// One vector of outputs, each lane with a channel of its own: depthwise convolutions, and groups that
-/// are no whole blocks.
+/// One vector of outputs at a time and one channel per lane: for depthwise convolutions and groups that are
+/// not whole blocks.
 struct LanesWeightGradientSchedule: Hashable {
   var blocks: Int
   /// Channels that each output reads.

@@ -83,7 +83,7 @@ protocol WeightGradientKernel: KernelSchedule {
   /// Between the kernel's window and its channels in the C function's name.
   var form: String { get }
   var template: Template { get }
-  /// What `template` asks for beside ``commonValues``.
+  /// The values that `template` needs in addition to ``commonValues``.
   var templateValues: [String: String] { get }
   /// Independent units of work, whatever the batch.
   var units: Int { get }

@@ -10,7 +10,7 @@ import GraftOps
 ///
 /// A unit owns one row of points for a set of inputs and a set of outputs, over all tiles: no sum is shared
 /// between threads, so they do not change it. It transforms a block of tiles, multiplies, and adds to what
-/// its results, which stay in the second-level cache, already are.
+/// its results, which stay in the L2 cache, already are.
 struct WinogradGradientSchedule: Hashable {
   var tiling: WinogradTiling
   /// Input blocks, and outputs, of a register tile.
@@ -89,7 +89,7 @@ struct WinogradGradientSchedule: Hashable {
     self.tileBlocks = tileBlocks
     self.tileOutputs = tileOutputs
     (setInputs, setOutputs, blockTiles) = (1, 1, 16)
-    // Results and transformed tiles of a unit stay in the second-level cache.
+    // Results and transformed tiles of a unit stay in the L2 cache.
     var best = (schedule: self, cost: Double.infinity)
     let most = target.cacheBytes * 3 / 4 / MemoryLayout<Float>.size
     let inputGroups = (inputBlocks + tileBlocks - 1) / tileBlocks

@@ -1,4 +1,5 @@
-// The gradient of 3x3 weights by Winograd's algorithm: a step that sums the points, and one that transforms them back.
+// The gradient of 3x3 weights by Winograd's algorithm: a step that sums the points, and one that transforms
+// them back.
 
 import GraftIR
 import GraftOps
@@ -8,7 +9,7 @@ struct WinogradWeightGradient: WeightGradientKernel {
   let schedule: WinogradGradientSchedule
 
   /// Winograd's algorithm with the transform that is preferred; without one with that which takes the least
-  /// time, if it saves at least a tenth; nil where it does not, or cannot do the work.
+  /// time, if it saves at least a tenth; nil if it does not, or cannot do the work.
   init?(_ node: WeightGradientNode, _ preferred: ConvolutionAlgorithm? = nil) {
     let (shape, target, images) = (node.shape, node.target, node.images)
     guard !node.isPlanar, WinogradSchedule.fits(shape) else { return nil }

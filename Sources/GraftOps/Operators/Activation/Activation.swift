@@ -1,15 +1,14 @@
-// The elementwise function that a kernel may apply to its result before storing it: as a node of its own an
-// operator, as an attribute of a fused node this value. What each is stands in its operator's file; the C of
-// each in GraftCodegen's table of elementwise functions.
+// Activations that kernels can fuse: a separate operator, or an attribute of a fused node of this type. Each
+// is defined in its operator's file; its C code is in GraftCodegen's table of elementwise functions.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// An elementwise operator that kernels can apply to what they compute before they store it.
+/// An elementwise operator that kernels can apply to their result before storing it.
 ///
-/// Its opcode and its ``UnaryElementwise/parameters`` name it in the attributes of a fused node, so that
-/// nothing else is to be registered than the operator itself.
+/// Attributes of a fused node identify it by its opcode and ``UnaryElementwise/parameters``, so only the
+/// operator must be registered.
 public protocol ActivationFunction: UnaryElementwise, DifferentiableOperator {
   /// - Parameter parameters: as ``UnaryElementwise/parameters`` gives them, ``parameterCount`` of them.
   init(parameters: [Double])
@@ -17,10 +16,10 @@ public protocol ActivationFunction: UnaryElementwise, DifferentiableOperator {
   /// Whether the derivative is computed from the function's result, so that training need not keep its
   /// argument; otherwise it is computed from the argument.
   var derivativeReadsResult: Bool { get }
-  /// The derivative, from the result or the argument as ``derivativeReadsResult`` says. Where the function has
-  /// a corner, it is PyTorch's.
+  /// The derivative, from the result or the argument according to ``derivativeReadsResult``; at a
+  /// nondifferentiable point the same as PyTorch's.
   func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar
-  /// Whether no result is negative.
+  /// Whether all results are nonnegative.
   var isNonNegative: Bool { get }
 }
 
@@ -51,7 +50,7 @@ extension ActivationFunction where Self: PlainUnaryElementwise {
   public init(parameters: [Double]) { self.init() }
 }
 
-/// A function of one number, applied by a fused kernel after bias and residual; or none.
+/// A fused activation, applied after bias and residual; or none.
 public struct Activation: Sendable {
   /// The operator whose function it is; nil for ``none``.
   public let function: (any ActivationFunction)?
@@ -89,7 +88,7 @@ public struct Activation: Sendable {
     else {
       throw GraftError(
         .invalidGraph,
-        "there is no activation \(name.quotedForDisplay) with \(parameters.count) parameters")
+        "unknown activation \(name.quotedForDisplay) with \(parameters.count) parameters")
     }
     function = type.init(parameters: parameters)
   }
@@ -107,7 +106,7 @@ public struct Activation: Sendable {
   /// Whether the derivative is computed from the result; see ``ActivationFunction``.
   public var gradientReadsResult: Bool { function?.derivativeReadsResult ?? true }
 
-  /// The derivative, from the result or the argument as ``gradientReadsResult`` says.
+  /// The derivative, from the result or the argument according to ``gradientReadsResult``.
   public func derivative<Scalar: Real & BinaryFloatingPoint>(_ value: Scalar) -> Scalar {
     function?.derivative(value) ?? 1
   }
@@ -140,7 +139,7 @@ extension Activation: CustomStringConvertible {
 }
 
 extension Attributes {
-  /// Reads the fused activation; none where the attribute is absent.
+  /// Reads the fused activation; none if the attribute is absent.
   public func activation() throws -> Activation {
     guard self["activation"] != nil else { return .none }
     return try Activation(
@@ -157,8 +156,8 @@ extension Attributes {
   }
 }
 
-/// An operator whose kernels can apply an activation before they store, and add a residual before that where
-/// one of its operands is one.
+/// An operator whose kernels can apply an activation before storing, and before that add a residual if one of
+/// its operands is one.
 public protocol ActivationFusing: Operator {
   var activation: Activation { get set }
 }

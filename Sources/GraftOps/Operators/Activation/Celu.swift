@@ -25,7 +25,8 @@ public struct Celu: UnaryElementwise {
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
     try requireReal("C1", x)
-    try require("C2", alpha.isFinite && alpha != 0, "alpha must be a number but 0, found \(alpha)")
+    try require(
+      "C2", alpha.isFinite && alpha != 0, "alpha must be finite and not 0, found \(alpha)")
     return [TensorType(x.dtype, x.shape)]
   }
 

@@ -66,7 +66,7 @@ public struct Clip: UnaryElementwise {
 }
 
 extension Clip {
-  /// Without limits it is nothing, from 0 up a Relu; and a Relu before it that it makes no difference to goes.
+  /// An identity without limits, a Relu with only the lower limit 0; a redundant Relu before it is removed.
   public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
     if low == -.infinity, high == .infinity { return .operand(0) }
     if low == 0, high == .infinity { return .become(Relu()) }

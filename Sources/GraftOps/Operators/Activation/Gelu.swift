@@ -1,4 +1,4 @@
-// The Gaussian error linear unit, which exporters spell out before opset 20. ONNX Gelu, opset 20;
+// The Gaussian error linear unit, which exporters decompose before opset 20. ONNX Gelu, opset 20;
 // https://onnx.ai/onnx/operators/onnx__Gelu.html
 
 import GraftDiagnostics
@@ -11,7 +11,7 @@ import RealModule
 public struct Gelu: UnaryElementwise {
   public static let opcode: Opcode = "gelu"
   public static let group = OperatorGroup.activation
-  public static let summary = "x times the normal distribution of x, or its approximation by tanh"
+  public static let summary = "x times the standard normal CDF of x, or its tanh approximation"
   public static let onnxName: String? = "Gelu"
 
   public var usesTanh: Bool
@@ -38,7 +38,7 @@ public struct Gelu: UnaryElementwise {
       let approximation = try node.string("approximate", default: "none")
       guard ["none", "tanh"].contains(approximation) else {
         throw GraftError(
-          .invalidModel, "the approximation \(approximation.quotedForDisplay) is none of ONNX's")
+          .invalidModel, "the approximation \(approximation.quotedForDisplay) is not in ONNX")
       }
       return ImportedOperator(Gelu(usesTanh: approximation == "tanh"), operands: [0])
     }

@@ -1,18 +1,18 @@
-// What makes probabilities of logits, at the end of classifiers.
+// Activations that convert logits to probabilities at the end of classifiers.
 
-/// An operator that makes probabilities of logits.
+/// An operator that converts logits to probabilities.
 public protocol ProbabilityActivation: Operator {
   static var probabilities: Probabilities { get }
-  /// The axes of x, of rank `rank`, over which the probabilities add up to 1; empty where each is of its own.
+  /// The axes of x, of rank `rank`, over which the probabilities sum to 1; empty if they are independent.
   func normalizedAxes(rank: Int) -> [Int]
 }
 
-/// What an operator makes of logits.
+/// The kind of an operator's results.
 public enum Probabilities: Hashable, Sendable {
-  /// Probabilities of classes of which one is right.
+  /// Probabilities of mutually exclusive classes.
   case softmax
-  /// The logarithms of such.
+  /// Log probabilities of mutually exclusive classes.
   case logSoftmax
-  /// For each class the probability that it is right.
+  /// Independent probabilities per class.
   case sigmoid
 }

@@ -62,7 +62,7 @@ public struct Convolution: RealOperator, ONNXExportable, ActivationFusing, Group
   }
 
   /// The window for weights of type `w`.
-  /// - Throws: ``GraftError`` where C1 or C6 does not hold for w.
+  /// - Throws: ``GraftError`` if C1 or C6 does not hold for w.
   public func window(_ w: TensorType) throws -> Window {
     try require("C1", w.rank == 4, "w must have rank 4, found \(w)")
     guard let extents = w.shape.constants else {
@@ -92,7 +92,7 @@ public struct Convolution: RealOperator, ONNXExportable, ActivationFusing, Group
       "C2",
       groups >= 1 && channels.isMultiple(of: groups) && channels / groups == groupChannels
         && outputs.isMultiple(of: groups),
-      "\(channels) channels in \(groups) groups do not fit weights \(w.shape)")
+      "\(channels) channels in \(groups) groups do not match weights \(w.shape)")
     if let bias = optionalOperand(2, of: operands) {
       try require(
         "C3", bias.dtype == x.dtype && bias.shape == TensorShape([outputs]),
@@ -189,7 +189,7 @@ public struct Convolution: RealOperator, ONNXExportable, ActivationFusing, Group
       }
       let kernel = Array(extents[2...])
       if let stated = try node.optionalInts("kernel_shape"), stated != kernel {
-        throw GraftError(.invalidModel, "kernel_shape \(stated) does not fit weights \(weights)")
+        throw GraftError(.invalidModel, "kernel_shape \(stated) does not match weights \(weights)")
       }
       let window = try Window.read(node, kernel: kernel)
       let hasBias = node.optionalInput(2) != nil
@@ -286,13 +286,13 @@ extension Convolution: DifferentiableOperator {
       strides == [1, 1]
       ? dy : try builder.apply(InsertZeros(strides: strides, extents: spread), [dy])
     if transposed.pads.contains(where: { $0 < 0 }) {
-      // What only pads made goes back to nothing.
+      // Gradients of padding are dropped.
       let starts = (0..<2).map { max(0, -transposed.pads[$0]) }
       let extents = (0..<2).map { spread[$0] - starts[$0] - max(0, -transposed.pads[$0 + 2]) }
       guard extents.allSatisfy({ $0 > 0 }) else {
         throw GraftError(
           .unsupported,
-          "the gradient of a convolution whose pads \(pads) leave nothing of its image")
+          "the gradient of a convolution with negative pads \(pads) that remove the whole image")
       }
       gradient = try builder.apply(
         Slice(axes: [2, 3], starts: starts, extents: extents, steps: [1, 1]), [gradient])

@@ -1,11 +1,11 @@
-// Windows that can take over explicit padding.
+// Window operators that can absorb explicit padding.
 
-/// An operator whose window can take over the padding of height and width before it.
+/// An operator whose window can absorb preceding padding of height and width.
 public protocol PaddingFolding: Operator {
-  /// The operator on what is not padded; nil where its windows would see other values.
+  /// The equivalent operator on the unpadded operand; nil if its windows would read other values.
   /// - Parameters:
   ///   - added: how many rows and columns are added: [top, left, bottom, right].
-  ///   - value: what they hold.
+  ///   - value: the padding value.
   ///   - isNonNegative: whether nothing inside the padding is negative.
   func folding(pads added: [Int], of value: Double, isNonNegative: Bool) -> (any Operator)?
 }

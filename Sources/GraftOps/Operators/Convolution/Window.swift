@@ -24,7 +24,7 @@ public struct Window: Hashable, Sendable {
     self.dilations = dilations
   }
 
-  /// No extent of a kernel, stride, pad or dilation may pass this.
+  /// The maximum kernel extent, stride, pad or dilation.
   static let largest = 1 << 20
 
   /// Checks the lengths and signs of the lists.
@@ -42,7 +42,7 @@ public struct Window: Hashable, Sendable {
         + "\(pads) not negative")
   }
 
-  /// The extent that one application of the kernel covers along `axis` (0 height, 1 width).
+  /// The effective kernel extent (with dilation) along `axis` (0 height, 1 width).
   public func reach(_ axis: Int) -> Int { (kernel[axis] - 1) * dilations[axis] + 1 }
 
   /// The extent of the result along `axis`: ⌊(extent + pads − reach) / stride⌋ + 1, or with
@@ -51,7 +51,7 @@ public struct Window: Hashable, Sendable {
     let room = extent + pads[axis] + pads[axis + 2] - reach(axis)
     try require(
       label, room >= 0,
-      "a kernel that reaches over \(reach(axis)) does not fit \(axis == 0 ? "height" : "width") "
+      "the effective kernel extent \(reach(axis)) exceeds the \(axis == 0 ? "height" : "width") "
         + "\(extent) with pads \(pads[axis]) and \(pads[axis + 2])")
     guard ceil else { return room / strides[axis] + 1 }
     let rounded = (room + strides[axis] - 1) / strides[axis] + 1
@@ -66,7 +66,7 @@ public struct Window: Hashable, Sendable {
     dilations = try attributes.ints("dilations", default: [1, 1])
   }
 
-  /// The same four as data; dilations only where they are not 1.
+  /// The window as attributes; dilations only if they are not 1.
   var attributes: Attributes {
     var attributes: Attributes = [
       "kernel": .ints(kernel), "strides": .ints(strides), "pads": .ints(pads),
@@ -81,7 +81,7 @@ public struct Window: Hashable, Sendable {
     let axes = kernel.count
     guard axes == 2 else {
       throw GraftError(
-        .unsupported, "\(axes) spatial axes, Graft handles two (batch, channels, height, width)")
+        .unsupported, "\(axes) spatial axes, Graft supports two (batch, channels, height, width)")
     }
     window.strides = try node.optionalInts("strides") ?? [1, 1]
     window.dilations = try node.optionalInts("dilations") ?? [1, 1]
@@ -105,7 +105,7 @@ public struct Window: Hashable, Sendable {
         window.pads[axis + 2] = total - window.pads[axis]
       }
     default:
-      throw GraftError(.invalidModel, "auto_pad \(mode.quotedForDisplay) is not one of ONNX's")
+      throw GraftError(.invalidModel, "auto_pad \(mode.quotedForDisplay) is not in ONNX")
     }
     return window
   }

@@ -1,4 +1,4 @@
-// What the arithmetic of two tensors shares: a fused activation, evaluation on real numbers and on shape
+// Shared code of binary arithmetic: a fused activation, evaluation on real numbers and on shape
 // values, layouts. Each operator's own file gives the function and the ONNX name.
 
 import GraftDiagnostics
@@ -10,9 +10,9 @@ import RealModule
 public protocol BinaryElementwise: BroadcastingPair, ActivationFusing {
   init(activation: Activation)
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
-  /// The function on shape values; nil where the result is neither an integer nor k·N.
+  /// The function on shape values; nil if the result is neither an integer nor k·N.
   static func apply(_ a: Dimension, _ b: Dimension) -> Dimension?
-  /// The function of one operand where the other is the number `k`, as x · scale + shift; nil where it is not
+  /// The function of one operand if the other is the constant `k`, as x · scale + shift; nil if it is not
   /// of that form.
   /// - Parameter position: of the number.
   static func affine(with k: Double, at position: Int) -> (scale: Double, shift: Double)?
@@ -45,7 +45,7 @@ extension BinaryElementwise {
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     guard operands.count == 2, extents.count == 1 else {
-      throw GraftError(.invalidGraph, "two operands and one result are expected")
+      throw GraftError(.invalidGraph, "expected two operands and one result")
     }
     switch (operands[0], operands[1]) {
     case (.float32(let a), .float32(let b)):
@@ -55,7 +55,7 @@ extension BinaryElementwise {
     case (.integer(let a), .integer(let b)):
       return [.integer(try broadcasting(a, b, to: extents[0], Self.applyToShapes))]
     default:
-      throw GraftError(.invalidGraph, "\(Self.opcode) computes on one element type at a time")
+      throw GraftError(.invalidGraph, "\(Self.opcode) needs operands of one element type")
     }
   }
 

@@ -1,4 +1,4 @@
-// What the functions of two tensors share, arithmetic and comparisons: multidirectional broadcasting, the
+// Shared code of binary arithmetic and comparisons: multidirectional broadcasting, the
 // types that it asks for, shape arithmetic and the ONNX form.
 
 import GraftDiagnostics
@@ -11,7 +11,7 @@ import GraftIR
 public protocol BroadcastingPair: ONNXExportable {
   static var onnxName: String { get }
   /// The function on shape values.
-  /// - Throws: ``GraftError`` of kind `unsupported` where the result is no shape value.
+  /// - Throws: ``GraftError`` of kind `unsupported` if the result is not a shape value.
   static func applyToShapes(_ a: Dimension, _ b: Dimension) throws -> Dimension
 }
 
@@ -28,7 +28,7 @@ extension BroadcastingPair {
     return TensorType(a.dtype, try broadcast([a.shape, b.shape], label: "C2"))
   }
 
-  /// Applies `body` to shape values; nil where they are not known.
+  /// Applies `body` to shape values; nil if they are not known.
   func foldPair<Result>(
     _ types: [TensorType?], _ values: [DenseTensor<Dimension>?],
     _ body: (Dimension, Dimension) throws -> Result
@@ -52,7 +52,7 @@ extension BroadcastingPair {
   }
 }
 
-/// Throws where a function `opcode` of shape values has no shape value as its result.
+/// Throws if the result of `opcode` on shape values is not a shape value.
 func requireShapeValue(
   _ result: Dimension?, _ opcode: Opcode, _ a: Dimension, _ b: Dimension
 ) throws -> Dimension {

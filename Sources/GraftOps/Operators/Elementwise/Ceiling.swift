@@ -6,7 +6,7 @@ import RealModule
 /// y = ⌈x⌉, elementwise, any shape; the identity on shape values, which are whole.
 public struct Ceiling: PlainUnaryElementwise {
   public static let opcode: Opcode = "ceil"
-  public static let summary = "smallest whole number not below x"
+  public static let summary = "smallest integer not less than x"
   public static let onnxName: String? = "Ceil"
   public static let takesIntegers = true
 

@@ -50,7 +50,7 @@ extension Divide: DifferentiableOperator {
   /// With y = a / b: da = dy / b and db = −da · y.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     guard activation == .none else {
-      throw GraftError(.unsupported, "the gradient of a quotient with a fused activation")
+      throw GraftError(.unsupported, "the gradient of a division with a fused activation")
     }
     let share = try builder.apply(Divide(), [try builder.incoming(), try builder.operand(1)])
     if builder.wants(0) { try builder.setGradient(of: 0, summing: share) }

@@ -6,7 +6,7 @@ import RealModule
 /// y = ⌊x⌋, elementwise, any shape; the identity on shape values, which are whole.
 public struct Floor: PlainUnaryElementwise {
   public static let opcode: Opcode = "floor"
-  public static let summary = "largest whole number not above x"
+  public static let summary = "largest integer not greater than x"
   public static let onnxName: String? = "Floor"
   public static let takesIntegers = true
 

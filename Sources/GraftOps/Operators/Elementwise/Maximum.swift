@@ -4,10 +4,10 @@
 import GraftIR
 import RealModule
 
-/// y = the largest of x₀, x₁, … with multidirectional broadcasting; NaN where one of them is.
+/// y = max(x₀, x₁, …) with multidirectional broadcasting; NaN if one of them is.
 public struct Maximum: VariadicElementwise {
   public static let opcode: Opcode = "max"
-  public static let summary = "largest of several tensors with broadcasting"
+  public static let summary = "elementwise maximum of several tensors with broadcasting"
   public static let onnxName = "Max"
 
   public init() {}

@@ -4,10 +4,10 @@
 import GraftIR
 import RealModule
 
-/// y = the smallest of x₀, x₁, … with multidirectional broadcasting; NaN where one of them is.
+/// y = min(x₀, x₁, …) with multidirectional broadcasting; NaN if one of them is.
 public struct Minimum: VariadicElementwise {
   public static let opcode: Opcode = "min"
-  public static let summary = "smallest of several tensors with broadcasting"
+  public static let summary = "elementwise minimum of several tensors with broadcasting"
   public static let onnxName = "Min"
 
   public init() {}

@@ -31,7 +31,7 @@ public struct Power: UnaryElementwise {
       let shape = try node.input(1).type.shape
       guard shape.elementCount == 1, try shape.rank <= node.input(0).type.rank,
         let exponent = try node.constantScalar(1, named: "Y")
-      else { throw GraftError(.unsupported, "an exponent that is not one number: \(shape)") }
+      else { throw GraftError(.unsupported, "an exponent that is not a scalar: \(shape)") }
       return ImportedOperator(Power(exponent: exponent.real), operands: [0])
     }
   ]

@@ -27,7 +27,7 @@ public struct Remainder: BroadcastingPair {
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     guard operands.count == 2 else {
-      throw GraftError(.invalidGraph, "two operands are expected")
+      throw GraftError(.invalidGraph, "expected two operands")
     }
     switch (operands[0], operands[1]) {
     case (.float32(let a), .float32(let b)):
@@ -37,7 +37,7 @@ public struct Remainder: BroadcastingPair {
     case (.integer(let a), .integer(let b)):
       return [.integer(try broadcasting(a, b, to: extents[0], whole))]
     default:
-      throw GraftError(.invalidGraph, "\(Self.opcode) computes on one element type at a time")
+      throw GraftError(.invalidGraph, "\(Self.opcode) needs operands of one element type")
     }
   }
 

@@ -1,12 +1,12 @@
-// Rounding to whole numbers. ONNX Round, opset 11; https://onnx.ai/onnx/operators/onnx__Round.html
+// Rounding to integers. ONNX Round, opset 11; https://onnx.ai/onnx/operators/onnx__Round.html
 
 import GraftIR
 import RealModule
 
-/// y is the whole number that is nearest to x, ties to even, elementwise, any shape.
+/// y is the integer that is nearest to x, ties to even, elementwise, any shape.
 public struct Round: PlainUnaryElementwise {
   public static let opcode: Opcode = "round"
-  public static let summary = "the nearest whole number, ties to even"
+  public static let summary = "nearest integer, ties to even"
   public static let onnxName: String? = "Round"
 
   public init() {}

@@ -10,12 +10,12 @@ import RealModule
 public struct RoundTo: UnaryElementwise {
   public static let opcode: Opcode = "round_to"
   public static let group = OperatorGroup.movement
-  public static let summary = "the nearest number of a narrower type"
+  public static let summary = "x rounded to a narrower floating-point type"
   public static let onnxName: String? = nil
 
   public let dtype: DataType
 
-  /// Nil for types that it does not round to.
+  /// Nil for unsupported types.
   public init?(_ dtype: DataType) {
     guard dtype.isNarrow else { return nil }
     self.dtype = dtype

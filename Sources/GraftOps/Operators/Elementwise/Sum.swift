@@ -4,7 +4,7 @@
 import GraftIR
 import RealModule
 
-/// y = x₀ + x₁ + … with multidirectional broadcasting; of two operands the importer makes Add.
+/// y = x₀ + x₁ + … with multidirectional broadcasting; the importer reads a sum of two as Add.
 public struct Sum: VariadicElementwise {
   public static let opcode: Opcode = "sum"
   public static let summary = "sum of several tensors with broadcasting"

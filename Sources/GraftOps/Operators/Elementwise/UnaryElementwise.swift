@@ -1,4 +1,4 @@
-// What the elementwise operators of one tensor share: types, evaluation, layouts, ONNX form. Each
+// Shared code of unary elementwise operators: types, evaluation, layouts, ONNX form. Each
 // operator's own file gives the function and its parameters.
 
 import GraftDiagnostics
@@ -17,9 +17,9 @@ public protocol UnaryElementwise: ONNXExportable {
   /// The parameters of the function, none of which may be a NaN.
   var parameters: [Double] { get }
   func apply<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar
-  /// The function on a shape value; nil where the result is neither an integer nor k·N.
+  /// The function on a shape value; nil if the result is neither an integer nor k·N.
   func apply(_ x: Dimension) -> Dimension?
-  /// The same function as kernels fuse it into what they compute; nil where they do not.
+  /// The fusible activation of the same function; nil if there is none.
   var fusedActivation: Activation? { get }
 }
 
@@ -35,7 +35,7 @@ extension UnaryElementwise {
     let x = try operand(0, of: operands)
     if !(Self.takesIntegers && x.dtype.isInteger) { try requireReal("C1", x) }
     try require(
-      "C2", !parameters.contains(where: \.isNaN), "parameters must be numbers, found \(parameters)")
+      "C2", !parameters.contains(where: \.isNaN), "parameters must not be NaN, found \(parameters)")
     return [TensorType(x.dtype, x.shape)]
   }
 
@@ -44,7 +44,7 @@ extension UnaryElementwise {
     case .float32(let x): return [.float32(x.map { apply($0) })]
     case .float64(let x): return [.float64(x.map { apply($0) })]
     case .integer(let x) where Self.takesIntegers: return [.integer(try x.map(applyOrThrow))]
-    default: throw GraftError(.invalidGraph, "\(Self.opcode) computes on floating-point numbers")
+    default: throw GraftError(.invalidGraph, "\(Self.opcode) needs floating-point operands")
     }
   }
 

@@ -1,4 +1,4 @@
-// What sum, min and max of any number of tensors share. A sum of two is Add, which kernels fuse.
+// Shared code of variadic sum, min and max. A sum of two is Add, which kernels fuse.
 
 import GraftDiagnostics
 import GraftIR
@@ -12,7 +12,7 @@ public protocol VariadicElementwise: ONNXExportable {
   static var onnxName: String { get }
   init()
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
-  /// The function on shape values; nil where the result is neither an integer nor k·N.
+  /// The function on shape values; nil if the result is neither an integer nor k·N.
   static func apply(_ a: Dimension, _ b: Dimension) -> Dimension?
 }
 
@@ -85,7 +85,7 @@ extension VariadicElementwise {
   }
 
   private func mixed() -> GraftError {
-    GraftError(.invalidGraph, "\(Self.opcode) computes on one element type at a time")
+    GraftError(.invalidGraph, "\(Self.opcode) needs operands of one element type")
   }
 
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
@@ -107,7 +107,7 @@ extension VariadicElementwise {
       ONNXBinding(onnxName, opsets: 7...7) { node in
         let shapes = node.inputs.compactMap { $0?.type.shape }
         guard shapes.allSatisfy({ $0 == shapes.first }) else {
-          throw GraftError(.invalidModel, "\(onnxName) broadcasts only from opset 8 on")
+          throw GraftError(.invalidModel, "\(onnxName) broadcasts only since opset 8")
         }
         return ImportedOperator(Self(), operands: Array(node.inputs.indices))
       },
@@ -125,17 +125,17 @@ extension VariadicElementwise {
 }
 
 extension VariadicElementwise {
-  /// The gradient of a function that chooses one operand: it goes to the operand that was chosen, in
-  /// equal halves to two that are equal, as in PyTorch. Of several operands the choice is made in turn.
-  /// - Parameter difference: of what was chosen before and the next operand, positive where the former
-  ///   is the choice.
+  /// The gradient of a function that selects one operand: it goes to the selected operand, in
+  /// equal halves to two that are equal, as in PyTorch. Several operands are compared pairwise in order.
+  /// - Parameter difference: The difference between the result so far and the next operand, positive where
+  ///   the result so far is selected.
   func buildGradientOfChoice(
     _ builder: inout GradientBuilder,
     difference: (inout GradientBuilder, ValueID, ValueID) throws -> ValueID
   ) throws {
     let shape = builder.shape(of: builder.result())
     let operands = try builder.node.operands.indices.map { try builder.operand($0) }
-    // What is chosen among the operands before each.
+    // For each operand but the first, the result over the operands before it.
     var chosen: [ValueID] = []
     for operand in operands.dropLast() {
       let whole =
@@ -148,7 +148,7 @@ extension VariadicElementwise {
     for (index, before) in chosen.enumerated().reversed() {
       let ahead = try difference(&builder, before, operands[index + 1])
       let behind = try builder.apply(Negate(), [ahead])
-      // dy where the former is chosen, −dy where the latter is, 0 where they are equal.
+      // dy where the result so far is selected, −dy where the operand is, 0 where they are equal.
       let lead = try builder.apply(
         Subtract(),
         [

@@ -1,4 +1,4 @@
-// What equal, greater and less share. Exporters write them into shape arithmetic, so their evaluation
+// Shared code of equal, greater and less. Exporters write them into shape arithmetic, so their evaluation
 // knows when a multiple of the batch compares alike for every batch.
 
 import GraftDiagnostics
@@ -21,7 +21,7 @@ extension Comparison {
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     guard operands.count == 2 else {
-      throw GraftError(.invalidGraph, "two operands are expected")
+      throw GraftError(.invalidGraph, "expected two operands")
     }
     switch (operands[0], operands[1]) {
     case (.float32(let a), .float32(let b)):
@@ -31,13 +31,13 @@ extension Comparison {
     case (.integer(let a), .integer(let b)):
       return [.integer(try broadcasting(a, b, to: extents[0], Self.applyToShapes))]
     default:
-      throw GraftError(.invalidGraph, "\(Self.opcode) compares one element type at a time")
+      throw GraftError(.invalidGraph, "\(Self.opcode) needs operands of one element type")
     }
   }
 
   public static func applyToShapes(_ a: Dimension, _ b: Dimension) throws -> Dimension {
     guard let order = a.compared(to: b) else {
-      throw GraftError(.unsupported, "whether \(a) and \(b) are \(opcode) depends on the batch")
+      throw GraftError(.unsupported, "\(opcode) of \(a) and \(b) depends on the batch")
     }
     return holds(order, 0) ? 1 : 0
   }

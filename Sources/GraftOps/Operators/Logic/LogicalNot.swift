@@ -9,7 +9,7 @@ import GraftIR
 public struct LogicalNot: ONNXExportable {
   public static let opcode: Opcode = "not"
   public static let group = OperatorGroup.arithmetic
-  public static let summary = "negation of booleans"
+  public static let summary = "logical not"
   public static let operands: [OperandRule] = [.required("x")]
 
   public var isElementwise: Bool { true }
@@ -19,13 +19,13 @@ public struct LogicalNot: ONNXExportable {
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
-    try require("C1", x.dtype == .bool, "x must hold booleans, found \(x)")
+    try require("C1", x.dtype == .bool, "x must be a bool tensor, found \(x)")
     return [TensorType(.bool, x.shape)]
   }
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     guard case .integer(let x)? = operands.first ?? nil else {
-      throw GraftError(.invalidGraph, "x must hold booleans [C1]")
+      throw GraftError(.invalidGraph, "x must be a bool tensor [C1]")
     }
     return [.integer(x.map { $0 == 0 ? 1 : 0 })]
   }

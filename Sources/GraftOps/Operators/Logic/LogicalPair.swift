@@ -4,7 +4,8 @@
 import GraftDiagnostics
 import GraftIR
 
-/// A logical function of two tensors of booleans with broadcasting; constraints C1 and C2 of ``BroadcastingPair``.
+/// A logical function of two tensors of booleans with broadcasting; constraints C1 and C2 of
+/// ``BroadcastingPair``.
 ///
 /// - C3: the operands hold booleans.
 public protocol LogicalPair: BroadcastingPair {
@@ -17,14 +18,14 @@ extension LogicalPair {
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let type = try broadcastType(operands)
-    try require("C3", type.dtype == .bool, "operands must hold booleans, found \(type)")
+    try require("C3", type.dtype == .bool, "operands must be bool tensors, found \(type)")
     return [type]
   }
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     guard operands.count == 2, case .integer(let a)? = operands[0],
       case .integer(let b)? = operands[1]
-    else { throw GraftError(.invalidGraph, "two tensors of booleans are expected [C3]") }
+    else { throw GraftError(.invalidGraph, "expected two bool tensors [C3]") }
     return [.integer(try broadcasting(a, b, to: extents[0], Self.applyToShapes))]
   }
 
@@ -37,10 +38,10 @@ extension LogicalPair {
   }
 }
 
-/// y = 1 where a and b are, else 0.
+/// y = 1 if both a and b are, else 0.
 public struct LogicalAnd: LogicalPair {
   public static let opcode: Opcode = "and"
-  public static let summary = "whether both of two booleans hold"
+  public static let summary = "logical and"
   public static let onnxName = "And"
 
   public init() {}
@@ -48,10 +49,10 @@ public struct LogicalAnd: LogicalPair {
   public static func holds(_ a: Bool, _ b: Bool) -> Bool { a && b }
 }
 
-/// y = 1 where a or b is, else 0.
+/// y = 1 if a or b is, else 0.
 public struct LogicalOr: LogicalPair {
   public static let opcode: Opcode = "or"
-  public static let summary = "whether one of two booleans holds, or both"
+  public static let summary = "logical or"
   public static let onnxName = "Or"
 
   public init() {}
@@ -59,10 +60,10 @@ public struct LogicalOr: LogicalPair {
   public static func holds(_ a: Bool, _ b: Bool) -> Bool { a || b }
 }
 
-/// y = 1 where one of a and b is, and the other is not, else 0.
+/// y = 1 if exactly one of a and b is, else 0.
 public struct LogicalXor: LogicalPair {
   public static let opcode: Opcode = "xor"
-  public static let summary = "whether one of two booleans holds, and not the other"
+  public static let summary = "logical exclusive or"
   public static let onnxName = "Xor"
 
   public init() {}

@@ -11,7 +11,7 @@ import GraftIR
 public struct Where: ONNXExportable {
   public static let opcode: Opcode = "where"
   public static let group = OperatorGroup.arithmetic
-  public static let summary = "a where a condition holds, else b"
+  public static let summary = "a where the condition is true, else b"
   public static let operands: [OperandRule] = [
     .required("condition"), .required("a"), .required("b"),
   ]
@@ -27,7 +27,7 @@ public struct Where: ONNXExportable {
     let b = try operand(2, of: operands)
     try require(
       "C1", condition.dtype == .bool && a.dtype == b.dtype,
-      "a boolean condition and two tensors of one type, found \(condition), \(a) and \(b)")
+      "expected a bool condition and two tensors of one type, found \(condition), \(a) and \(b)")
     return [
       TensorType(a.dtype, try broadcast([condition.shape, a.shape, b.shape], label: "C2"))
     ]
@@ -35,7 +35,7 @@ public struct Where: ONNXExportable {
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     guard operands.count == 3, case .integer(let condition)? = operands[0] else {
-      throw GraftError(.invalidGraph, "the condition must hold booleans [C1]")
+      throw GraftError(.invalidGraph, "the condition must be a bool tensor [C1]")
     }
     switch (operands[1], operands[2]) {
     case (.float32(let a), .float32(let b)):
@@ -80,7 +80,7 @@ public struct Where: ONNXExportable {
 }
 
 extension Where: DifferentiableOperator {
-  /// dy goes to the operand that each element was taken from; the condition has no gradient.
+  /// dy goes to the operand of each element; the condition has no gradient.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let condition = try builder.operand(0)
     let dy = try builder.incoming()

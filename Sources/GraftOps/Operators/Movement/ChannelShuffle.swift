@@ -13,7 +13,7 @@ import GraftIR
 public struct ChannelShuffle: StructuralOperator {
   public static let opcode: Opcode = "channel_shuffle"
   public static let group = OperatorGroup.movement
-  public static let summary = "interleaves groups of channels"
+  public static let summary = "transposes groups of channels (channel shuffle)"
   public static let operands: [OperandRule] = [.required("x")]
 
   public var groups: Int

@@ -12,7 +12,7 @@ import GraftIR
 public struct Concatenate: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "concat"
   public static let group = OperatorGroup.movement
-  public static let summary = "joins tensors along an axis"
+  public static let summary = "concatenates tensors along an axis"
   public static let operands: [OperandRule] = [.variadic("x")]
 
   /// Counted from the front.
@@ -35,7 +35,7 @@ public struct Concatenate: StructuralOperator, ONNXExportable {
       for other in 0..<first.rank where other != axis {
         try require(
           "C2", type.shape[other] == first.shape[other],
-          "operands must agree but for axis \(axis), found \(first) and \(type)")
+          "operands must agree except on axis \(axis), found \(first) and \(type)")
       }
       guard let sum = shape[axis].adding(type.shape[axis]) else {
         throw GraftError(
@@ -104,7 +104,7 @@ extension Concatenate: DifferentiableOperator {
     var start = 0
     for index in builder.node.operands.indices {
       guard let extent = builder.shape(of: try builder.operand(index))[axis].constant else {
-        throw GraftError(.unsupported, "the gradient of joining along the batch")
+        throw GraftError(.unsupported, "the gradient of a concatenation along the batch")
       }
       if builder.wants(index) {
         let slice = Slice(axes: [axis], starts: [start], extents: [extent], steps: [1])

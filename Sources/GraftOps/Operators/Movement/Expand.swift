@@ -9,7 +9,7 @@ import GraftIR
 public struct Expand: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "expand"
   public static let group = OperatorGroup.movement
-  public static let summary = "repeats a tensor to a larger shape"
+  public static let summary = "broadcasts a tensor to a larger shape"
   public static let operands: [OperandRule] = [.required("x")]
 
   public var shape: TensorShape

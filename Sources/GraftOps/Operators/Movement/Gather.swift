@@ -15,7 +15,7 @@ import GraftIR
 public struct Gather: ONNXExportable {
   public static let opcode: Opcode = "gather"
   public static let group = OperatorGroup.movement
-  public static let summary = "chooses along an axis by indices"
+  public static let summary = "selects elements along an axis by indices"
   public static let operands: [OperandRule] = [.required("x", .table), .required("indices")]
 
   /// Counted from the front.
@@ -127,16 +127,16 @@ extension Gather {
 }
 
 extension Gather: DifferentiableOperator {
-  /// 64 MiB as float32: far above what a choice of channels needs.
+  /// 64 MiB as float32, far more than selecting channels needs.
   private static let largestMatrix = 1 << 24
 
-  /// Each row of dy goes to the row that it was read from, and what several read adds up: where the indices are
-  /// constant, the product with a matrix that has a 1 where a row [indices] was read from a row [extent of the
-  /// axis]; else by their values while the network runs.
+  /// Each row of dy is added to the row that it was read from: if the indices are constant, the product with
+  /// a matrix that has a 1 where a row [indices] was read from a row [extent of the axis]; else by their
+  /// values while the network runs.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let x = builder.shape(of: try builder.operand(0))
     guard let available = x[axis].constant else {
-      throw GraftError(.unsupported, "the gradient of choosing along an axis of \(x)")
+      throw GraftError(.unsupported, "the gradient of a gather along an axis of \(x)")
     }
     let indices = builder.graph[try builder.operand(1)].parameter?.data?.integers()
     let (count, overflows) = (indices?.count ?? 0).multipliedReportingOverflow(by: available)
@@ -164,7 +164,7 @@ extension Gather: DifferentiableOperator {
       moved = try builder.apply(Transpose(permutation: others + [axis]), [moved])
     }
     guard let rows = TensorShape(others.map { x[$0] }).elementCount else {
-      throw GraftError(.unsupported, "the gradient of choosing from \(x)")
+      throw GraftError(.unsupported, "the gradient of a gather from \(x)")
     }
     let product = try builder.apply(
       Gemm(),

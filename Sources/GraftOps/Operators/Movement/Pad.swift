@@ -1,4 +1,4 @@
-// A border round a tensor. ONNX Pad, opsets 2 (attributes), 11, 13 (inputs), 18 (axes), 19, 21;
+// Padding of a tensor. ONNX Pad, opsets 2 (attributes), 11, 13 (inputs), 18 (axes), 19, 21;
 // https://onnx.ai/onnx/operators/onnx__Pad.html
 
 import GraftDiagnostics
@@ -8,7 +8,8 @@ import GraftIR
 ///
 /// - C1: pads holds a number before each axis, then one after each.
 /// - C2: a padded axis is constant.
-/// - C3: what is taken away is there; a reflection is shorter than its axis; an edge exists.
+/// - C3: negative pads do not exceed the axis; a reflection is shorter than its axis; an axis with edge
+///   padding is not empty.
 /// - C4: value is a number of x's element type.
 public struct Pad: StructuralOperator, ONNXExportable {
   /// What the added elements are.
@@ -25,7 +26,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
 
   public static let opcode: Opcode = "pad"
   public static let group = OperatorGroup.movement
-  public static let summary = "a border round a tensor"
+  public static let summary = "pads a tensor"
   public static let operands: [OperandRule] = [.required("x")]
 
   /// Before each axis, then after each axis.
@@ -43,7 +44,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     pads = try attributes.ints("pads")
     let name = try attributes.string("mode", default: Mode.constant.rawValue)
     guard let mode = Mode(rawValue: name) else {
-      throw GraftError(.invalidGraph, "there is no padding mode \(name.quotedForDisplay)")
+      throw GraftError(.invalidGraph, "unknown padding mode \(name.quotedForDisplay)")
     }
     self.mode = mode
     value = attributes["value"] == nil ? .integer(0) : try ScalarConstant(attributes["value"])
@@ -61,7 +62,8 @@ public struct Pad: StructuralOperator, ONNXExportable {
     try require(
       "C1", pads.count == 2 * x.rank, "\(pads.count) pads for a tensor of rank \(x.rank)")
     try require(
-      "C4", x.dtype.isFloatingPoint || value.whole != nil, "\(value.real) is no \(x.dtype.rawValue)"
+      "C4", x.dtype.isFloatingPoint || value.whole != nil,
+      "\(value.real) is not a valid \(x.dtype.rawValue)"
     )
     var shape = x.shape
     for axis in 0..<x.rank {
@@ -83,7 +85,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
           "C3", (0..<max(extent, 1)).contains(before) && (0..<max(extent, 1)).contains(after),
           "axis \(axis) of \(x) cannot be reflected by \(before) and \(after)")
       case .edge, .wrap:
-        try require("C3", extent > 0, "axis \(axis) of \(x) has no elements to repeat")
+        try require("C3", extent > 0, "axis \(axis) of \(x) has no elements to replicate")
       }
       shape[axis] = Dimension(extent + before + after)
     }
@@ -100,12 +102,12 @@ public struct Pad: StructuralOperator, ONNXExportable {
     }
   }
 
-  /// Pads integers, the only elements for which the value has one meaning whatever they are.
+  /// Pads integers, for which the padding value is independent of the element type.
   public func evaluate<Element: Sendable>(
     moving operands: [DenseTensor<Element>], extents: [[Int]]
   ) throws -> [DenseTensor<Element>] {
     guard let whole = value.whole, let fill = Dimension(whole) as? Element else {
-      throw GraftError(.invalidGraph, "\(value.real) is no integer [C4]")
+      throw GraftError(.invalidGraph, "\(value.real) is not an integer [C4]")
     }
     return [try pad(operands[0], fill, extents[0])]
   }
@@ -130,7 +132,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     return try DenseTensor(shape: extents, elements: elements)
   }
 
-  /// The index that an index outside an axis stands for; nil for the constant.
+  /// The source index of an index outside the axis; nil for constant padding.
   private func source(of index: Int, in extent: Int) -> Int? {
     if (0..<extent).contains(index) { return index }
     switch mode {
@@ -141,7 +143,7 @@ public struct Pad: StructuralOperator, ONNXExportable {
     }
   }
 
-  /// Blocked where only the borders of images grow.
+  /// Blocked if only height and width are padded.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     guard pads.count == 8 else { return .plain }
     return pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0 ? .blocked : .plain
@@ -189,7 +191,8 @@ public struct Pad: StructuralOperator, ONNXExportable {
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
     guard mode != .wrap || opset >= 19 else {
-      throw GraftError(.unsupported, "Pad has the mode \"wrap\" from opset 19 on, not in \(opset)")
+      throw GraftError(
+        .unsupported, "Pad has the mode \"wrap\" since opset 19, but opset \(opset) is written")
     }
     let dtype = try operand(0, of: operands).dtype
     return ExportedOperator(

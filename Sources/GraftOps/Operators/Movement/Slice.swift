@@ -10,11 +10,11 @@ import GraftIR
 ///
 /// - C1: axes are different axes of x, ascending; starts, extents and steps are as many.
 /// - C2: the sliced axes are constant, no step is longer than its axis, and every index that is read
-///   lies in x.
+///   is in x.
 public struct Slice: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "slice"
   public static let group = OperatorGroup.movement
-  public static let summary = "a part of a tensor, with strides"
+  public static let summary = "a slice of a tensor, with steps"
   public static let operands: [OperandRule] = [.required("x")]
 
   public var axes: [Int]
@@ -64,7 +64,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
         "C2",
         Self.fits(
           start: starts[index], extent: extents[index], step: steps[index], in: available),
-        "\(extents[index]) indices from \(starts[index]) by steps of \(steps[index]) leave axis "
+        "\(extents[index]) indices from \(starts[index]) by steps of \(steps[index]) are outside axis "
           + "\(axis) of \(x)")
       shape[axis] = Dimension(extents[index])
     }
@@ -95,7 +95,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
     return [try DenseTensor(shape: extents[0], elements: elements)]
   }
 
-  /// Blocked where it chooses channels of images.
+  /// Blocked if it selects channels of images.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axes == [1] && results.first?.rank == 4 ? .blocked : .plain
   }
@@ -110,7 +110,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
     ONNXBinding("Slice", opsets: 10...21) { node in
       guard let starts = try node.constantIntegers(1, named: "starts"),
         let ends = try node.constantIntegers(2, named: "ends")
-      else { throw GraftError(.invalidModel, "inputs 1 and 2 must be there") }
+      else { throw GraftError(.invalidModel, "inputs 1 and 2 are missing") }
       return try read(
         node, starts: starts, ends: ends, axes: try node.fixedIntegers(3, named: "axes"),
         steps: try node.fixedIntegers(4, named: "steps"))
@@ -144,7 +144,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
       else {
         throw GraftError(
           .unsupported,
-          "a part of an axis that depends on the batch: \(start) to \(end) of "
+          "a slice of an axis that depends on the batch: \(start) to \(end) of "
             + "\(extent)")
       }
       let part = resolve(start: start, end: end, step: step, in: available)
@@ -225,7 +225,7 @@ extension Slice {
 }
 
 extension Slice: DifferentiableOperator {
-  /// Zeros round the incoming gradient, and between its pixels where the slice skips some.
+  /// Zeros around the incoming gradient, and between its elements if the slice has steps.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let shape = builder.shape(of: try builder.operand(0))
     var gradient = try builder.incoming()

@@ -11,7 +11,7 @@ import GraftIR
 public struct Split: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "split"
   public static let group = OperatorGroup.movement
-  public static let summary = "a tensor in several parts along an axis"
+  public static let summary = "splits a tensor along an axis"
   public static let operands: [OperandRule] = [.required("x")]
 
   /// Counted from the front.

@@ -10,7 +10,7 @@ import GraftIR
 public struct Transpose: StructuralOperator, ONNXExportable {
   public static let opcode: Opcode = "transpose"
   public static let group = OperatorGroup.movement
-  public static let summary = "axes in another order"
+  public static let summary = "permutes the axes"
   public static let operands: [OperandRule] = [.required("x")]
 
   public var permutation: [Int]
@@ -23,7 +23,7 @@ public struct Transpose: StructuralOperator, ONNXExportable {
     let x = try operand(0, of: operands)
     try require(
       "C1", permutation.sorted() == Array(0..<x.rank),
-      "\(permutation) is no permutation of the axes of \(x)")
+      "\(permutation) is not a permutation of the axes of \(x)")
     return [TensorType(x.dtype, TensorShape(permutation.map { x.shape[$0] }))]
   }
 
@@ -57,7 +57,7 @@ public struct Transpose: StructuralOperator, ONNXExportable {
 extension Transpose {
   public var keepsValues: Bool { true }
 
-  /// Two in a row are one; where only axes of extent 1 move, it is a reshape.
+  /// Two in a row merge; if only axes of extent 1 move, it is a reshape.
   public func simplified(_ node: SimplifiableNode) throws -> Simplification? {
     if permutation == Array(permutation.indices) { return .operand(0) }
     if let inner = try node.producer(ofOperand: 0, as: Transpose.self) {

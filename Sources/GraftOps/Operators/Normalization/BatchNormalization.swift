@@ -95,7 +95,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
     ONNXBinding("BatchNormalization") { node in
       let epsilon = try node.float("epsilon", default: Double(Float(1e-5)))
       guard try node.flag("spatial", default: true) else {
-        throw GraftError(.unsupported, "spatial=0, statistics for every element")
+        throw GraftError(.unsupported, "spatial=0 (statistics per element) is not supported")
       }
       // Before opset 14 a node that lists more outputs than y normalizes by the batch's own statistics.
       let isTraining =
@@ -103,7 +103,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
         ? node.flag("training_mode", default: false) : node.outputCount > 1
       guard node.readOutputCount <= 1 else { throw node.trainingMode() }
       if isTraining {
-        // For weights alone; for activations it is refused, since a result must not depend on the other images.
+        // Only for weights; rejected for activations, because a result must not depend on other images.
         return ImportedOperator(
           Standardize(epsilon: epsilon, overBatch: true), operands: [0, 1, 2])
       }
@@ -125,8 +125,8 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
 }
 
 extension BatchNormalization: DifferentiableOperator {
-  /// With stored statistics dx is a normalization itself; where mean and variance are the batch's own, the
-  /// gradient goes through them too.
+  /// With stored statistics, dx is a BatchNormalization of dy with zero mean and bias; with batch statistics,
+  /// the gradient flows through mean and variance too.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     let dy = try builder.incoming(through: activation)
     if builder.wants(5) { try builder.setGradient(of: 5, dy) }
@@ -137,7 +137,7 @@ extension BatchNormalization: DifferentiableOperator {
       statistics?.opcode == BatchStatistics.opcode && statistics?.operand(0) == x
       && builder.graph.producer(of: variance)?.id == statistics?.id
     guard isBatchOwn || !(builder.wants(3) || builder.wants(4)) else {
-      throw GraftError(.unsupported, "the gradient of a normalization by computed statistics")
+      throw GraftError(.unsupported, "the gradient of a normalization with computed statistics")
     }
     var sums: [ValueID] = []
     if builder.wants(1) || builder.wants(2) || isBatchOwn {

@@ -1,10 +1,10 @@
-// What the operators with one number for each channel share.
+// Shared code of operators with per-channel vectors.
 
 import GraftDiagnostics
 import GraftIR
 
-/// y = activation(x · scale[c] + shift[c] + residual) for each channel c of x [batch, channels, …], however its
-/// operands, vectors [channels] and perhaps a residual, say scale and shift.
+/// y = activation(x · scale[c] + shift[c] + residual) for each channel c of x [batch, channels, …], however
+/// its operands, vectors [channels] and perhaps a residual, say scale and shift.
 public protocol ChannelwiseOperator: RealOperator, ActivationFusing {
   /// Scale and shift of each channel.
   /// - Parameter vectors: the operands behind x; nil unless they are as many as it takes without a residual.

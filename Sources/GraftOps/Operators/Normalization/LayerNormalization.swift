@@ -1,5 +1,6 @@
-// Normalization over the last axes of every row, and its gradient (Ba, Kiros and Hinton 2016, arXiv:1607.06450).
-// ONNX LayerNormalization, opset 17; https://onnx.ai/onnx/operators/onnx__LayerNormalization.html
+// Normalization over the last axes of every row, and its gradient (Ba, Kiros and Hinton 2016,
+// arXiv:1607.06450). ONNX LayerNormalization, opset 17;
+// https://onnx.ai/onnx/operators/onnx__LayerNormalization.html
 
 import GraftDiagnostics
 import GraftIR
@@ -8,8 +9,8 @@ import RealModule
 /// y = (x − mean) · factor · scale + bias, with the mean over the axes from ``axis`` on and
 /// factor = 1 / √(variance + ε), the variance without correction (equation 3).
 ///
-/// x, of any shape; scale and bias, of the shape of the normalized axes. Results: y, of x's shape; mean and factor,
-/// of x's shape with 1 for every normalized axis, which the gradient reads.
+/// x, of any shape; scale and bias, of the shape of the normalized axes. Results: y, of x's shape; mean and
+/// factor, of x's shape with 1 for every normalized axis, which the gradient reads.
 ///
 /// - C1: x has a floating-point type.
 /// - C2: axis is an axis of x, and the extents from it on are constants and not 0.
@@ -137,7 +138,7 @@ extension LayerNormalization: DifferentiableOperator {
         parts.append(try builder.apply(Multiply(), [centered, slope]))
       }
       if let ofMean = builder.gradient(ofResult: 1) {
-        // Every element of a row has the same share; zeros give it the row's shape.
+        // Every element of a row has the same gradient; adding zeros broadcasts it to the row's shape.
         let zeros = try builder.scaled(centered, by: 0)
         parts.append(try builder.apply(Add(), [zeros, try builder.scaled(ofMean, by: share)]))
       }
@@ -154,8 +155,8 @@ extension LayerNormalization: DifferentiableOperator {
   }
 }
 
-/// dx = factor · (g − mean of g − n · mean of g · n) over each row, with g = dy · scale and n = (x − mean) · factor:
-/// the gradient of ``LayerNormalization``.
+/// dx = factor · (g − mean of g − n · mean of g · n) over each row, with g = dy · scale and n = (x − mean) ·
+/// factor: the gradient of ``LayerNormalization``.
 ///
 /// Operands: dy and x; scale; mean and factor, the forward pass's results. Constraints C1 to C3 of
 /// ``LayerNormalization``.
@@ -164,7 +165,7 @@ extension LayerNormalization: DifferentiableOperator {
 public struct LayerNormalizationGradient: RealOperator {
   public static let opcode: Opcode = "layer_normalization_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient through a normalization of rows"
+  public static let summary = "input gradient of a layer normalization"
   public static let operands: [OperandRule] = [
     .required("dy"), .required("x"), .required("scale", .scale), .required("mean"),
     .required("factor"),
@@ -224,7 +225,7 @@ public struct NormalizedRows {
   /// Elements of a row.
   public let count: Int
 
-  /// - Throws: ``GraftError`` where C2 of ``LayerNormalization`` does not hold.
+  /// - Throws: ``GraftError`` if C2 of ``LayerNormalization`` does not hold.
   public init(_ x: TensorType, axis: Int) throws {
     try require("C2", (0..<max(1, x.rank)).contains(axis) && x.rank > 0, "axis \(axis) of \(x)")
     let dimensions = x.shape.dimensions

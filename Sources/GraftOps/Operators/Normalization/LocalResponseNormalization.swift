@@ -15,7 +15,7 @@ import RealModule
 public struct LocalResponseNormalization: RealOperator, ONNXExportable {
   public static let opcode: Opcode = "lrn"
   public static let group = OperatorGroup.normalization
-  public static let summary = "normalizes each element by neighboring channels"
+  public static let summary = "local response normalization over neighboring channels"
   public static let operands: [OperandRule] = [.required("x")]
 
   public var size: Int

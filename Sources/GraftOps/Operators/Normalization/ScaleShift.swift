@@ -1,5 +1,5 @@
-// One multiplication and one addition for each channel: what is left of a batch normalization that no
-// convolution could take. Passes make it; ONNX has no operator for it.
+// A per-channel multiplication and addition: a batch normalization that no
+// convolution absorbed. Only passes create it; ONNX has no such operator.
 
 import GraftDiagnostics
 import GraftIR
@@ -14,7 +14,7 @@ import RealModule
 public struct ScaleShift: ChannelwiseOperator {
   public static let opcode: Opcode = "scale_shift"
   public static let group = OperatorGroup.normalization
-  public static let summary = "x · scale + shift for each channel, with an optional activation"
+  public static let summary = "x · scale + shift per channel, with an optional activation"
   public static let operands: [OperandRule] = [
     .required("x"), .required("scale", .scale), .required("shift", .bias),
   ]
@@ -62,7 +62,7 @@ public struct ScaleShift: ChannelwiseOperator {
     vectors.count == 2 ? (vectors[0], vectors[1]) : nil
   }
 
-  /// x · scale + shift with both broadcast along all axes behind the channels.
+  /// x · scale + shift with both broadcast along all axes after the channels.
   public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
     let x = try builder.operand(0)
     let behind = Array(1..<max(1, builder.shape(of: x).rank - 1))

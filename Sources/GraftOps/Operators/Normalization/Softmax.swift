@@ -8,7 +8,7 @@ import RealModule
 public struct Softmax: SoftmaxFamily {
   public static let opcode: Opcode = "softmax"
   public static let probabilities = Probabilities.softmax
-  public static let summary = "exponentials that add up to one along an axis"
+  public static let summary = "softmax along an axis"
   public static let onnxName = "Softmax"
 
   public var rows: SoftmaxRows

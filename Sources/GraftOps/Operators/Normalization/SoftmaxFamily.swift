@@ -1,4 +1,4 @@
-// What softmax and log_softmax share: the axis, the older rule that flattens, types and ONNX form.
+// Shared code of softmax and log_softmax: the axis, the older rule that flattens, types and ONNX form.
 
 import GraftDiagnostics
 import GraftIR
@@ -91,7 +91,7 @@ extension SoftmaxFamily {
       ONNXBinding(onnxName, opsets: 7...12) { node in
         let shape = try node.input(0).type.shape
         let axis = try shape.axis(try node.int("axis", default: 1))
-        // Axes of extent 1 after it make no difference, and then both rules agree.
+        // If all later axes have extent 1, both rules agree.
         let flattens = shape.dimensions[(axis + 1)...].contains { $0 != 1 }
         return ImportedOperator(Self(axis: axis, flattens: flattens), operands: [0])
       },

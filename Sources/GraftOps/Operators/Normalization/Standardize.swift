@@ -25,7 +25,7 @@ public struct Standardize: RealOperator, ONNXExportable {
   public static let isCompileTimeOnly = true
 
   public var epsilon: Double
-  /// Whether the images of a batch share mean and variance.
+  /// Whether mean and variance are computed over the whole batch.
   public var overBatch: Bool
 
   public init(epsilon: Double = 1e-5, overBatch: Bool) {

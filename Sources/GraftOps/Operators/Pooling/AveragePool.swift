@@ -64,7 +64,7 @@ public struct AveragePool: Pooling {
   ) throws -> ExportedOperator {
     guard opset >= 19 || window.dilations == [1, 1] else {
       throw GraftError(
-        .unsupported, "AveragePool has dilations from opset 19 on, opset \(opset) is written")
+        .unsupported, "AveragePool has dilations since opset 19, but opset \(opset) is written")
     }
     return ExportedOperator(
       "AveragePool",

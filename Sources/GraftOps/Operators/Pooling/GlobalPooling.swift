@@ -1,4 +1,4 @@
-// What the two global pools share: a reduction over all spatial axes.
+// Shared code of the two global pools: a reduction over all spatial axes.
 
 import GraftDiagnostics
 import GraftIR
@@ -61,8 +61,8 @@ extension GlobalPooling {
 }
 
 extension GradientBuilder {
-  /// A value of a pool over the whole image as [batch, channels, height, width]: where there are other spatial axes
-  /// than two, these are the height, and the width is 1.
+  /// A value of a pool over the whole image as [batch, channels, height, width]: where there are other
+  /// spatial axes than two, these are the height, and the width is 1.
   mutating func pooledImage(_ value: ValueID) throws -> ValueID {
     let shape = shape(of: value)
     guard shape.rank != 4 else { return value }

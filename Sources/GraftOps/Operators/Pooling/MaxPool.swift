@@ -5,7 +5,7 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y[n, c, i, j] = the largest element of the window at (i, j); padding takes no part.
+/// y[n, c, i, j] = the maximum of the window at (i, j); padding is ignored.
 ///
 /// x [batch, channels, height, width]; constraints C1 to C4 of ``Pooling``.
 public struct MaxPool: Pooling {
@@ -45,7 +45,7 @@ public struct MaxPool: Pooling {
     ONNXBinding("MaxPool") { node in
       guard node.readOutputCount <= 1 else {
         throw GraftError(
-          .unsupported, "its second output, the indices of the maxima, which something reads")
+          .unsupported, "its second output, the indices of the maxima, has readers")
       }
       return ImportedOperator(
         MaxPool(

@@ -1,4 +1,4 @@
-// What max_pool and average_pool share: the sliding window, its type rules, its evaluation and its
+// Shared code of max_pool and average_pool: the sliding window, its type rules, its evaluation and its
 // ONNX attributes.
 
 import GraftDiagnostics
@@ -9,7 +9,7 @@ import RealModule
 ///
 /// - C1: x has rank 4, a floating-point type and constant height and width.
 /// - C2: kernel, strides and dilations have two positive entries, pads four that are not negative.
-/// - C3: pads are smaller than what the window reaches over, so that no window lies in padding alone.
+/// - C3: pads are smaller than the effective kernel extent, so that no window contains only padding.
 /// - C4: the window fits the padded image.
 public protocol Pooling: RealOperator, ONNXExportable {
   var window: Window { get }
@@ -38,7 +38,7 @@ extension Pooling {
       let reach = window.reach(axis)
       try require(
         "C3", window.pads[axis] < reach && window.pads[axis + 2] < reach,
-        "pads \(window.pads) must be smaller than the window, which reaches over \(reach)")
+        "pads \(window.pads) must be smaller than the effective kernel extent \(reach)")
     }
     return [
       TensorType(
@@ -61,7 +61,7 @@ extension Pooling {
   }
 
   /// Reduces each window with `combine` from `initial`, then calls `finish` with the reduction, the
-  /// number of elements inside the image, and [height, width] of the window's part that lies inside
+  /// number of elements inside the image, and [height, width] of the window's part that is inside
   /// the padded image.
   func reduceWindows<Scalar>(
     _ x: DenseTensor<Scalar>, to extents: [Int], initial: Scalar,
@@ -98,7 +98,7 @@ extension Pooling {
   ) -> (inside: StrideTo<Int>, count: Int, padded: Int) {
     let (kernel, dilation) = (window.kernel[axis], window.dilations[axis])
     let start = index * window.strides[axis] - window.pads[axis]
-    /// How many taps lie before `limit`.
+    /// The number of taps before `limit`.
     func taps(before limit: Int) -> Int {
       limit <= start ? 0 : min(kernel, (limit - start - 1) / dilation + 1)
     }

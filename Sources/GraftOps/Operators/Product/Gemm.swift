@@ -66,7 +66,8 @@ public struct Gemm: RealOperator, ONNXExportable, ActivationFusing {
     let depths = [a.shape[transposesA ? 0 : 1], b.shape[transposesB ? 1 : 0]]
     try require(
       "C2", depths[0] == depths[1] && !depths[0].isBatch,
-      "the depth must be constant and the same in A and B, found \(depths[0]) and \(depths[1])")
+      "the inner extent must be constant and the same in A and B, found \(depths[0]) and \(depths[1])"
+    )
     let shape: TensorShape = [a.shape[transposesA ? 1 : 0], b.shape[transposesB ? 0 : 1]]
     if let c = optionalOperand(2, of: operands) {
       let fits =

@@ -38,7 +38,7 @@ public struct MatrixMultiply: RealOperator, ONNXExportable {
     let depth = aShape[aShape.count - 1]
     try require(
       "C2", depth == bShape[bShape.count - 2] && !depth.isBatch,
-      "the depth must be constant and the same in both, found \(a) and \(b)")
+      "the inner extent must be constant and the same in both, found \(a) and \(b)")
     var shape = try broadcast(
       [TensorShape(aShape.dropLast(2)), TensorShape(bShape.dropLast(2))], label: "C3"
     ).dimensions

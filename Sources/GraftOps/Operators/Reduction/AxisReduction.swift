@@ -1,10 +1,10 @@
-// What the reductions over axes share: their attributes, their type and the walk over the elements.
+// Shared code of reductions over axes: their attributes, their type and the walk over the elements.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// A reduction of x over ``axes``, which stay with extent 1 where ``keepsAxes``.
+/// A reduction of x over ``axes``, which are kept with extent 1 if ``keepsAxes``.
 ///
 /// - C1: x has a floating-point type.
 /// - C2: axes are different axes of x, ascending.
@@ -81,7 +81,7 @@ func reducedShape(_ shape: TensorShape, axes: [Int], keepsAxes: Bool) -> TensorS
 
 extension ONNXNode {
   /// The axes of a reduction, which older opsets have as an attribute and later ones as an input, and
-  /// whether they stay. Axes are nil where nothing is to be reduced.
+  /// whether they stay. Axes are nil if nothing is to be reduced.
   func reduction(axesAreInputFrom first: Int) throws -> (axes: [Int]?, keepsAxes: Bool) {
     let rank = try input(0).type.rank
     let listed =
@@ -94,7 +94,7 @@ extension ONNXNode {
     return (try countFromFront(listed, rank: rank), keepsAxes)
   }
 
-  /// Throws where one of `axes` grows with the batch: an image's result must not depend on the others.
+  /// Throws if one of `axes` grows with the batch, because an image's result must not depend on other images.
   func refuseBatch(among axes: [Int]) throws {
     let shape = try input(0).type.shape
     for axis in axes where shape[axis].isBatch {

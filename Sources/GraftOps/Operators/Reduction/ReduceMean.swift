@@ -5,7 +5,7 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y = the mean of x over ``axes``, which stay with extent 1 where ``keepsAxes``; no axes, no change.
+/// y = the mean of x over ``axes``, which are kept with extent 1 if ``keepsAxes``; no axes, no change.
 ///
 /// Constraints C1 and C2 of ``AxisReduction``.
 ///
@@ -43,7 +43,7 @@ public struct ReduceMean: AxisReduction, ONNXExportable {
     ]
   }
 
-  /// Blocked where it is a global average pool.
+  /// Blocked if it is a global average pool.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axes == [2, 3] && keepsAxes && results.first?.rank == 4 ? .blocked : .plain
   }

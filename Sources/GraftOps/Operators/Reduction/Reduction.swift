@@ -7,8 +7,8 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y = ``function`` of x over ``axes``, which stay with extent 1 where ``keepsAxes``; without axes that of each
-/// element by itself.
+/// y = ``function`` of x over ``axes``, which are kept with extent 1 if ``keepsAxes``; without axes,
+/// ``function`` of each element separately.
 ///
 /// - C1: x is real, or of integers and the function is sum, prod, max or min.
 /// - C2: axes are different axes of x, ascending.
@@ -51,7 +51,7 @@ public struct Reduction: Operator, ONNXExportable {
   public static let opcode: Opcode = "reduce"
   public static let group = OperatorGroup.pooling
   public func axesWorkedAlong(rank: Int) -> [Int] { axes }
-  public static let summary = "norm, product, extreme or logarithm of a sum over axes"
+  public static let summary = "norm, product, minimum, maximum or log-sum over axes"
   public static let operands: [OperandRule] = [.required("x")]
   public static let isCompileTimeOnly = true
 
@@ -69,7 +69,7 @@ public struct Reduction: Operator, ONNXExportable {
   public init(attributes: Attributes) throws {
     let name = try attributes.string("function")
     guard let function = Function(rawValue: name) else {
-      throw GraftError(.invalidGraph, "there is no reduction \(name.quotedForDisplay)")
+      throw GraftError(.invalidGraph, "unknown reduction \(name.quotedForDisplay)")
     }
     self.init(
       function, axes: try attributes.ints("axes"),
@@ -138,7 +138,7 @@ public struct Reduction: Operator, ONNXExportable {
     }
     return try reducing(x, over: axes, to: extents) { elements in
       guard let first = elements.first else {
-        throw GraftError(.invalidGraph, "a reduction of nothing [C3]")
+        throw GraftError(.invalidGraph, "a reduction over no elements [C3]")
       }
       return try elements.dropFirst().reduce(first, combine)
     }
@@ -171,7 +171,7 @@ public struct Reduction: Operator, ONNXExportable {
   ) throws -> ExportedOperator {
     guard opset >= function.axesAreInputFrom || !axes.isEmpty else {
       throw GraftError(
-        .unsupported, "\(function.onnxName) over no axis has no form in opset \(opset)")
+        .unsupported, "\(function.onnxName) over no axes cannot be written in opset \(opset)")
     }
     return try exportedReduction(
       function.onnxName, axes: axes, keepsAxes: keepsAxes,

@@ -20,7 +20,7 @@ func countFromFront(_ axes: [Int], rank: Int) throws -> [Int] {
     return axis < 0 ? axis + rank : axis
   }.sorted()
   guard Set(result).count == result.count else {
-    throw GraftError(.invalidModel, "axes \(axes) name one axis twice")
+    throw GraftError(.invalidModel, "axes \(axes) contain an axis twice")
   }
   return result
 }

@@ -8,7 +8,7 @@ import GraftIR
 public struct Cast: ONNXExportable {
   public static let opcode: Opcode = "cast"
   public static let group = OperatorGroup.movement
-  public static let summary = "another element type"
+  public static let summary = "converts the element type"
   public static let operands: [OperandRule] = [.required("x")]
   public var isElementwise: Bool { true }
   public var keepsValues: Bool { dtype.isFloatingPoint }
@@ -49,7 +49,7 @@ public struct Cast: ONNXExportable {
     }
   }
 
-  /// Shape values stay the integers that they are, under whatever type.
+  /// Shape values remain integers for any type.
   public func foldShapes(
     types: [TensorType?], values: [DenseTensor<Dimension>?]
   ) throws -> [DenseTensor<Dimension>]? {
@@ -60,7 +60,7 @@ public struct Cast: ONNXExportable {
   private func integer<Scalar: BinaryFloatingPoint>(_ x: Scalar) throws -> Dimension {
     if dtype == .bool { return Dimension(x == 0 ? 0 : 1) }
     guard let whole = Int(exactly: x.rounded(.towardZero)) else {
-      throw GraftError(.invalidData, "\(x) is no integer")
+      throw GraftError(.invalidData, "\(x) is not an integer")
     }
     return try wrap(Dimension(whole))
   }
@@ -83,7 +83,7 @@ public struct Cast: ONNXExportable {
   }
 
   private func unknown(_ value: Dimension) -> GraftError {
-    GraftError(.unsupported, "\(value) as \(dtype.rawValue) is not known while compiling")
+    GraftError(.unsupported, "\(value) as \(dtype.rawValue) is not known at compile time")
   }
 
   public static let onnx = [
@@ -92,7 +92,7 @@ public struct Cast: ONNXExportable {
       guard let dtype = DataType(onnx: code) else {
         throw GraftError(
           .unsupported,
-          "a cast to \(DataType.onnxName(code)), an element type that Graft does not handle")
+          "a cast to \(DataType.onnxName(code)), an element type that Graft does not support")
       }
       guard try node.input(0).type.dtype != dtype else {
         return ImportedOperator(Identity(), operands: [0])

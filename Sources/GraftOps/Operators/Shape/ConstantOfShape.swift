@@ -10,7 +10,7 @@ import GraftIR
 public struct ConstantOfShape: ONNXExportable {
   public static let opcode: Opcode = "constant_of_shape"
   public static let group = OperatorGroup.movement
-  public static let summary = "a tensor of one number"
+  public static let summary = "a tensor filled with one value"
   public static let operands: [OperandRule] = []
 
   public var shape: TensorShape
@@ -36,7 +36,7 @@ public struct ConstantOfShape: ONNXExportable {
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     try require(
       "C1", dtype.isFloatingPoint || value.whole != nil,
-      "\(value.real) is no \(dtype.rawValue)")
+      "\(value.real) is not a valid \(dtype.rawValue)")
     return [TensorType(dtype, shape)]
   }
 
@@ -45,7 +45,7 @@ public struct ConstantOfShape: ONNXExportable {
       return [.float64(DenseTensor(shape: extents[0], repeating: value.real))]
     }
     guard let whole = value.whole else {
-      throw GraftError(.invalidGraph, "\(value.real) is no \(dtype.rawValue) [C1]")
+      throw GraftError(.invalidGraph, "\(value.real) is not a valid \(dtype.rawValue) [C1]")
     }
     return [.integer(DenseTensor(shape: extents[0], repeating: Dimension(whole)))]
   }

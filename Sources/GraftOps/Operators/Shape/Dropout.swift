@@ -5,13 +5,13 @@
 import GraftDiagnostics
 import GraftIR
 
-/// y = x, of any floating-point shape; ``ratio`` is the share that training would set to zero.
+/// y = x, of any floating-point shape; ``ratio`` is the fraction that training would set to zero.
 ///
 /// - C1: x has a floating-point type.
-/// - C2: ratio lies in 0..<1.
+/// - C2: ratio is in 0..<1.
 public struct Dropout: PassThrough, ONNXExportable {
   public static let opcode: Opcode = "dropout"
-  public static let summary = "x itself; training would zero a share of it"
+  public static let summary = "x itself; dropout applies only in training"
 
   public var ratio: Double
 
@@ -22,7 +22,7 @@ public struct Dropout: PassThrough, ONNXExportable {
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
     try requireReal("C1", x)
-    try require("C2", (0..<1).contains(ratio), "ratio must lie in 0..<1, found \(ratio)")
+    try require("C2", (0..<1).contains(ratio), "ratio must be in 0..<1, found \(ratio)")
     return [TensorType(x.dtype, x.shape)]
   }
 

@@ -6,7 +6,7 @@ import GraftIR
 
 /// y [product of the axes before `axis`, product of the others], the elements in the same order.
 ///
-/// - C1: axis lies in 0…rank.
+/// - C1: axis is in 0…rank.
 /// - C2: both products are integers or multiples of the batch.
 public struct Flatten: ShapeChange {
   public static let opcode: Opcode = "flatten"
@@ -19,7 +19,7 @@ public struct Flatten: ShapeChange {
   public init(attributes: Attributes) throws { axis = try attributes.int("axis") }
   public var attributes: Attributes { ["axis": .int(axis)] }
 
-  /// A batch there would be joined with the axes behind it.
+  /// A batch there would be merged with later axes.
   public func axesWorkedAlong(rank: Int) -> [Int] { [axis] }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {

@@ -1,4 +1,4 @@
-// Numbers in steps. ONNX Range, opset 11, of integers known while compiling;
+// Numbers in steps. ONNX Range, opset 11, of integers known at compile time;
 // https://onnx.ai/onnx/operators/onnx__Range.html
 
 import GraftDiagnostics
@@ -11,7 +11,7 @@ import GraftIR
 public struct NumberRange: ONNXExportable {
   public static let opcode: Opcode = "range"
   public static let group = OperatorGroup.movement
-  public static let summary = "integers in steps"
+  public static let summary = "integers at constant steps"
   public static let operands: [OperandRule] = []
   public static let isCompileTimeOnly = true
 
@@ -52,7 +52,7 @@ public struct NumberRange: ONNXExportable {
     let (quotient, divisionOverflow) = span.dividedReportingOverflow(by: delta)
     try require(
       "C2", !overflow && !divisionOverflow && quotient < largestFoldedCount,
-      "from \(start) to \(limit) by \(delta) are too many numbers")
+      "the range from \(start) to \(limit) by \(delta) is too long")
     return quotient + (span % delta == 0 ? 0 : 1)
   }
 
@@ -78,7 +78,7 @@ public struct NumberRange: ONNXExportable {
       }
       func number(_ index: Int, _ name: String) throws -> Int {
         guard let values = try node.fixedIntegers(index, named: name), values.count == 1 else {
-          throw GraftError(.invalidModel, "input \(name.quotedForDisplay) must be one number")
+          throw GraftError(.invalidModel, "input \(name.quotedForDisplay) must be a scalar")
         }
         return values[0]
       }

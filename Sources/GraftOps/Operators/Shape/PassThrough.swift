@@ -1,4 +1,4 @@
-// What the operators share whose result is their operand as it is: types, and elements handed on.
+// Shared code of operators whose result equals their operand.
 
 import GraftIR
 

@@ -9,7 +9,7 @@ import GraftIR
 /// - C1: both shapes have the same number of elements for every batch.
 public struct Reshape: ShapeChange {
   public static let opcode: Opcode = "reshape"
-  public static let summary = "another shape over the same elements"
+  public static let summary = "the same elements with another shape"
 
   public var shape: TensorShape
 
@@ -22,7 +22,7 @@ public struct Reshape: ShapeChange {
     guard let count = x.shape.elementCount, count == shape.elementCount else {
       throw GraftError(
         .invalidGraph,
-        "x \(x) has not as many elements for every batch as the target shape \(shape) [C1]")
+        "x \(x) and the target shape \(shape) differ in the number of elements [C1]")
     }
     return [TensorType(x.dtype, shape)]
   }
@@ -85,7 +85,8 @@ public struct Reshape: ShapeChange {
       if let constant = extent.constant { return constant }
       if !hasZero && axis < x.rank && x[axis] == extent { return 0 }
       guard !hasZero else {
-        throw GraftError(.unsupported, "ONNX cannot write the shape \(shape) with a free batch")
+        throw GraftError(
+          .unsupported, "ONNX cannot express the shape \(shape) with a dynamic batch")
       }
       return -1
     }

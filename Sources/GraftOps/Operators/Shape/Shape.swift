@@ -6,17 +6,17 @@ import GraftIR
 
 /// y [rank, or the axes from start to end] of int64 = the extents of x, the batch as N.
 ///
-/// - C1: start and end lie in 0…rank.
+/// - C1: start and end are in 0…rank.
 public struct Shape: ONNXExportable {
   public static let opcode: Opcode = "shape"
   public static let group = OperatorGroup.movement
-  public static let summary = "the extents of a tensor"
+  public static let summary = "the shape of a tensor"
   public static let operands: [OperandRule] = [.required("x")]
   public static let isCompileTimeOnly = true
 
-  /// The first axis that is told.
+  /// The first axis.
   public var start: Int
-  /// The first axis that is told no more; nil for all.
+  /// The end of the range of axes; nil for all.
   public var end: Int?
 
   public init(start: Int = 0, end: Int? = nil) {
@@ -36,7 +36,7 @@ public struct Shape: ONNXExportable {
     return attributes
   }
 
-  /// The axes that are told of a tensor of rank `rank`.
+  /// The range of axes for a tensor of rank `rank`.
   private func axes(rank: Int) throws -> Range<Int> {
     let end = end ?? rank
     try require(

@@ -1,5 +1,5 @@
-// What the operators share that give the same elements another shape: in plain layout the result is the
-// operand's memory. Each operator's own file says which shape.
+// Shared code of operators that only change the shape: in plain layout the result shares the
+// operand's memory. Each operator's file defines the shape.
 
 import GraftIR
 
@@ -25,10 +25,11 @@ extension ShapeChange {
   public var isView: Bool { true }
 }
 
-/// A change of shape by axes of extent 1 alone.
+/// A change of shape that only inserts or removes axes of extent 1.
 public protocol UnitAxisChange: ShapeChange {
   static var onnxName: String { get }
-  /// The axes of extent 1 that are added or removed, counted from the front of the shape that has them, ascending.
+  /// The axes of extent 1 that are added or removed, counted from the front of the shape that has them,
+  /// ascending.
   var axes: [Int] { get }
   init(axes: [Int])
 }

@@ -24,7 +24,7 @@ public struct Size: ONNXExportable {
 
   private func count(_ x: TensorType) throws -> Dimension {
     guard let count = x.shape.elementCount else {
-      throw GraftError(.invalidGraph, "the elements of \(x) cannot be counted [C1]")
+      throw GraftError(.invalidGraph, "the number of elements of \(x) is not known [C1]")
     }
     return count
   }

@@ -10,7 +10,7 @@ import GraftIR
 /// - C2: each of them has extent 1 at every batch.
 public struct Squeeze: UnitAxisChange {
   public static let opcode: Opcode = "squeeze"
-  public static let summary = "takes axes of extent 1 away"
+  public static let summary = "removes axes of extent 1"
   public static let onnxName = "Squeeze"
 
   /// Counted from the front, ascending.
@@ -22,7 +22,7 @@ public struct Squeeze: UnitAxisChange {
     let x = try operand(0, of: operands)
     try requireAxes("C1", axes, rank: x.rank)
     for axis in axes {
-      try require("C2", x.shape[axis] == 1, "axis \(axis) of \(x) has not extent 1")
+      try require("C2", x.shape[axis] == 1, "axis \(axis) of \(x) does not have extent 1")
     }
     let kept = x.shape.dimensions.indices.filter { !axes.contains($0) }
     return [TensorType(x.dtype, TensorShape(kept.map { x.shape[$0] }))]
@@ -44,7 +44,7 @@ public struct Squeeze: UnitAxisChange {
         Squeeze(axes: try countFromFront(axes, rank: shape.rank)), operands: [0])
     }
     guard node.freedBatch != 1 || !shape.dependsOnBatch else {
-      throw GraftError(.unsupported, "without axes it takes the batch axis away")
+      throw GraftError(.unsupported, "without axes it may remove the batch axis")
     }
     return ImportedOperator(
       Squeeze(axes: shape.dimensions.indices.filter { shape[$0] == 1 }), operands: [0])

@@ -9,7 +9,7 @@ import GraftIR
 /// - C1: axes are different axes of y, in ascending order.
 public struct Unsqueeze: UnitAxisChange {
   public static let opcode: Opcode = "unsqueeze"
-  public static let summary = "puts axes of extent 1 in"
+  public static let summary = "inserts axes of extent 1"
   public static let onnxName = "Unsqueeze"
 
   /// Axes of the result, counted from the front, ascending.

@@ -1,5 +1,5 @@
 // The gradients of a batch normalization: of scale and bias, which need only sums over a batch, and of the
-// image where the statistics are the batch's own. (Where they are stored ones, the image's gradient is a
+// image if the statistics are those of the batch. (Where they are stored ones, the image's gradient is a
 // batch_normalization itself.)
 
 import GraftDiagnostics
@@ -16,7 +16,7 @@ import RealModule
 public struct BatchNormalizationParameterGradient: RealOperator {
   public static let opcode: Opcode = "batch_normalization_parameter_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradients of a normalization's scale and bias"
+  public static let summary = "gradients of a batch normalization's scale and bias"
   public static let operands: [OperandRule] = [
     .required("dy"), .required("x"), .required("mean"), .required("variance"),
   ]
@@ -84,7 +84,7 @@ public struct BatchNormalizationParameterGradient: RealOperator {
 public struct BatchNormalizationInputGradient: RealOperator {
   public static let opcode: Opcode = "batch_normalization_input_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient through a normalization by the batch's own statistics"
+  public static let summary = "input gradient of a batch normalization with batch statistics"
   public static let operands: [OperandRule] = [
     .required("dy"), .required("x"), .required("scale"), .required("mean"), .required("variance"),
     .required("dscale"), .required("dbias"),

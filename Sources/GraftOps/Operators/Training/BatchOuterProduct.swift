@@ -11,7 +11,7 @@ import RealModule
 public struct BatchOuterProduct: RealOperator {
   public static let opcode: Opcode = "batch_outer_product"
   public static let group = OperatorGroup.training
-  public static let summary = "sum over a batch of outer products of two rows"
+  public static let summary = "sum over the batch of outer products of rows"
   public static let operands: [OperandRule] = [.required("a"), .required("b")]
 
   public init() {}
@@ -22,7 +22,7 @@ public struct BatchOuterProduct: RealOperator {
     try requireReal("C1", a, "a")
     try require(
       "C1", a.rank == 2 && b.rank == 2 && a.dtype == b.dtype && a.shape[0] == b.shape[0],
-      "a and b must be matrices of one type with as many rows, found \(a) and \(b)")
+      "a and b must be matrices of one type with equal row counts, found \(a) and \(b)")
     try require(
       "C2", !a.shape[1].isBatch && !b.shape[1].isBatch,
       "the columns must be constant, found \(a) and \(b)")

@@ -34,7 +34,7 @@ public struct CrossEntropy: RealOperator {
     let losses = rows(logits, targets).map { row, target in
       let shift = logSumOfExponentials(row)
       return -zip(row, target).reduce(Scalar(0)) { sum, pair in
-        // No target, no loss, even where the probability is zero.
+        // A target of 0 has no loss, even if the probability is 0.
         pair.1 == 0 ? sum : sum + pair.1 * (pair.0 - shift)
       }
     }

@@ -1,22 +1,23 @@
-// The transpose of choosing rows by indices: what the gradient of an embedding's table comes to. Only
-// gradients make it.
+// The transpose of gather (scatter-add): the gradient of an embedding table. Only
+// gradient rules create it.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// dx has along ``axis`` ``extent`` rows in place of the axes of indices: dx[…, j, …] = the sum of dy[…, i…, …]
-/// over all i… whose index is j, in ascending order of i…. Rows that no index names are zero.
+/// dx has along ``axis`` ``extent`` rows in place of the axes of indices: dx[…, j, …] = the sum of dy[…, i…,
+/// …] over all i… whose index is j, in ascending order of i…. Rows that no index names are zero.
 ///
-/// Operands: dy […, axes of indices…, …]; indices of int32 or int64, negative ones counted from the end. Kernels
-/// take the nearest index for one outside, as those of ``Gather`` do, and the reference evaluator throws.
+/// Operands: dy […, axes of indices…, …]; indices of int32 or int64, negative ones counted from the end.
+/// Kernels take the nearest index for one outside, as those of ``Gather`` do, and the reference evaluator
+/// throws.
 ///
 /// - C1: dy has a floating-point type.
-/// - C2: indices are integers, and their extents stand in dy from axis on.
+/// - C2: indices are integers, and dy has their extents from axis on.
 /// - C3: extent is at least 1.
 public struct GatherGradient: Operator {
   public static let opcode: Opcode = "gather_gradient"
-  public static let summary = "gradient of choosing along an axis by indices"
+  public static let summary = "gradient of gather"
   public static let operands: [OperandRule] = [.required("dy"), .required("indices")]
   public static let resultNames = ["dx"]
   public static let group = OperatorGroup.training
@@ -46,7 +47,7 @@ public struct GatherGradient: Operator {
       indices.dtype.isInteger && axis >= 0 && indices.rank <= dy.rank
         && axis <= dy.rank - indices.rank
         && Array(dy.shape.dimensions[axis..<(axis + indices.rank)]) == indices.shape.dimensions,
-      "the axes of indices must stand in dy from axis \(axis) on, found \(dy) and \(indices)")
+      "dy must have the axes of indices from axis \(axis) on, found \(dy) and \(indices)")
     try require(
       "C3", (1...TensorShape.largestElementCount).contains(extent),
       "the extent \(extent) must be at least 1")
@@ -66,7 +67,7 @@ public struct GatherGradient: Operator {
     switch operands[0] {
     case .float32(let dy): return [.float32(try scatter(dy, indices, extents[0]))]
     case .float64(let dy): return [.float64(try scatter(dy, indices, extents[0]))]
-    default: throw GraftError(.invalidGraph, "dy must hold floating-point numbers [C1]")
+    default: throw GraftError(.invalidGraph, "dy must be a floating-point tensor [C1]")
     }
   }
 

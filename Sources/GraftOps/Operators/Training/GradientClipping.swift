@@ -47,7 +47,7 @@ public struct ClipFactor: UpdateOperator {
   public static let updateStage = UpdateStage.everyUpdate
   public static let opcode: Opcode = "clip_factor"
   public static let group = OperatorGroup.training
-  public static let summary = "the factor that brings the norm of all gradients under a limit"
+  public static let summary = "the factor that clips the norm of all gradients"
   public static let operands: [OperandRule] = [.required("settings"), .variadic("sums")]
 
   public init() {}
@@ -83,7 +83,7 @@ public struct Accumulate: StateUpdate {
   public static let updateStage = UpdateStage.everyMicroBatch
   public static let opcode: Opcode = "accumulate"
   public static let group = OperatorGroup.training
-  public static let summary = "adds the gradient of a micro-batch to those before it"
+  public static let summary = "accumulates the gradients of micro-batches"
   public static let operands: [OperandRule] = [
     .required("sum"), .required("gradient"), .required("settings"),
   ]

@@ -8,11 +8,11 @@ import RealModule
 /// width are ``extents``, is zero.
 ///
 /// - C1: x has rank 4 and constant height and width.
-/// - C2: strides are positive, and the last pixel of x lies inside y.
+/// - C2: strides are positive, and the last pixel of x is inside y.
 public struct InsertZeros: RealOperator {
   public static let opcode: Opcode = "insert_zeros"
   public static let group = OperatorGroup.training
-  public static let summary = "an image with zeros between its pixels"
+  public static let summary = "inserts zeros between the pixels of an image"
   public static let operands: [OperandRule] = [.required("x")]
 
   /// [height, width]
@@ -47,7 +47,7 @@ public struct InsertZeros: RealOperator {
         return (size - 1) * step.0 < step.1
       }
     try require(
-      "C2", fits, "\(height)x\(width) pixels \(strides) apart do not lie inside \(extents)")
+      "C2", fits, "\(height)x\(width) pixels with strides \(strides) do not fit in \(extents)")
     return [
       TensorType(x.dtype, [x.shape[0], x.shape[1], Dimension(extents[0]), Dimension(extents[1])])
     ]

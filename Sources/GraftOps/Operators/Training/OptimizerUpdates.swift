@@ -1,5 +1,5 @@
 // One step of an optimizer for one tensor, and the running statistics of a normalization. Their results are
-// the new contents of what they read: they are the last to read it, and write it in place.
+// new values of state tensors, which they are the last to read and write in place.
 
 import GraftDiagnostics
 import GraftIR
@@ -17,7 +17,7 @@ import RealModule
 public struct SGDUpdate: OptimizerUpdate {
   public static let opcode: Opcode = "sgd_update"
   public static let group = OperatorGroup.training
-  public static let summary = "one step of stochastic gradient descent"
+  public static let summary = "one SGD step"
   public static let operands: [OperandRule] = [
     .required("w"), .required("gradient"), .required("hyperparameters"), .optional("momentum"),
     .optional("factor"),
@@ -47,7 +47,7 @@ public struct SGDUpdate: OptimizerUpdate {
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let w = try requireUpdate(operands, slots: [3], hyperparameters: 2, factor: 4, group: group)
     let hasMomentum = optionalOperand(3, of: operands) != nil
-    try require("C3", hasMomentum || !isNesterov, "Nesterov's momentum needs momentum")
+    try require("C3", hasMomentum || !isNesterov, "Nesterov momentum needs momentum")
     return Array(repeating: w, count: hasMomentum ? 2 : 1)
   }
 
@@ -90,7 +90,7 @@ public struct SGDUpdate: OptimizerUpdate {
 public struct AdamUpdate: OptimizerUpdate {
   public static let opcode: Opcode = "adam_update"
   public static let group = OperatorGroup.training
-  public static let summary = "one step of Adam or AdamW"
+  public static let summary = "one Adam or AdamW step"
   public static let operands: [OperandRule] = [
     .required("w"), .required("gradient"), .required("hyperparameters"), .required("first_moment"),
     .required("second_moment"), .optional("factor"),
@@ -154,12 +154,12 @@ public struct AdamUpdate: OptimizerUpdate {
 /// y = (1 − momentum) · old + momentum · new: the running statistics of a normalization.
 ///
 /// - C1: old and new have one floating-point type and a constant shape.
-/// - C2: momentum lies in 0...1.
+/// - C2: momentum is in 0...1.
 public struct MovingAverage: StateUpdate {
   public static let updateStage = UpdateStage.everyMicroBatch
   public static let opcode: Opcode = "moving_average"
   public static let group = OperatorGroup.training
-  public static let summary = "running statistics moved towards those of a batch"
+  public static let summary = "update of running statistics by exponential moving average"
   public static let operands: [OperandRule] = [.required("old"), .required("new")]
 
   public var momentum: Double
@@ -174,7 +174,7 @@ public struct MovingAverage: StateUpdate {
     try require("C1", old.shape.constants != nil, "old must have a constant shape, found \(old)")
     try requireSameType("C1", try operand(1, of: operands), "new", as: old)
     try require(
-      "C2", (0...1).contains(momentum), "momentum must lie in 0...1, found \(momentum)")
+      "C2", (0...1).contains(momentum), "momentum must be in 0...1, found \(momentum)")
     return [TensorType(old.dtype, old.shape)]
   }
 

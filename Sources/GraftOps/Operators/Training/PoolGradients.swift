@@ -4,8 +4,8 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// dx of a ``MaxPool``: each window's gradient goes to its largest element, the first one in row-major
-/// order where several are equal (as in PyTorch).
+/// dx of a ``MaxPool``: each window's gradient goes to its maximum, the first one in row-major
+/// order if several are equal (as in PyTorch).
 ///
 /// Operands: dy and y [batch, channels, height', width']; x [batch, channels, height, width].
 ///
@@ -14,7 +14,7 @@ import RealModule
 public struct MaxPoolGradient: RealOperator {
   public static let opcode: Opcode = "max_pool_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient of a maximum over a sliding window"
+  public static let summary = "gradient of max pooling"
   public static let operands: [OperandRule] = [.required("dy"), .required("x"), .required("y")]
   public static let resultNames = ["dx"]
 
@@ -59,7 +59,7 @@ public struct MaxPoolGradient: RealOperator {
   }
 }
 
-/// dx of an ``AveragePool``: each window's gradient over its divisor goes to all of its elements.
+/// dx of an ``AveragePool``: each window's gradient divided by its count goes to all of its elements.
 ///
 /// dy [batch, channels, height', width'] → [batch, channels, height, width], whose last two are
 /// ``extents``.
@@ -68,7 +68,7 @@ public struct MaxPoolGradient: RealOperator {
 public struct AveragePoolGradient: RealOperator {
   public static let opcode: Opcode = "average_pool_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient of a mean over a sliding window"
+  public static let summary = "gradient of average pooling"
   public static let operands: [OperandRule] = [.required("dy")]
   public static let resultNames = ["dx"]
 
@@ -98,7 +98,7 @@ public struct AveragePoolGradient: RealOperator {
       "C1",
       dy.rank == 4 && extents.count == 2
         && extents.allSatisfy { (1...Window.largest).contains($0) },
-      "dy must have rank 4, and an image of \(extents) pixels makes sense, found \(dy)")
+      "dy must have rank 4 and the image extents \(extents) must be valid, found \(dy)")
     let x = TensorType(
       dy.dtype, [dy.shape[0], dy.shape[1], Dimension(extents[0]), Dimension(extents[1])])
     try requireSameType("C1", dy, "dy", as: try pool.inferTypes([x])[0])

@@ -1,24 +1,24 @@
-// Dropout as training does it. Its mask is a function of seed, step and element alone, so the backward pass
+// Dropout in training. Its mask is a function only of seed, step and element, so the backward pass
 // computes it again instead of keeping it.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y = x / (1 − ratio) where the generator keeps the element, else 0 (Srivastava et al. 2014, inverted).
+/// y = x / (1 − ratio) if the generator keeps the element, else 0 (Srivastava et al. 2014, inverted).
 /// The gradient is the same operator on the incoming gradient.
 ///
 /// Operands: x [batch, …]; random i32[4]: seed (low word, high word), step, 0. The element at row-major
-/// position e of image n is kept where word e mod 4 of Philox4x32-10 with the key (seed low, seed high) and
+/// position e of image n is kept if word e mod 4 of Philox4x32-10 with the key (seed low, seed high) and
 /// the counter (step, stream, n, ⌊e / 4⌋) is at least ratio · 2³².
 ///
 /// - C1: x has a floating-point type and rank 1 or more.
 /// - C2: random is i32[4].
-/// - C3: ratio lies in 0..<1; stream in 0..<2³¹.
+/// - C3: ratio is in 0..<1; stream in 0..<2³¹.
 public struct RandomDropout: Operator {
   public static let opcode: Opcode = "random_dropout"
   public static let group = OperatorGroup.training
-  public static let summary = "zeroes a random share of the elements and scales the others"
+  public static let summary = "dropout: zeroes random elements and scales the others"
   public static let operands: [OperandRule] = [.required("x"), .required("random")]
 
   public var ratio: Double
@@ -48,7 +48,7 @@ public struct RandomDropout: Operator {
       "C2", random.dtype == .int32 && random.shape == [4], "random must be i32[4], found \(random)")
     try require(
       "C3", (0..<1).contains(ratio) && (0...Int(Int32.max)).contains(stream),
-      "ratio must lie in 0..<1 and stream in 0..<2^31, found \(ratio) and \(stream)")
+      "ratio must be in 0..<1 and stream in 0..<2^31, found \(ratio) and \(stream)")
     return [TensorType(x.dtype, x.shape)]
   }
 
@@ -60,7 +60,7 @@ public struct RandomDropout: Operator {
     switch operands[0] {
     case .float32(let x)?: return [.float32(drop(x, words))]
     case .float64(let x)?: return [.float64(drop(x, words))]
-    default: throw GraftError(.invalidGraph, "random_dropout computes on floating-point numbers")
+    default: throw GraftError(.invalidGraph, "random_dropout needs floating-point operands")
     }
   }
 

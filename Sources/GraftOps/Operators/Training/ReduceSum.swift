@@ -1,4 +1,4 @@
-// The sum over axes, of which one may be the batch: what the gradient of broadcasting comes to, and of a
+// The sum over axes, of which one may be the batch: the gradient of broadcasting, and of a
 // bias. ONNX ReduceSum, opsets 1, 11, 13 (axes as an input), of real numbers; that of integers is Reduction.
 // https://onnx.ai/onnx/operators/onnx__ReduceSum.html
 
@@ -6,7 +6,7 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y = the sum of x over ``axes``, which stay with extent 1 where ``keepsAxes``.
+/// y = the sum of x over ``axes``, which are kept with extent 1 if ``keepsAxes``.
 ///
 /// Constraints C1 and C2 of ``AxisReduction``.
 public struct ReduceSum: AxisReduction, ONNXExportable {
@@ -35,7 +35,7 @@ public struct ReduceSum: AxisReduction, ONNXExportable {
     ]
   }
 
-  /// Blocked where an image is summed over batch and space, to one number for each channel.
+  /// Blocked if an image is summed over batch and space to one value per channel.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axes == [0, 2, 3] && optionalOperand(0, of: operands)?.rank == 4 ? .reducing : .plain
   }

@@ -4,7 +4,7 @@ import GraftDiagnostics
 import GraftIR
 
 /// y[i, o, kh, kw] = w[o, i, KH − 1 − kh, KW − 1 − kw] within each of ``groups`` groups: inputs and outputs
-/// change places and the kernel is turned by half a circle, so that a convolution with y of a result's
+/// are exchanged and the kernel is rotated by 180°, so that a convolution with y of a result's
 /// gradient is the gradient of the operand.
 ///
 /// w [outputs, channels / groups, kernel height, kernel width] → [channels, outputs / groups, kernel
@@ -16,7 +16,7 @@ public struct TransposeWeights: StructuralOperator {
   public static let opcode: Opcode = "transpose_weights"
   public static let group = OperatorGroup.training
   public static let summary =
-    "convolution weights with inputs and outputs exchanged, kernels turned"
+    "convolution weights with inputs and outputs transposed and kernels flipped"
   public static let operands: [OperandRule] = [.required("w")]
 
   public var groups: Int

@@ -9,7 +9,7 @@ struct DepthwiseSchedule: Hashable {
   var tilePixels: Int
   var tiles: Int
   var wideTiles: Int
-  /// Parts of a plane, so that few channels still make work for many threads.
+  /// The number of row bands of a plane, so that few channels still occupy many threads.
   var bands: Int
 
   var tilePixelsMost: Int { wideTiles > 0 ? tilePixels + 1 : tilePixels }

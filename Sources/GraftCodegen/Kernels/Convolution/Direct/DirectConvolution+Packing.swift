@@ -41,7 +41,7 @@ extension DirectConvolution {
     }
     steps.add("first_input", firstBlock * schedule.inputBlock)
     if let windows = schedule.windows, !windows.isUniform {
-      // Where groups read different numbers of blocks, one chunk holds all.
+      // If groups read different numbers of blocks, there is only one chunk.
       let counts = IndexTable(name: "window", elements: windows.counts)
       let before = IndexTable(
         name: "first_weights", elements: Array(schedule.weightBlocksBefore.dropLast()))

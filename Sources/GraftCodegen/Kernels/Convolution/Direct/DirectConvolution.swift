@@ -1,5 +1,5 @@
-// Convolutions computed directly, grouped or not, over blocks of channels or planes: a register tile of output
-// blocks × pixels, summed over chunks of input blocks.
+// Convolutions computed directly, grouped or not, over blocks of channels or planes: a register tile of
+// output blocks × pixels, summed over chunks of input blocks.
 
 import GraftIR
 import GraftOps
@@ -94,7 +94,7 @@ struct DirectConvolution: ConvolutionKernel {
 }
 
 extension DirectSchedule {
-  /// The C tables of what each group of output blocks reads; empty where all read the same.
+  /// C tables of the input blocks that each group of output blocks reads; empty if all read the same.
   var windowTables: String {
     guard let windows else { return "" }
     func table(_ name: String, _ elements: [Int]) -> String {

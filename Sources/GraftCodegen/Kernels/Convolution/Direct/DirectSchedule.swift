@@ -1,5 +1,5 @@
-// How a convolution over blocks of channels or planes is computed directly: register tile, blocking, how it
-// is split over threads. A function of shape and target alone.
+// The schedule of a direct convolution on channel blocks or planes: register tile, blocking, division among
+// threads. It depends only on shape and target.
 
 import GraftIR
 import GraftOps
@@ -10,7 +10,7 @@ struct InputWindows: Hashable {
   var first: [Int]
   var counts: [Int]
 
-  /// The largest number of input blocks, which is that of all where the windows are alike.
+  /// The largest number of input blocks, equal for all if the windows are.
   var widest: Int { counts.max() ?? 1 }
   var isUniform: Bool { counts.allSatisfy { $0 == widest } }
 
@@ -27,8 +27,8 @@ struct DirectSchedule: Hashable {
   var inputBlock: Int
   /// Input blocks that each output needs: all of them, or the widest window of a grouped one.
   var inputBlocks: Int
-  /// What each group of output blocks reads, for a grouped convolution. Windows differ only where
-  /// one chunk holds the widest.
+  /// The input blocks that each group of output blocks reads, for a grouped convolution. Windows differ only
+  /// if one chunk contains the widest.
   var windows: InputWindows?
   var outputBlocks: Int
   /// Output blocks of a register tile.
@@ -37,11 +37,11 @@ struct DirectSchedule: Hashable {
   var tilePixels: Int
   var tiles: Int
   var wideTiles: Int
-  /// Input blocks that are reduced before a tile goes back to memory.
+  /// Input blocks that are summed before a tile is written to memory.
   var chunk: Int
-  /// Whether threads share an image by tiles of pixels, or by groups of output blocks.
+  /// Whether threads divide an image by tiles of pixels, or by groups of output blocks.
   var splitsTiles: Bool
-  /// Tiles that one chunk of the input is used for before the next.
+  /// Tiles that are processed with one chunk of the input before the next.
   var tilesPerBlock: Int
   /// Cache lines of the next weight panel to prefetch for each tile and input block.
   var linesAhead: Int
@@ -63,8 +63,8 @@ struct DirectSchedule: Hashable {
   /// Output blocks of group `group`.
   func blocks(ofGroup group: Int) -> Int { group < fullGroups ? tileBlocks : lastGroupBlocks }
 
-  /// Pairs of an input and an output block before each group, and behind the last their number: the
-  /// weights come in this order where one chunk holds all.
+  /// The number of (input block, output block) pairs before each group, and in total: the order of weights if
+  /// there is only one chunk.
   var weightBlocksBefore: [Int] {
     (0..<groups).reduce(into: [0]) { sums, group in
       let inputs = windows?.counts[group] ?? inputBlocks
@@ -72,7 +72,7 @@ struct DirectSchedule: Hashable {
     }
   }
 
-  /// Pairs of an input and an output block that weights are packed for.
+  /// The number of (input block, output block) pairs with packed weights.
   var weightBlocks: Int {
     windows == nil ? inputBlocks * outputBlocks : weightBlocksBefore.last ?? 0
   }
@@ -102,15 +102,15 @@ extension DirectSchedule {
     let inputBlocks = windows?.widest ?? allInputBlocks
     let (tiles, narrow, wide) = RegisterTile.balanced(shape.resultPixels, most: mostPixels)
 
-    // A weight panel of one chunk and one group should stay in the first-level cache.
+    // A weight panel of one chunk and one group should stay in the L1 cache.
     let panelBytes =
       shape.window.kernel[0] * shape.window.kernel[1] * inputBlock * lanes
       * tileBlocks * 4
     // A chunk is summed in registers, then added to memory; few terms a chunk keep the rounding error
     // of thousands small. Also, where a 1x1 kernel runs over a large image, they keep the pixels of a
-    // block of tiles in the second-level cache: alone, 256 -> 128 at 56x56 went from 68 to 96 GFLOP/s
+    // block of tiles in the L2 cache: alone, 256 -> 128 at 56x56 went from 68 to 96 GFLOP/s
     // of 104.
-    // Windows that differ had better stay whole: several chunks would make each as wide as the widest.
+    // Different windows are not split into chunks, which would make each as wide as the widest.
     let isPointwise = shape.window.kernel == [1, 1]
     let isLarge = shape.resultPixels >= 28 * 28
     let blockTerms = shape.window.kernel[0] * shape.window.kernel[1] * inputBlock
@@ -141,13 +141,13 @@ extension DirectSchedule {
       wideTiles: wide, chunk: chunk, splitsTiles: splitsTiles,
       tilesPerBlock: (tiles + blocks - 1) / blocks,
       linesAhead: weightBytes > target.cacheBytes / 2 ? min(lines, 16) : 0,
-      // A hardware prefetcher does not see the step from one block of channels to the next.
+      // The hardware prefetcher does not predict the stride between channel blocks.
       inputLinesAhead: isPointwise && isLarge && shape.window.strides == [1, 1] && !isPlanar
         ? (mostPixels * lanes * 4 + 63) / 64 : 0)
   }
 
-  /// The tile of a grouped convolution and what it reads. A wide tile may reach over several groups,
-  /// and then multiplies by zeros; a tile of one block is a quarter slower for the same work.
+  /// The tile of a grouped convolution and its input blocks. A wide tile may span several groups, and then
+  /// multiplies by zeros; a tile of one block is a quarter slower for the same work.
   private static func groupedTile(
     _ shape: ConvolutionShape, inputBlock: Int, outputBlocks: Int, target: Target
   ) -> (blocks: Int, pixels: Int, windows: InputWindows) {

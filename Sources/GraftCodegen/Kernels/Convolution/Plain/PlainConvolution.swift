@@ -3,10 +3,10 @@
 import GraftIR
 import GraftOps
 
-/// Convolution of plain images to plain images: vectors of one row's pixels, for a few outputs at once.
-/// It serves what is too small to be brought into blocks.
+/// Convolution of plain images to plain images: vectors of one row's pixels, for a few outputs at once. For
+/// convolutions that are too small to justify layout conversions.
 struct PlainSchedule: Hashable {
-  /// Outputs that share what is loaded; the last set of a group may have fewer.
+  /// Outputs that share loaded pixels; the last set of a group may have fewer.
   var outputsPerSet: Int
   var setsPerGroup: Int
   var sets: Int
@@ -51,7 +51,7 @@ struct PlainConvolution: ConvolutionKernel {
     "plain, \(lanes) pixels of a row x \(schedule.outputsPerSet) outputs, threads split rows"
   }
 
-  // Loads for every multiplication: about as long as one product at a time.
+  // Limited by loads: about the time of scalar products.
   var cost: Double { Double(products * shape.outputs) * Double(shape.resultPixels) }
 
   var units: WorkUnits { WorkUnits(schedule.unitsPerImage, times: convolution.y.images) }

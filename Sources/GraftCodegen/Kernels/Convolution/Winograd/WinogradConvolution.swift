@@ -1,5 +1,5 @@
-// 3x3 convolutions with stride 1 by Winograd's algorithm (Lavin and Gray, 2015, "Fast Algorithms for Convolutional
-// Neural Networks").
+// 3x3 convolutions with stride 1 by Winograd's algorithm (Lavin and Gray, 2015, "Fast Algorithms for
+// Convolutional Neural Networks").
 
 import GraftIR
 import GraftOps
@@ -26,14 +26,14 @@ extension KernelFamily {
 }
 
 extension ConvolutionNode {
-  /// Whether Winograd's algorithm can do the work.
+  /// Whether Winograd's algorithm is applicable.
   var takesWinograd: Bool { isBlocked && !isPlanar && WinogradSchedule.fits(shape) }
 }
 
 struct WinogradConvolution: ConvolutionKernel {
   let convolution: ConvolutionNode
   let schedule: WinogradSchedule
-  /// Those of a batch, or what is typical.
+  /// The batch size, or a typical one.
   let images: Int
 
   var algorithm: ConvolutionAlgorithm { schedule.transform == .two ? .winograd2 : .winograd4 }

@@ -1,5 +1,5 @@
-// How a 3x3 convolution is computed by Winograd's algorithm: which transform, how many tiles at a time, the
-// register tile of its products, and how it is split over threads.
+// The schedule of a 3x3 convolution by Winograd's algorithm: transform, tiles per block, register tile of the
+// products, division among threads.
 
 import GraftIR
 import GraftOps
@@ -12,15 +12,15 @@ struct WinogradSchedule: Hashable {
   var groupBlocks: Int
   /// Image tiles of the wider register tiles; the others have one less.
   var groupTiles: Int
-  /// Output blocks whose products are all in scratch before they are transformed back.
+  /// Output blocks whose products are in scratch memory before they are transformed back.
   var setBlocks: Int
   /// Image tiles that are transformed at a time, a multiple of `groupTiles`.
   var blockTiles: Int
   /// Input blocks that are summed in registers.
   var chunk: Int
-  /// Whether threads share tiles of all images, or sets of outputs.
+  /// Whether threads divide the tiles of all images, or the sets of outputs.
   var splitsTiles: Bool
-  /// Whether the cache does not hold all weights, so that they are prefetched.
+  /// Whether the weights exceed the cache, so that they are prefetched.
   var streamsWeights: Bool
 
   var transform: WinogradTransform { tiling.transform }
@@ -30,7 +30,7 @@ struct WinogradSchedule: Hashable {
   var points: Int { tiling.points }
   var sets: Int { (outputBlocks + setBlocks - 1) / setBlocks }
 
-  /// Floats between points beyond what they hold: a power of two would put all in one cache set.
+  /// Padding between points in floats, because a power-of-two stride would map all to one cache set.
   static let pointGap = 16
 
   func inputFloats(lanes: Int) -> Int {
@@ -41,10 +41,10 @@ struct WinogradSchedule: Hashable {
     points * (setBlocks * blockTiles * lanes + Self.pointGap)
   }
 
-  /// What one thread needs beside activations.
+  /// Scratch memory per thread in floats.
   func scratchFloats(lanes: Int) -> Int { inputFloats(lanes: lanes) + productFloats(lanes: lanes) }
 
-  /// What tells apart the orders that weights are packed in.
+  /// The key of the packed weight order.
   var packedForm: String { "F\(transform.step) \(setBlocks) \(groupBlocks)" }
 
   func description(lanes: Int) -> String {
@@ -57,7 +57,7 @@ struct WinogradSchedule: Hashable {
 
   func weightFloats(lanes: Int) -> Int { points * inputBlocks * outputBlocks * lanes * lanes }
 
-  /// - Parameter images: of a batch, where that is known.
+  /// - Parameter images: the batch size, if it is known.
   init(
     _ shape: ConvolutionShape, transform: WinogradTransform, _ variant: ConvolutionVariant? = nil,
     images: Dimension, target: Target
@@ -71,17 +71,17 @@ struct WinogradSchedule: Hashable {
     let groups = (outputBlocks + groupBlocks - 1) / groupBlocks
     let points = tiling.points
 
-    // Where outputs are many, threads share them, so that each streams its part of the weights only: they
-    // all transform every input, which is little beside many products. Else they share tiles.
+    // With many outputs, threads divide them, so that each streams only its share of the weights; all
+    // transform every input, which is cheap relative to the products. Otherwise they divide tiles.
     splitsTiles = variant?.split.map { $0 == .tiles } ?? (shape.outputs < 192)
-    // Few enough sets that inputs are not read again and again, and enough to share.
+    // Few enough sets to avoid rereading inputs, and enough for all threads.
     let setGroups = splitsTiles ? min(groups, 4) : min(4, max(1, groups / 8))
     setBlocks = setGroups * groupBlocks
 
     let weightBytes = points * inputBlocks * outputBlocks * lanes * lanes * 4
     let tileBytes = points * (inputBlocks + setBlocks) * lanes * 4
     let fitting = target.cacheBytes / 2 / tileBytes
-    // Weights that the cache does not hold had better serve many tiles.
+    // Weights that exceed the cache are used for many tiles.
     let usual = weightBytes > target.cacheBytes ? max(fitting, 30) : fitting
     let wanted = variant?.blocking?.scaling(usual) ?? usual
     let most = images.isBatch ? wanted : min(wanted, images.coefficient * tiling.tiles)
@@ -93,7 +93,7 @@ struct WinogradSchedule: Hashable {
     streamsWeights = weightBytes > target.cacheBytes / 2
   }
 
-  /// Whether Winograd's algorithm can do the work at all.
+  /// Whether Winograd's algorithm is applicable.
   static func fits(_ shape: ConvolutionShape) -> Bool {
     shape.window.kernel == [3, 3] && shape.window.strides == [1, 1]
       && shape.window.dilations == [1, 1] && shape.groups == 1

@@ -1,18 +1,18 @@
-// The matrices of Winograd's convolution, made from the points that polynomials are evaluated at, and
-// their text as C. How tiles are blocked and multiplied is WinogradSchedule's.
+// The matrices of Winograd's convolution, derived from the interpolation points, and their C code.
+// WinogradSchedule decides blocking and products.
 
 /// F(step, taps): `step` outputs of a correlation with `taps` weights from `step + taps - 1` products.
 ///
 /// outputs = A · ((G · weights) ⊙ (B · inputs)), Winograd 1980, in the transposed Toom-Cook form of Lavin and
 /// Gray 2015. Points are dyadic fractions, so that A and B are exact in float32; all rounding of constants
-/// is in G, which weights go through in float64 while compiling.
+/// is in G, which weights go through in float64 at compile time.
 struct WinogradTransform: Hashable {
   let step: Int
   let taps: Int
   /// The finite points; infinity is the last one.
   let points: [Double]
 
-  /// F(2, 3): no more rounding than a plain sum.
+  /// F(2, 3), with no more rounding error than a direct sum.
   static let two = WinogradTransform(step: 2, taps: 3, points: [0, 1, -1])
   /// F(4, 3). With these points the error is half of that with 0, ±1 and ±2, and about twice that of a plain
   /// sum.

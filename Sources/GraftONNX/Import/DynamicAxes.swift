@@ -1,9 +1,9 @@
-// Axes of inputs that the file leaves open and that are not the batch: one error for all of them, with
-// the --input-shape that would fix each, made of what the file says.
+// Dynamic axes of inputs other than the batch: one error for all of them, with a suggested --input-shape for
+// each input.
 
 import GraftDiagnostics
 
-struct OpenAxes {
+struct DynamicAxes {
   private let graph: FileGraph
   private var inputs: [FileValueInfo] = []
 
@@ -11,7 +11,7 @@ struct OpenAxes {
 
   mutating func add(_ input: FileValueInfo) { inputs.append(input) }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` that names every open axis, if there is any.
+  /// - Throws: ``GraftError`` of kind `unsupported` that names every dynamic axis, if there is any.
   func throwIfAny() throws {
     guard let first = inputs.first else { return }
     let others = inputs.dropFirst().map {
@@ -21,11 +21,11 @@ struct OpenAxes {
     throw GraftError(
       .unsupported, complaint(about: first) + others.joined(),
       at: SourceLocation(node: first.name, operatorName: "input"),
-      advice: "Fix what is open, as in " + hints.joined(separator: " "))
+      advice: "Give the shape: " + hints.joined(separator: " "))
   }
 
   private func complaint(about input: FileValueInfo) -> String {
-    guard let extents = input.shape else { return "the file does not say its shape" }
+    guard let extents = input.shape else { return "the file has no shape for it" }
     var axes: [String] = []
     for (axis, extent) in extents.enumerated() where axis > 0 && extent.isOpen {
       switch extent {
@@ -34,12 +34,12 @@ struct OpenAxes {
       case .unknown: axes.append("axis \(axis)")
       }
     }
-    var words = "the file leaves \(axes.first ?? "an axis") open"
-    if axes.count > 1 { words += ", and " + axes.dropFirst().joined(separator: ", ") }
-    return words + "; only the first axis may be open, the batch"
+    let list = axes.isEmpty ? "an axis" : axes.joined(separator: ", ")
+    return
+      "\(list) \(axes.count > 1 ? "are" : "is") dynamic; only the first axis, the batch, may be"
   }
 
-  /// `x=Nx3x224x224` with what the file fixes; what it leaves open is a guess.
+  /// `x=Nx3x224x224` with the fixed extents of the file and guesses for the dynamic ones.
   private func hint(for input: FileValueInfo) -> String {
     let channels = channelsOfFirstConvolution(reading: input.name)
     guard let extents = input.shape else {
@@ -63,7 +63,7 @@ struct OpenAxes {
     return "\(input.name)=\(parts.joined(separator: "x"))"
   }
 
-  /// What the weights of the first convolution that reads an input say of its channels.
+  /// The number of channels of an input, from the weights of the first convolution that reads it.
   private func channelsOfFirstConvolution(reading name: String) -> Int? {
     guard
       let node = graph.nodes.first(where: { $0.opType == "Conv" && $0.inputs.first == name }),

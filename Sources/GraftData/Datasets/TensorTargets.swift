@@ -1,48 +1,48 @@
-// The answers of a folder of tensors, y.npy, in the forms that people save them in: class indices of any
-// number type, one-hot rows, or values. Whatever is wrong is found when the folder is opened.
+// The targets in y.npy of a folder of tensors: class indices of any numeric type, one-hot rows, or values.
+// All errors are found when the folder is opened.
 
 import GraftDiagnostics
 
-/// What the answers of a data set are needed as.
-public enum AnswerKind: Hashable, Sendable {
-  /// Nothing asks for them.
+/// The required kind of targets.
+public enum TargetKind: Hashable, Sendable {
+  /// Not needed.
   case none
-  /// The index of a class for each item.
+  /// One class index per item.
   case classes
-  /// Any number of classes for each item: 0 or 1 for each of them, or the index of the only one.
+  /// Multi-label targets: a 0 or 1 per class, or the index of the only class.
   case labels
-  /// The values of this output for each item.
+  /// Values of this output per item.
   case values(TensorSpecification)
 }
 
-/// The answers in one file.
-struct TensorAnswers {
-  /// The class of each item, where classes are needed.
+/// The targets in one file.
+struct TensorTargets {
+  /// The class of each item, if classes are needed.
   private(set) var labels: [Int]?
-  /// The number of classes that the file itself tells: the columns of one-hot rows.
+  /// The number of classes from the file: the columns of one-hot rows.
   private(set) var columns: Int?
-  /// The file of values, where those are needed.
+  /// The file of values, if values are needed.
   private(set) var values: NPYFile?
 
   /// - Parameters:
-  ///   - classCount: The number of classes, where it is fixed.
-  ///   - items: How many answers there must be, and the file that says so.
-  /// - Throws: ``GraftError`` of kind `invalidData` naming the file, the row and what stands there.
+  ///   - classCount: The number of classes, if it is fixed.
+  ///   - items: The required number of targets, and the file that determines it.
+  /// - Throws: ``GraftError`` of kind `invalidData` that names the file, the row and the value.
   init(
-    _ path: String, as kind: AnswerKind, classCount: Int?, items: (count: Int, file: String)
+    _ path: String, as kind: TargetKind, classCount: Int?, items: (count: Int, file: String)
   ) throws {
     if case .none = kind { return }
     let location = SourceLocation(file: path)
     guard FolderListing.hasFile(path) else {
       throw GraftError(
-        .invalidData, "there is no such file, so the items have no answers", at: location,
-        advice: "Save the answers beside the inputs: numpy.save('y.npy', labels).")
+        .invalidData, "there is no such file, so the items have no labels", at: location,
+        advice: "Save the labels next to the inputs: numpy.save('y.npy', labels).")
     }
     let file = try NPYFile(path)
     guard !file.shape.isEmpty, file.rowCount == items.count else {
       throw GraftError(
         .invalidData,
-        "\(file.rowCount) answers (shape \(file.shape)), but \(items.count) items in "
+        "\(file.rowCount) labels (shape \(file.shape)), but \(items.count) items in "
           + items.file.escapedForDisplay, at: location)
     }
     if case .values(let output) = kind {
@@ -73,18 +73,18 @@ struct TensorAnswers {
   }
 
   private static func check(_ file: NPYFile, fits output: TensorSpecification) throws {
-    // Axes of one element are a matter of taste: [N] and [N, 1] are the same answers.
+    // Axes of extent 1 are ignored: [N] and [N, 1] are equivalent.
     guard file.rowShape.filter({ $0 != 1 }) == output.shape.filter({ $0 != 1 }) else {
       throw GraftError(
         .invalidData,
         "shape \(file.shape) of \(file.element.storage.numPy) is not N × the output's shape "
           + "\(output.shape)", at: SourceLocation(file: file.path),
         advice: !file.element.isFloatingPoint
-          ? "Class indices are learned with --loss cross-entropy; mse needs values." : nil)
+          ? "Use --loss cross-entropy for class indices; mse needs values." : nil)
     }
   }
 
-  /// Rows are read this many values at a time.
+  /// The number of values to read at a time.
   private static let chunk = 1 << 16
 
   private static func indices(in file: NPYFile) throws -> [Int] {
@@ -99,9 +99,9 @@ struct TensorAnswers {
       for value in try file.floats(rows: rows) {
         guard let label = Int(exactly: value) else {
           throw GraftError(
-            .invalidData, "row \(labels.count) is \(value), which is no class index",
+            .invalidData, "row \(labels.count) is \(value), which is not a class index",
             at: SourceLocation(file: file.path),
-            advice: "Class indices are whole numbers from 0; values are learned with --loss mse.")
+            advice: "Class indices are integers from 0; use --loss mse for values.")
         }
         labels.append(label)
       }
@@ -122,10 +122,10 @@ struct TensorAnswers {
           let shown = row.prefix(8).map { "\($0)" }.joined(separator: ", ")
           throw GraftError(
             .invalidData,
-            "row \(labels.count) is [\(shown)\(width > 8 ? ", …" : "")], which is not one-hot: a single "
-              + "1 among zeros",
+            "row \(labels.count) is [\(shown)\(width > 8 ? ", …" : "")], which is not one-hot (a single "
+              + "1, otherwise zeros)",
             at: SourceLocation(file: file.path),
-            advice: "Classes are N indices or N one-hot rows; values are learned with --loss mse.")
+            advice: "Classes are N indices or N one-hot rows; use --loss mse for values.")
         }
         labels.append(place - start)
       }
@@ -133,7 +133,7 @@ struct TensorAnswers {
     return labels
   }
 
-  /// Checks that each label of a multi-label item lies between 0 (absent) and 1 (present).
+  /// Checks that each multi-label target is between 0 (absent) and 1 (present).
   private static func checkShares(in file: NPYFile, classCount: Int?) throws {
     let width = file.rowElements
     if let classCount, width != classCount {
@@ -162,9 +162,9 @@ struct TensorAnswers {
     throw GraftError(
       .invalidData,
       "row \(row) has the class \(labels[row]); "
-        + (count.map { "the \($0) classes are 0 … \($0 - 1)" } ?? "classes are counted from 0"),
+        + (count.map { "the \($0) classes are 0 … \($0 - 1)" } ?? "classes are numbered from 0"),
       at: location,
       advice: begin == 1
-        ? "Labels that begin at 1 are counted from 0 by saving y - 1." : nil)
+        ? "If the labels start at 1, save y - 1." : nil)
   }
 }

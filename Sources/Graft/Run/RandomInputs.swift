@@ -1,9 +1,9 @@
-// Inputs for measurements: their values matter only in being ordinary numbers.
+// Inputs for measurements: normal finite values.
 
 import GraftIR
 
 /// Pseudo-random numbers from -1 to 1, the same each time: xorshift64 (Marsaglia 2003).
-struct OrdinaryNumbers {
+struct RandomInputs {
   private var state: UInt64 = 0x9e37_79b9_7f4a_7c15
 
   mutating func next() -> Float {
@@ -13,7 +13,7 @@ struct OrdinaryNumbers {
     return Float(state >> 40) / Float(1 << 23) - 1
   }
 
-  /// Zeros where the elements are integers: as indices they are always legal.
+  /// Zeros for integer types, which are always valid indices.
   mutating func tensor(_ type: TensorType, batch: Int) throws -> Tensor {
     let shape = try type.shape.extents(batch: batch)
     let count = shape.reduce(1, *)

@@ -1,15 +1,15 @@
-// Where every value stands while a network runs: the memory plan, the caller's buffers and the packed
-// weights put together, and how a step function writes each of these down.
+// The location of every value at run time (memory plan, caller's buffers, packed weights), and its C
+// expression in step functions.
 
 import GraftDiagnostics
 import GraftIR
 
-/// A place in one of a bundle's memory regions.
+/// An address in one of a bundle's memory regions.
 enum Place: Hashable {
   /// Bytes into the arena for one unit of N.
   case arena(Int)
-  /// Bytes into the arena for one unit of N, and those of an image: of a value that steps leave image by image
-  /// for later ones that take the batch whole.
+  /// Bytes into the arena for one unit of N, and those of an image: of a value that steps leave image by
+  /// image for later ones that take the batch whole.
   case kept(Int, bytesPerImage: Int)
   /// Bytes into the part of the arena that does not grow with N.
   case fixed(Int)
@@ -36,7 +36,7 @@ enum Place: Hashable {
 }
 
 /// The places of the values of one graph under one memory plan.
-struct ValuePlaces {
+struct ValueLocations {
   private let graph: Graph
   private let plan: MemoryPlan
   /// The caller's buffers, and the state that an output is the new contents of.
@@ -109,7 +109,7 @@ struct ValuePlaces {
     if let index = inputBuffers[root] { return .input(index) }
     throw GraftError(
       .inconsistency,
-      "the memory plan has no place for \(graph[value].name ?? "a value") "
+      "the memory plan has no placement for \(graph[value].name ?? "a value") "
         + "of type \(graph.type(of: value))")
   }
 }

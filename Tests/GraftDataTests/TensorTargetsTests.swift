@@ -1,12 +1,12 @@
-// y.npy in the forms that people save classes in, and what is said of what is none. The bytes are written here,
-// from NumPy's description of its format.
+// y.npy in the forms that people save classes in, and what is said of what is none. The bytes are written
+// here, from NumPy's description of its format.
 
 import Foundation
 import GraftData
 import GraftDiagnostics
 import Testing
 
-@Suite struct TensorAnswersTests {
+@Suite struct TensorTargetsTests {
   private static let input = TensorSpecification(name: "x", shape: [2])
 
   /// A .npy file of version 1.0.
@@ -68,11 +68,12 @@ import Testing
     let fromOne = Self.npy("<i8", [3], Self.bytes([1, 3, 2] as [Int64]))
     refuses(
       fromOne, classes: 3, "row 1 has the class 3; the 3 classes are 0 … 2",
-      "Labels that begin at 1")
+      "If the labels start at 1")
     refuses(
       Self.npy("<u8", [3], Self.bytes([0, .max, 1] as [UInt64])), classes: 3, "row 1 has the class")
     refuses(
-      Self.npy("<f4", [3], Self.bytes([0, 1, 2.5] as [Float])), "row 2 is 2.5, which is no class")
+      Self.npy("<f4", [3], Self.bytes([0, 1, 2.5] as [Float])), "row 2 is 2.5, which is not a class"
+    )
     refuses(Self.npy("<f8", [3], Self.bytes([0, .nan, 2] as [Double])), "row 1 is nan")
     refuses(
       Self.npy("<f4", [3, 2], Self.bytes([0, 1, 0.5, 0.5, 1, 0] as [Float])),
@@ -81,7 +82,7 @@ import Testing
     refuses(
       Self.npy("|u1", [3, 2], [0, 1, 1, 0, 1, 0]), classes: 5,
       "one-hot rows of 2 columns, but there are 5 classes")
-    refuses(Self.npy("|u1", [2], [0, 1]), "2 answers (shape [2]), but 3 items in", "x.npy")
+    refuses(Self.npy("|u1", [2], [0, 1]), "2 labels (shape [2]), but 3 items in", "x.npy")
     refuses(
       Self.npy("|u1", [3, 2, 2], [UInt8](repeating: 0, count: 12)), "is neither N class indices")
   }

@@ -1,5 +1,5 @@
-// A training step as `graft dump --stage training` shows it: the graph of one step after the passes, which of its
-// nodes go forward, back and update, and what of the network stays outside of it.
+// A training step for `graft dump --stage training`: the graph of one step after the passes, the phase of
+// each node, the frozen operators and the cached values.
 
 import GraftAutodiff
 import GraftCodegen
@@ -8,18 +8,18 @@ import GraftIR
 import GraftOps
 
 /// The training step of one head and freeze line, before it becomes code.
-public struct TrainingMoment: Sendable {
-  /// What a node of a step is for.
+public struct TrainingStage: Sendable {
+  /// The phase of a node.
   public enum Phase: String, CaseIterable, Encodable, Sendable {
     /// From the values at the freeze line to the logits and the loss.
     case forward
     /// Gradients.
     case backward
-    /// New contents of weights, statistics and the optimizer's own state.
+    /// New values of weights, statistics and optimizer state.
     case update
   }
 
-  /// An operator that lies before the freeze line.
+  /// An operator before the freeze line.
   public struct FrozenOperator: Encodable, Sendable {
     /// Its name, or that of its first parameter.
     public var scope: String
@@ -41,23 +41,23 @@ public struct TrainingMoment: Sendable {
     }
   }
 
-  /// One step: state is parameters that are marked as trained, an output of such a parameter's name its new
-  /// contents.
+  /// The graph of one step. State tensors are the parameters marked as trained; an output with the name of
+  /// such a parameter is its new value.
   public let graph: Graph
   public let plan: MemoryPlan
   /// In the order of the graph's nodes.
   public let phases: [Phase]
-  /// In the order of the graph's nodes, whether a node runs a second time what the forward pass ran, so that
-  /// its result need not be kept.
+  /// In the order of the graph's nodes, whether a node recomputes a result of the forward pass.
   public let recomputed: [Bool]
-  /// Runs once an image, as the compiled network's own code.
+  /// The frozen operators, which run once per image in the compiled network.
   public let frozen: [FrozenOperator]
   public let cached: [CachedValue]
 
   /// - Parameters:
   ///   - path: an .onnx file or a bundle.
-  ///   - options: nil takes those that the bundle was made with, where it trains or was fine-tuned, and
-  ///     otherwise a head like the network's own, alone.
+  ///   - options: nil uses those recorded in a bundle that trains or was fine-tuned, and otherwise trains
+  ///     only a linear
+  ///     head.
   /// - Throws: ``GraftError`` as a fine-tuning run would with these options.
   public init(
     of path: String, _ options: TrainableOptions? = nil,
@@ -92,7 +92,7 @@ public struct TrainingMoment: Sendable {
     }
   }
 
-  /// What a bundle that trains, or was fine-tuned, was made with; its head is there already.
+  /// The recorded options of a bundle that trains or was fine-tuned; it already has its head.
   private static func choice(of path: String) throws -> TrainableOptions? {
     guard ModelBundle.isBundle(at: path) else { return nil }
     let manifest = try ModelBundle(opening: path).manifest
@@ -119,16 +119,17 @@ public struct TrainingMoment: Sendable {
     }
   }
 
-  /// The step's text, which parses back to ``graph``, with comments on its phases and on what is outside.
+  /// The step's text, which parses to ``graph``, with comments on its phases, frozen operators and cached
+  /// values.
   public var text: String {
-    var lines = ["// frozen: \(frozen.count) operators, run once an image by the compiled network"]
+    var lines = ["// frozen: \(frozen.count) operators, run once per image by the compiled network"]
     lines += frozen.map {
       "//   \($0.opcode) \($0.shape) \($0.scope.escapedForDisplay)"
         + ($0.parameters > 0 ? ", \($0.parameters) parameters" : "")
     }
     lines.append("// cached at the freeze line:")
-    lines += cached.map { "//   \($0.name.quotedForDisplay), \($0.bytesPerImage) bytes an image" }
-    lines.append("// trained, or kept from step to step:")
+    lines += cached.map { "//   \($0.name.quotedForDisplay), \($0.bytesPerImage) bytes per image" }
+    lines.append("// state, kept between steps:")
     let states = graph.parameters.filter { graph[$0].parameter?.isTrained == true }
     lines += Self.groups(of: states, in: graph).map { group, names in
       "//   \(group): \(names.map(\.quotedForDisplay).joined(separator: ", "))"
@@ -150,7 +151,7 @@ public struct TrainingMoment: Sendable {
     phases[node].rawValue + (recomputed[node] ? ", recomputed" : "")
   }
 
-  /// The names of states by their groups, in the graph's order.
+  /// The names of state tensors by group, in the graph's order.
   private static func groups(
     of states: [ValueID], in graph: Graph
   ) -> [(group: String, names: [String])] {

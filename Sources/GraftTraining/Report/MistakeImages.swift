@@ -1,4 +1,4 @@
-// Pictures for a report: what the network was fed, and where in it the class that it chose was seen.
+// Images for a report: the network's input, and the Grad-CAM heat map of the predicted class.
 
 import Foundation
 import Graft
@@ -8,16 +8,16 @@ import GraftDiagnostics
 import GraftIR
 import GraftRuntime
 
-/// Makes pictures of items, with Grad-CAM from the tuned network's own library.
-struct MistakePictures {
+/// Renders items as images, with Grad-CAM from the tuned network's library.
+struct MistakeImages {
   /// PNG files.
   struct Pair {
     var picture: [UInt8]
-    /// The heat map in color, as large as the feature map or a little larger; nil where there is none.
+    /// The color heat map, upsampled from the feature map; nil if there is none.
     var heat: [UInt8]?
   }
 
-  /// The name of the feature map that heat maps come from; nil where none can be had.
+  /// The name of the feature map of the heat maps; nil if there is none.
   var featureMap: String? { source?.activation.name }
 
   private struct Source {
@@ -27,22 +27,22 @@ struct MistakePictures {
     var steps: Range<Int>
   }
 
-  /// How many heat maps there is time for.
+  /// The maximum number of heat maps, limited by their cost.
   private(set) var heatLimit = 0
   private let preprocessor: Preprocessor
   private let classCount: Int
   private let source: Source?
 
-  /// The gradients are the reference evaluator's: more multiply-adds than this, over all heat maps, would
-  /// keep the user waiting.
+  /// The maximum multiply-adds of all heat maps, because gradients are computed by the slow reference
+  /// evaluator.
   private static let largestCost = 400_000_000
-  /// The longest edge of pictures in a report, in pixels.
+  /// The longest edge of images in a report, in pixels.
   private static let longestEdge = 224
 
   /// - Parameters:
-  ///   - network: the graph of the tuned network, its final softmax included.
-  ///   - folder: with the library and the packed weights of that network.
-  /// - Returns: nil where the network is fed something else than pictures.
+  ///   - network: the graph of the tuned network, including its final softmax.
+  ///   - folder: the folder with the library and the packed weights of that network.
+  /// - Returns: nil if the network's input is not an image.
   init?(
     of network: Graph, in folder: String, inputs: [TensorSpecification],
     preprocessing: Preprocessing?, classCount: Int, threads: Int
@@ -59,7 +59,7 @@ struct MistakePictures {
           $0.name == name && $0.type == type
         })
       else { continue }
-      // The last map that the library can hand out is as fine as any.
+      // Use the last feature map that the library can return.
       guard let activation = try? ClassActivation(network, at: map),
         let cost = try? activation.multiplyAdds(), cost <= Self.largestCost
       else { break }
@@ -73,8 +73,8 @@ struct MistakePictures {
     self.source = source
   }
 
-  /// - Parameter predicted: the class whose evidence is shown.
-  /// - Throws: ``GraftError`` where the picture cannot be read or made into what the network is fed.
+  /// - Parameter predicted: the class of the heat map.
+  /// - Throws: ``GraftError`` if the image cannot be read or preprocessed.
   func pair(of image: Image, predicted: Int, withHeat: Bool) throws -> Pair {
     let pixels = try preprocessor.pixels(of: image)
     var shown = pixels
@@ -104,7 +104,7 @@ struct MistakePictures {
     let gray = try Image(
       width: heat.width, height: heat.height, channels: 1,
       pixels: heat.values.map { UInt8(255 * ($0 / greatest)) })
-    // Interpolated before it is colored: colors between two others would mean nothing.
+    // Interpolated before the color map is applied, because interpolated colors would not be on the map.
     let scale = max(1, 56 / max(heat.width, heat.height))
     let smooth = try gray.resized(
       width: heat.width * scale, height: heat.height * scale, filter: .bilinear)
@@ -114,7 +114,7 @@ struct MistakePictures {
     ).encodedPNG()
   }
 
-  /// Points of matplotlib's "inferno", evenly apart.
+  /// Evenly spaced points of matplotlib's "inferno" color map.
   private static let colors: [[Double]] = [
     [0, 0, 4], [51, 10, 94], [120, 28, 109], [188, 55, 84], [237, 105, 37], [251, 180, 26],
     [252, 255, 164],

@@ -1,11 +1,11 @@
-// A batch that the file fixes is freed where that is sound: the graph is converted with a symbolic
-// batch first, and as the file has it only if that fails. The user is told when it stays.
+// Makes a fixed batch size dynamic if possible: the graph is first converted with a symbolic batch, and with
+// the file's fixed batch size, with a warning, only if that fails.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-enum BatchFreeing {
+enum DynamicBatch {
   /// Converts `model` with the most general batch that it allows.
   /// - Throws: what ``Converter/run()`` throws for the batch that the file gives.
   static func convert(
@@ -29,15 +29,15 @@ enum BatchFreeing {
         let shape = freed.graph.type(of: output.value).shape
         guard shape.dimensions.first == .batch else {
           throw GraftError(
-            .unsupported, "output \(output.name.quotedForDisplay) has the shape \(shape) then")
+            .unsupported, "output \(output.name.quotedForDisplay) would have the shape \(shape)")
         }
       }
       return freed
     } catch let reason as GraftError {
-      guard !types.mustFree else { throw reason.adding(context: "freeing the batch") }
+      guard !types.mustFree else { throw reason.adding(context: "making the batch size dynamic") }
       var fixed = try convert(model, types.inputs, nil, options)
       fixed.warnings.append(
-        Warning("the batch stays \(batch), as the file fixes it; freeing it fails: \(reason)"))
+        Warning("the batch size stays \(batch), as in the file; it cannot be dynamic: \(reason)"))
       return fixed
     }
   }
@@ -53,10 +53,10 @@ enum BatchFreeing {
   }
 }
 
-/// When a batch that the file fixes may become free.
+/// Whether a fixed batch size can become dynamic.
 enum FreedBatch {
-  /// - Throws: ``GraftError`` of kind `unsupported` where a node works along the batch axis: then an
-  ///   image's result would depend on the other images.
+  /// - Throws: ``GraftError`` of kind `unsupported` if a node computes along the batch axis, so that an
+  ///   image's result would depend on other images.
   static func check(
     _ operation: any Operator, _ operands: [TensorType?], _ results: [TensorType]
   ) throws {
@@ -64,11 +64,11 @@ enum FreedBatch {
       operands.contains(where: { $0?.shape.dependsOnBatch ?? false })
     else { return }
     guard results.allSatisfy(\.shape.dependsOnBatch) else {
-      throw GraftError(.unsupported, "it makes \(results) of operands with a batch")
+      throw GraftError(.unsupported, "it computes \(results) from operands with a batch")
     }
     for axis in operation.axesWorkedAlong(rank: shape.rank)
     where shape.dimensions.indices.contains(axis) && shape.dimensions[axis].isBatch {
-      throw GraftError(.unsupported, "it works along axis \(axis), the batch")
+      throw GraftError(.unsupported, "it computes along axis \(axis), the batch")
     }
   }
 }

@@ -1,24 +1,23 @@
-// A session that is fed items of a data set: the bundle's own preprocessing, batches, labels. Prediction
-// and evaluation are two uses of it.
+// A network with the preprocessing, batching and labels for a data set. Prediction and evaluation use it.
 
 import GraftData
 import GraftDiagnostics
 import GraftIR
 
-/// A bundle as a classifier of items.
-package struct PictureNetwork {
+/// A bundle as a classifier of data set items.
+package struct ImageNetwork {
   package let bundle: ModelBundle
   package let inputs: [TensorSpecification]
   /// The output with the classes.
   package let output: TensorSpecification
-  /// Values that the output has for an item.
+  /// The number of output values per item.
   package let outputWidth: Int
   package let activation: Manifest.OutputActivation
-  /// What is told of the output before anything runs.
+  /// Warnings about the output.
   package private(set) var warnings: [Warning] = []
 
-  /// - Parameter name: the output with the classes; nil takes the one that looks most like it.
-  /// - Throws: ``GraftError`` where there is no such output, or it is not one row of numbers an item.
+  /// - Parameter name: the class output; nil takes the one that looks most like class scores.
+  /// - Throws: ``GraftError`` if there is no such output, or it is not one row per item.
   package init(_ bundle: ModelBundle, output name: String? = nil) throws {
     self.bundle = bundle
     let manifest = bundle.manifest
@@ -49,35 +48,35 @@ package struct PictureNetwork {
     if name == nil, manifest.outputs.count > 1 {
       warnings.append(
         Warning(
-          "the outputs are \(names): \(chosen.name.quotedForDisplay) is taken for the classes; --output "
+          "the outputs are \(names): \(chosen.name.quotedForDisplay) is used for the class scores; --output "
             + "NAME chooses another", at: location))
     }
   }
 
-  /// What is told where ``givesProbabilities`` is false.
+  /// The warning if ``givesProbabilities`` is false.
   package var scoreWarning: Warning? {
     givesProbabilities
       ? nil
       : Warning(
         "the output \(output.name.quotedForDisplay) "
           + (outputWidth == 1
-            ? "is one number without a sigmoid" : "ends in no softmax and no sigmoid")
-          + ", so its numbers are shown as they are, and not as probabilities",
+            ? "is a single number without a sigmoid" : "ends in neither a softmax nor a sigmoid")
+          + ", so its values are shown as scores, not as probabilities",
         at: SourceLocation(file: bundle.path))
   }
 
-  /// Whether one probability tells two classes apart: the second one's.
+  /// Whether the output is the probability of the second of two classes.
   package var isBinary: Bool { activation == .sigmoid && outputWidth == 1 }
-  /// Whether each class has a probability of its own.
+  /// Whether each class has an independent probability.
   package var isMultiLabel: Bool { activation == .sigmoid && outputWidth > 1 }
-  /// The classes that the network tells apart.
+  /// The number of classes.
   package var classCount: Int { isBinary ? 2 : outputWidth }
-  /// Whether the output says how probable classes are.
+  /// Whether the output determines class probabilities.
   package var givesProbabilities: Bool {
     activation != .other && (activation == .sigmoid || outputWidth > 1)
   }
 
-  /// An input or output without its first axis, which must be the batch, or 1 where it is not free.
+  /// An input or output without its first axis, which must be the batch, or 1 if the batch size is fixed.
   private static func specification(_ tensor: Manifest.Tensor) throws -> TensorSpecification {
     let type = try tensor.type()
     let shape = type.shape
@@ -91,7 +90,7 @@ package struct PictureNetwork {
     return TensorSpecification(name: tensor.name, shape: rest, element: type.dtype)
   }
 
-  /// The largest batch of at most `wanted` items that the network takes.
+  /// The largest batch size of at most `wanted` that the network supports.
   package func batchSize(_ wanted: Int) -> Int { bundle.manifest.hasFreeBatch ? wanted : 1 }
 
   /// Opens a data folder for this network.
@@ -103,32 +102,32 @@ package struct PictureNetwork {
         classCount: classCount, part: .test))
   }
 
-  /// The layout of what is fed, where that are pictures.
+  /// The layout of the input, if it is an image.
   package var layout: Preprocessing.Layout? {
     guard inputs.count == 1, let shape = inputs.first?.shape else { return nil }
     return bundle.manifest.preprocessing?.layout ?? Preprocessing.Layout(inputShape: shape)
   }
 
-  /// The size of what is fed, where that are pictures.
+  /// The size of the input, if it is an image.
   package var pictureSize: (height: Int, width: Int)? {
     guard let shape = inputs.first?.shape, shape.count == 3, let layout else { return nil }
     return layout == .nchw ? (shape[1], shape[2]) : (shape[0], shape[1])
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidArgument` where the data are pictures, and the bundle does not
-  ///   say how these become its input.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the data are images and the bundle has no
+  ///   preprocessing.
   package func checkCanRead(_ dataset: any Dataset) throws {
     guard dataset.holdsImages, bundle.manifest.preprocessing == nil else { return }
     throw GraftError(
-      .invalidArgument, "the bundle does not say how pictures become its input",
+      .invalidArgument, "the bundle has no preprocessing for images",
       at: SourceLocation(file: bundle.path),
-      advice: "Compile it again: graft compile BUNDLE -o NEW.graft --preprocess imagenet")
+      advice: "Recompile it: graft compile BUNDLE -o NEW.graft --preprocess imagenet")
   }
 
-  /// Starts reading `dataset` on `threads` threads, in an order and as random views where these are given.
+  /// Starts reading `dataset` on `threads` threads, optionally in a given order and as random views.
   package func loader(
     _ dataset: any Dataset, batchSize: Int, threads: Int, order: [Int]? = nil,
-    view: (views: PictureViews, number: Int)? = nil
+    view: (views: AugmentedViews, number: Int)? = nil
   ) throws -> BatchLoader {
     try checkCanRead(dataset)
     return try BatchLoader(
@@ -145,40 +144,39 @@ package struct PictureNetwork {
     return tensors
   }
 
-  /// A number for each class from one row of the output: its probability, with a softmax only where the network
-  /// has none, or the network's own number where it gives no probabilities.
+  /// The class probabilities of one row of the output, with a softmax if the network has none, or the row
+  /// itself if it does not determine probabilities.
   package func scores(_ row: ArraySlice<Float>) -> [Float] {
     switch activation {
     case .sigmoid where isBinary: (row.first.map { [1 - $0, $0] }) ?? []
     case .softmax, .sigmoid, .other: Array(row)
     case .none where outputWidth == 1: Array(row)
-    // The softmax of logarithms of probabilities is those probabilities.
+    // The softmax of log probabilities is the probabilities.
     case .logSoftmax, .none: Scores.softmax(row)
     }
   }
 
-  /// The `count` classes that fit a row best.
+  /// The `count` classes with the largest scores in a row.
   package func best(_ count: Int, of row: ArraySlice<Float>) -> [Int] {
-    // Logits tell apart what rounds to the same probability.
+    // Logits can differ when their probabilities round to the same value.
     Scores.best(count, of: isBinary ? scores(row)[...] : row)
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidData` where the network's answer is no number; the caller says for
-  ///   which item.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the output is not finite; the caller adds the item.
   package func check(_ row: ArraySlice<Float>) throws {
     let isLogarithm = activation == .logSoftmax || activation == .none
     guard let wrong = row.first(where: { !$0.isFinite && !(isLogarithm && $0 == -.infinity) })
     else { return }
     throw GraftError(
       .invalidData,
-      "the network's output \(output.name.quotedForDisplay) holds "
-        + (wrong.isNaN ? "NaN, which is no number" : "an infinite number"),
+      "the network's output \(output.name.quotedForDisplay) contains "
+        + (wrong.isNaN ? "NaN" : "an infinite value"),
       advice:
-        "Look at the item's numbers and at the network's weights: graft run --dump-values DIR writes the "
-        + "values in between.")
+        "Check the item's values and the network's weights: graft run --dump-values DIR writes the "
+        + "intermediate values.")
   }
 
-  /// The class's label, or its index where the bundle has no labels.
+  /// The class's label, or its index if the bundle has no labels.
   package func label(_ index: Int) -> String {
     guard let labels = bundle.manifest.labels, labels.indices.contains(index) else {
       return "\(index)"
@@ -188,8 +186,8 @@ package struct PictureNetwork {
 }
 
 extension Tensor {
-  /// Items for an input, as elements of its type.
-  /// - Throws: ``GraftError`` of kind `invalidData` for a number that the input does not hold.
+  /// The values of `count` items, converted to the element type of the input.
+  /// - Throws: ``GraftError`` of kind `invalidData` for a value that the type cannot represent.
   package init(_ numbers: [Float], of input: TensorSpecification, count: Int) throws {
     let bytes = try at(SourceLocation(node: input.name, operatorName: "input")) {
       try input.element.bytes(of: numbers)

@@ -1,13 +1,11 @@
-// Random views of the pictures of a data set: which view a picture has in an epoch, and the decoded
-// pictures that views are made from, kept as far as there is room so that files are decoded once.
+// Random views of the images of a data set, and the cache of decoded images that views are made from.
 
 import Foundation
 import GraftDiagnostics
 
-/// Random views of a data set's pictures. View number v of a picture depends on the seed, v and the
-/// picture's place in the data set alone.
-public final class PictureViews: @unchecked Sendable {
-  // The lock guards what is kept; all else is immutable.
+/// Random views of a data set's images. View v of an image depends only on the seed, v and the image's index.
+public final class AugmentedViews: @unchecked Sendable {
+  // The lock guards the cache; everything else is immutable.
   public let augmentation: Augmentation
   public let seed: UInt64
   private let lock = NSLock()
@@ -15,23 +13,23 @@ public final class PictureViews: @unchecked Sendable {
   private var room: Int
   private var decoded = (pictures: 0, bytes: 0)
 
-  /// Bytes of decoded pictures that are kept.
+  /// The default maximum size of the decoded image cache in bytes.
   public static let defaultRoom = 512 << 20
 
-  /// - Parameter room: bytes of decoded pictures that may be kept; those beyond it are decoded for
+  /// - Parameter room: the maximum size of the decoded image cache in bytes; other images are decoded for
   ///   every view.
-  public init(_ augmentation: Augmentation, seed: UInt64, room: Int = PictureViews.defaultRoom) {
+  public init(_ augmentation: Augmentation, seed: UInt64, room: Int = AugmentedViews.defaultRoom) {
     self.augmentation = augmentation
     self.seed = seed
     self.room = room
   }
 
-  /// Bytes of a decoded picture, on average over those that were decoded so far; 0 before the first.
+  /// The mean size in bytes of the images decoded so far; 0 before the first.
   public var meanPictureBytes: Int {
     lock.withLock { decoded.bytes / max(1, decoded.pictures) }
   }
 
-  /// What views of a picture are made from: kept, or made by `decode`.
+  /// The decoded image, from the cache or from `decode`.
   private func source(of index: Int, _ decode: () throws -> Image) throws -> Image {
     if let image = lock.withLock({ kept[index] }) { return image }
     let image = try decode()
@@ -45,7 +43,7 @@ public final class PictureViews: @unchecked Sendable {
   }
 
   /// The pixels of a view, as ``Preprocessor/write(_:into:)`` takes them.
-  /// - Parameter size: of what is fed, which a crop of the decoded picture is resized to.
+  /// - Parameter size: the input size, to which a crop of the decoded image is resized.
   func pixels(
     of index: Int, view: Int, _ preprocessor: Preprocessor, size: (height: Int, width: Int),
     decode: () throws -> Image
@@ -80,7 +78,7 @@ public final class PictureViews: @unchecked Sendable {
     return image
   }
 
-  /// Takes out of a view's numbers what ``Augmentation/Step/erase`` takes out: 0 is the mean.
+  /// Applies ``Augmentation/Step/erase`` to a view's normalized values, where 0 is the mean.
   func erase(
     _ values: UnsafeMutableBufferPointer<Float>, of index: Int, view: Int,
     size: (height: Int, width: Int), layout: Preprocessing.Layout
@@ -118,8 +116,7 @@ extension Image {
 }
 
 extension Preprocessing.Layout {
-  /// The stretches of memory that a rectangle covers in the tensor of one picture of `count`
-  /// values.
+  /// The contiguous memory ranges of a rectangle in an image tensor of `count` values.
   func forEachRun(
     of part: PixelRectangle, size: (height: Int, width: Int), count: Int,
     _ body: (Range<Int>) -> Void
