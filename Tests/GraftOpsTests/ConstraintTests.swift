@@ -215,7 +215,7 @@ private struct Refusal: CustomTestStringConvertible {
       Pad(pads: [0, 6, 0, 0], mode: .reflect), [matrix],
       "axis 1 of f32[N,6] cannot be reflected by 6 and 0 [C3]"),
     Refusal(
-      Pad(pads: [1, 0], value: .real(0.5)), [integers([3])], "0.5 is no i64 [C4]"),
+      Pad(pads: [1, 0], value: .real(0.5)), [integers([3])], "0.5 is not a valid i64 [C4]"),
     Refusal(
       Expand(shape: [2, 6]), [matrix],
       "shapes [N,6] and [2,6] do not broadcast: axis 0 has N and 2 [C1]"),
@@ -231,14 +231,16 @@ private struct Refusal: CustomTestStringConvertible {
     Refusal(
       Size(), [real([.batch, .batch])], "the number of elements of f32[N,N] is not known [C1]"),
     Refusal(
-      ConstantOfShape(shape: [2], dtype: .int64, value: .real(0.5)), [], "0.5 is no i64 [C1]"),
+      ConstantOfShape(shape: [2], dtype: .int64, value: .real(0.5)), [],
+      "0.5 is not a valid i64 [C1]"),
     Refusal(NumberRange(start: 0, limit: 3, delta: 0), [], "steps of 0 in i64 [C1]"),
     Refusal(
       NumberRange(start: 0, limit: Int.max, delta: 1), [],
       "the range from 0 to 9223372036854775807 by 1 is too long [C2]"),
     Refusal(
       ConstantOfShape(shape: [Dimension(1 << 40)], dtype: .float32, value: .real(0)), [],
-      "a tensor of shape [1099511627776] at batch 1 is too large: at most 68719476736 elements"),
+      "a tensor of shape [1099511627776] at batch size 1 is too large: at most 68719476736 elements are supported"
+    ),
     Refusal(
       ConstantOfShape(shape: [Dimension(-3)], dtype: .float32, value: .real(0)), [],
       "the result would have the shape [-3]"),
