@@ -94,7 +94,7 @@ static void end_for(uintptr_t address) {
   for (char *c = path; *c; c++) {
     if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
   }
-  snprintf(message, sizeof message, "%s%s was cut short, or cannot be read any more, while it was in use",
+  snprintf(message, sizeof message, "%s%s was truncated or became unreadable while it was in use",
            path, path[0] ? ":" : "a file");
   CProcess_end(message);
 }

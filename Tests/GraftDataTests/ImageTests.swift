@@ -145,7 +145,7 @@ import Testing
     expectError(.invalidData, containing: "cannot be 0 × 2") {
       _ = try Image(width: 0, height: 2, channels: 1, pixels: [])
     }
-    expectError(.invalidData, containing: "larger than") {
+    expectError(.invalidData, containing: "exceeds the limit of") {
       _ = try Image(width: .max, height: .max, channels: 3, pixels: [])
     }
   }
@@ -213,7 +213,7 @@ import Testing
     expectError(.invalidData, containing: "cannot be 0 × 5") {
       _ = try image.resized(width: 0, height: 5, filter: .bilinear)
     }
-    expectError(.invalidData, containing: "larger than") {
+    expectError(.invalidData, containing: "exceeds the limit of") {
       _ = try image.resized(width: 1 << 30, height: 1 << 20, filter: .bilinear)
     }
     expectError(.invalidData, containing: "no region 2..<9") {

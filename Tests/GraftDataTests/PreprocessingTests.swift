@@ -106,7 +106,7 @@ import Testing
   @Test func checksTheNetworksInput() throws {
     let spec = try Self.spec(Self.imagenet)
     try spec.check(inputShape: [3, 224, 224])
-    expectError(.invalidArgument, containing: "makes [3, 224, 224]", "input is [3, 32, 32]") {
+    expectError(.invalidArgument, containing: "turns an image into [3, 224, 224]", "input is [3, 32, 32]") {
       try spec.check(inputShape: [3, 32, 32])
     }
     expectError(.invalidArgument, containing: "input is [224, 224, 3]") {
@@ -181,7 +181,7 @@ import Testing
     #expect(try Preprocessor(spec).pixels(of: line).pixels.allSatisfy { $0 == 9 })
     spec.crop = nil
     spec.resize?.target = .shorter(65_535)
-    expectError(.invalidData, containing: "larger than the") {
+    expectError(.invalidData, containing: "exceeds the limit of") {
       _ = try Preprocessor(spec).pixels(of: line)
     }
   }

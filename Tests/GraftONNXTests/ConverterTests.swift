@@ -235,7 +235,7 @@ struct BatchTests {
         == true)
     options.inputShapes = ["z": [.batch, 4, 2, 2]]
     let wrong = importError(model(batch: 3, relu), options: options)
-    #expect(wrong?.contains(#"there is no input "z"; the model has "x""#) == true)
+    #expect(wrong?.contains(#"unknown input "z"; the model has "x""#) == true)
   }
 
   @Test("0 and -1 stand for free axes in what older exporters write")
@@ -246,7 +246,7 @@ struct BatchTests {
       file.node("Relu", ["x"], ["y"])
       file.output("y", [.value(extent), 4, .value(extent), 7])
       let text = importError(file)
-      #expect(text?.contains("leaves axis 2 (\(extent)) open") == true)
+      #expect(text?.contains("axis 2 (\(extent)) is dynamic") == true)
       #expect(text?.contains("--input-shape x=Nx4x7x7") == true)
       var options = ONNXImportOptions()
       for batch: Dimension in [.batch, 5] {
