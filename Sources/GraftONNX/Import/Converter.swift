@@ -133,6 +133,10 @@ struct Converter {
     default: break
     }
     let imported = try read(node, inputs)
+    for (index, shape) in imported.inputShapes.sorted(by: { $0.key < $1.key }) {
+      node.inputs[index] = try reshaped(node.inputs[index], to: shape, for: node, place)
+      inputs[index] = try input(node.inputs[index])
+    }
     let types = imported.operands.map { index -> TensorType? in
       index.flatMap { $0 < inputs.count ? inputs[$0]?.type : nil }
     }
@@ -162,6 +166,25 @@ struct Converter {
       throw GraftError(
         .unsupported, "Graft does not support its output \(output.quotedForDisplay)")
     }
+  }
+
+  /// The name of what the value `name` is under another shape.
+  private mutating func reshaped(
+    _ name: String, to shape: TensorShape, for node: FileNode, _ place: Int
+  ) throws -> String {
+    let view = "\(name)\(shape)"
+    guard !values.contains(view), let type = try input(name)?.type else { return view }
+    let reshape = Reshape(shape: shape)
+    let results = try Catalog.inferTypes(reshape, [type])
+    if let folded = try fold(reshape, [name], [type], results)?.first {
+      values[view] = folded
+      if isLiteral(name) { literals[view] = true }
+    } else {
+      let id = try graph.append(
+        reshape, [try value(of: name, place: place)], names: [nil], origins: [node.displayName])
+      values[view] = .computed(id[0])
+    }
+    return view
   }
 
   private mutating func read(

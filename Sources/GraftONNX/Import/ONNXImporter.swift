@@ -36,7 +36,7 @@ public struct ImportedModel: Sendable {
 public enum ONNXImporter {
   /// Reads, checks and converts the model at `path`.
   ///
-  /// Supports opsets 7 to 21. Weights stay in the mapped file, which must not be truncated while the graph
+  /// Supports opsets 1 to 28. Weights stay in the mapped file, which must not be truncated while the graph
   /// exists.
   /// - Throws: ``GraftError`` that names file, node and cause: `inputOutput` if a file cannot be read,
   ///   `invalidModel` if it violates the ONNX specification, `unsupported` with every node that Graft cannot

@@ -66,6 +66,8 @@ public struct ImportedOperator: Sendable {
   public var operands: [Int?]
   /// For each result of the operator the ONNX output that it is; by default the first, second …
   public var results: [Int]?
+  /// Shapes under which ONNX inputs are read instead of their own, by index.
+  public var inputShapes: [Int: TensorShape] = [:]
 
   public init(_ operation: any Operator, operands: [Int?], results: [Int]? = nil) {
     self.operation = operation
@@ -113,7 +115,7 @@ public struct ONNXBinding: Sendable {
   public var read: @Sendable (ONNXNode) throws -> ImportedOperator
 
   public init(
-    _ opType: String, opsets: ClosedRange<Int> = ONNXBinding.supportedOpsets,
+    _ opType: String, opsets: ClosedRange<Int>,
     read: @escaping @Sendable (ONNXNode) throws -> ImportedOperator
   ) {
     self.opType = opType
@@ -121,8 +123,16 @@ public struct ONNXBinding: Sendable {
     self.read = read
   }
 
+  /// A binding for all opsets from `first` to the newest that Graft reads.
+  public init(
+    _ opType: String, since first: Int = 1,
+    read: @escaping @Sendable (ONNXNode) throws -> ImportedOperator
+  ) {
+    self.init(opType, opsets: first...Self.supportedOpsets.upperBound, read: read)
+  }
+
   /// Every operator-set version that Graft reads.
-  public static let supportedOpsets = 7...21
+  public static let supportedOpsets = 1...28
 }
 
 /// An operator that can be written as ONNX.

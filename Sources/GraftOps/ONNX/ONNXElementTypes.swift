@@ -15,6 +15,9 @@ extension DataType {
     onnxNames.indices.contains(code) ? onnxNames[code] : "element type \(code)"
   }
 
+  /// The number of `TensorProto.DataType` by its name; 0 where there is no such type.
+  static func onnxCode(named name: String) -> Int { onnxNames.firstIndex(of: name) ?? 0 }
+
   private static let onnxNames = [
     "UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "STRING", "BOOL",
     "FLOAT16", "DOUBLE", "UINT32", "UINT64", "COMPLEX64", "COMPLEX128", "BFLOAT16", "FLOAT8E4M3FN",

@@ -33,14 +33,14 @@ public struct Clip: UnaryElementwise {
   }
 
   public static let onnx = [
-    ONNXBinding("Clip", opsets: 7...10) { node in
+    ONNXBinding("Clip", opsets: 1...10) { node in
       ImportedOperator(
         Clip(
           low: try node.float("min", default: -.infinity),
           high: try node.float("max", default: .infinity)),
         operands: [0])
     },
-    ONNXBinding("Clip", opsets: 11...21) { node in
+    ONNXBinding("Clip", since: 11) { node in
       ImportedOperator(
         Clip(
           low: try node.constantScalar(1, named: "min")?.real ?? -.infinity,

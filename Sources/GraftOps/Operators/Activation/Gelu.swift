@@ -34,7 +34,7 @@ public struct Gelu: UnaryElementwise {
   }
 
   public static let onnx = [
-    ONNXBinding("Gelu", opsets: 20...21) { node in
+    ONNXBinding("Gelu", since: 20) { node in
       let approximation = try node.string("approximate", default: "none")
       guard ["none", "tanh"].contains(approximation) else {
         throw GraftError(

@@ -17,7 +17,7 @@ public struct Mish: PlainUnaryElementwise {
   }
 
   public static let onnx = [
-    ONNXBinding("Mish", opsets: 18...21) { _ in ImportedOperator(Mish(), operands: [0]) }
+    ONNXBinding("Mish", since: 18) { _ in ImportedOperator(Mish(), operands: [0]) }
   ]
 }
 

@@ -36,6 +36,19 @@ public struct PRelu: BinaryElementwise {
     return [TensorType(x.dtype, x.shape)]
   }
 
+  public static let onnx = [
+    ONNXBinding("PRelu") { node in
+      var imported = ImportedOperator(PRelu(), operands: [0, 1])
+      let (x, slope) = (try node.input(0).type.shape, try node.input(1).type.shape)
+      // Before opset 7 a vector has one slope for each channel.
+      if node.opset < 7, slope.rank == 1, slope != [1], x.rank > 2 {
+        imported.inputShapes[1] = TensorShape(
+          slope.dimensions + Array(repeating: Dimension(1), count: x.rank - 2))
+      }
+      return imported
+    }
+  ]
+
   /// Blocked with one slope, or one for each channel.
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     guard let x = optionalOperand(0, of: operands), x.rank == 4, x.dtype.isFloatingPoint,

@@ -32,8 +32,8 @@ public struct Selu: UnaryElementwise {
     ONNXBinding("Selu") { node in
       ImportedOperator(
         Selu(
-          alpha: try node.float("alpha", default: 1.6732631921768188),
-          gamma: try node.float("gamma", default: 1.0507010221481323)),
+          alpha: try node.float("alpha", default: node.opset < 6 ? 1.6732 : 1.6732631921768188),
+          gamma: try node.float("gamma", default: node.opset < 6 ? 1.0507 : 1.0507010221481323)),
         operands: [0])
     }
   ]

@@ -92,7 +92,7 @@ extension BinaryElementwise {
   public var overwritableOperands: [Int] { [0, 1] }
 
   public static var onnx: [ONNXBinding] {
-    [ONNXBinding(onnxName) { _ in ImportedOperator(Self(activation: .none), operands: [0, 1]) }]
+    [ONNXBinding(onnxName) { try $0.broadcastingPair(Self(activation: .none)) }]
   }
 
   public func exported(

@@ -70,7 +70,7 @@ public struct Remainder: BroadcastingPair {
   }
 
   public static let onnx = [
-    ONNXBinding("Mod", opsets: 10...21) { node in
+    ONNXBinding("Mod", since: 10) { node in
       ImportedOperator(
         Remainder(truncates: try node.flag("fmod", default: false)), operands: [0, 1])
     }

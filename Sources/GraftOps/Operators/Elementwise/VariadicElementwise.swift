@@ -104,14 +104,14 @@ extension VariadicElementwise {
 
   public static var onnx: [ONNXBinding] {
     [
-      ONNXBinding(onnxName, opsets: 7...7) { node in
+      ONNXBinding(onnxName, opsets: 1...7) { node in
         let shapes = node.inputs.compactMap { $0?.type.shape }
         guard shapes.allSatisfy({ $0 == shapes.first }) else {
           throw GraftError(.invalidModel, "\(onnxName) broadcasts only since opset 8")
         }
         return ImportedOperator(Self(), operands: Array(node.inputs.indices))
       },
-      ONNXBinding(onnxName, opsets: 8...21) { node in
+      ONNXBinding(onnxName, since: 8) { node in
         ImportedOperator(Self(), operands: Array(node.inputs.indices))
       },
     ]

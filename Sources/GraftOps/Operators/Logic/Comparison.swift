@@ -43,7 +43,7 @@ extension Comparison {
   }
 
   public static var onnx: [ONNXBinding] {
-    [ONNXBinding(onnxName) { _ in ImportedOperator(Self(), operands: [0, 1]) }]
+    [ONNXBinding(onnxName) { try $0.broadcastingPair(Self()) }]
   }
 }
 

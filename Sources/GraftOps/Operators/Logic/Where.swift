@@ -69,7 +69,7 @@ public struct Where: ONNXExportable {
   }
 
   public static let onnx = [
-    ONNXBinding("Where", opsets: 9...21) { _ in ImportedOperator(Where(), operands: [0, 1, 2]) }
+    ONNXBinding("Where", since: 9) { _ in ImportedOperator(Where(), operands: [0, 1, 2]) }
   ]
 
   public func exported(

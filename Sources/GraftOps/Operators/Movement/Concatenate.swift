@@ -68,10 +68,10 @@ public struct Concatenate: StructuralOperator, ONNXExportable {
 
   public static let onnx = [
     ONNXBinding("Concat") { node in
-      guard node.attributes["axis"] != nil else {
+      guard node.attributes["axis"] != nil || node.opset < 4 else {
         throw GraftError(.invalidModel, "attribute \"axis\" is missing")
       }
-      let axis = try node.input(0).type.shape.axis(try node.int("axis", default: 0))
+      let axis = try node.input(0).type.shape.axis(try node.int("axis", default: 1))
       return ImportedOperator(Concatenate(axis: axis), operands: Array(node.inputs.indices))
     }
   ]

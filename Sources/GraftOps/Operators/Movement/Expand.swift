@@ -36,7 +36,7 @@ public struct Expand: StructuralOperator, ONNXExportable {
   }
 
   public static let onnx = [
-    ONNXBinding("Expand", opsets: 8...21) { node in
+    ONNXBinding("Expand", since: 8) { node in
       guard var target = try node.constantIntegers(1, named: "shape") else {
         throw GraftError(.invalidModel, "input 1 is missing")
       }

@@ -150,12 +150,13 @@ public struct Pad: StructuralOperator, ONNXExportable {
   }
 
   public static let onnx = [
-    ONNXBinding("Pad", opsets: 7...10) { node in
-      try read(
-        node, pads: try node.requiredInts("pads"), axes: nil,
+    ONNXBinding("Pad", opsets: 1...10) { node in
+      let name = node.opset < 2 ? "paddings" : "pads"
+      return try read(
+        node, pads: try node.requiredInts(name), axes: nil,
         value: .real(try node.float("value", default: 0)))
     },
-    ONNXBinding("Pad", opsets: 11...21) { node in
+    ONNXBinding("Pad", since: 11) { node in
       guard let pads = try node.fixedIntegers(1, named: "pads") else {
         throw GraftError(.invalidModel, "input 1 is missing")
       }

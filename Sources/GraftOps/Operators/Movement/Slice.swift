@@ -101,13 +101,13 @@ public struct Slice: StructuralOperator, ONNXExportable {
   }
 
   public static let onnx = [
-    ONNXBinding("Slice", opsets: 7...9) { node in
+    ONNXBinding("Slice", opsets: 1...9) { node in
       try read(
         node, starts: try node.requiredInts("starts").map { Dimension($0) },
         ends: try node.requiredInts("ends").map { Dimension($0) },
         axes: try node.optionalInts("axes"), steps: nil)
     },
-    ONNXBinding("Slice", opsets: 10...21) { node in
+    ONNXBinding("Slice", since: 10) { node in
       guard let starts = try node.constantIntegers(1, named: "starts"),
         let ends = try node.constantIntegers(2, named: "ends")
       else { throw GraftError(.invalidModel, "inputs 1 and 2 are missing") }

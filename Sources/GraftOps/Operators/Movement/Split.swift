@@ -67,10 +67,12 @@ public struct Split: StructuralOperator, ONNXExportable {
   }
 
   public static let onnx = [
-    ONNXBinding("Split", opsets: 7...12) { node in
-      try read(node, sizes: try node.optionalInts("split"), parts: node.outputCount)
+    ONNXBinding("Split", opsets: 1...12) { node in
+      try read(
+        node, sizes: try node.optionalInts("split") ?? node.fixedIntegers(1, named: "split"),
+        parts: node.outputCount)
     },
-    ONNXBinding("Split", opsets: 13...21) { node in
+    ONNXBinding("Split", since: 13) { node in
       let parts = try node.int("num_outputs", default: node.outputCount)
       guard parts == node.outputCount else {
         throw GraftError(

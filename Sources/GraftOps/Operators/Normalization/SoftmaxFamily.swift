@@ -88,14 +88,14 @@ extension SoftmaxFamily {
 
   public static var onnx: [ONNXBinding] {
     [
-      ONNXBinding(onnxName, opsets: 7...12) { node in
+      ONNXBinding(onnxName, opsets: 1...12) { node in
         let shape = try node.input(0).type.shape
         let axis = try shape.axis(try node.int("axis", default: 1))
         // If all later axes have extent 1, both rules agree.
         let flattens = shape.dimensions[(axis + 1)...].contains { $0 != 1 }
         return ImportedOperator(Self(axis: axis, flattens: flattens), operands: [0])
       },
-      ONNXBinding(onnxName, opsets: 13...21) { node in
+      ONNXBinding(onnxName, since: 13) { node in
         let shape = try node.input(0).type.shape
         let axis = try shape.axis(try node.int("axis", default: -1))
         return ImportedOperator(Self(axis: axis, flattens: false), operands: [0])

@@ -88,7 +88,10 @@ public struct Cast: ONNXExportable {
 
   public static let onnx = [
     ONNXBinding("Cast") { node in
-      let code = try node.int("to", default: 0)
+      let code =
+        try node.opset < 6
+        ? DataType.onnxCode(named: node.string("to", default: "UNDEFINED"))
+        : node.int("to", default: 0)
       guard let dtype = DataType(onnx: code) else {
         throw GraftError(
           .unsupported,

@@ -60,7 +60,7 @@ public struct ConstantOfShape: ONNXExportable {
   }
 
   public static let onnx = [
-    ONNXBinding("ConstantOfShape", opsets: 9...21) { node in
+    ONNXBinding("ConstantOfShape", since: 9) { node in
       guard let extents = try node.constantIntegers(0, named: "input") else {
         throw GraftError(.invalidModel, "input 0 is missing")
       }

@@ -40,10 +40,10 @@ public struct Dropout: PassThrough, ONNXExportable {
 
   // The mask output has no result here: the importer refuses a node that reads it.
   public static let onnx = [
-    ONNXBinding("Dropout", opsets: 7...11) { node in
+    ONNXBinding("Dropout", opsets: 1...11) { node in
       ImportedOperator(Dropout(ratio: try node.float("ratio", default: 0.5)), operands: [0])
     },
-    ONNXBinding("Dropout", opsets: 12...21) { node in
+    ONNXBinding("Dropout", since: 12) { node in
       if case let training? = try node.constantScalar(2, named: "training_mode"),
         training.whole != 0
       {

@@ -71,7 +71,7 @@ public struct NumberRange: ONNXExportable {
   ) throws -> [DenseTensor<Dimension>]? { [try numbers()] }
 
   public static let onnx = [
-    ONNXBinding("Range", opsets: 11...21) { node in
+    ONNXBinding("Range", since: 11) { node in
       let dtype = try node.input(0).type.dtype
       guard dtype.isInteger else {
         throw GraftError(.unsupported, "a range of \(dtype.rawValue)")

@@ -29,8 +29,14 @@ public struct Reshape: ShapeChange {
 
   public static let onnx = [
     ONNXBinding("Reshape") { node in
-      guard let target = try node.constantIntegers(1, named: "shape") else {
-        throw GraftError(.invalidModel, "input 1 is missing")
+      let target: [Dimension]
+      if node.opset < 5 {
+        target = try node.requiredInts("shape").map { Dimension($0) }
+      } else {
+        guard let given = try node.constantIntegers(1, named: "shape") else {
+          throw GraftError(.invalidModel, "input 1 is missing")
+        }
+        target = given
       }
       let shape = try resolve(
         target, of: node.input(0).type.shape,

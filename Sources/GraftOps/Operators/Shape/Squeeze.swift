@@ -29,10 +29,10 @@ public struct Squeeze: UnitAxisChange {
   }
 
   public static let onnx = [
-    ONNXBinding(onnxName, opsets: 7...12) { node in
+    ONNXBinding(onnxName, opsets: 1...12) { node in
       try read(node, axes: try node.optionalInts("axes"))
     },
-    ONNXBinding(onnxName, opsets: 13...21) { node in
+    ONNXBinding(onnxName, since: 13) { node in
       try read(node, axes: try node.fixedIntegers(1, named: "axes"))
     },
   ]

@@ -26,10 +26,10 @@ public struct Unsqueeze: UnitAxisChange {
   }
 
   public static let onnx = [
-    ONNXBinding(onnxName, opsets: 7...12) { node in
+    ONNXBinding(onnxName, opsets: 1...12) { node in
       try read(node, axes: try node.requiredInts("axes"))
     },
-    ONNXBinding(onnxName, opsets: 13...21) { node in
+    ONNXBinding(onnxName, since: 13) { node in
       guard let axes = try node.fixedIntegers(1, named: "axes") else {
         throw GraftError(.invalidModel, "input 1 is missing")
       }
