@@ -137,7 +137,8 @@ struct BadModel: CustomTestStringConvertible, Sendable {
       $0.output("y")
     },
     BadModel(
-      "an open axis", says: [#"axis 2 ("height"), axis 3 ("width") are dynamic"#, "--input-shape x=Nx3x224x224"]
+      "an open axis",
+      says: [#"axis 2 ("height"), axis 3 ("width") are dynamic"#, "--input-shape x=Nx3x224x224"]
     ) {
       $0.input("x", ["N", 3, "height", "width"])
       $0.node("Relu", ["x"], ["y"])

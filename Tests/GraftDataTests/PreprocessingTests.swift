@@ -106,7 +106,9 @@ import Testing
   @Test func checksTheNetworksInput() throws {
     let spec = try Self.spec(Self.imagenet)
     try spec.check(inputShape: [3, 224, 224])
-    expectError(.invalidArgument, containing: "turns an image into [3, 224, 224]", "input is [3, 32, 32]") {
+    expectError(
+      .invalidArgument, containing: "turns an image into [3, 224, 224]", "input is [3, 32, 32]"
+    ) {
       try spec.check(inputShape: [3, 32, 32])
     }
     expectError(.invalidArgument, containing: "input is [224, 224, 3]") {
