@@ -95,7 +95,7 @@ struct ConstantTreeTests {
       var model = ModelFile()
       model.input("x", ["N", 3])
       model.node(
-        "ReduceL1", ["x"], ["y"], name: "norm",
+        "ReduceMax", ["x"], ["y"], name: "norm",
         attributes: [ModelFile.attribute("axes", ints: axes)])
       model.output("y", ["N", 1])
       let text = importError(model) ?? "accepted"

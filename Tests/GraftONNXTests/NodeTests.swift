@@ -112,7 +112,7 @@ private struct NodeTest {
   private static let firstConstantInput = [
     "Clip": 1, "Reshape": 1, "Pad": 1, "Slice": 1, "Split": 1, "Squeeze": 1, "Unsqueeze": 1,
     "Expand": 1, "ReduceMean": 1, "Pow": 1, "Gather": 1, "ConstantOfShape": 0, "Range": 0,
-    "Dropout": 1, "ReduceSum": 1,
+    "Dropout": 1, "ReduceSum": 1, "Resize": 1, "Upsample": 1, "Tile": 1, "Trilu": 1, "CumSum": 1,
   ]
 
   func run() throws {

@@ -39,7 +39,7 @@ struct Converter {
   private var unsupported = UnsupportedNodes()
   private var takenNames: Set<String> = []
   /// Constants that come only from Constant nodes and shape arithmetic.
-  private var literals = NameTable<Bool>()
+  private(set) var literals = NameTable<Bool>()
   /// The nodes that read each initializer, to detect shared parameters.
   private var readers = NameTable<[Int]>()
   /// Every name that some node or output reads.
@@ -132,21 +132,40 @@ struct Converter {
       }
     default: break
     }
+    if try convert(node, inputs, place, byFunction: model.opset) { return }
     let imported = try read(node, inputs)
     for (index, shape) in imported.inputShapes.sorted(by: { $0.key < $1.key }) {
       node.inputs[index] = try reshaped(node.inputs[index], to: shape, for: node, place)
       inputs[index] = try input(node.inputs[index])
     }
-    let types = imported.operands.map { index -> TensorType? in
-      index.flatMap { $0 < inputs.count ? inputs[$0]?.type : nil }
-    }
-    let results = try Catalog.inferTypes(imported.operation, types)
-    let outputs = imported.results ?? Array(results.indices)
-    let names = outputs.map { $0 < node.outputs.count ? node.outputs[$0] : "" }
     let operandNames = imported.operands.map { index -> String? in
       index.flatMap { $0 < node.inputs.count ? node.inputs[$0] : nil }
     }
-    if let folded = try fold(imported.operation, operandNames, types, results) {
+    try append(imported.operation, operandNames, for: node, place) { count in
+      (imported.results ?? Array(0..<count)).map {
+        $0 < node.outputs.count ? node.outputs[$0] : ""
+      }
+    }
+    for output in node.outputs where readNames.contains(output) && !values.contains(output) {
+      throw GraftError(
+        .unsupported, "Graft does not support its output \(output.quotedForDisplay)")
+    }
+  }
+
+  /// Evaluates an operator, or adds it to the graph where that is not possible.
+  /// - Parameters:
+  ///   - operandNames: nil or empty where an operand is absent.
+  ///   - names: the names of so many results, empty where one is not used.
+  mutating func append(
+    _ operation: any Operator, _ operandNames: [String?], for node: FileNode, _ place: Int,
+    names: (Int) -> [String]
+  ) throws {
+    let types = try operandNames.map { name -> TensorType? in
+      try name.flatMap { try input($0)?.type }
+    }
+    let results = try Catalog.inferTypes(operation, types)
+    let names = names(results.count)
+    if let folded = try fold(operation, operandNames, types, results) {
       let isStated = operandNames.allSatisfy { $0.map(isLiteral) ?? true }
       for (name, value) in zip(names, folded) where !name.isEmpty {
         values[name] = value
@@ -157,53 +176,40 @@ struct Converter {
     let operands = try operandNames.map { name in
       try name.flatMap { try value(of: $0, place: place) }
     }
-    if freedBatch != nil { try checkFreed(imported.operation, types, results) }
+    if freedBatch != nil { try checkFreed(operation, types, results) }
     let ids = try graph.append(
-      imported.operation, operands, names: names.map { $0.isEmpty ? nil : unusedName($0) },
+      operation, operands, names: names.map { $0.isEmpty ? nil : unusedName($0) },
       origins: [node.displayName])
     for (name, id) in zip(names, ids) where !name.isEmpty { values[name] = .computed(id) }
-    for output in node.outputs where readNames.contains(output) && !values.contains(output) {
-      throw GraftError(
-        .unsupported, "Graft does not support its output \(output.quotedForDisplay)")
-    }
-  }
-
-  /// The name of what the value `name` is under another shape.
-  private mutating func reshaped(
-    _ name: String, to shape: TensorShape, for node: FileNode, _ place: Int
-  ) throws -> String {
-    let view = "\(name)\(shape)"
-    guard !values.contains(view), let type = try input(name)?.type else { return view }
-    let reshape = Reshape(shape: shape)
-    let results = try Catalog.inferTypes(reshape, [type])
-    if let folded = try fold(reshape, [name], [type], results)?.first {
-      values[view] = folded
-      if isLiteral(name) { literals[view] = true }
-    } else {
-      let id = try graph.append(
-        reshape, [try value(of: name, place: place)], names: [nil], origins: [node.displayName])
-      values[view] = .computed(id[0])
-    }
-    return view
   }
 
   private mutating func read(
     _ node: FileNode, _ inputs: [ONNXNode.Input?]
   ) throws -> ImportedOperator {
+    try binding(of: node).read(try seen(node, inputs))
+  }
+
+  private func binding(of node: FileNode) throws -> ONNXBinding {
+    let bindings = Catalog.bindings(onnx: node.opType)
+    guard let binding = bindings.first(where: { $0.opsets.contains(model.opset) }) else {
+      throw GraftError(.unsupported, "Graft has no such operator")
+    }
+    return binding
+  }
+
+  /// A node as its operator's binding sees it.
+  mutating func seen(
+    _ node: FileNode, _ inputs: [ONNXNode.Input?]
+  ) throws -> ONNXNode {
     var attributes: [String: ONNXAttributeValue] = [:]
     for attribute in node.attributes {
       attributes[attribute.name] = try ConstantNode.value(of: attribute, &loader)
     }
-    let seen = ONNXNode(
+    return ONNXNode(
       opType: node.opType, opset: model.opset, attributes: attributes, inputs: inputs,
       outputCount: node.outputs.count,
       readOutputCount: node.outputs.lastIndex { readNames.contains($0) }.map { $0 + 1 } ?? 0,
       freedBatch: freedBatch)
-    let bindings = Catalog.bindings(onnx: node.opType)
-    guard let binding = bindings.first(where: { $0.opsets.contains(model.opset) }) else {
-      throw GraftError(.unsupported, "Graft does not support this operator")
-    }
-    return try binding.read(seen)
   }
 
   /// PyTorch's exporter merges equal initializers and marks copies with Identity: such a copy becomes a
@@ -228,7 +234,7 @@ struct Converter {
   }
 
   /// Whether a name is a constant of the file's nodes rather than an initializer.
-  private func isLiteral(_ name: String) -> Bool {
+  func isLiteral(_ name: String) -> Bool {
     switch values[name] {
     case .constant(let data, _, _): literals.contains(name) || !data.dtype.isFloatingPoint
     case .symbolic, nil: true
@@ -242,7 +248,11 @@ struct Converter {
 
   func imported(_ name: String) -> Imported? { values[name] }
 
-  mutating func set(_ name: String, _ value: Imported) { values[name] = value }
+  /// - Parameter isLiteral: whether the file's nodes state it, so that it is no weight.
+  mutating func set(_ name: String, _ value: Imported, isLiteral: Bool = false) {
+    values[name] = value
+    if isLiteral { literals[name] = true }
+  }
 
   private func isFailed(_ name: String) -> Bool {
     if case .failed = values[name] { true } else { false }
@@ -268,7 +278,7 @@ struct Converter {
   }
 
   /// The graph value for a name of the file; known values become parameters now.
-  private mutating func value(of name: String, place: Int?) throws -> ValueID? {
+  mutating func value(of name: String, place: Int?) throws -> ValueID? {
     guard !name.isEmpty else { return nil }
     switch values[name] {
     case .computed(let id): return id
@@ -305,7 +315,7 @@ struct Converter {
   // MARK: Folding
 
   /// The results where they are known at compile time; nil if the node has to run.
-  private mutating func fold(
+  mutating func fold(
     _ operation: any Operator, _ operands: [String?], _ types: [TensorType?],
     _ results: [TensorType]
   ) throws -> [Imported]? {

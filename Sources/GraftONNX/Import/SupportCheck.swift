@@ -119,6 +119,7 @@ enum SupportCheck {
       return "Graft does not support the domain \(node.domain.quotedForDisplay)"
     }
     if Converter.rewrittenOperators.contains(node.opType) { return nil }
+    if ONNXFunction.find(node.opType, opset: opset) != nil { return nil }
     let bindings = Catalog.bindings(onnx: node.opType)
     if bindings.isEmpty { return "Graft does not support this operator" }
     guard bindings.contains(where: { $0.opsets.contains(opset) }) else {

@@ -140,6 +140,27 @@ extension ONNXNode {
     return constants
   }
 
+  /// The numbers of an input that must be known at compile time, such as scales; nil where it is absent.
+  func constantReals(_ index: Int, named name: String) throws -> [Double]? {
+    guard let input = optionalInput(index) else { return nil }
+    guard let data = input.data else {
+      throw GraftError(
+        .unsupported,
+        "input \(name.quotedForDisplay) must be constant, but it is computed at run time")
+    }
+    return data.doubles()
+  }
+
+  func optionalFloats(_ name: String) throws -> [Double]? {
+    switch attributes[name] {
+    case nil: return nil
+    case .floats(let value): return value
+    default:
+      throw GraftError(
+        .invalidModel, "attribute \(name.quotedForDisplay) must be a list of numbers")
+    }
+  }
+
   /// A required list attribute.
   func requiredInts(_ name: String) throws -> [Int] {
     guard let values = try optionalInts(name) else {

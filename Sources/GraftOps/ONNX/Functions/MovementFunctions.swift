@@ -1,0 +1,144 @@
+// ONNX operators that move or repeat elements, made of reshapes, transposes and repetition.
+
+import GraftDiagnostics
+import GraftIR
+
+extension ONNXFunction {
+  /// The largest side of a block of pixels.
+  private static let largestBlock = 1 << 16
+
+  static let movements: [ONNXFunction] = [
+    /// [N, C, H, W] → [N, C / b², H · b, W · b]; the mode says whether channels are [b, b, C'] or [C', b, b].
+    ONNXFunction("DepthToSpace") { f in
+      let x = try f.input(0)
+      let block = try f.node.int("blocksize", default: 0)
+      let (n, c, h, w) = try f.image(x)
+      guard (1...largestBlock).contains(block), c.isMultiple(of: block * block) else {
+        throw GraftError(.invalidModel, "\(x.type) does not divide into blocks of \(block)")
+      }
+      let inner = c / (block * block)
+      let isColumnsFirst = try f.node.string("mode", default: "DCR") == "DCR"
+      let (parts, order) =
+        isColumnsFirst
+        ? ([block, block, inner, h, w], [0, 3, 4, 1, 5, 2])
+        : ([inner, block, block, h, w], [0, 1, 4, 2, 5, 3])
+      let split = try f.reshape(x, to: TensorShape([n] + parts.map { Dimension($0) }))
+      return [
+        try f.reshape(
+          try f.transpose(split, by: order),
+          to: [n, Dimension(inner), Dimension(h * block), Dimension(w * block)])
+      ]
+    },
+    /// [N, C, H, W] → [N, b² · C, H / b, W / b]
+    ONNXFunction("SpaceToDepth") { f in
+      let x = try f.input(0)
+      let block = try f.node.int("blocksize", default: 0)
+      let (n, c, h, w) = try f.image(x)
+      guard (1...largestBlock).contains(block), h.isMultiple(of: block), w.isMultiple(of: block)
+      else {
+        throw GraftError(.invalidModel, "\(x.type) does not divide into blocks of \(block)")
+      }
+      let parts = [c, h / block, block, w / block, block]
+      let split = try f.reshape(x, to: TensorShape([n] + parts.map { Dimension($0) }))
+      return [
+        try f.reshape(
+          try f.transpose(split, by: [0, 3, 5, 1, 2, 4]),
+          to: [
+            n, Dimension(c * block * block), Dimension(h / block), Dimension(w / block),
+          ])
+      ]
+    },
+    /// Each axis repeated as a whole.
+    ONNXFunction("Tile", since: 6) { f in
+      let x = try f.input(0)
+      guard let repeats = try f.node.fixedIntegers(1, named: "repeats"),
+        repeats.count == x.rank, repeats.allSatisfy({ $0 >= 0 })
+      else { throw GraftError(.invalidModel, "repeats has no number for each axis of \(x.type)") }
+      var shape: [Dimension] = []
+      var repeated: [Dimension] = []
+      var result: [Dimension] = []
+      for (extent, count) in zip(x.shape.dimensions, repeats) {
+        guard count != 1 else {
+          shape.append(extent)
+          repeated.append(extent)
+          result.append(extent)
+          continue
+        }
+        guard let whole = extent.constant else {
+          throw GraftError(.unsupported, "the batch repeated \(count) times")
+        }
+        let (product, overflow) = whole.multipliedReportingOverflow(by: count)
+        guard !overflow else { throw GraftError(.invalidModel, "\(repeats) repeats are too many") }
+        shape += [1, extent]
+        repeated += [Dimension(count), extent]
+        result.append(Dimension(product))
+      }
+      guard repeated != shape else { return [try f.apply(Identity(), x)] }
+      let wide = try f.apply(
+        Expand(shape: TensorShape(repeated)), try f.reshape(x, to: TensorShape(shape)))
+      return [try f.reshape(wide, to: TensorShape(result))]
+    },
+    /// The upper or lower triangle of each matrix, zeros elsewhere.
+    ONNXFunction("Trilu", since: 14) { f in
+      let x = try f.input(0)
+      guard x.rank >= 2, let rows = x.shape[x.rank - 2].constant,
+        let columns = x.shape[x.rank - 1].constant
+      else { throw GraftError(.unsupported, "matrices without a constant size") }
+      let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
+      guard !overflow, count <= 1 << 26 else {
+        throw GraftError(.unsupported, "matrices of \(rows)x\(columns)")
+      }
+      let diagonal = try f.node.fixedIntegers(1, named: "k")?.first ?? 0
+      let isUpper = try f.node.flag("upper", default: true)
+      let keeps = (0..<rows).flatMap { row in
+        (0..<columns).map { column -> Int in
+          // Far diagonals cannot overflow: both sides are within the matrix.
+          let place = column - row
+          return (isUpper ? place >= diagonal : place <= diagonal) ? 1 : 0
+        }
+      }
+      let mask = f.constant(try TensorData(packing: keeps, as: .bool, shape: [rows, columns]))
+      return [try f.apply(Where(), mask, x, try f.scalar(0, like: x))]
+    },
+    /// Sums of all elements before along an axis: a product with a triangle of ones.
+    ONNXFunction("CumSum", since: 11) { f in
+      let x = try f.input(0)
+      guard let stated = try f.node.fixedIntegers(1, named: "axis")?.first else {
+        throw GraftError(.invalidModel, "input 1 is missing")
+      }
+      let axis = try x.shape.axis(stated)
+      guard x.type.dtype.isFloatingPoint, let extent = x.shape[axis].constant else {
+        throw GraftError(.unsupported, "sums of \(x.type) along axis \(axis)")
+      }
+      guard extent <= 1 << 11 else {
+        throw GraftError(.unsupported, "sums along \(extent) elements, at most \(1 << 11)")
+      }
+      let isExclusive = try f.node.flag("exclusive", default: false)
+      let isReverse = try f.node.flag("reverse", default: false)
+      let rows = (0..<extent).map { from in
+        (0..<extent).map { to -> Double in
+          let (first, last) = isReverse ? (to, from) : (from, to)
+          return first < last || (first == last && !isExclusive) ? 1 : 0
+        }
+      }
+      let triangle = try f.matrix(rows, like: x)
+      return [
+        try f.movedToEnd(axis, of: x) { f, moved in
+          let rows = moved.rank == 1 ? try f.reshape(moved, to: [1, moved.shape[0]]) : moved
+          return try f.reshape(try f.apply(MatrixMultiply(), rows, triangle), to: moved.shape)
+        }
+      ]
+    },
+  ]
+}
+
+extension FunctionBuilder {
+  /// The extents of an image of constant channels and size.
+  func image(_ x: Term) throws -> (n: Dimension, c: Int, h: Int, w: Int) {
+    guard x.rank == 4, let c = x.shape[1].constant, let h = x.shape[2].constant,
+      let w = x.shape[3].constant
+    else { throw GraftError(.unsupported, "\(x.type) is no image of constant size") }
+    guard h > 0, w > 0 else { throw GraftError(.unsupported, "\(x.type) is empty") }
+    return (x.shape[0], c, h, w)
+  }
+}

@@ -1,0 +1,38 @@
+// ONNX's norms and sums of squares over axes, as sums of Graft's. Of constants and integers Reduction computes them.
+
+import GraftDiagnostics
+import GraftIR
+
+extension ONNXFunction {
+  static let reductions: [ONNXFunction] = [
+    reduction("ReduceL1") { f, x, sum in try sum(&f, try f.apply(AbsoluteValue(), x)) },
+    reduction("ReduceL2") { f, x, sum in
+      try f.apply(SquareRoot(), try sum(&f, try f.apply(Multiply(), x, x)))
+    },
+    reduction("ReduceSumSquare") { f, x, sum in try sum(&f, try f.apply(Multiply(), x, x)) },
+    reduction("ReduceLogSum") { f, x, sum in try f.apply(Logarithm(), try sum(&f, x)) },
+  ]
+
+  private typealias Sum = (inout FunctionBuilder, FunctionBuilder.Term) throws ->
+    FunctionBuilder.Term
+
+  private static func reduction(
+    _ opType: String,
+    _ build:
+      @escaping @Sendable (inout FunctionBuilder, FunctionBuilder.Term, Sum) throws ->
+      FunctionBuilder.Term
+  ) -> ONNXFunction {
+    ONNXFunction(opType) { f in
+      let x = try f.input(0)
+      guard x.type.dtype.isFloatingPoint else { return nil }
+      let (axes, keepsAxes) = try f.node.reduction(axesAreInputFrom: 18)
+      try f.node.refuseBatch(among: axes ?? [])
+      return [
+        try build(&f, x) { f, terms in
+          guard let axes, !axes.isEmpty else { return terms }
+          return try f.apply(ReduceSum(axes: axes, keepsAxes: keepsAxes), terms)
+        }
+      ]
+    }
+  }
+}
