@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -17,6 +18,12 @@
 #include <unistd.h>
 
 extern char **environ;
+
+int CProcess_usableCores(void) {
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return 0;
+  return CPU_COUNT(&cores);
+}
 
 static int close_keeping(int descriptor, int code) {
   if (descriptor >= 0) close(descriptor);

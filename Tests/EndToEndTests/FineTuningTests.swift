@@ -275,7 +275,7 @@ struct FineTuningTests {
         [
           "finetune", bundle.path, "--data", fixtures.path, "--find-lr", "--batch-size", "6",
           "--json",
-          "--unfreeze", "all", "-o", folder + "/tuned.graft", "--val-split", "0",
+          "--unfreeze", "all", "-o", folder + "/tuned.graft/", "--val-split", "0",
         ])
       #expect(result.status == 0, "\(result.errors)")
       struct Found: Decodable {

@@ -99,4 +99,29 @@ struct NaNOutputTests {
       #expect(!FileManager.default.fileExists(atPath: folder + "/t.graft"))
     }
   }
+
+  @Test(
+    "finetune names a picture of a later batch too, not the learning rate",
+    arguments: [["--unfreeze", "none"], ["--unfreeze", "all", "--head", "keep"]])
+  func laterBatch(_ options: [String]) throws {
+    try withTemporaryFolder { folder in
+      let files = try Files(in: folder)
+      let manager = FileManager.default
+      for number in 0..<30 {
+        let name = "bright\(number).png"
+        try manager.copyItem(atPath: files.bright, toPath: files.data + "/a/" + name)
+        try manager.copyItem(atPath: files.bright, toPath: files.data + "/b/" + name)
+      }
+      let tuned = try GraftProgram.run(
+        [
+          "finetune", files.bundle, "--data", files.data, "-o", folder + "/t.graft", "--epochs",
+          "1", "--val-split", "0", "--batch-size", "2",
+        ] + options)
+      #expect(tuned.status == 1)
+      #expect(
+        tuned.errors.contains("dark.png") && tuned.errors.contains("is not finite"),
+        "\(tuned.errors)")
+      #expect(!tuned.errors.contains("--lr"))
+    }
+  }
 }

@@ -114,6 +114,12 @@ let gradientCases: [GradientCase] = [
   GradientCase(Ceiling(), [image]), GradientCase(SquareRoot(), [image], range: 0.5...3),
   GradientCase(Reciprocal(), [image], range: 0.5...3), GradientCase(Exponential(), [image]),
   GradientCase(Power(exponent: 3), [image], range: 0.5...2),
+  GradientCase(TensorPower(), [image, [4, 1, 1]], range: 0.5...2),
+  GradientCase(TensorPower(), [[5], image], range: 0.5...2),
+  GradientCase(Remainder(truncates: true), [image, [5]], wanted: [0], range: 0.5...2),
+  GradientCase(Reduction(.max, axes: [1, 3]), [image]),
+  GradientCase(Reduction(.min, axes: [2], keepsAxes: false), [image]),
+  GradientCase(Reduction(.prod, axes: [1, 2]), [image]),
   GradientCase(ErrorFunction(), [image]), GradientCase(Identity(), [image]),
   GradientCase(Dropout(), [image]), GradientCase(Flatten(axis: 2), [image]),
   GradientCase(Reshape(shape: [6, 40]), [image]), GradientCase(Squeeze(axes: [1]), [[3, 1, 2]]),
@@ -271,11 +277,10 @@ struct GradientRuleTests {
         // Only passes make them.
         "scale_shift", "channel_shuffle", "convert_layout", "round_to",
         // Applied to constants alone.
-        "reduce", "standardize",
+        "standardize",
         // Their results do not move smoothly with an operand, or are whole numbers.
         "shape", "size", "constant_of_shape", "range", "equal", "greater", "less", "not", "and",
-        "or",
-        "xor", "mod",
+        "or", "xor", "bitwise_and", "bitwise_or", "bitwise_xor", "bit_shift", "arg_reduce",
         // Training itself makes them.
         "cross_entropy", "cross_entropy_gradient", "squared_error", "squared_error_gradient",
         "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
@@ -294,7 +299,10 @@ struct GradientRuleTests {
     let missing = computing.filter { !($0 is any DifferentiableOperator.Type) }
     #expect(
       Set(missing.map { $0.opcode })
-        == ["constant_of_shape", "equal", "greater", "less", "not", "and", "or", "xor"])
+        == [
+          "constant_of_shape", "equal", "greater", "less", "not", "and", "or", "xor", "bitwise_and",
+          "bitwise_or", "bitwise_xor", "bit_shift", "arg_reduce",
+        ])
   }
 
   @Test("a node whose attributes have no rule is named too, before anything is built")

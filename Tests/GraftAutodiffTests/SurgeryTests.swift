@@ -139,7 +139,11 @@ struct SurgeryTests {
     let hidden = try net.node(
       Gemm(transposesB: true), [scaled, net.parameter("hidden.weight", [4, 4])])
     let gamma = try net.node(Multiply(), [hidden, net.parameter("onnx::Mul_7", [4])])
-    let half = try net.node(Multiply(), [gamma, net.parameter("onnx::Mul_8", [], 0.5)])
+    // Weight normalization: direction, norm and size are of weights alone.
+    let size = try net.node(
+      Divide(), [net.parameter("weight_g", [4]), net.parameter("weight_v", [4])])
+    let sized = try net.node(Multiply(), [gamma, size])
+    let half = try net.node(Multiply(), [sized, net.parameter("onnx::Mul_8", [], 0.5)])
     let gain = try net.node(Multiply(), [half, net.parameter("block.gain", [], 0.5)])
     let stated = try net.node(
       Add(), [gain, net.parameter("/Constant_output_0", [4], isLiteral: true)])
@@ -167,6 +171,7 @@ struct SurgeryTests {
     #expect(
       Set(parts.tailParameters).isSuperset(of: [
         "hidden.weight", "onnx::Mul_7", "block.gain", "bn.weight", "bn.bias", "k", "bias",
+        "weight_g", "weight_v",
       ]))
   }
 

@@ -62,22 +62,15 @@ import Testing
     ],
     "a cast to STRING": ["cast_FLOAT_to_STRING"],
     "is no tensor": ["identity_opt", "identity_sequence"],
-    // Integer arithmetic outside shapes.
-    "must be a floating-point tensor": [
-      "clip_default_int8_inbounds", "clip_default_int8_max", "clip_default_int8_min",
-      "maxpool_2d_uint8",
-    ],
+    "must be a floating-point tensor": ["maxpool_2d_uint8"],
     "a range of f32": [
       "range_float_type_positive_delta", "blackmanwindow_expanded",
       "blackmanwindow_symmetric_expanded", "hammingwindow_expanded",
       "hammingwindow_symmetric_expanded", "hannwindow_expanded", "hannwindow_symmetric_expanded",
     ],
-    // A power is one number in every network that is supported.
-    "an exponent that is not a scalar": [
-      "pow", "pow_bcast_array", "pow_example", "pow_types_float", "pow_types_float32_int32",
-      "pow_types_float32_int64", "pow_types_float32_uint32", "pow_types_float32_uint64",
-      "pow_types_int", "pow_types_int32_float32", "pow_types_int32_int32",
-      "pow_types_int64_float32", "pow_types_int64_int64",
+    "input \"depth\" must be constant": [
+      "onehot_negative_indices", "onehot_with_axis", "onehot_with_negative_axis",
+      "onehot_without_axis",
     ],
   ]
 }

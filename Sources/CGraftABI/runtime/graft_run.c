@@ -340,8 +340,8 @@ graft_status graft_engine_run(
   const bool ran = run_at_pace(&run, in_parts);
   graft_restore_float_mode(mode);
   if (!ran) {
-    return graft_fail(GRAFT_THREAD_ERROR, message, message_bytes, "cannot start %u threads",
-                      engine->threads - 1);
+    return graft_fail(GRAFT_THREAD_ERROR, message, message_bytes, "cannot start threads for %u in all",
+                      engine->threads);
   }
   if (run.nanoseconds) engine->steps_timed = call->call->end_step;
   return GRAFT_OK;

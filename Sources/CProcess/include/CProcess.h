@@ -15,6 +15,9 @@ extern "C" {
  * error instead of a signal. */
 void CProcess_secureDescriptors(void);
 
+/* The number of cores that this process may run on by its CPU affinity; 0 if the system does not say. */
+int CProcess_usableCores(void);
+
 /* Paths to remove before a signal or CProcess_end ends the process. A path is a file or a folder, which is
  * removed recursively. Adding returns 0, or -1 if the list is full. Both block forever once the process is
  * ending, so that work that fails from then on reports nothing. */

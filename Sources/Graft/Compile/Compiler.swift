@@ -145,6 +145,8 @@ public struct Compiler: Sendable {
   public func compile(_ path: String, to output: String) throws -> CompilationReport {
     var clock = StageClock()
     _ = try DirectoryReplacement(at: output, keeping: [path])
+    let lock = try PathLock(on: output)
+    defer { withExtendedLifetime(lock) {} }
     var model = try clock.measure("import") { try load(path) }
     let training = try at(SourceLocation(file: path)) {
       let training = try options.training.map { choice in

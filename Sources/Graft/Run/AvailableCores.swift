@@ -1,12 +1,16 @@
 // The number of cores that this process may use: the minimum of its CPU affinity and its cgroup quota.
 
+import CProcess
 import Foundation
 
 /// The cores available to this process.
 public enum AvailableCores {
   /// At least 1.
-  public static let count: Int = max(
-    1, min(ProcessInfo.processInfo.activeProcessorCount, quota(systemRoot: "")))
+  public static let count: Int = {
+    let usable = Int(CProcess_usableCores())
+    let cores = usable > 0 ? usable : ProcessInfo.processInfo.activeProcessorCount
+    return max(1, min(cores, quota(systemRoot: "")))
+  }()
 
   /// The CPU quota of this process's cgroups and their ancestors, rounded to the nearest core but at least 1;
   /// unlimited if there is none.

@@ -46,6 +46,7 @@ public struct Classifier {
     _ bundle: ModelBundle, output: String? = nil, threads: Int = AvailableCores.count
   ) throws {
     network = try ImageNetwork(bundle, output: output)
+    try network.requireClasses()
     session = try Session(bundle, threads: threads)
   }
 

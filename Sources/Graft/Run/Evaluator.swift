@@ -63,6 +63,7 @@ public struct Evaluator {
     batchSize: Int = 64
   ) throws {
     network = try ImageNetwork(bundle, output: output)
+    try network.requireClasses()
     warnings = network.warnings + [network.scoreWarning].compactMap(\.self)
     session = try Session(bundle, threads: threads, largestBatch: network.batchSize(batchSize))
     confusion = try ConfusionMatrix(classCount: network.classCount)

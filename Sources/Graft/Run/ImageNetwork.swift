@@ -53,6 +53,22 @@ package struct ImageNetwork {
     }
   }
 
+  /// - Throws: ``GraftError`` of kind `unsupported` if the output is not one row of scores per item.
+  package func requireClasses() throws {
+    guard output.shape.count(where: { $0 != 1 }) > 1 else { return }
+    let rows = bundle.manifest.outputs.filter { other in
+      (try? Self.specification(other)).map { $0.shape.count { $0 != 1 } <= 1 } ?? false
+    }
+    throw GraftError(
+      .unsupported,
+      "the output \(output.name.quotedForDisplay) has the shape \(output.shape) for each item, not one "
+        + "row of class scores", at: SourceLocation(file: bundle.path),
+      advice: rows.isEmpty
+        ? "graft run writes the outputs of any network."
+        : "Choose another with --output: "
+          + rows.map(\.name.quotedForDisplay).joined(separator: ", ") + ".")
+  }
+
   /// The warning if ``givesProbabilities`` is false.
   package var scoreWarning: Warning? {
     givesProbabilities

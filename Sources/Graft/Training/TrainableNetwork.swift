@@ -6,6 +6,7 @@ import GraftAutodiff
 import GraftCodegen
 import GraftDiagnostics
 import GraftIR
+import GraftOps
 import GraftPasses
 
 /// The options of a bundle with a training step. The defaults are those of `graft finetune`.
@@ -33,7 +34,46 @@ extension Graph {
     let widening = PipelineEntry(
       WidenFloats(), because: "training updates float32 weights")
     _ = try PassManager([widening], mode: .training).run(&graph)
+    try graph.computeConvertedWeights()
     return graph
+  }
+
+  /// Whether all readers of a value multiply by it as a matrix.
+  private func isFactor(_ value: ValueID) -> Bool {
+    readers(of: value).allSatisfy { reader in
+      let node = self[reader]
+      return node.operands.indices.allSatisfy {
+        node.operands[$0] != value
+          || Catalog.type(of: node.opcode)?.role(at: $0) == .factor
+      }
+    }
+  }
+
+  /// Replaces each conversion of a weight to float32, and each transpose of a matrix, by a parameter, which then
+  /// trains.
+  private mutating func computeConvertedWeights() throws {
+    for node in nodes {
+      guard let operand = node.operand(0), let parameter = self[operand].parameter,
+        parameter.data != nil, let result = node.results.first, !isOutput(result),
+        type(of: result).dtype == .float32, type(of: operand).dtype.isFloatingPoint
+      else { continue }
+      guard try Catalog.operation(of: node).keepsValues,
+        type(of: operand).dtype != .float32 || isFactor(result)
+      else { continue }
+      guard let data = try ConstantEvaluator.evaluate(node, in: self).first else { continue }
+      let name = self[operand].name ?? self[result].name ?? "weight"
+      let title = (node.origins.first ?? node.opcode.rawValue).quotedForDisplay
+      let isReplaced = self.readers(of: operand).count == 1 && !isOutput(operand)
+      if isReplaced { self[operand].name = nil }
+      let weight = addParameter(
+        unusedName(name), type(of: result),
+        Parameter(
+          derivation: "folded \(node.opcode) \(title)", isLiteral: parameter.isLiteral,
+          data: data))
+      replaceUses(of: result, with: weight)
+      remove(node.id)
+      if isReplaced { removeParameter(operand) }
+    }
   }
 }
 

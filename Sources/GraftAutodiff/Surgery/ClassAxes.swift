@@ -87,7 +87,7 @@ struct ClassAxes {
   private func refusal(_ node: Node, _ found: String) -> GraftError {
     GraftError(
       .unsupported,
-      "\(node.opcode) after the head works only with \(head.classes) classes: \(found)",
+      "\(node.opcode) after the head works only with \(head.classes) class\(head.classes == 1 ? "" : "es"): \(found)",
       at: graph.location(of: node), advice: Self.advice)
   }
 

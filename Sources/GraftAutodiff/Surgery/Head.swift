@@ -110,7 +110,8 @@ public struct Head: Sendable {
     default:
       throw GraftError(
         .unsupported, "the head must be a gemm, a matmul or a 1x1 convolution",
-        at: graph.location(of: node))
+        at: graph.location(of: node),
+        advice: "Choose another output with --output NAME, or keep the head with --head keep.")
     }
   }
 

@@ -39,9 +39,11 @@ public struct Literals: Sendable {
           && others.allSatisfy {
             fromInput.contains($0) && !weighted.contains($0)
           }
+        let isOfInput = others.contains(where: fromInput.contains)
         let reason =
           parameter.isLiteral
-          ? .constant : Self.reason(node, index, value, isEarly: isEarly, in: graph)
+          ? .constant
+          : Self.reason(node, index, value, isEarly: isEarly, isOfInput: isOfInput, in: graph)
         if let reason {
           reasons[value] = reasons[value] ?? reason
         } else {
@@ -66,7 +68,8 @@ public struct Literals: Sendable {
   }
 
   private static func reason(
-    _ node: Node, _ index: Int, _ value: ValueID, isEarly: Bool, in graph: Graph
+    _ node: Node, _ index: Int, _ value: ValueID, isEarly: Bool, isOfInput: Bool,
+    in graph: Graph
   ) -> Reason? {
     guard let type = Catalog.type(of: node.opcode) else { return nil }
     if type is any ChannelwiseOperator.Type {
@@ -82,7 +85,8 @@ public struct Literals: Sendable {
       let isSum = binary?.isCommutative == true && type.neutral(at: index) == 0
       return isSum && isBiasOfOneUnit(node, value, in: graph) ? nil : .scalar
     }
-    if binary?.isCommutative == false { return .statistic }
+    // What is taken from, or divides, computed activations; weight normalization divides weights.
+    if binary?.isCommutative == false { return isOfInput && index == 1 ? .statistic : nil }
     return isEarly ? .preprocessing : nil
   }
 

@@ -74,6 +74,7 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     }
     uses.read("--labels", labels)
     uses.write("-o", output, .bundle)
+    uses.write("of -o's lock", PathLock.path(for: output), .file)
     if tune != .off {
       uses.write("of the tuning cache", Tuning.cache.folder, .cache(Tuning.cache.names))
     }

@@ -71,6 +71,13 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
         "--plan has no effect: --find-lr neither trains nor writes a bundle")
     }
     let given = given
+    let unused = ["metrics", "tensorboard", "report", "checkpoint", "overwrite"]
+    for name in unused + (findLr ? ["early-stop"] : []) where plan || findLr {
+      guard given[name] != nil else { continue }
+      throw ValidationError(
+        "--\(name) has no effect: --\(plan ? "plan" : "find-lr") neither completes an epoch nor "
+          + "writes a bundle")
+    }
     if given["resume"] != nil {
       try asUsage { try FineTuningOption.check(givenWithResume: given) }
     } else {
@@ -114,7 +121,10 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
     let request = try request()
     var uses = request.options.pathUses(
       bundle: request.bundle, output: findLr || plan ? nil : request.output)
-    if findLr { uses.write("-o", output.map { $0 + ".find-lr.svg" }, .file) }
+    if findLr {
+      uses.write("-o", output, .bundle)
+      try uses.writeText("-o", curveFile)
+    }
     return uses
   }
 
@@ -138,6 +148,13 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
         + "\(report.seconds.formatted(digits: 1)) s")
   }
 
+  /// The file of the curve of `--find-lr`, next to the output; nil without `-o`.
+  private var curveFile: String? {
+    guard var name = output else { return nil }
+    while name.count > 1, name.hasSuffix("/") { name.removeLast() }
+    return name + ".find-lr.svg"
+  }
+
   private func showPlan(_ tuner: inout FineTuner) throws {
     let progress = EpochTable()
     let forecast = try tuner.forecast { try progress.show($0) }
@@ -150,9 +167,9 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
     let progress = EpochTable()
     let found = try tuner.findLearningRate { try progress.show($0) }
     ProgressLine.clear()
-    if let output {
-      try found.writeChart(to: output + ".find-lr.svg")
-      Console.note("\(output).find-lr.svg: the curve")
+    if let curveFile {
+      try found.writeChart(to: curveFile)
+      Console.note("\(curveFile): the curve")
     }
     if json { return try Console.json(found) }
     let mark = found.points.lastIndex { $0.learningRate <= found.suggestion } ?? 0

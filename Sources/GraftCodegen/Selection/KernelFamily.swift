@@ -64,10 +64,10 @@ struct KernelRule: Sendable {
 
   /// A rule for operators with only one schedule.
   /// - Parameters:
-  ///   - arithmetic: what kernels compute in; nil for those that move, compare or convert any type.
+  ///   - movesElements: whether kernels only move, compare or convert elements of any type.
   ///   - cost: what a schedule costs; the operator's multiply-adds in whole vectors if nil.
   static func emitting<Served: Sendable>(
-    _ type: Served.Type, arithmetic: DataType? = .float32,
+    _ type: Served.Type, movesElements: Bool = false,
     cost: (@Sendable (Served, Node, SelectionContext) -> Double)? = nil,
     _ emit: @escaping @Sendable (Served, Node, inout Lowering) throws -> Void
   ) -> KernelRule {
@@ -76,7 +76,7 @@ struct KernelRule: Sendable {
       return [
         FixedSchedule(
           cost: cost?(served, node, context) ?? context.arithmeticTime(node, operation),
-          arithmetic: arithmetic
+          arithmetic: movesElements ? nil : node.results.first.map { context.type($0).dtype }
         ) { node, program in
           try emit(served, node, &program)
         }

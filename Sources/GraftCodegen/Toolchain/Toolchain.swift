@@ -121,23 +121,31 @@ public struct Toolchain: Sendable {
   }
 
   private func write(_ text: String, to path: String) throws {
-    do { try Data(text.utf8).write(to: URL(fileURLWithPath: path)) } catch {
-      // Foundation's message lacks the reason.
-      let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-      let reason =
-        cause.map { String(cString: strerror(Int32(truncatingIfNeeded: $0.code))) }
-        ?? error.localizedDescription
+    try write(Data(text.utf8), to: path)
+  }
+
+  /// Foundation's own writing leaves out the system's reason for a failure.
+  private func write(_ bytes: Data, to path: String) throws {
+    let file = fopen(path, "wb")
+    var failed = file == nil ? errno : 0
+    if let file {
+      let count = bytes.withUnsafeBytes { fwrite($0.baseAddress, 1, $0.count, file) }
+      if count != bytes.count { failed = errno }
+      if fclose(file) != 0, failed == 0 { failed = errno }
+    }
+    guard failed == 0 else {
       throw GraftError(
-        .inputOutput, "cannot be written: \(reason)", at: SourceLocation(file: path))
+        .inputOutput, "cannot be written: \(String(cString: strerror(failed)))",
+        at: SourceLocation(file: path),
+        advice: failed == ENOSPC ? "Free some disk space, or write to another disk." : nil)
     }
   }
 
   private func copy(_ old: String, to new: String) throws {
-    do { try FileManager.default.copyItem(atPath: old, toPath: new) } catch {
-      throw GraftError(
-        .inputOutput, "cannot be written: \(error.localizedDescription)",
-        at: SourceLocation(file: new))
+    guard let bytes = FileManager.default.contents(atPath: old) else {
+      throw GraftError(.inputOutput, "cannot be read", at: SourceLocation(file: old))
     }
+    try write(bytes, to: new)
   }
 
   private static func object(_ source: SourceFile) -> String {

@@ -74,7 +74,6 @@ public final class BatchLoader {
     guard !started.isEmpty else {
       throw GraftError(
         .machine, "cannot start a thread to read the data",
-        at: SourceLocation(file: dataset.location),
         advice: "Raise the limit on processes (ulimit -u) or on memory (ulimit -v).")
     }
   }

@@ -10,9 +10,9 @@ public enum TemporaryPaths {
   public static func sayWhenInterrupted(_ text: String?) { CProcess_sayAtSignals(text) }
 
   /// Paths beyond the table's capacity are not removed when the process is killed.
-  static func add(_ path: String) { _ = CProcess_addTemporary(path) }
+  package static func add(_ path: String) { _ = CProcess_addTemporary(path) }
 
-  static func remove(_ path: String) { CProcess_removeTemporary(path) }
+  package static func remove(_ path: String) { CProcess_removeTemporary(path) }
 
   /// Makes SIGINT, SIGTERM and SIGHUP remove the temporary paths before they end the process. Call it once at
   /// the start. Child processes keep the default action.

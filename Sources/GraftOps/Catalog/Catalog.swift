@@ -20,18 +20,21 @@ public enum Catalog {
     ThresholdedRelu.self, Gelu.self,
     // Pooling and reduction
     MaxPool.self, AveragePool.self, GlobalMaxPool.self, GlobalAveragePool.self, ReduceMean.self,
-    Reduction.self,
+    Reduction.self, ArgReduction.self,
     // Arithmetic
     Add.self, Subtract.self, Multiply.self, Divide.self, Sum.self, Minimum.self, Maximum.self,
     Negate.self, AbsoluteValue.self, Floor.self, Ceiling.self, SquareRoot.self, Reciprocal.self,
-    Exponential.self, Logarithm.self, Sine.self, Cosine.self, Sign.self, Round.self, Power.self,
-    ErrorFunction.self, RoundTo.self,
+    Exponential.self, Logarithm.self, Sine.self, Cosine.self, Tangent.self, ArcSine.self,
+    ArcCosine.self, ArcTangent.self, HyperbolicSine.self, HyperbolicCosine.self,
+    InverseHyperbolicSine.self, InverseHyperbolicCosine.self, InverseHyperbolicTangent.self,
+    Sign.self, Round.self, Power.self, TensorPower.self, Remainder.self, ErrorFunction.self,
+    RoundTo.self, BitwiseAnd.self, BitwiseOr.self, BitwiseXor.self, BitShift.self,
     // Movement and selection of elements
     Identity.self, Dropout.self, Flatten.self, Reshape.self, Squeeze.self, Unsqueeze.self,
     Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,
     ChannelShuffle.self, ConvertLayout.self,
     // Shape arithmetic
-    Remainder.self, Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self,
+    Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self,
     Equal.self, Greater.self, Less.self, LogicalNot.self, LogicalAnd.self, LogicalOr.self,
     LogicalXor.self,
     Where.self,

@@ -30,7 +30,8 @@ struct Checkpoint {
   /// The file with the record of the run.
   var recordFile: String { ModelBundle.join(folder, CheckpointRecord.fileName) }
 
-  private var state: String { ModelBundle.join(folder, "state.safetensors") }
+  /// The file with the training state.
+  var state: String { ModelBundle.join(folder, "state.safetensors") }
   private func best(_ epoch: Int) -> String {
     ModelBundle.join(folder, "best-\(epoch).safetensors")
   }
@@ -60,6 +61,10 @@ struct Checkpoint {
   mutating func save(
     _ trainer: LoadedTrainer, history: [FineTuner.Epoch], bestEpoch: Int, keepsBest: Bool
   ) throws {
+    // Ctrl-C before the first state removes what would be an empty checkpoint.
+    let isNewFolder = !FileManager.default.fileExists(atPath: folder)
+    if isNewFolder { TemporaryPaths.add(folder) }
+    defer { if isNewFolder { TemporaryPaths.remove(folder) } }
     try prepare()
     if !hasRecord, let record {
       try write(record)

@@ -73,13 +73,18 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
         .invalidData, "the checkpoint has no readable record of its run", at: location,
         advice: "Start a new run with --overwrite.")
     }
-    guard found.version == Self.version, let own = try? decoder.decode(Self.self, from: text) else {
+    guard found.version == Self.version else {
       throw GraftError(
         .invalidData,
         "the checkpoint's record has version \(found.version), and this Graft reads \(Self.version)",
         at: location,
         advice:
           "Continue with the version of Graft that wrote it, or start a new run with --overwrite.")
+    }
+    guard let own = try? decoder.decode(Self.self, from: text) else {
+      throw GraftError(
+        .invalidData, "the checkpoint's record is damaged", at: location,
+        advice: "Start a new run with --overwrite.")
     }
     self = own
   }

@@ -166,7 +166,10 @@ public struct FineTuner {
       if !checkpoint.exists { checkpoint.removeState() }
       // Fails without effect if the folder contains a state.
       if isNew { rmdir(checkpoint.folder) }
-      if checkpoint.exists, !(error.advice ?? "").contains("--resume") {
+      // A state that cannot be read is no place to continue from.
+      if checkpoint.exists, error.location.file != checkpoint.state,
+        error.location.file != checkpoint.folder, !(error.advice ?? "").contains("--resume")
+      {
         error.advice =
           (error.advice.map { $0 + " " } ?? "")
           + "The state is saved; continue with: " + checkpoint.resumeCommand

@@ -147,7 +147,7 @@ struct TrainingRun {
   private func checkDivergence(of loss: Double, epoch: Int, batches: Int) throws {
     let isHigh = loss > divergence && (batches >= 10 || batches == batchCount)
     guard !loss.isFinite || isHigh else { return }
-    let place = "after \(batches) batches of epoch \(epoch)"
+    let place = "after \(batches) batch\(batches == 1 ? "" : "es") of epoch \(epoch)"
     throw diverged(
       loss.isFinite
         ? "the loss diverges: \(String(format: "%.4g", loss)) \(place)"
@@ -272,29 +272,56 @@ struct TrainingRun {
         Array(repeating: 1 / Float(rows.count * classCount), count: rows.count))
     }
     let result = try trainer.step(batch: rows.count, inputs: inputs, settings: settings)
-    if epoch == 1, batch == 0 { try checkFirst(result.logits, of: rows) }
     let share = plan.task == .regression ? 1 : microBatchShare(batch)
     let loss = result.loss.reduce(0.0) { $0 + Double($1) } / share
+    if !loss.isFinite {
+      try checkItems(rows, fed, result.logits, isFirst: epoch == 1 && batch == 0)
+    }
     // The class with the larger weight counts as correct.
     let partners = (fed.mixing?.share ?? 1) < 0.5 ? rows.suffix(1) + rows.dropLast() : rows
     let right = plan.task == .regression ? 0 : correct(result.logits, Array(partners))
     return (loss, right)
   }
 
-  /// Before the first update, non-finite outputs are due to the network, not the learning rate.
-  private func checkFirst(_ logits: [Float], of rows: ArraySlice<Int>) throws {
-    let width = logits.count / max(1, rows.count)
-    for (position, row) in rows.enumerated() {
-      guard logits[(position * width)..<((position + 1) * width)].contains(where: { !$0.isFinite })
-      else { continue }
+  /// Throws if a loss that is not finite is due to an item, not to the learning rate: its frozen features or
+  /// the teacher's outputs are not finite, or its output is not finite before the first update or while those
+  /// of other items in the batch are.
+  private func checkItems(
+    _ rows: ArraySlice<Int>, _ fed: StepInput, _ logits: [Float], isFirst: Bool
+  ) throws {
+    func firstItem(of values: [Float]) -> (row: Int, others: Bool)? {
+      let width = values.count / max(1, rows.count)
+      let finite = (0..<rows.count).map { position in
+        values[(position * width)..<((position + 1) * width)].allSatisfy(\.isFinite)
+      }
+      guard let position = finite.firstIndex(of: false) else { return nil }
+      return (rows[rows.startIndex + position], finite.contains(true))
+    }
+    func notFinite(_ what: String, _ row: Int, _ advice: String) -> GraftError {
+      GraftError(
+        .invalidData, "\(what) for \(data.names[row].quotedForDisplay) is not finite",
+        advice: advice)
+    }
+    let advice =
+      "Check the item's values and the network's weights: graft run --dump-values DIR writes the "
+      + "intermediate values."
+    for features in fed.features {
+      guard let found = firstItem(of: features) else { continue }
+      throw notFinite("the output of the network's frozen layers", found.row, advice)
+    }
+    if let teacher = fed.teacherLogits, let found = firstItem(of: teacher) {
+      throw notFinite(
+        "the teacher's output", found.row,
+        "Check the item's values and the teacher: graft predict shows its output.")
+    }
+    guard let found = firstItem(of: logits) else { return }
+    if isFirst {
       throw GraftError(
         .invalidData,
-        "the network's output for \(data.names[row].quotedForDisplay) is not finite, before anything "
-          + "was learned",
-        advice:
-          "Check the item's values and the network's weights: graft run --dump-values DIR writes the "
-          + "intermediate values.")
+        "the network's output for \(data.names[found.row].quotedForDisplay) is not finite, before "
+          + "anything was learned", advice: advice)
     }
+    if found.others { throw notFinite("the network's output", found.row, advice) }
   }
 
   /// Targets [rows, classes, 2] for binary cross-entropy: (1 − t, t).

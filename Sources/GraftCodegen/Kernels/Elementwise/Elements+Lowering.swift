@@ -1,5 +1,5 @@
 // Elementwise operators on plain values of any element type with broadcasting: casts, comparisons, selection,
-// logical operators. Scalar C, which the compiler vectorizes.
+// logical operators, and arithmetic on other types than float32. Scalar C, which the compiler vectorizes.
 
 import GraftDiagnostics
 import GraftIR
@@ -13,6 +13,8 @@ private struct ElementFunction {
   var expression: String
   /// Whether operands are read as numbers, or as the bits that hold them.
   var readsNumbers = true
+  /// Whether the expression is a number of the result's type, and not the bits that hold it.
+  var storesNumber = false
 }
 
 extension Lowering {
@@ -69,6 +71,41 @@ extension Lowering {
       try (0..<3).map { try operand($0, of: node) }, to: output)
   }
 
+  /// Arithmetic on other types than float32: of several operands the first two, then the result so far with
+  /// each of the others.
+  /// - Parameter expression: C over a_value and b_value for a type; nil if there is none.
+  mutating func mapScalars(_ node: Node, _ expression: (DataType) -> String?) throws {
+    let output = try result(of: node)
+    let dtype = type(output).dtype
+    let operands = node.presentOperands
+    guard let computed = expression(dtype) else {
+      throw GraftError(.unsupported, "no kernel computes \(node.opcode) on \(type(output))")
+    }
+    let isVariadic = try Catalog.operation(of: node) is any VariadicElementwise
+    let function = ElementFunction(
+      name: "\(node.opcode)_\(dtype.rawValue)",
+      expression: isVariadic && operands.count == 1 ? "a_value" : computed, storesNumber: true)
+    try mapElements(function, Array(operands.prefix(2)), to: output)
+    guard isVariadic else { return }
+    for operand in operands.dropFirst(2) {
+      try mapElements(function, [output, operand], to: output)
+    }
+  }
+
+  mutating func lower(power operation: TensorPower, _ node: Node) throws {
+    let output = try result(of: node)
+    guard type(output).dtype == .float32 else {
+      return try mapScalars(node) { ScalarFunctions.pair(operation, $0) }
+    }
+    try map(
+      MapFunction(name: "pow", expression: "power_of_each(a_value, b_value)"),
+      [try operand(0, of: node), try operand(1, of: node)], to: output)
+  }
+
+  mutating func lower(scalar operation: any Operator, _ node: Node) throws {
+    try mapScalars(node) { ScalarFunctions.pair(operation, $0) }
+  }
+
   private mutating func mapElements(
     _ function: ElementFunction, _ operands: [ValueID], to result: ValueID
   ) throws {
@@ -106,7 +143,8 @@ extension Lowering {
         "parameters": zip(names, storages).map { "const \($1) *\($0)," }.joined(separator: " "),
         "element": element, "constants": constants, "batch": batch.declaration,
         "row_addresses": rows.joined(separator: "\n"), "loads": loads.joined(separator: "\n"),
-        "expression": function.expression,
+        "expression": function.storesNumber
+          ? type(result).dtype.bits(of: function.expression) : function.expression,
       ])
     }
     var arguments: [String] = []
@@ -120,17 +158,26 @@ extension Lowering {
 
 extension DataType {
   /// The C type of an element as a number.
-  fileprivate var numberType: String {
+  var numberType: String {
     self == .float16 || self == .bfloat16 ? "float" : storage.cType
   }
 
   /// C of the number that the bits `stored` hold.
-  fileprivate func number(_ stored: String) -> String {
+  func number(_ stored: String) -> String {
     switch self {
     case .float16: "from_float16(\(stored))"
     case .bfloat16: "from_bfloat16(\(stored))"
     case .bool: "\(stored) != 0"
     default: stored
+    }
+  }
+
+  /// C of the bits that hold a number of this type.
+  func bits(of number: String) -> String {
+    switch self {
+    case .float16: "to_float16(\(number))"
+    case .bfloat16: "to_bfloat16(\(number))"
+    default: number
     }
   }
 

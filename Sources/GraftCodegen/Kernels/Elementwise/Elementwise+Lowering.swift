@@ -8,6 +8,9 @@ extension Lowering {
   mutating func lower(unary operation: any UnaryElementwise, _ node: Node) throws {
     let operand = try operand(0, of: node)
     let opcode = node.opcode.rawValue
+    guard try isFloat32(node) else {
+      return try mapScalars(node) { ScalarFunctions.unary(operation, $0) }
+    }
     let function: MapFunction
     if let activation = operation.fusedActivation {
       function = MapFunction(name: "map", expression: "a_value", activation: activation)
@@ -19,11 +22,18 @@ extension Lowering {
     try map(function, [operand], to: try result(of: node))
   }
 
+  private func isFloat32(_ node: Node) throws -> Bool {
+    type(try result(of: node)).dtype == .float32
+  }
+
   private func noKernel(_ node: Node) -> GraftError {
     GraftError(.unsupported, "no kernel computes \(node.opcode) on floating-point numbers")
   }
 
   mutating func lower(binary operation: any BinaryElementwise, _ node: Node) throws {
+    guard try isFloat32(node) else {
+      return try mapScalars(node) { ScalarFunctions.pair(operation, $0) }
+    }
     guard let expression = ElementFunctions.pairs[node.opcode] else { throw noKernel(node) }
     let function = MapFunction(
       name: node.opcode.rawValue, expression: expression, activation: operation.activation)
@@ -33,6 +43,9 @@ extension Lowering {
 
   /// The first two operands, then the result so far with each of the others.
   mutating func lower(variadic operation: any VariadicElementwise, _ node: Node) throws {
+    guard try isFloat32(node) else {
+      return try mapScalars(node) { ScalarFunctions.pair(operation, $0) }
+    }
     guard let expression = ElementFunctions.pairs[node.opcode] else { throw noKernel(node) }
     let output = try result(of: node)
     let operands = node.presentOperands

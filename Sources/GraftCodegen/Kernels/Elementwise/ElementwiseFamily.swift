@@ -16,19 +16,28 @@ extension KernelFamily {
       .emitting((any VariadicElementwise).self) { operation, node, program in
         try program.lower(variadic: operation, node)
       },
-      .emitting(Cast.self, arithmetic: nil) { operation, node, program in
+      .emitting(TensorPower.self) { operation, node, program in
+        try program.lower(power: operation, node)
+      },
+      .emitting(Remainder.self) { operation, node, program in
+        try program.lower(scalar: operation, node)
+      },
+      .emitting((any BitwisePair).self) { operation, node, program in
+        try program.lower(scalar: operation, node)
+      },
+      .emitting(Cast.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting((any Comparison).self, arithmetic: nil) { operation, node, program in
+      .emitting((any Comparison).self, movesElements: true) { operation, node, program in
         try program.lower(comparison: operation, node)
       },
-      .emitting((any LogicalPair).self, arithmetic: nil) { operation, node, program in
+      .emitting((any LogicalPair).self, movesElements: true) { operation, node, program in
         try program.lower(logical: operation, node)
       },
-      .emitting(LogicalNot.self, arithmetic: nil) { _, node, program in
+      .emitting(LogicalNot.self, movesElements: true) { _, node, program in
         try program.lowerNot(node)
       },
-      .emitting(Where.self, arithmetic: nil) { _, node, program in
+      .emitting(Where.self, movesElements: true) { _, node, program in
         try program.lowerWhere(node)
       },
       .emitting(ScaleShift.self) { operation, node, program in

@@ -7,44 +7,44 @@ extension KernelFamily {
   static let movement = KernelFamily(
     name: "movement",
     rules: [
-      .emitting(ConvertLayout.self, arithmetic: nil, cost: LayoutConversion.cost) {
+      .emitting(ConvertLayout.self, movesElements: true, cost: LayoutConversion.cost) {
         operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(ChannelShuffle.self, arithmetic: nil) { operation, node, program in
+      .emitting(ChannelShuffle.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Concatenate.self, arithmetic: nil) { operation, node, program in
+      .emitting(Concatenate.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Split.self, arithmetic: nil) { operation, node, program in
+      .emitting(Split.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Slice.self, arithmetic: nil) { operation, node, program in
+      .emitting(Slice.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Gather.self, arithmetic: nil) { operation, node, program in
+      .emitting(Gather.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
       .emitting(GatherGradient.self) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Transpose.self, arithmetic: nil) { operation, node, program in
+      .emitting(Transpose.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(Expand.self, arithmetic: nil) { _, node, program in
+      .emitting(Expand.self, movesElements: true) { _, node, program in
         try program.lowerExpand(node)
       },
-      .emitting(Pad.self, arithmetic: nil) { operation, node, program in
+      .emitting(Pad.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(ConstantOfShape.self, arithmetic: nil) { operation, node, program in
+      .emitting(ConstantOfShape.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(InsertZeros.self, arithmetic: nil) { operation, node, program in
+      .emitting(InsertZeros.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
-      .emitting(TransposeWeights.self, arithmetic: nil) { operation, node, program in
+      .emitting(TransposeWeights.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
       .viewing,

@@ -36,7 +36,7 @@ extension Lowering {
           name: "channel_sum", images: [input], summands: ["a_value"],
           finish: "y0[i] = (float)sum[0];", results: [output]))
     }
-    try sum(input, to: output, axes: operation.axes)
+    try reduce(input, to: output, axes: operation.axes, .sum(type(output).dtype))
   }
 
   /// Mean, variance and unbiased variance. Both sums are of differences from the channel's first
@@ -228,39 +228,6 @@ extension Lowering {
     arguments += try sums.results.map { try address($0) }
     emit(kernel, arguments + [images], units: WorkUnits(fixed: blocks))
   }
-
-  /// Sums of a plain value, one after the other in double, whatever the axes.
-  private mutating func sum(_ input: ValueID, to output: ValueID, axes: [Int]) throws {
-    try requireFloat([input, output])
-    guard type(input).layout.isPlain, type(output).layout.isPlain else {
-      throw GraftError(.inconsistency, "a sum over axes \(axes) reads plain values")
-    }
-    let shape = type(input).shape
-    let strides = try shape.plainStrides()
-    let kept = shape.dimensions.indices.filter { !axes.contains($0) }
-    // A dummy inner axis, so that every other axis is an outer one.
-    let outerLoop = try StridedLoop(
-      extents: kept.map { shape[$0] } + [2], strides: [kept.map { strides[$0] } + [0]])
-    let innerLoop = try StridedLoop(
-      extents: axes.map { shape[$0] } + [2], strides: [axes.map { strides[$0] } + [0]])
-    guard let rows = TensorShape(kept.map { shape[$0] }).elementCount,
-      let count = TensorShape(axes.map { shape[$0] }).elementCount
-    else { throw GraftError(.unsupported, "a sum over axes \(axes) of \(type(input))") }
-    let (outerOffset, innerOffset) = (outerLoop.offset(0), innerLoop.offset(0, row: "i"))
-    let batch = BatchParameter(readBy: [outerOffset, innerOffset])
-    let kernel = try library.add(
-      "sum_axes_f32_\(axes.map(String.init).joined(separator: "_"))",
-      algorithm: "one sum at a time in double, threads split sums"
-    ) { name in
-      try Templates.sumAxes.render([
-        "banner": "Sums over axes \(axes) of \(shape).", "name": name,
-        "x_offset": outerOffset, "inner_offset": innerOffset, "batch": batch.declaration,
-      ])
-    }
-    try emit(
-      kernel, [address(input), address(output), count.expression] + batch.arguments,
-      units: WorkUnits(1, times: rows))
-  }
 }
 
 extension Templates {
@@ -270,5 +237,4 @@ extension Templates {
     "channel_sums_plain.c", PackageResources.channel_sums_plain_c_in)
   static let channelSumsFinish = Template(
     "channel_sums_finish.c", PackageResources.channel_sums_finish_c_in)
-  static let sumAxes = Template("sum_axes.c", PackageResources.sum_axes_c_in)
 }

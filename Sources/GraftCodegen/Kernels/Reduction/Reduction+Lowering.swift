@@ -1,4 +1,4 @@
-// Normalizations and means along axes of plain values.
+// Softmax and its logarithm, and means that are pools of whole images.
 
 import GraftDiagnostics
 import GraftIR
@@ -50,47 +50,12 @@ extension Lowering {
     if operation.axes == [2, 3], operation.keepsAxes, type(try result(of: node)).rank == 4 {
       return try lowerGlobalPool(node, isAverage: true)
     }
-    try reduceMean(try operand(0, of: node), to: try result(of: node), axes: operation.axes)
-  }
-
-  /// The mean over `axes` of a plain value, whatever they are.
-  mutating func reduceMean(_ input: ValueID, to output: ValueID, axes: [Int]) throws {
-    try requireFloat([input, output])
-    guard type(input).layout.isPlain, type(output).layout.isPlain else {
-      throw GraftError(.inconsistency, "a mean over axes reads plain values, found \(type(input))")
-    }
-    let shape = type(input).shape
-    let strides = try shape.plainStrides()
-    let reduced = Set(axes)
-    let kept = shape.dimensions.indices.filter { !reduced.contains($0) }
-    let inner = shape.dimensions.indices.filter(reduced.contains)
-    // A dummy inner axis, so that every kept axis is an outer one.
-    let outerLoop = try StridedLoop(
-      extents: kept.map { shape[$0] } + [2], strides: [kept.map { strides[$0] } + [0]])
-    let innerLoop = try StridedLoop(
-      extents: inner.map { shape[$0] } + [2], strides: [inner.map { strides[$0] } + [0]])
-    guard let count = TensorShape(inner.map { shape[$0] }).elementCount?.constant, count > 0,
-      let rows = TensorShape(kept.map { shape[$0] }).elementCount
-    else {
-      throw GraftError(.unsupported, "a mean over axes \(axes) of \(type(input))")
-    }
-    let (outerOffset, innerOffset) = (outerLoop.offset(0), innerLoop.offset(0, row: "i"))
-    let batch = BatchParameter(readBy: [outerOffset, innerOffset])
-    let kernel = try library.add(
-      "reduce_mean_f32_\(count)", algorithm: "one mean at a time in double, threads split means"
-    ) { name in
-      try Templates.reduceRows.render([
-        "banner": "Means over axes \(axes) of \(shape).", "name": name, "count": "\(count)",
-        "x_offset": outerOffset, "inner_offset": innerOffset, "batch": batch.declaration,
-      ])
-    }
-    try emit(
-      kernel, [address(input), address(output)] + batch.arguments,
-      units: WorkUnits(1, times: rows))
+    let output = try result(of: node)
+    try reduce(
+      try operand(0, of: node), to: output, axes: operation.axes, .mean(type(output).dtype))
   }
 }
 
 extension Templates {
   static let softmax = Template("softmax.c", PackageResources.softmax_c_in)
-  static let reduceRows = Template("reduce_rows.c", PackageResources.reduce_rows_c_in)
 }

@@ -1,4 +1,4 @@
-// Sums and means over axes, and softmax.
+// Reductions over axes, and softmax.
 
 import GraftIR
 import GraftOps
@@ -14,6 +14,12 @@ extension KernelFamily {
         try program.lower(softmax: operation, node, isLogarithm: true)
       },
       .emitting(ReduceMean.self) { operation, node, program in
+        try program.lower(operation, node)
+      },
+      .emitting(Reduction.self) { operation, node, program in
+        try program.lower(operation, node)
+      },
+      .emitting(ArgReduction.self, movesElements: true) { operation, node, program in
         try program.lower(operation, node)
       },
       .emitting(ReduceSum.self) { operation, node, program in

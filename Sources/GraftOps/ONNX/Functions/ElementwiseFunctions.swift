@@ -68,9 +68,49 @@ extension ONNXFunction {
         try f.apply(Where(), above, try f.apply(Subtract(), x, try f.scalar(bias, like: x)), inner)
       ]
     },
-    ONNXFunction("Tan", since: 7) { f in
+    /// A base and an exponent of two types; the result has the type of the base.
+    ONNXFunction("Pow") { f in
+      let (base, exponent) = (try f.input(0), try f.input(1))
+      let isConstant = f.node.optionalInput(1).map { $0.data != nil || $0.integers != nil } == true
+      if base.type.dtype == exponent.type.dtype
+        || (base.type.dtype.isFloatingPoint && isConstant && exponent.shape.elementCount == 1)
+      {
+        return nil
+      }
+      let dtype =
+        base.type.dtype.isFloatingPoint || exponent.type.dtype.isInteger
+        ? base.type.dtype : exponent.type.dtype
+      let power = try f.apply(
+        TensorPower(), try f.cast(base, to: dtype),
+        try f.cast(try f.aligned(exponent, to: base), to: dtype))
+      return [try f.cast(power, to: base.type.dtype)]
+    },
+    /// x with all bits turned.
+    ONNXFunction("BitwiseNot", since: 18) { f in
       let x = try f.input(0)
-      return [try f.apply(Divide(), try f.apply(Sine(), x), try f.apply(Cosine(), x))]
+      guard x.type.dtype.isInteger else { return nil }
+      let ones = MemoryBytes(Array(repeating: 0xff, count: x.type.dtype.byteCount))
+      return [
+        try f.apply(
+          BitwiseXor(), x, f.constant(try TensorData(x.type.dtype, [], in: ones)))
+      ]
+    },
+    /// Limits that are computed, and those of integers.
+    ONNXFunction("Clip", since: 11) { f in
+      let x = try f.input(0)
+      let isComputed = (1...2).contains {
+        f.node.optionalInput($0).map { $0.data == nil } ?? false
+      }
+      guard isComputed || !x.type.dtype.isFloatingPoint else { return nil }
+      var y = x
+      if let low = f.optionalInput(1) { y = try f.apply(Maximum(), y, low) }
+      if let high = f.optionalInput(2) { y = try f.apply(Minimum(), y, high) }
+      return [y.source == x.source ? try f.apply(Identity(), x) : y]
+    },
+    ONNXFunction("Relu", since: 14) { f in
+      let x = try f.input(0)
+      guard x.type.dtype.isInteger else { return nil }
+      return [try f.apply(Maximum(), x, try f.scalar(0, like: x))]
     },
   ]
 }

@@ -100,6 +100,68 @@ extension ONNXFunction {
       let mask = f.constant(try TensorData(packing: keeps, as: .bool, shape: [rows, columns]))
       return [try f.apply(Where(), mask, x, try f.scalar(0, like: x))]
     },
+    /// [indices…] → [indices…, depth], the second of `values` where the new index is the element, else the first.
+    ONNXFunction("OneHot", since: 9) { f in
+      let (indices, values) = (try f.input(0), try f.input(2))
+      guard let depth = try f.node.constantScalar(1, named: "depth")?.whole, depth > 0,
+        depth <= 1 << 24
+      else { throw GraftError(.unsupported, "depth must be a constant above 0") }
+      let stated = try f.node.int("axis", default: -1)
+      let axis = stated < 0 ? stated + indices.rank + 1 : stated
+      guard (0...indices.rank).contains(axis) else {
+        throw GraftError(.invalidModel, "axis \(stated) is no axis of the result")
+      }
+      let off = try f.apply(
+        Slice(axes: [0], starts: [0], extents: [1], steps: [1]), values)
+      let on = try f.apply(Slice(axes: [0], starts: [1], extents: [1], steps: [1]), values)
+      return [
+        try f.oneHot(
+          try f.cast(indices, to: .int64), depth: depth, axis: axis,
+          on: try f.reshape(on, to: []), off: try f.reshape(off, to: []))
+      ]
+    },
+    /// 1 at the first largest element along an axis, or of all from an axis on before opset 13, else 0.
+    ONNXFunction("Hardmax") { f in
+      let x = try f.input(0)
+      let isFlat = f.node.opset < 13
+      let axis = try x.shape.axis(try f.node.int("axis", default: isFlat ? 1 : -1))
+      var rows = x
+      if isFlat {
+        guard let outer = TensorShape(Array(x.shape.dimensions[..<axis])).elementCount,
+          let inner = TensorShape(Array(x.shape.dimensions[axis...])).elementCount
+        else { throw GraftError(.unsupported, "\(x.type) from axis \(axis) on") }
+        rows = try f.reshape(x, to: [outer, inner])
+      }
+      let along = isFlat ? 1 : axis
+      guard let depth = rows.shape[along].constant else {
+        throw GraftError(.unsupported, "the batch among the axes of \(x.type)")
+      }
+      let place = try f.apply(ArgReduction(axis: along, keepsAxis: false), rows)
+      let found = try f.oneHot(
+        place, depth: depth, axis: along, on: try f.scalar(1, like: x),
+        off: try f.scalar(0, like: x))
+      return [try f.reshape(found, to: x.shape)]
+    },
+    /// A matrix of the input's shape with ones on a diagonal.
+    ONNXFunction("EyeLike", since: 9) { f in
+      let x = try f.input(0)
+      guard x.rank == 2, let rows = x.shape[0].constant, let columns = x.shape[1].constant,
+        rows * columns <= 1 << 24
+      else { throw GraftError(.unsupported, "\(x.type) is no matrix of constant size") }
+      let code = try f.node.int("dtype", default: x.type.dtype.onnxCode)
+      guard let dtype = DataType(onnx: code) else {
+        throw GraftError(.unsupported, "elements of type \(DataType.onnxName(code))")
+      }
+      let diagonal = try f.node.int("k", default: 0)
+      let ones = (0..<rows).flatMap { row in
+        (0..<columns).map { $0 - row == diagonal ? 1.0 : 0 }
+      }
+      let data =
+        dtype.isFloatingPoint
+        ? try TensorData(packing: ones, as: dtype, shape: [rows, columns])
+        : try TensorData(packing: ones.map { Int($0) }, as: dtype, shape: [rows, columns])
+      return [try f.apply(Identity(), f.constant(data))]
+    },
     /// Sums of all elements before along an axis: a product with a triangle of ones.
     ONNXFunction("CumSum", since: 11) { f in
       let x = try f.input(0)
@@ -140,5 +202,26 @@ extension FunctionBuilder {
     else { throw GraftError(.unsupported, "\(x.type) is no image of constant size") }
     guard h > 0, w > 0 else { throw GraftError(.unsupported, "\(x.type) is empty") }
     return (x.shape[0], c, h, w)
+  }
+}
+
+extension FunctionBuilder {
+  /// `on` where the index along a new axis `axis` is an element of `indices`, of int64, else `off`; negative
+  /// elements count from the end, and those outside are nowhere.
+  mutating func oneHot(
+    _ indices: Term, depth: Int, axis: Int, on: Term, off: Term
+  ) throws -> Term {
+    var shape = indices.shape.dimensions
+    shape.insert(1, at: axis)
+    let wide = try reshape(indices, to: TensorShape(shape))
+    let count = constant(try TensorData(packing: [depth], as: .int64, shape: []))
+    let zero = constant(try TensorData(packing: [0], as: .int64, shape: []))
+    let places = try apply(
+      Where(), try apply(Less(), wide, zero), try apply(Add(), wide, count), wide)
+    var line = Array(repeating: 1, count: shape.count)
+    line[axis] = depth
+    let numbers = constant(
+      try TensorData(packing: Array(0..<depth), as: .int64, shape: line))
+    return try apply(Where(), try apply(Equal(), places, numbers), on, off)
   }
 }

@@ -89,7 +89,11 @@ public struct FunctionBuilder {
 
   /// A single number of the element type of `like`.
   mutating func scalar(_ value: Double, like term: Term) throws -> Term {
-    constant(try TensorData(packing: [value], as: term.type.dtype, shape: []))
+    let dtype = term.type.dtype
+    return constant(
+      dtype.isFloatingPoint
+        ? try TensorData(packing: [value], as: dtype, shape: [])
+        : try TensorData(packing: [Int(value)], as: dtype, shape: []))
   }
 
   mutating func matrix(_ rows: [[Double]], like term: Term) throws -> Term {
@@ -114,6 +118,16 @@ public struct FunctionBuilder {
       throw GraftError(.inconsistency, "an operator without results")
     }
     return result
+  }
+
+  mutating func cast(_ x: Term, to dtype: DataType) throws -> Term {
+    x.type.dtype == dtype ? x : try apply(Cast(to: dtype), x)
+  }
+
+  /// The second input of a pair as before opset 7, when it was aligned to the first by attributes.
+  mutating func aligned(_ second: Term, to first: Term) throws -> Term {
+    let shape = try node.broadcastingPair(Identity()).inputShapes[1]
+    return try shape.map { try reshape(second, to: $0) } ?? second
   }
 
   mutating func reshape(_ x: Term, to shape: TensorShape) throws -> Term {

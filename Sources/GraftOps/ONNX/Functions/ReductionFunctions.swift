@@ -11,6 +11,25 @@ extension ONNXFunction {
     },
     reduction("ReduceSumSquare") { f, x, sum in try sum(&f, try f.apply(Multiply(), x, x)) },
     reduction("ReduceLogSum") { f, x, sum in try f.apply(Logarithm(), try sum(&f, x)) },
+    /// max + log Σ exp(x − max), with a finite number in the place of an infinite maximum.
+    ONNXFunction("ReduceLogSumExp") { f in
+      let x = try f.input(0)
+      guard x.type.dtype == .float32 || x.type.dtype == .float64 else { return nil }
+      let (listed, keepsAxes) = try f.node.reduction(axesAreInputFrom: 18)
+      try f.node.refuseBatch(among: listed ?? [])
+      guard let axes = listed, !axes.isEmpty else { return [try f.apply(Identity(), x)] }
+      let most = try f.apply(Reduction(.max, axes: axes), x)
+      let finite = Double(Float.greatestFiniteMagnitude)
+      let shift = try f.apply(
+        Minimum(), try f.apply(Maximum(), most, try f.scalar(-finite, like: x)),
+        try f.scalar(finite, like: x))
+      let powers = try f.apply(Exponential(), try f.apply(Subtract(), x, shift))
+      let sum = try f.apply(ReduceSum(axes: axes, keepsAxes: true), powers)
+      let result = try f.apply(Add(), shift, try f.apply(Logarithm(), sum))
+      return [
+        try f.reshape(result, to: reducedShape(x.shape, axes: axes, keepsAxes: keepsAxes))
+      ]
+    },
   ]
 
   private typealias Sum = (inout FunctionBuilder, FunctionBuilder.Term) throws ->

@@ -79,7 +79,7 @@ extension BinaryElementwise {
   /// Blocked where both operands are images of the result's shape, or one of them is one number for
   /// each channel ([1, C, 1, 1] or [N, C, 1, 1]).
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
-    guard let result = results.first, result.rank == 4, result.dtype.isFloatingPoint else {
+    guard let result = results.first, result.rank == 4, result.dtype == .float32 else {
       return .plain
     }
     let fits = operands.compactMap(\.self).allSatisfy { type in

@@ -1,4 +1,4 @@
-// A constant power. ONNX Pow, opsets 7, 12, 13, 15, with a constant exponent;
+// A constant power. ONNX Pow, opsets 1, 7, 12, 13, 15, with a constant exponent; TensorPower has computed ones.
 // https://onnx.ai/onnx/operators/onnx__Pow.html
 
 import GraftDiagnostics
@@ -28,11 +28,12 @@ public struct Power: UnaryElementwise {
 
   public static let onnx = [
     ONNXBinding("Pow") { node in
-      let shape = try node.input(1).type.shape
-      guard shape.elementCount == 1, try shape.rank <= node.input(0).type.rank,
-        let exponent = try node.constantScalar(1, named: "Y")
-      else { throw GraftError(.unsupported, "an exponent that is not a scalar: \(shape)") }
-      return ImportedOperator(Power(exponent: exponent.real), operands: [0])
+      let (base, exponent) = (try node.input(0).type, try node.input(1))
+      guard exponent.type.shape.elementCount == 1, exponent.type.rank <= base.rank,
+        base.dtype.isFloatingPoint, exponent.data != nil || exponent.integers != nil,
+        let constant = try node.constantScalar(1, named: "Y")
+      else { return try node.broadcastingPair(TensorPower()) }
+      return ImportedOperator(Power(exponent: constant.real), operands: [0])
     }
   ]
 

@@ -1,16 +1,15 @@
-// The remainder of a division, which exporters write into shape arithmetic. ONNX Mod, opsets 10, 13;
+// The remainder of a division. ONNX Mod, opsets 10, 13;
 // https://onnx.ai/onnx/operators/onnx__Mod.html
 
 import GraftDiagnostics
 import GraftIR
 
 /// y = a − b · ⌊a / b⌋, or with ``truncates`` a − b · trunc(a / b), as C's fmod; constraints C1 and C2 of
-/// ``BroadcastingPair``. No kernel computes it.
+/// ``BroadcastingPair``. Of integers, a division by 0 gives 0.
 public struct Remainder: BroadcastingPair {
   public static let opcode: Opcode = "mod"
   public static let summary = "remainder of a / b"
   public static let onnxName = "Mod"
-  public static let isCompileTimeOnly = true
 
   /// Whether y has the sign of a, and not that of b.
   public var truncates: Bool
@@ -82,5 +81,15 @@ public struct Remainder: BroadcastingPair {
     ExportedOperator(
       Self.onnxName, attributes: [("fmod", .int(truncates ? 1 : 0))],
       inputs: [.operand(0), .operand(1)])
+  }
+}
+
+extension Remainder: DifferentiableOperator {
+  /// da = dy; of b none, as its multiple is constant almost everywhere and PyTorch's fmod has none either.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    if builder.wants(0) { try builder.setGradient(of: 0, summing: try builder.incoming()) }
+    if builder.wants(1) {
+      throw GraftError(.unsupported, "the gradient of a remainder's divisor")
+    }
   }
 }

@@ -68,7 +68,7 @@ extension UnaryElementwise {
   }
 
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
-    .blocked
+    results.first?.dtype == .float32 ? .blocked : .plain
   }
 
   public var isElementwise: Bool { true }

@@ -94,7 +94,7 @@ extension VariadicElementwise {
   }
 
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
-    guard let result = results.first, result.rank == 4, result.dtype.isFloatingPoint,
+    guard let result = results.first, result.rank == 4, result.dtype == .float32,
       operands.compactMap(\.self).allSatisfy({ $0.shape == result.shape })
     else { return .plain }
     return .blocked

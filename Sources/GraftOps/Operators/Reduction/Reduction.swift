@@ -1,6 +1,6 @@
-// The reductions that networks use on weights and shapes, and that no kernel computes: ONNX ReduceL1,
-// ReduceL2, ReduceLogSum, ReduceLogSumExp, ReduceMax, ReduceMin, ReduceProd and ReduceSumSquare, opsets 1,
-// 11, 12, 13, 18 (axes as an input), and ReduceSum of integers;
+// Reductions other than sums and means of real numbers: ONNX ReduceMax, ReduceMin and ReduceProd, ReduceSum of
+// integers, and of constants also ReduceL1, ReduceL2, ReduceLogSum, ReduceLogSumExp and ReduceSumSquare, opsets
+// 1, 11, 12, 13, 18 (axes as an input), 20 (booleans). ONNXFunction has the others of computed values.
 // https://onnx.ai/onnx/operators/onnx__ReduceL2.html
 
 import GraftDiagnostics
@@ -10,7 +10,7 @@ import RealModule
 /// y = ``function`` of x over ``axes``, which are kept with extent 1 if ``keepsAxes``; without axes,
 /// ``function`` of each element separately.
 ///
-/// - C1: x is real, or of integers and the function is sum, prod, max or min.
+/// - C1: x is real, or of integers and the function is sum, prod, max or min, or of booleans and it is max or min.
 /// - C2: axes are different axes of x, ascending.
 /// - C3: each axis has a constant extent that is not 0.
 public struct Reduction: Operator, ONNXExportable {
@@ -53,7 +53,10 @@ public struct Reduction: Operator, ONNXExportable {
   public func axesWorkedAlong(rank: Int) -> [Int] { axes }
   public static let summary = "norm, product, minimum, maximum or log-sum over axes"
   public static let operands: [OperandRule] = [.required("x")]
-  public static let isCompileTimeOnly = true
+  /// The norms and the logarithms of sums.
+  public func isCompileTimeOnly(operands: [TensorType?], results: [TensorType]) -> Bool {
+    ![.max, .min, .prod, .sum].contains(function)
+  }
 
   public var function: Function
   /// Counted from the front, ascending.
@@ -85,7 +88,10 @@ public struct Reduction: Operator, ONNXExportable {
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
     let takesIntegers = [.sum, .prod, .max, .min].contains(function)
-    if !(takesIntegers && x.dtype.isInteger) { try requireReal("C1", x) }
+    let takesBooleans = [.max, .min].contains(function)
+    if !(takesIntegers && x.dtype.isInteger), !(takesBooleans && x.dtype == .bool) {
+      try requireReal("C1", x)
+    }
     try requireAxes("C2", axes, rank: x.rank)
     for axis in axes {
       try require(
@@ -176,5 +182,44 @@ public struct Reduction: Operator, ONNXExportable {
     return try exportedReduction(
       function.onnxName, axes: axes, keepsAxes: keepsAxes,
       axesAreInputFrom: function.axesAreInputFrom, opset: opset)
+  }
+}
+
+extension Reduction: DifferentiableOperator {
+  /// With y the result with all axes kept: of a maximum or minimum dy in equal parts to the elements that are y,
+  /// as PyTorch's amax has it; of a product dy times the product of the other elements.
+  public func buildGradient(_ builder: inout GradientBuilder) throws {
+    let x = try builder.operand(0)
+    let shape = builder.shape(of: x)
+    let kept = reducedShape(shape, axes: axes, keepsAxes: true)
+    let dy = try builder.reshaped(try builder.incoming(), to: kept)
+    let y = try builder.reshaped(builder.result(), to: kept)
+    let zero = try builder.scalar(0, like: x)
+    switch function {
+    case .max, .min:
+      let isChosen = try builder.apply(Equal(), [x, y])
+      let one = try builder.scalar(1, like: x)
+      let chosen = try builder.apply(Where(), [isChosen, one, zero])
+      let count = try builder.apply(ReduceSum(axes: axes, keepsAxes: true), [chosen])
+      let share = try builder.apply(Divide(), [dy, count])
+      try builder.setGradient(of: 0, try builder.apply(Multiply(), [chosen, share]))
+    case .prod:
+      // Zeros are left out of the product: one of them has the others' product as its slope, and where there is
+      // one, no other element has any.
+      let isZero = try builder.apply(Equal(), [x, zero])
+      let one = try builder.scalar(1, like: x)
+      let factors = try builder.apply(Where(), [isZero, one, x])
+      let product = try builder.apply(Reduction(.prod, axes: axes), [factors])
+      let zeros = try builder.apply(
+        ReduceSum(axes: axes, keepsAxes: true),
+        [try builder.apply(Where(), [isZero, one, zero])])
+      let others = try builder.apply(
+        Where(), [try builder.apply(Equal(), [zeros, one]), product, zero])
+      let slope = try builder.apply(
+        Where(), [isZero, others, try builder.apply(Divide(), [y, factors])])
+      try builder.setGradient(of: 0, try builder.apply(Multiply(), [slope, dy]))
+    case .l1, .l2, .logSum, .logSumExp, .sum, .sumSquare:
+      throw GraftError(.unsupported, "the gradient of the reduction \(function.rawValue)")
+    }
   }
 }
