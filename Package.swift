@@ -31,7 +31,8 @@ let parser = Target.Dependency.product(name: "ArgumentParser", package: "swift-a
 let templateFolders =
   [
     "Convolution/Direct", "Convolution/Winograd", "Convolution/Depthwise", "Convolution/Plain",
-    "WeightGradient", "MatrixProduct", "Pooling", "Elementwise", "Movement", "Normalization",
+    "TransposedConvolution", "WeightGradient", "MatrixProduct", "Pooling", "Elementwise",
+    "Movement", "Normalization",
     "LayerNormalization", "Reduction", "Loss", "Update",
   ].map { "Kernels/\($0)" } + ["Program"]
 

@@ -68,6 +68,11 @@ let gradientCases: [GradientCase] = [
   GradientCase(Convolution(strides: [2, 2]), [[2, 3, 5, 6], [4, 3, 1, 1]]),
   GradientCase(
     Convolution(activation: .relu), [[2, 3, 4, 4], [4, 3, 2, 2], [4], [2, 4, 3, 3]]),
+  GradientCase(TransposedConvolution(strides: [2, 2]), [[2, 3, 4, 3], [3, 2, 2, 2], [2]]),
+  GradientCase(
+    TransposedConvolution(
+      strides: [2, 3], pads: [1, 0, 2, 1], dilations: [1, 2], outputPads: [1, 0], groups: 2,
+      activation: .tanh), [[2, 4, 4, 3], [4, 3, 3, 2], [6]]),
   GradientCase(ReduceSum(axes: [1, 3], keepsAxes: true), [image]),
   GradientCase(ReduceSum(axes: [0, 2]), [image]),
   GradientCase(Gemm(alpha: 0.5, beta: 2, transposesB: true), [[3, 4], [5, 4], [5]]),
@@ -114,6 +119,11 @@ let gradientCases: [GradientCase] = [
   GradientCase(Ceiling(), [image]), GradientCase(SquareRoot(), [image], range: 0.5...3),
   GradientCase(Reciprocal(), [image], range: 0.5...3), GradientCase(Exponential(), [image]),
   GradientCase(Power(exponent: 3), [image], range: 0.5...2),
+  GradientCase(ArcSine(), [image], range: -0.8...0.8),
+  GradientCase(ArcCosine(), [image], range: -0.8...0.8),
+  GradientCase(InverseHyperbolicTangent(), [image], range: -0.8...0.8),
+  GradientCase(InverseHyperbolicCosine(), [image], range: 1.2...3),
+  GradientCase(Tangent(), [image], range: -1...1),
   GradientCase(TensorPower(), [image, [4, 1, 1]], range: 0.5...2),
   GradientCase(TensorPower(), [[5], image], range: 0.5...2),
   GradientCase(Remainder(truncates: true), [image, [5]], wanted: [0], range: 0.5...2),
@@ -275,7 +285,8 @@ struct GradientRuleTests {
     #expect(
       Set(others.map { $0.opcode.rawValue }) == [
         // Only passes make them.
-        "scale_shift", "channel_shuffle", "convert_layout", "round_to",
+        "scale_shift", "channel_shuffle", "convert_layout", "round_to", "interleave_phases",
+        "phase_weights",
         // Applied to constants alone.
         "standardize",
         // Their results do not move smoothly with an operand, or are whole numbers.

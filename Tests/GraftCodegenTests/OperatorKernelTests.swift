@@ -246,7 +246,15 @@ import Testing
     }
     try harness.output(
       try harness.apply(ChannelShuffle(groups: 2), [images[2]], layout: blocked)[0])
+    let phases = try harness.image([96, 3, 4], border: (0, 1))
+    try harness.output(
+      try harness.apply(
+        InterleavePhases(strides: [3, 2], offsets: [1, 1], extents: [7, 6]), [phases],
+        layout: blocked)[0])
     let plain = harness.input([.batch, 6, 4, 5])
+    try harness.output(
+      try harness.apply(
+        InterleavePhases(strides: [1, 2], offsets: [2, 0], extents: [2, 9], groups: 3), [plain])[0])
     let other = harness.input([.batch, 6, 2, 5])
     try harness.output(try harness.apply(ChannelShuffle(groups: 3), [plain])[0])
     try harness.output(try harness.apply(Concatenate(axis: 2), [plain, other, plain])[0])

@@ -140,7 +140,12 @@ func sampleNodes() throws -> [(operation: any Operator, types: [TensorType?])] {
   }
   return read + [
     (ScaleShift(activation: .clip(low: 0, high: 6)), [image, vector, vector]),
-    (ConvertLayout(), [image]), (ChannelShuffle(groups: 2), [image]), (Silu(), [image]),
+    (ConvertLayout(), [image]), (ChannelShuffle(groups: 2), [image]),
+    (InterleavePhases(strides: [2, 1], offsets: [1, 0], extents: [8, 6], groups: 2), [image]),
+    (
+      PhaseWeights(strides: [2, 3], dilations: [1, 2], groups: 2),
+      [TensorType(.float32, [4, 3, 3, 2])]
+    ), (Silu(), [image]),
     (try RoundTo(attributes: ["dtype": .type(.bfloat16)]), [image]),
     (
       Convolution(

@@ -6,7 +6,7 @@ import GraftOps
 enum KernelRegistry {
   static let families: [KernelFamily] = [
     .directConvolution, .winogradConvolution, .depthwiseConvolution, .plainConvolution,
-    .weightGradient, .matrixProduct, .pooling, .elementwise, .movement, .normalization,
+    .transposedConvolution, .weightGradient, .matrixProduct, .pooling, .elementwise, .movement, .normalization,
     .layerNormalization, .reduction, .loss, .update,
   ]
 

@@ -8,7 +8,7 @@ public enum Catalog {
   /// Every operator, in the order of the documentation. Adding one here is the only registration.
   public static let operators: [any Operator.Type] = [
     // Linear
-    Convolution.self, Gemm.self, MatrixMultiply.self,
+    Convolution.self, TransposedConvolution.self, Gemm.self, MatrixMultiply.self,
     // Normalization
     BatchNormalization.self, LayerNormalization.self, ScaleShift.self,
     LocalResponseNormalization.self, Standardize.self,
@@ -32,7 +32,7 @@ public enum Catalog {
     // Movement and selection of elements
     Identity.self, Dropout.self, Flatten.self, Reshape.self, Squeeze.self, Unsqueeze.self,
     Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,
-    ChannelShuffle.self, ConvertLayout.self,
+    ChannelShuffle.self, InterleavePhases.self, PhaseWeights.self, ConvertLayout.self,
     // Shape arithmetic
     Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self,
     Equal.self, Greater.self, Less.self, LogicalNot.self, LogicalAnd.self, LogicalOr.self,

@@ -58,6 +58,13 @@ public enum Pipeline {
     PipelineEntry(
       FuseActivation(),
       because: "before residuals, so that an addition already includes the activation after it"),
+    PipelineEntry(
+      LowerTransposedConvolution(),
+      because:
+        "after normalizations and activations are folded, before the kernels of convolutions are chosen"
+    ),
+    PipelineEntry(
+      FoldConstants(), because: "the bias of phases is repeated"),
     PipelineEntry(FuseResidual(), because: "the addition is fused together with its activation"),
     PipelineEntry(
       MergeCommonSubexpressions(), because: "branches may have become identical"),

@@ -21,6 +21,13 @@ extension Convolution: LinearOperator {
   var withFactorsFolded: Convolution { self }
 }
 
+extension TransposedConvolution: LinearOperator {
+  func linearWeights(
+    of node: Node, in graph: Graph, _ context: PassContext
+  ) throws -> LinearWeights? { try LinearWeights(transposed: node, self, in: graph, context) }
+  var withFactorsFolded: TransposedConvolution { self }
+}
+
 extension Gemm: LinearOperator {
   func linearWeights(
     of node: Node, in graph: Graph, _ context: PassContext
@@ -64,6 +71,32 @@ struct LinearWeights {
       let group = position / (taps * groupChannels) / outputsPerGroup
       return group * groupChannels + position / taps % groupChannels
     }
+  }
+
+  /// - Returns: nil unless weights and bias are constants.
+  init?(
+    transposed node: Node, _ operation: TransposedConvolution, in graph: Graph,
+    _ context: PassContext
+  ) throws {
+    guard let w = node.operand(1), context.isConstant(w, in: graph),
+      let data = graph[w].parameter?.data, data.shape.count == 4, data.elementCount > 0,
+      let bias = try Self.bias(
+        node.operand(2), count: data.shape[1] * operation.groups, graph, context)
+    else { return nil }
+    let taps = data.shape[2] * data.shape[3]
+    let groupOutputs = data.shape[1]
+    let channelsPerGroup = max(1, data.shape[0] / operation.groups)
+    self.bias = bias
+    original = w
+    weightName = graph.name(w)
+    biasName = node.operand(2).map(graph.name) ?? Self.biasName(weightName)
+    shape = data.shape
+    weights = data.doubles()
+    output = { position in
+      let group = position / (taps * groupOutputs) / channelsPerGroup
+      return group * groupOutputs + position / taps % groupOutputs
+    }
+    input = { $0 / (taps * groupOutputs) }
   }
 
   /// alpha and beta go into the weights and the bias.

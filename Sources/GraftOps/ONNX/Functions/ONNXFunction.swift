@@ -26,7 +26,7 @@ public struct ONNXFunction: Sendable {
 
   /// Every function.
   public static let all =
-    elementwise + reductions + normalizations + movements + [resize] + upsamples
+    elementwise + reductions + normalizations + movements + spatial + [resize] + upsamples
 
   private static let byName = Dictionary(grouping: all, by: \.opType)
 
