@@ -171,6 +171,17 @@ let gradientCases: [GradientCase] = [
     Gather(axis: 1), [[2, 4, 3, 2], [3]], wanted: [0], whole: [1: (.int32, [3, -4, 3])]),
   GradientCase(Gather(axis: 2), [[2, 3, 4], []], wanted: [0], whole: [1: (.int64, [-2])]),
   GradientCase(
+    GatherElements(axis: 1), [[2, 4, 3], [2, 2, 3]], wanted: [0],
+    whole: [1: (.int64, [3, 0, -1, 2, 2])]),
+  GradientCase(
+    ScatterElements(axis: 1, reduction: .add), [[2, 4, 3], [2, 5, 2], [2, 5, 2]], wanted: [0, 2],
+    whole: [1: (.int64, [3, 0, -1, 2, 2])]),
+  GradientCase(
+    ScatterElements(axis: 0), [[5, 3], [2, 3], [2, 3]], wanted: [0, 2],
+    whole: [1: (.int64, [4, 0, -2, 2, 1, 0])]),
+  GradientCase(TopK(count: 2, axis: 1), [[2, 5, 3]]),
+  GradientCase(TopK(count: 3, axis: 0, takesSmallest: true), [[4, 3]]),
+  GradientCase(
     Where(), [[2, 4, 1], [4, 5], [2, 4, 5]], wanted: [1, 2],
     whole: [0: (.bool, [1, 0, 0, 1, 1])]),
   GradientCase(Where(), [[3], [2, 3], []], wanted: [1, 2], whole: [0: (.bool, [0, 1, 1])]),

@@ -65,6 +65,10 @@ import Testing
       "blackmanwindow_symmetric_expanded", "hammingwindow_expanded",
       "hammingwindow_symmetric_expanded", "hannwindow_expanded", "hannwindow_symmetric_expanded",
     ],
+    "input \"K\" must be constant": ["top_k", "top_k_negative_axis", "top_k_smallest"],
+    "its condition is computed": [
+      "compress_0", "compress_1", "compress_default_axis", "compress_negative_axis",
+    ],
     "input \"depth\" must be constant": [
       "onehot_negative_indices", "onehot_with_axis", "onehot_with_negative_axis",
       "onehot_without_axis",

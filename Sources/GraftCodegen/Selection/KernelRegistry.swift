@@ -6,7 +6,9 @@ import GraftOps
 enum KernelRegistry {
   static let families: [KernelFamily] = [
     .directConvolution, .winogradConvolution, .depthwiseConvolution, .plainConvolution,
-    .transposedConvolution, .weightGradient, .matrixProduct, .pooling, .elementwise, .movement, .normalization,
+    .transposedConvolution, .weightGradient, .matrixProduct, .pooling, .elementwise, .movement,
+    .indexing,
+    .normalization,
     .layerNormalization, .reduction, .loss, .update,
   ]
 

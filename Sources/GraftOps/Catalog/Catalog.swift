@@ -31,7 +31,9 @@ public enum Catalog {
     RoundTo.self, BitwiseAnd.self, BitwiseOr.self, BitwiseXor.self, BitShift.self,
     // Movement and selection of elements
     Identity.self, Dropout.self, Flatten.self, Reshape.self, Squeeze.self, Unsqueeze.self,
-    Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, Pad.self, Expand.self,
+    Transpose.self, Concatenate.self, Split.self, Slice.self, Gather.self, GatherElements.self,
+    ScatterElements.self,
+    TopK.self, Pad.self, Expand.self,
     ChannelShuffle.self, InterleavePhases.self, PhaseWeights.self, ConvertLayout.self,
     // Shape arithmetic
     Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self,

@@ -14,7 +14,7 @@ extension ONNXFunction {
       try f.node.optionalInts("axes").map { try $0.map { try x.shape.axis($0) } }
       ?? Array(0..<x.rank)
     let scales = try f.node.constantReals(hasRegion ? 2 : 1, named: "scales") ?? []
-    let sizes = hasRegion ? try f.node.fixedIntegers(3, named: "sizes") ?? [] : []
+    let sizes = hasRegion ? try f.node.constantIntegers(3, named: "sizes") ?? [] : []
     guard scales.isEmpty != sizes.isEmpty else {
       throw GraftError(.invalidModel, "it needs either scales or sizes")
     }
@@ -28,9 +28,15 @@ extension ONNXFunction {
         .invalidModel, "roi has \(interpolation.region), expected numbers about 0 to 1")
     }
     var targets = try axes.enumerated().map { index, axis in
-      try ResizedAxis(
-        axis, of: x.shape, scale: scales.isEmpty ? nil : scales[index],
-        size: sizes.isEmpty ? nil : sizes[index], place: index, of: axes.count)
+      // The batch stays as it is.
+      let isKept = !sizes.isEmpty && sizes[index].isBatch && sizes[index] == x.shape[axis]
+      guard sizes.isEmpty || isKept || !sizes[index].isBatch else {
+        throw GraftError(.unsupported, "the size \(sizes[index]) of axis \(axis)")
+      }
+      return try ResizedAxis(
+        axis, of: x.shape, scale: isKept ? 1 : scales.isEmpty ? nil : scales[index],
+        size: isKept || sizes.isEmpty ? nil : sizes[index].constant, place: index,
+        of: axes.count)
     }
     if !sizes.isEmpty {
       try ResizedAxis.keepAspectRatio(

@@ -219,10 +219,13 @@ public struct TransposedConvolution: RealOperator, ONNXExportable, ActivationFus
       let whole = strides[axis] * (extent - 1) + window.reach(axis) + outputPads[axis]
       let size = stated.map { $0.count == 4 ? $0[axis + 2] : $0.count == 2 ? $0[axis] : 0 }
       let wanted = size ?? extent * strides[axis]
+      guard (1...(1 << 40)).contains(wanted) else {
+        throw GraftError(.invalidModel, "a result of \(wanted) rows or columns")
+      }
       let total = whole - wanted
-      guard wanted > 0, total >= 0 else {
+      guard total >= 0 else {
         // A result that is larger than the input reaches is zeros at its end.
-        guard wanted > 0, wanted - whole < max(strides[axis], dilations[axis]) else {
+        guard wanted - whole < max(strides[axis], dilations[axis]) else {
           throw GraftError(.unsupported, "a result of \(wanted) rows or columns, not \(whole)")
         }
         (pads[axis], pads[axis + 2]) = (0, 0)

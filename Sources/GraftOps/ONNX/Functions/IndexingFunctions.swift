@@ -1,0 +1,124 @@
+// ONNX operators that choose elements by indices, made of Graft's own.
+
+import GraftDiagnostics
+import GraftIR
+
+extension ONNXFunction {
+  static let indexing: [ONNXFunction] = [
+    /// Slices of the data at indices of its first axes behind the batch axes.
+    ONNXFunction("GatherND", since: 11) { f in
+      let (data, indices) = (try f.input(0), try f.input(1))
+      let batch = try f.node.int("batch_dims", default: 0)
+      let (rows, place) = try f.flattened(data.shape, indices, batchAxes: batch)
+      let table = try f.reshape(data, to: rows)
+      let found = try f.apply(Gather(axis: 0), table, place)
+      let depth = indices.shape[indices.rank - 1].constant ?? 0
+      return [
+        try f.reshape(
+          found,
+          to: TensorShape(
+            Array(indices.shape.dimensions.dropLast())
+              + data.shape.dimensions.dropFirst(batch + depth)))
+      ]
+    },
+    /// The data with slices at indices of its first axes replaced by updates, or combined with them.
+    ONNXFunction("ScatterND", since: 11) { f in
+      let (data, indices, updates) = (try f.input(0), try f.input(1), try f.input(2))
+      let (rows, place) = try f.flattened(data.shape, indices, batchAxes: 0)
+      let count = place.shape[0]
+      let shape: TensorShape = [count, rows[1]]
+      let wide = try f.apply(Expand(shape: shape), try f.reshape(place, to: [count, 1]))
+      let written = try f.apply(
+        ScatterElements(axis: 0, reduction: try f.node.scatterReduction()),
+        try f.reshape(data, to: rows), wide, try f.reshape(updates, to: shape))
+      return [try f.reshape(written, to: data.shape)]
+    },
+    /// The slices along an axis, or the elements, where a constant condition holds.
+    ONNXFunction("Compress", since: 9) { f in
+      let x = try f.input(0)
+      guard let condition = try f.node.input(1).data?.integers() else {
+        throw GraftError(
+          .unsupported, "its condition is computed, so the size of its result would be too")
+      }
+      let places = condition.indices.filter { condition[$0] != 0 }
+      let hasAxis = f.node.attributes["axis"] != nil
+      let axis = hasAxis ? try x.shape.axis(try f.node.int("axis", default: 0)) : 0
+      guard hasAxis || x.shape.elementCount?.constant != nil, !places.isEmpty else {
+        throw GraftError(.unsupported, "it would choose among the elements of \(x.type)")
+      }
+      let from =
+        hasAxis ? x : try f.reshape(x, to: TensorShape([x.shape.elementCount ?? 0]))
+      try f.node.refuseBatch(among: hasAxis ? [axis] : [])
+      let indices = f.constant(try TensorData(packing: places, as: .int64, shape: [places.count]))
+      return [try f.apply(Gather(axis: axis), from, indices)]
+    },
+  ]
+
+  /// The largest number of elements of a constant that a function makes.
+  static let largestConstant = 1 << 24
+}
+
+extension FunctionBuilder {
+  /// The whole number `value` as a scalar of int64.
+  mutating func integer(_ value: Int) throws -> Term {
+    constant(try TensorData(packing: [value], as: .int64, shape: []))
+  }
+
+  /// For indices […, depth] of axes of `shape` behind batch axes: its elements as rows [product of these axes, others],
+  /// and the row of each index, int64 [number of indices].
+  fileprivate mutating func flattened(
+    _ shape: TensorShape, _ indices: Term, batchAxes: Int
+  ) throws -> (rows: TensorShape, place: Term) {
+    guard indices.rank >= 1, let depth = indices.shape[indices.rank - 1].constant, depth >= 1,
+      batchAxes >= 0, batchAxes < indices.rank, batchAxes + depth <= shape.rank
+    else {
+      throw GraftError(.invalidModel, "indices \(indices.type) do not fit \(shape)")
+    }
+    guard let extents = TensorShape(Array(shape.dimensions[..<(batchAxes + depth)])).constants,
+      extents.allSatisfy({ $0 > 0 })
+    else { throw GraftError(.unsupported, "indices of axes of \(shape) that grow with the batch") }
+    let whole = try cast(indices, to: .int64)
+    let outer = Array(indices.shape.dimensions.dropLast())
+    guard let count = TensorShape(outer).elementCount else {
+      throw GraftError(.unsupported, "\(indices.type) indices")
+    }
+    var place: Term?
+    for axis in 0..<depth {
+      let part = try reshape(
+        try apply(
+          Slice(axes: [indices.rank - 1], starts: [axis], extents: [1], steps: [1]), whole),
+        to: TensorShape(outer))
+      let extent = extents[batchAxes + axis]
+      let fromFront = try apply(
+        Where(), try apply(Less(), part, try integer(0)),
+        try apply(Add(), part, try integer(extent)), part)
+      guard let sum = place else {
+        place = fromFront
+        continue
+      }
+      place = try apply(
+        Add(), try apply(Multiply(), sum, try integer(extent)), fromFront)
+    }
+    guard var place else { throw GraftError(.inconsistency, "indices without a depth") }
+    if batchAxes > 0 {
+      // Each batch has rows of its own.
+      let batches = extents[..<batchAxes].reduce(1, *)
+      let each = extents[batchAxes...].reduce(1, *)
+      guard batches <= ONNXFunction.largestConstant else {
+        throw GraftError(.unsupported, "\(batches) batches of indices")
+      }
+      var line = Array(repeating: 1, count: outer.count)
+      for axis in 0..<batchAxes { line[axis] = extents[axis] }
+      let starts = constant(
+        try TensorData(
+          packing: (0..<batches).map { $0 * each }, as: .int64, shape: line))
+      place = try apply(Add(), place, starts)
+    }
+    let inner = TensorShape(Array(shape.dimensions[(batchAxes + depth)...])).elementCount
+    guard let inner else { throw GraftError(.unsupported, "slices of \(shape)") }
+    return (
+      [Dimension(saturatingProduct(extents)), inner],
+      try reshape(place, to: TensorShape([count]))
+    )
+  }
+}
