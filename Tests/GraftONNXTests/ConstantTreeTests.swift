@@ -89,17 +89,15 @@ struct ConstantTreeTests {
     #expect(floats == (0..<count).map { Float(Int8(truncatingIfNeeded: $0)) })
   }
 
-  @Test("a reduction of what the network computes is refused, and so is one over the batch")
+  @Test("a reduction over the batch is refused")
   func refused() {
-    for (axes, reason) in [([1], "for shapes and weights alone"), ([0], "the batch")] {
-      var model = ModelFile()
-      model.input("x", ["N", 3])
-      model.node(
-        "ReduceMax", ["x"], ["y"], name: "norm",
-        attributes: [ModelFile.attribute("axes", ints: axes)])
-      model.output("y", ["N", 1])
-      let text = importError(model) ?? "accepted"
-      #expect(text.contains(#"node "norm" (Reduce"#) && text.contains(reason), "\(text)")
-    }
+    var model = ModelFile()
+    model.input("x", ["N", 3])
+    model.node(
+      "ReduceMax", ["x"], ["y"], name: "norm",
+      attributes: [ModelFile.attribute("axes", ints: [0])])
+    model.output("y", [1, 3])
+    let text = importError(model) ?? "accepted"
+    #expect(text.contains(#"node "norm" (Reduce"#) && text.contains("the batch"), "\(text)")
   }
 }

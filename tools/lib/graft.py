@@ -19,6 +19,7 @@ class Graft:
 
     def __init__(self, executable: str):
         self.executable, self.seconds = executable, 0.0
+        self.told = ""  # standard error of the last command
 
     def call(self, *arguments) -> str:
         """Standard output of one command."""
@@ -27,6 +28,7 @@ class Graft:
             [self.executable, *map(str, arguments)], capture_output=True, text=True
         )
         self.seconds = time.time() - start
+        self.told = done.stderr
         if done.returncode != 0:
             raise Failed(
                 f"graft {arguments[0]} exited with {done.returncode}: {done.stderr.strip()[-600:]}"

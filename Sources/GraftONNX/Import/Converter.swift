@@ -30,6 +30,8 @@ struct Converter {
 
   private(set) var graph: Graph
   private(set) var warnings: [Warning] = []
+  /// The nodes in training mode that are read as in inference, by operator.
+  private var trainingModes: [String: Int] = [:]
   private let model: ModelToConvert
   /// The fixed batch size of the file, while trying to make it dynamic.
   private let freedBatch: Int?
@@ -101,9 +103,32 @@ struct Converter {
     }
     graph.removeDeadCode()
     try ConstantTrees.fold(&graph, budget: &budget)
+    try readTrainingModes()
     adoptWeightsOfConstants()
     tellTiedParameters()
     try graph.verify()
+  }
+
+  /// Makes what normalizes activations by the batch's own statistics normalize them by the stored ones, and warns
+  /// of everything that is in training mode.
+  private mutating func readTrainingModes() throws {
+    for node in graph.nodes {
+      guard let operation = try Catalog.operation(of: node) as? any TrainingModeOperator,
+        let inference = operation.inInference, let old = node.results.first
+      else { continue }
+      let name = graph[old].name
+      graph[old].name = nil
+      let new = try graph.append(
+        inference, node.operands, names: [name], origins: node.origins, before: node.id)[0]
+      graph.replaceUses(of: old, with: new)
+      graph.remove(node.id)
+      trainingModes["BatchNormalization", default: 0] += 1
+    }
+    guard !trainingModes.isEmpty else { return }
+    let counts = trainingModes.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }
+    warnings.append(
+      Warning(
+        "nodes in training mode are read as in inference: \(counts.joined(separator: ", "))"))
   }
 
   // MARK: One node
@@ -186,7 +211,9 @@ struct Converter {
   private mutating func read(
     _ node: FileNode, _ inputs: [ONNXNode.Input?]
   ) throws -> ImportedOperator {
-    try binding(of: node).read(try seen(node, inputs))
+    let imported = try binding(of: node).read(try seen(node, inputs))
+    if imported.isInTrainingMode { trainingModes[node.opType, default: 0] += 1 }
+    return imported
   }
 
   private func binding(of node: FileNode) throws -> ONNXBinding {

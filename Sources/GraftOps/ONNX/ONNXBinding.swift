@@ -68,6 +68,8 @@ public struct ImportedOperator: Sendable {
   public var results: [Int]?
   /// Shapes under which ONNX inputs are read instead of their own, by index.
   public var inputShapes: [Int: TensorShape] = [:]
+  /// Whether the node is in training mode, and the operator does what it does in inference.
+  public var isInTrainingMode = false
 
   public init(_ operation: any Operator, operands: [Int?], results: [Int]? = nil) {
     self.operation = operation

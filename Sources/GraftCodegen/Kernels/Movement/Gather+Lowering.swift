@@ -5,7 +5,10 @@ import GraftIR
 import GraftOps
 
 extension Lowering {
-  /// One copy for each index that is constant.
+  /// More constant indices than this are read at run time, as computed ones are.
+  private static let mostCopies = 32
+
+  /// One copy for each index, if there are few and they are constant.
   mutating func lower(_ operation: Gather, _ node: Node) throws {
     let (input, indices) = (try operand(0, of: node), try operand(1, of: node))
     let output = try result(of: node)
@@ -15,6 +18,13 @@ extension Lowering {
         .unsupported, "a gather along an axis that grows with the batch, of \(xShape)")
     }
     guard let positions = graph[indices].parameter?.data?.integers() else {
+      return try gatherRows(operation, input, indices, extent: extent, to: output)
+    }
+    for position in positions where !(-extent..<extent).contains(position) {
+      throw GraftError(
+        .invalidGraph, "index \(position) is outside axis \(operation.axis) of \(xShape)")
+    }
+    guard positions.count <= Self.mostCopies else {
       return try gatherRows(operation, input, indices, extent: extent, to: output)
     }
     let axis = operation.axis
@@ -27,9 +37,6 @@ extension Lowering {
     let inner = indexRank > 0 ? yStrides[axis + indexRank - 1] : 0
     for (number, position) in positions.enumerated() {
       let index = position < 0 ? position + extent : position
-      guard (0..<extent).contains(index) else {
-        throw GraftError(.invalidGraph, "index \(position) is outside axis \(axis) of \(xShape)")
-      }
       try copyPlain(
         loop: StridedLoop(extents: extents, strides: [from, to]), from: address(input),
         to: address(output), xOffset: [try xStrides[axis].times(Dimension(index))],

@@ -100,6 +100,20 @@ extension ONNXFunction {
       let mask = f.constant(try TensorData(packing: keeps, as: .bool, shape: [rows, columns]))
       return [try f.apply(Where(), mask, x, try f.scalar(0, like: x))]
     },
+    /// With its mask, which keeps everything in inference.
+    ONNXFunction("Dropout", since: 7) { f in
+      guard f.node.readOutputCount > 1 else { return nil }
+      if try f.node.opset >= 12 && f.node.constantScalar(2, named: "training_mode")?.whole == 1 {
+        throw GraftError(.unsupported, "the mask of a dropout in training mode")
+      }
+      let x = try f.input(0)
+      let kept = f.constant(try TensorData(packing: [1], as: .bool, shape: []))
+      let dtype: DataType = f.node.opset >= 10 ? .bool : x.type.dtype
+      return [
+        try f.apply(Dropout(ratio: 0), x),
+        try f.apply(Expand(shape: x.shape), try f.cast(kept, to: dtype)),
+      ]
+    },
     /// [indices…] → [indices…, depth], the second of `values` where the new index is the element, else the first.
     ONNXFunction("OneHot", since: 9) { f in
       let (indices, values) = (try f.input(0), try f.input(2))

@@ -103,9 +103,10 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
         ? node.flag("training_mode", default: false) : node.outputCount > 1
       guard node.readOutputCount <= 1 else { throw node.trainingMode() }
       if isTraining {
-        // Only for weights; rejected for activations, because a result must not depend on other images.
+        // For weights; the importer reads activations as in inference, because a result must not depend on
+        // other images.
         return ImportedOperator(
-          Standardize(epsilon: epsilon, overBatch: true), operands: [0, 1, 2])
+          Standardize(epsilon: epsilon, overBatch: true), operands: [0, 1, 2, 3, 4])
       }
       return ImportedOperator(BatchNormalization(epsilon: epsilon), operands: [0, 1, 2, 3, 4])
     }

@@ -10,17 +10,19 @@ import RealModule
 /// y = (x − mean) / √(variance + epsilon) · scale[c] + bias[c], where mean and variance (of the population)
 /// are x's own: of each channel, over the batch too where ``overBatch``.
 ///
-/// Operands: x [batch, channels, …]; scale and bias [channels].
+/// Operands: x [batch, channels, …]; scale and bias [channels]; mean and variance [channels], which only
+/// ``inInference`` reads.
 ///
 /// - C1: x has rank 2 or more (3 or more without ``overBatch``), a floating-point type and constant channels.
-/// - C2: scale and bias are [channels] of x's type.
+/// - C2: scale, bias, mean and variance are [channels] of x's type.
 /// - C3: epsilon is a number that is not negative.
 public struct Standardize: RealOperator, ONNXExportable {
   public static let opcode: Opcode = "standardize"
   public static let group = OperatorGroup.normalization
   public static let summary = "normalizes each channel with its own mean and variance"
   public static let operands: [OperandRule] = [
-    .required("x"), .required("scale"), .required("bias"),
+    .required("x"), .required("scale"), .required("bias"), .optional("mean"),
+    .optional("variance"),
   ]
   public static let isCompileTimeOnly = true
 
@@ -49,6 +51,11 @@ public struct Standardize: RealOperator, ONNXExportable {
     try require("C1", overBatch || x.rank >= 3, "x must have rank 3 or more, found \(x)")
     try requireChannelVector("C2", try operand(1, of: operands), "scale", of: x)
     try requireChannelVector("C2", try operand(2, of: operands), "bias", of: x)
+    for (index, name) in [(3, "mean"), (4, "variance")] {
+      if let statistic = optionalOperand(index, of: operands) {
+        try requireChannelVector("C2", statistic, name, of: x)
+      }
+    }
     try require("C3", epsilon >= 0, "epsilon must not be negative, found \(epsilon)")
     return [TensorType(x.dtype, x.shape)]
   }
@@ -107,5 +114,18 @@ public struct Standardize: RealOperator, ONNXExportable {
     return ExportedOperator(
       "BatchNormalization", attributes: [epsilon, ("training_mode", .int(1))],
       inputs: [.operand(0), .operand(1), .operand(2), .operand(1), .operand(1)])
+  }
+}
+
+/// An operator that ONNX has in a training mode, where a result depends on other images.
+public protocol TrainingModeOperator: Operator {
+  /// The operator of the same operands in inference; nil where this one is right there too.
+  var inInference: (any Operator)? { get }
+}
+
+extension Standardize: TrainingModeOperator {
+  /// The normalization by stored statistics.
+  public var inInference: (any Operator)? {
+    overBatch ? BatchNormalization(epsilon: epsilon) : nil
   }
 }

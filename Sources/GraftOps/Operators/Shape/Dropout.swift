@@ -44,13 +44,12 @@ public struct Dropout: PassThrough, ONNXExportable {
       ImportedOperator(Dropout(ratio: try node.float("ratio", default: 0.5)), operands: [0])
     },
     ONNXBinding("Dropout", since: 12) { node in
-      if case let training? = try node.constantScalar(2, named: "training_mode"),
-        training.whole != 0
-      {
-        throw node.trainingMode()
-      }
       let ratio = try node.constantScalar(1, named: "ratio")?.real ?? 0.5
-      return ImportedOperator(Dropout(ratio: ratio), operands: [0])
+      var imported = ImportedOperator(Dropout(ratio: ratio), operands: [0])
+      if case let training? = try node.constantScalar(2, named: "training_mode") {
+        imported.isInTrainingMode = training.whole != 0
+      }
+      return imported
     },
   ]
 
