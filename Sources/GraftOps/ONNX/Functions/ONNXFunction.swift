@@ -26,7 +26,8 @@ public struct ONNXFunction: Sendable {
 
   /// Every function.
   public static let all =
-    elementwise + reductions + normalizations + movements + indexing + losses + spatial + [einsum]
+    elementwise + reductions + normalizations + movements + indexing + losses + attention + spatial
+    + [einsum]
     + [resize] + upsamples
 
   private static let byName = Dictionary(grouping: all, by: \.opType)
