@@ -156,7 +156,7 @@ def _parameters(path: pathlib.Path) -> set[str]:
     """Names of the float tensors in use; scalars are bounds and factors that exporters made up."""
     graph = onnx.load(path).graph
     used = {name for node in graph.node for name in node.input}
-    floats = [i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT and i.dims]
+    floats = [i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT and np.prod(i.dims) > 1]
     return {i.name for i in floats if i.name in used}
 
 

@@ -31,7 +31,7 @@ LIGHT = ["light_resnet50", "light_vgg19", "light_bvlc_alexnet"]
 # The one that comes with the repository; tools/verify-networks has checks of its own for it.
 RESNET20 = pathlib.Path(__file__).resolve().parents[2] / "models/resnet20-cifar10.onnx"
 # As they are, every picture gets the same output; filled with weights, a wrong kernel shows.
-ALL = TORCHVISION + ["open_nsfw"] + LIGHT + [f"{name}-filled" for name in LIGHT]
+CLASSICAL = TORCHVISION + ["open_nsfw"] + LIGHT + [f"{name}-filled" for name in LIGHT]
 # opset17: TorchScript exporter. opset18: dynamo exporter, constants folded; -none: as traced, with
 # all of its shape arithmetic; -all: PyTorch's default, BatchNorms folded.
 VARIANTS = ["opset17", "opset18", "opset18-none", "opset18-all"]
@@ -39,11 +39,26 @@ VARIANTS = ["opset17", "opset18", "opset18-none", "opset18-all"]
 
 def stems(names: list[str], variants: list[str]) -> list[str]:
     """The cases of the named networks: torchvision's in each variant, the others once."""
+    from lib import families as others
+
+    exported, old_only = TORCHVISION + others.ALL, others.OLD_EXPORTER_ONLY
     return [
         stem
         for name in names
-        for stem in ([f"{name}-{v}" for v in variants] if name in TORCHVISION else [name])
+        for stem in ([f"{name}-{v}" for v in variants] if name in exported else [name])
+        if name not in old_only or stem.endswith("-opset17")
     ]
+
+
+def families() -> list[str]:
+    """The networks of lib/families.py, which needs torchvision."""
+    from lib import families
+
+    return families.ALL
+
+
+def all_names() -> list[str]:
+    return CLASSICAL + families()
 
 
 def prepare(stem: str, folder: pathlib.Path) -> None:
@@ -74,11 +89,14 @@ def _make(stem: str, path: pathlib.Path) -> None:
         (light.fill if variant == "filled" else light.copy)(name, path)
     else:
         import torch
-        from lib import onnx_export, zoo
+        from lib import families, onnx_export, zoo
 
         opset, _, simplify = variant.removeprefix("opset").partition("-")
-        network, _ = zoo.seed_checked(name)
-        example = torch.zeros(2, 3, zoo.size(name), zoo.size(name))
+        if name in families.ALL:
+            network, example = families.seed(name)
+        else:
+            network, _ = zoo.seed_checked(name)
+            example = torch.zeros(2, 3, zoo.size(name), zoo.size(name))
         onnx_export.export(network, example, str(path), int(opset), simplify or "constants")
 
 
@@ -86,5 +104,9 @@ def _pictures(stem: str, session: ort.Session) -> np.ndarray:
     """Four unlike pictures in the layout and range that the network expects."""
     if stem == "open_nsfw":
         return inputs.as_caffe(inputs.unlike(224)).transpose(0, 2, 3, 1).copy()
+    if stem.partition("-")[0] in families():
+        from lib import families as others
+
+        return others.unlike(stem, tuple(session.input_shape[1:]))
     pictures = inputs.unlike(session.input_shape[2])
     return inputs.as_caffe(pictures) if stem.startswith("light_") else pictures

@@ -39,6 +39,10 @@ struct KnownValues {
   private var areAllKnown = true
   /// Whether an operand is more than a floating-point weight of the file.
   private var isWorthFolding = false
+  /// Whether an operand is a floating-point tensor of the file that may train, such as a table of biases.
+  private var readsWeight = false
+  /// Scales and regions of a Resize have no more elements.
+  private static let mostScales = 16
 
   init(results: [TensorType]) { self.results = results }
 
@@ -63,6 +67,7 @@ struct KnownValues {
     }
     if tensors.last == .some(nil) { areAllKnown = false }
     if isFolded || known != nil || data.elementCount == 1 { isWorthFolding = true }
+    if !isFolded, known == nil, data.elementCount > Self.mostScales { readsWeight = true }
   }
 
   mutating func add(_ tensor: DenseTensor<Dimension>) {
@@ -92,7 +97,7 @@ struct KnownValues {
       for tensor in folded { try budget.take(3 * tensor.elements.count, of: .int64) }
       return try zip(folded, results).map { try Self.imported($0, $1.dtype) }
     }
-    guard areAllKnown, isWorthFolding else { return nil }
+    guard areAllKnown, isWorthFolding, !readsWeight else { return nil }
     let extents = results.compactMap(\.shape.constants)
     guard extents.count == results.count,
       operation.cost(operands: types, results: results).multiplyAdds <= Self.largestCost,
