@@ -125,6 +125,29 @@ import Testing
     let text = (around[..<first] + expected + around[first...]).joined(separator: "\n")
     try text.write(to: url, atomically: true, encoding: .utf8)
   }
+
+  /// With `UPDATE_GOLDEN=1` the list is rewritten, and the test fails once more.
+  @Test func documentationListsExactlyTheFunctions() throws {
+    let url = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "docs/operators.md")
+    let text = try String(contentsOf: url, encoding: .utf8)
+    let names = Dictionary(grouping: ONNXFunction.all, by: \.opType).sorted { $0.key < $1.key }
+    let list = names.map { name, functions in
+      let first = functions.map(\.opsets.lowerBound).min() ?? 0
+      let last = functions.map(\.opsets.upperBound).max() ?? 0
+      return first...last == ONNXBinding.supportedOpsets ? name : "\(name) \(first)–\(last)"
+    }
+    let expected = list.joined(separator: ", ") + "."
+    let lines = text.split(separator: "\n")
+    #expect(
+      lines.last.map(String.init) == expected,
+      "docs/operators.md; run with UPDATE_GOLDEN=1 to rewrite its list")
+    guard let last = lines.last, last != expected,
+      ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] == "1"
+    else { return }
+    try text.replacingOccurrences(of: String(last), with: expected)
+      .write(to: url, atomically: true, encoding: .utf8)
+  }
 }
 
 /// Every operator with attributes and operand types that it takes: what the fixtures hold, and those

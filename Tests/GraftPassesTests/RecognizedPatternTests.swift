@@ -10,7 +10,11 @@ import Testing
   ) throws {
     try checkPass(
       RecognizeActivations(), "recognize-activations-\(name)", fires: fires,
-      constants: ["three": [three], "six": [6], "sixth": [1.0 / 6]],
+      constants: [
+        "three": [three], "six": [6], "sixth": [1.0 / 6], "root": [Double(2).squareRoot()],
+        "one": [1],
+        "half": [0.5],
+      ],
       graphText(
         """
         %0 "x" = input : f32[N,3,5,5]
@@ -33,6 +37,40 @@ import Testing
       %11 "act" = mul(%0, %10) : f32[N,3,5,5] from "mul"
       output "y" = %11
       """)
+  }
+
+  /// As PyTorch's older exporter writes it, and as the newer one does; x + 1 is no part of one.
+  @Test func gelu() throws {
+    let distribution = """
+      %10 "root" = parameter : f32[]
+      %11 "one" = parameter : f32[]
+      %12 "half" = parameter : f32[]
+      %13 = div(%0, %10) : f32[N,3,5,5] from "div"
+      %14 = erf(%13) : f32[N,3,5,5] from "erf"
+      %15 = add(%14, %11) : f32[N,3,5,5] from "add"
+
+      """
+    try check(
+      "gelu-half-last",
+      distribution + """
+        %16 = mul(%0, %15) : f32[N,3,5,5] from "mul"
+        %17 "act" = mul(%16, %12) : f32[N,3,5,5] from "halve"
+        output "y" = %17
+        """)
+    try check(
+      "gelu-half-first",
+      distribution + """
+        %16 = mul(%0, %12) : f32[N,3,5,5] from "halve"
+        %17 "act" = mul(%16, %15) : f32[N,3,5,5] from "mul"
+        output "y" = %17
+        """)
+    try check(
+      "gelu-of-another", fires: false,
+      distribution + """
+        %16 = mul(%15, %15) : f32[N,3,5,5] from "mul"
+        %17 "act" = mul(%16, %12) : f32[N,3,5,5] from "halve"
+        output "y" = %17
+        """)
   }
 
   @Test func hardSwishDividedLast() throws {

@@ -95,7 +95,7 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
       ["MatrixMultiply"], "a MatMul becomes a Gemm"
     ),
     "GraftPasses/Simplify/RecognizeActivations.swift": (
-      ["Sigmoid"], "a part of what it recognizes"
+      ["Sigmoid", "ErrorFunction"], "a part of what it recognizes"
     ),
     "GraftPasses/Simplify/RecognizeChannelShuffle.swift": (
       ["Reshape"], "a part of what it recognizes"

@@ -69,4 +69,12 @@ public enum DataType: String, Hashable, Sendable, CaseIterable {
   }
 
   public var isInteger: Bool { !isFloatingPoint && self != .bool }
+
+  /// Whether it has negative integers.
+  public var isSigned: Bool {
+    switch self {
+    case .int64, .int32, .int16, .int8: true
+    default: false
+    }
+  }
 }

@@ -5,7 +5,7 @@ import GraftIR
 import GraftOps
 
 /// x · sigmoid(x) is SiLU; clip(x + 3, 0, 6) / 6 a HardSigmoid; x times that a HardSwish, in whichever
-/// order the three factors are multiplied.
+/// order the three factors are multiplied; x · (erf(x / √2) + 1) / 2 a Gelu.
 ///
 /// ```
 /// %3 = add(%0, %1) : f32[N,8] from "add"
@@ -69,6 +69,7 @@ private struct PatternMatcher {
         return Match(operation: HardSwish(), x: x, nodes: ramp.nodes + [product.node])
       }
     }
+    if let found = try gelu(node) { return found }
     guard let product = try graph.operation(node, as: Multiply.self), product.activation == .none
     else { return nil }
     if let (x, sigmoid) = try split(node, sigmoid(_:)) {
@@ -79,6 +80,39 @@ private struct PatternMatcher {
   }
 
   private typealias Part = (x: ValueID, nodes: [Node])
+
+  /// (x · (erf(x / √2) + 1)) · ½, and (x · ½) · (erf(x / √2) + 1).
+  private func gelu(_ node: Node) throws -> Match? {
+    if let (value, factor) = try scaled(node), abs(factor - 0.5) < 1e-6,
+      let product = try privateProducer(of: value, as: Multiply.self), product.plain,
+      let (x, gate) = try split(product.node, normalDistribution(_:))
+    {
+      return Match(operation: Gelu(), x: x, nodes: gate.nodes + [product.node])
+    }
+    guard let product = try graph.operation(node, as: Multiply.self), product.activation == .none,
+      let a = node.operand(0), let b = node.operand(1)
+    else { return nil }
+    for (half, other) in [(a, b), (b, a)] {
+      guard uses.isPrivate(half), let scaling = graph.producer(of: half),
+        let (x, factor) = try scaled(scaling), abs(factor - 0.5) < 1e-6,
+        let gate = try normalDistribution(other), gate.x == x
+      else { continue }
+      return Match(operation: Gelu(), x: x, nodes: gate.nodes + [scaling])
+    }
+    return nil
+  }
+
+  /// erf(x / √2) + 1
+  private func normalDistribution(_ value: ValueID) throws -> Part? {
+    guard let sum = try privateProducer(of: value, as: Add.self), sum.plain,
+      let (inner, one) = constant(sum.node), one == 1, uses.isPrivate(inner),
+      let function = graph.producer(of: inner), function.opcode == ErrorFunction.opcode,
+      let argument = function.operand(0), uses.isPrivate(argument),
+      let scaling = graph.producer(of: argument),
+      let (x, factor) = try scaled(scaling), abs(factor * 2.0.squareRoot() - 1) < 1e-6
+    else { return nil }
+    return (x, [scaling, function, sum.node])
+  }
 
   /// x · f(x) where `part` finds f(x) in either operand.
   private func split(

@@ -35,9 +35,13 @@ enum ScalarFunctions {
       return "(\(element))\(type == .uint64 ? "to_uint64" : "to_int64")"
         + "(__builtin_pow((double)a_value, (double)b_value))"
     case BitShift.opcode:
-      let isLeft = (operation as? BitShift)?.isLeft == true
-      return "b_value >= \(type.byteCount * 8) ? 0 : "
-        + "(\(element))((\(wide))a_value \(isLeft ? "<<" : ">>") b_value)"
+      let most = type.byteCount * 8
+      let isOutside = "\(type.isSigned ? "b_value < 0 || " : "")b_value >= \(most)"
+      guard (operation as? BitShift)?.isLeft == true else {
+        let rest = type.isSigned ? "(\(element))(a_value < 0 ? -1 : 0)" : "0"
+        return "\(isOutside) ? \(rest) : (\(element))(a_value >> b_value)"
+      }
+      return "\(isOutside) ? 0 : (\(element))((\(wide))a_value << b_value)"
     default: return nil
     }
   }
@@ -100,13 +104,6 @@ enum ScalarFunctions {
 }
 
 extension DataType {
-  var isSigned: Bool {
-    switch self {
-    case .int64, .int32, .int16, .int8: true
-    default: false
-    }
-  }
-
   /// The C type in which integers of this type wrap around: unsigned, and not narrower than int.
   fileprivate var wrapping: String { byteCount == 8 ? "unsigned long long" : "unsigned" }
 }

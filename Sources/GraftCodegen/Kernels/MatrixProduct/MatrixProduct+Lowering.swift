@@ -186,6 +186,13 @@ extension Lowering {
     guard let units = rows.multiplied(by: matrices) else {
       throw GraftError(.unsupported, "a product whose size grows with the square of the batch")
     }
+    if let tiles = ProductTiles(
+      rows: rows, depth: depth, columns: columns, aSteps: aSteps, bSteps: bSteps, target),
+      finish.isEmpty
+    {
+      return try tiledProduct(
+        a, b, to: output, tiles, matrices: matrices, aOffset: aOffset, bOffset: bOffset)
+    }
     // Where rows grow with the batch and belong to one matrix, no number of them is needed.
     let rowCount = rows.isBatch && matrices == 1 ? "((size_t)-1)" : rows.count
     let constants =
@@ -214,7 +221,75 @@ extension Lowering {
   }
 }
 
+/// The register tile of a product of two computed matrices of constant size, both row by row.
+private struct ProductTiles {
+  /// Rows of a piece of work; each piece copies the last columns once.
+  static let rowsOfPiece = 24
+  /// Bytes of the copy of the last columns, which is on the stack.
+  static let largestCopy = 1 << 17
+
+  let rows: Int
+  let depth: Int
+  let columns: Int
+  let aRow: Int
+  let bRow: Int
+  let vectors: Int
+  let tileRows: Int
+
+  init?(
+    rows: Dimension, depth: Int, columns: Dimension,
+    aSteps: (row: Dimension, column: Dimension), bSteps: (row: Dimension, column: Dimension),
+    _ target: Target
+  ) {
+    guard let rows = rows.constant, let columns = columns.constant, rows > 1, columns > 1,
+      depth > 0, aSteps.column == 1, bSteps.column == 1, let aRow = aSteps.row.constant,
+      let bRow = bSteps.row.constant
+    else { return nil }
+    let most = target.registers >= 32 ? 4 : 2
+    vectors = min(most, (columns + target.lanes - 1) / target.lanes)
+    let rest = (columns % (vectors * target.lanes) + target.lanes - 1) / target.lanes
+    guard depth * rest * target.lanes * 4 <= Self.largestCopy else { return nil }
+    // Sums, one row of vectors and a broadcast.
+    tileRows = max(1, min(6, (target.registers - vectors - 1) / vectors, rows))
+    (self.rows, self.depth, self.columns) = (rows, depth, columns)
+    (self.aRow, self.bRow) = (aRow, bRow)
+  }
+
+  var piece: Int { max(tileRows, Self.rowsOfPiece / tileRows * tileRows) }
+}
+
+extension Lowering {
+  private mutating func tiledProduct(
+    _ a: ValueID, _ b: ValueID, to output: ValueID, _ tiles: ProductTiles, matrices: Dimension,
+    aOffset: String, bOffset: String
+  ) throws {
+    let batch = BatchParameter(readBy: [aOffset, bOffset])
+    let algorithm =
+      "tile of \(tiles.tileRows) rows x \(tiles.vectors * target.lanes) columns, threads split "
+      + "pieces of \(tiles.piece) rows"
+    let kernel = try library.add(
+      "matmul_f32_\(tiles.rows)x\(tiles.depth)x\(tiles.columns)_tiled", algorithm: algorithm
+    ) { name in
+      try Templates.matmulTiled.render([
+        "banner": "Product of computed matrices [\(tiles.rows), \(tiles.depth)] and "
+          + "[\(tiles.depth), \(tiles.columns)]: \(algorithm).",
+        "name": name, "depth": "\(tiles.depth)", "columns": "\(tiles.columns)",
+        "total_rows": "\(tiles.rows)", "a_row": "\(tiles.aRow)", "b_row": "\(tiles.bRow)",
+        "tile_rows": "\(tiles.tileRows)", "tile_vectors": "\(tiles.vectors)",
+        "piece": "\(tiles.piece)", "batch": batch.declaration, "a_offset": aOffset,
+        "b_offset": bOffset,
+      ])
+    }
+    let left = try address(a)
+    let right = try address(b)
+    emit(
+      kernel, [left, right, try address(output)] + batch.arguments,
+      units: WorkUnits((tiles.rows + tiles.piece - 1) / tiles.piece, times: matrices))
+  }
+}
+
 extension Templates {
+  static let matmulTiled = Template("matmul_tiled.c", PackageResources.matmul_tiled_c_in)
   static let fullyConnected = Template("fully_connected.c", PackageResources.fully_connected_c_in)
   static let matmul = Template("matmul.c", PackageResources.matmul_c_in)
 }

@@ -32,12 +32,20 @@ extension Lowering {
       "\(node.opcode)_f32_\(count)x\(inner.isBatch ? "n" : "\(inner)")",
       algorithm: "one row at a time, threads split rows"
     ) { name in
-      try Templates.softmax.render([
+      let finish =
+        isLogarithm
+        ? "const float shift = __builtin_logf(sum);" : "const float scale = 1.0f / sum;"
+      guard inner != 1 else {
+        return try Templates.softmaxRows.render([
+          "banner": "\(node.opcode) of rows of \(count) elements.", "name": name,
+          "count": "\(count)", "stored": isLogarithm ? "value" : "power", "finish": finish,
+          "result": isLogarithm ? "to[i] - shift" : "to[i] * scale",
+        ])
+      }
+      return try Templates.softmax.render([
         "banner": "\(node.opcode) of rows of \(count) elements, \(inner) apart.", "name": name,
         "constants": constants, "batch": batch.declaration,
-        "stored": isLogarithm ? "value[lane]" : "power[lane]",
-        "finish": isLogarithm
-          ? "const float shift = __builtin_logf(sum);" : "const float scale = 1.0f / sum;",
+        "stored": isLogarithm ? "value[lane]" : "power[lane]", "finish": finish,
         "result": isLogarithm ? "to[i * INNER] - shift" : "to[i * INNER] * scale",
       ])
     }
@@ -57,5 +65,6 @@ extension Lowering {
 }
 
 extension Templates {
+  static let softmaxRows = Template("softmax_rows.c", PackageResources.softmax_rows_c_in)
   static let softmax = Template("softmax.c", PackageResources.softmax_c_in)
 }

@@ -2,6 +2,7 @@
 
 import GraftDiagnostics
 import GraftIR
+import RealModule
 
 extension ONNXFunction {
   /// The largest side of a block of pixels.
@@ -29,7 +30,7 @@ extension ONNXFunction {
           to: [n, Dimension(inner), Dimension(h * block), Dimension(w * block)])
       ]
     },
-    /// [N, C, H, W] → [N, b² · C, H / b, W / b]
+    /// [N, C, H, W] → [N, b² · C, H / b, W / b]; the mode says whether channels are [b, b, C] or [C, b, b].
     ONNXFunction("SpaceToDepth") { f in
       let x = try f.input(0)
       let block = try f.node.int("blocksize", default: 0)
@@ -42,7 +43,10 @@ extension ONNXFunction {
       let split = try f.reshape(x, to: TensorShape([n] + parts.map { Dimension($0) }))
       return [
         try f.reshape(
-          try f.transpose(split, by: [0, 3, 5, 1, 2, 4]),
+          try f.transpose(
+            split,
+            by: f.node.string("mode", default: "DCR") == "DCR"
+              ? [0, 3, 5, 1, 2, 4] : [0, 1, 3, 5, 2, 4]),
           to: [
             n, Dimension(c * block * block), Dimension(h / block), Dimension(w / block),
           ])
@@ -176,6 +180,83 @@ extension ONNXFunction {
         : try TensorData(packing: ones.map { Int($0) }, as: dtype, shape: [rows, columns])
       return [try f.apply(Identity(), f.constant(data))]
     },
+    /// Each axis cut or filled with zeros alike at both ends, to a constant extent.
+    ONNXFunction("CenterCropPad", since: 18) { f in
+      var x = try f.input(0)
+      let axes =
+        try f.node.optionalInts("axes").map { try $0.map { try x.shape.axis($0) } }
+        ?? Array(0..<x.rank)
+      guard let wanted = try f.node.constantIntegers(1, named: "shape"),
+        wanted.count == axes.count, Set(axes).count == axes.count
+      else { throw GraftError(.invalidModel, "shape has no extent for each of axes \(axes)") }
+      var pads = Array(repeating: 0, count: 2 * x.rank)
+      for (axis, extent) in zip(axes, wanted) where x.shape[axis] != extent {
+        guard let from = x.shape[axis].constant, let to = extent.constant, to >= 0,
+          to <= Window.largest
+        else { throw GraftError(.unsupported, "axis \(axis) of \(x.type) cut to \(extent)") }
+        if from > to {
+          x = try f.apply(
+            Slice(axes: [axis], starts: [(from - to) / 2], extents: [to], steps: [1]), x)
+        } else {
+          pads[axis] = (to - from) / 2
+          pads[x.rank + axis] = to - from - pads[axis]
+        }
+      }
+      return [
+        pads.allSatisfy { $0 == 0 } ? try f.apply(Identity(), x) : try f.apply(Pad(pads: pads), x)
+      ]
+    },
+    /// Where the pixels of a picture come from that an affine map turns: [N, H, W, 2], or [N, D, H, W, 3].
+    ONNXFunction("AffineGrid", since: 20) { f in
+      let theta = try f.input(0)
+      guard let size = try f.node.constantIntegers(1, named: "size"),
+        size.count == theta.shape[1].constant.map({ $0 + 2 }),
+        let extents = TensorShape(Array(size[2...])).constants, (2...3).contains(extents.count),
+        extents.allSatisfy({ (1...Window.largest).contains($0) }), theta.rank == 3,
+        saturatingProduct(extents) <= largestConstant / 4
+      else { throw GraftError(.unsupported, "a grid of the size of input 1 by \(theta.type)") }
+      let alignsCorners = try f.node.flag("align_corners", default: false)
+      /// From −1 to 1, at the middle of the outermost pixels or at their edges.
+      func place(_ index: Int, _ extent: Int) -> Double {
+        alignsCorners
+          ? (extent == 1 ? 0 : 2 * Double(index) / Double(extent - 1) - 1)
+          : (2 * Double(index) + 1) / Double(extent) - 1
+      }
+      // Homogeneous coordinates x, y (, z), 1 of every pixel.
+      var rows: [[Double]] = []
+      forEachIndex(of: extents) { index in
+        rows.append(zip(index, extents).map { place($0, $1) }.reversed() + [1])
+      }
+      let grid = try f.apply(
+        MatrixMultiply(), try f.matrix(rows, like: theta),
+        try f.transpose(theta, by: [0, 2, 1]))
+      return [
+        try f.reshape(
+          grid,
+          to: TensorShape(
+            [theta.shape[0]] + extents.map { Dimension($0) } + [Dimension(extents.count)]))
+      ]
+    },
+    // Windows of a cosine series, as constants.
+    window("HannWindow", [0.5, 0.5]),
+    window("HammingWindow", [25 / 46, 21 / 46]),
+    window("BlackmanWindow", [0.42, 0.5, 0.08]),
+    /// Floating-point numbers at a constant distance; NumberRange has whole ones.
+    ONNXFunction("Range", since: 11) { f in
+      let dtype = try f.input(0).type.dtype
+      guard dtype.isFloatingPoint else { return nil }
+      let numbers = try ["start", "limit", "delta"].enumerated().map { index, name in
+        try f.node.constantScalar(index, named: name)?.real ?? .nan
+      }
+      let count = ((numbers[1] - numbers[0]) / numbers[2]).rounded(.up)
+      guard count.isFinite, count <= Double(largestConstant) else {
+        throw GraftError(
+          .invalidModel, "a range from \(numbers[0]) to \(numbers[1]) by \(numbers[2])")
+      }
+      let elements = (0..<max(0, Int(count))).map { numbers[0] + Double($0) * numbers[2] }
+      let data = try TensorData(packing: elements, as: dtype, shape: [elements.count])
+      return [try f.apply(Identity(), f.constant(data))]
+    },
     /// Sums of all elements before along an axis: a product with a triangle of ones.
     ONNXFunction("CumSum", since: 11) { f in
       let x = try f.input(0)
@@ -206,6 +287,32 @@ extension ONNXFunction {
       ]
     },
   ]
+}
+
+extension ONNXFunction {
+  /// A window of `size` elements: the alternating sum of cosines of multiples of an angle that goes round once.
+  fileprivate static func window(_ opType: String, _ factors: [Double]) -> ONNXFunction {
+    ONNXFunction(opType, since: 17) { f in
+      guard let size = try f.node.constantScalar(0, named: "size")?.whole,
+        (1...largestConstant).contains(size)
+      else { throw GraftError(.unsupported, "a window of a size that is not constant") }
+      let code = try f.node.int("output_datatype", default: DataType.float32.onnxCode)
+      guard let dtype = DataType(onnx: code), dtype.isFloatingPoint else {
+        throw GraftError(.unsupported, "a window of \(DataType.onnxName(code))")
+      }
+      let isPeriodic = try f.node.flag("periodic", default: true)
+      let period = Double(isPeriodic ? size : max(1, size - 1))
+      let elements = (0..<size).map { index -> Double in
+        factors.enumerated().reduce(0) { sum, term in
+          let sign: Double = term.offset.isMultiple(of: 2) ? 1 : -1
+          let angle = 2 * Double.pi * Double(term.offset * index) / period
+          return sum + sign * term.element * Double.cos(angle)
+        }
+      }
+      let data = try TensorData(packing: elements, as: dtype, shape: [size])
+      return [try f.apply(Identity(), f.constant(data))]
+    }
+  }
 }
 
 extension FunctionBuilder {

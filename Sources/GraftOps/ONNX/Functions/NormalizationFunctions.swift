@@ -74,7 +74,10 @@ extension ONNXFunction {
           SquareRoot(), try f.apply(ReduceSum(axes: [axis], keepsAxes: true), squares))
       case let p: throw GraftError(.invalidModel, "p is \(p), expected 1 or 2")
       }
-      return [try f.apply(Divide(), x, norm)]
+      // Zeros stay zeros.
+      let zero = try f.scalar(0, like: x)
+      let isZero = try f.apply(Equal(), norm, zero)
+      return [try f.apply(Where(), isZero, zero, try f.apply(Divide(), x, norm))]
     },
     /// x / √(mean(x²) + epsilon) · scale over the last axes (Zhang and Sennrich 2019).
     ONNXFunction("RMSNormalization", since: 23) { f in

@@ -26,7 +26,8 @@ public struct ONNXFunction: Sendable {
 
   /// Every function.
   public static let all =
-    elementwise + reductions + normalizations + movements + indexing + losses + attention + spatial
+    elementwise + reductions + normalizations + movements + indexing + losses + attention
+    + powerPools + spatial
     + [einsum]
     + [resize] + upsamples
 
@@ -66,7 +67,7 @@ public struct FunctionBuilder {
   }
 
   /// The node whose outputs are wanted.
-  public let node: ONNXNode
+  public internal(set) var node: ONNXNode
   public private(set) var steps: [Step] = []
   public private(set) var constants: [TensorData] = []
 

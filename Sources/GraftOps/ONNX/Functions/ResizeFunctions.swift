@@ -237,7 +237,7 @@ private struct Interpolation {
     for place in first...max(first, last) {
       let weight = filter((Double(place) - near) / width)
       let isInside = row.indices.contains(place)
-      guard isInside || !(excludesOutside || antialiases) else { continue }
+      guard isInside || !excludesOutside else { continue }
       row[min(max(place, 0), axis.from - 1)] += weight
       sum += weight
     }

@@ -4,6 +4,30 @@ import GraftDiagnostics
 import GraftIR
 
 extension ONNXFunction {
+  /// (Σ |x|^p)^(1/p) over windows or whole images: the mean of powers times their number.
+  static let powerPools: [ONNXFunction] = [
+    ONNXFunction("LpPool", since: 2) { f in
+      let x = try f.input(0)
+      let p = try f.node.int("p", default: 2)
+      guard p >= 1, try !f.node.flag("ceil_mode", default: false),
+        let kernel = try f.node.optionalInts("kernel_shape")
+      else { throw GraftError(.unsupported, "p below 1, or ceil_mode") }
+      let powers = try f.apply(Power(exponent: Double(p)), try f.apply(AbsoluteValue(), x))
+      let mean = try f.averagePool(powers)
+      let sum = try f.apply(
+        Multiply(), mean, try f.scalar(Double(saturatingProduct(kernel)), like: x))
+      return [try f.apply(Power(exponent: 1 / Double(p)), sum)]
+    },
+    ONNXFunction("GlobalLpPool", since: 2) { f in
+      let x = try f.input(0)
+      let p = try f.node.int("p", default: 2)
+      guard p >= 1, x.rank >= 3 else { throw GraftError(.unsupported, "p below 1") }
+      let powers = try f.apply(Power(exponent: Double(p)), try f.apply(AbsoluteValue(), x))
+      let sum = try f.apply(ReduceSum(axes: Array(2..<x.rank), keepsAxes: true), powers)
+      return [try f.apply(Power(exponent: 1 / Double(p)), sum)]
+    },
+  ]
+
   static let spatial: [ONNXFunction] =
     ["Conv", "ConvTranspose", "MaxPool", "AveragePool"].map { opType in
       ONNXFunction(opType) { f in
@@ -41,6 +65,16 @@ extension FunctionBuilder {
       $0.flatMap { terms.indices.contains($0) ? terms[$0] : nil }
     }
     return try results(of: imported.operation, operands)[0]
+  }
+
+  /// The mean over windows, padding included.
+  fileprivate mutating func averagePool(_ x: Term) throws -> Term {
+    node.attributes["count_include_pad"] = .int(1)
+    switch x.rank {
+    case 3: return try line("AveragePool", x)
+    case 5: return try volumePool("AveragePool", x)
+    default: return try apply("AveragePool", [x]) { _ in }
+    }
   }
 
   /// One spatial axis: images of height 1.

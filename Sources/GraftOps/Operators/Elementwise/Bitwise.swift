@@ -87,7 +87,8 @@ public struct BitwiseXor: BitwisePair {
   ]
 }
 
-/// y = a · 2^b or ⌊a / 2^b⌋ of unsigned integers of ``bits`` bits, 0 where b is at least that.
+/// y = a · 2^b, of which the upper bits are lost, or ⌊a / 2^b⌋, of integers of ``bits`` bits; 0, or −1 of a negative
+/// number to the right, where b is at least that or negative.
 public struct BitShift: BitwisePair {
   public static let opcode: Opcode = "bit_shift"
   public static let summary = "a with its bits moved by b places"
@@ -97,18 +98,22 @@ public struct BitShift: BitwisePair {
   public var isLeft: Bool
   /// Of an element.
   public var bits: Int
+  public var isSigned: Bool
 
-  public init(isLeft: Bool, bits: Int) {
+  public init(isLeft: Bool, bits: Int, isSigned: Bool = false) {
     self.isLeft = isLeft
     self.bits = bits
+    self.isSigned = isSigned
   }
   public init(attributes: Attributes) throws {
     isLeft = try attributes.bool("left", default: false)
     bits = try attributes.int("bits")
+    isSigned = try attributes.bool("signed", default: false)
   }
   public var attributes: Attributes {
     var attributes: Attributes = ["bits": .int(bits)]
     if isLeft { attributes["left"] = .bool(true) }
+    if isSigned { attributes["signed"] = .bool(true) }
     return attributes
   }
 
@@ -116,27 +121,33 @@ public struct BitShift: BitwisePair {
     let type = try broadcastType(operands)
     try require(
       "C3",
-      [.uint64, .uint32, .uint16, .uint8].contains(type.dtype)
-        && bits == type.dtype.byteCount * 8,
-      "operands must be unsigned integers of \(bits) bits, found \(type)")
+      type.dtype.isInteger && bits == type.dtype.byteCount * 8
+        && isSigned == type.dtype.isSigned,
+      "operands must be integers of \(bits) bits, found \(type)")
     return [type]
   }
 
   public func combine(_ a: Int, _ b: Int) -> Int {
-    guard b >= 0, b < bits else { return 0 }
-    let moved = isLeft ? UInt(bitPattern: a) << UInt(b) : UInt(bitPattern: a) >> UInt(b)
-    return Int(bitPattern: bits < 64 ? moved & ((1 << UInt(bits)) - 1) : moved)
+    guard b >= 0, b < bits else { return isLeft || !isSigned || a >= 0 ? 0 : -1 }
+    guard isLeft else {
+      return isSigned ? a >> b : Int(bitPattern: UInt(bitPattern: a) >> UInt(b))
+    }
+    let moved = UInt(bitPattern: a) << UInt(b)
+    let unused = UInt(max(0, 64 - bits))
+    let kept = Int(bitPattern: moved << unused)
+    return isSigned ? kept >> Int(unused) : Int(bitPattern: UInt(bitPattern: kept) >> unused)
   }
 
   public static let onnx = [
     ONNXBinding(onnxName, since: 11) { node in
-      let type = try node.input(0).type
+      let dtype = try node.input(0).type.dtype
       let direction = try node.string("direction", default: "")
       guard ["LEFT", "RIGHT"].contains(direction) else {
         throw GraftError(.invalidModel, "direction must be LEFT or RIGHT")
       }
       return try node.broadcastingPair(
-        BitShift(isLeft: direction == "LEFT", bits: type.dtype.byteCount * 8))
+        BitShift(
+          isLeft: direction == "LEFT", bits: dtype.byteCount * 8, isSigned: dtype.isSigned))
     }
   ]
 
