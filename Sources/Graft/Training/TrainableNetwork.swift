@@ -38,19 +38,7 @@ extension Graph {
     return graph
   }
 
-  /// Whether all readers of a value multiply by it as a matrix.
-  private func isFactor(_ value: ValueID) -> Bool {
-    readers(of: value).allSatisfy { reader in
-      let node = self[reader]
-      return node.operands.indices.allSatisfy {
-        node.operands[$0] != value
-          || Catalog.type(of: node.opcode)?.role(at: $0) == .factor
-      }
-    }
-  }
-
-  /// Replaces each conversion of a weight to float32, and each transpose of a matrix, by a parameter, which then
-  /// trains.
+  /// Replaces each conversion of a weight to float32 by a parameter, which then trains.
   private mutating func computeConvertedWeights() throws {
     for node in nodes {
       guard let operand = node.operand(0), let parameter = self[operand].parameter,
@@ -58,7 +46,7 @@ extension Graph {
         type(of: result).dtype == .float32, type(of: operand).dtype.isFloatingPoint
       else { continue }
       guard try Catalog.operation(of: node).keepsValues,
-        type(of: operand).dtype != .float32 || isFactor(result)
+        type(of: operand).dtype != .float32
       else { continue }
       guard let data = try ConstantEvaluator.evaluate(node, in: self).first else { continue }
       let name = self[operand].name ?? self[result].name ?? "weight"

@@ -89,8 +89,17 @@ public struct Head: Sendable {
         + "network with only one of its heads.")
   }
 
+  /// Whether a value is a parameter, or one transposed.
+  private static func isStored(_ value: ValueID, in graph: Graph) throws -> Bool {
+    if graph[value].parameter != nil { return true }
+    guard let producer = graph.producer(of: value), let operand = producer.operand(0),
+      graph[operand].parameter != nil
+    else { return false }
+    return try Catalog.operation(of: producer).keepsValues
+  }
+
   private init(_ node: Node, in graph: Graph) throws {
-    guard let weight = node.operand(1), graph[weight].parameter != nil,
+    guard let weight = node.operand(1), try Self.isStored(weight, in: graph),
       let shape = graph.type(of: weight).shape.constants
     else {
       throw GraftError(
