@@ -41,6 +41,8 @@ public enum Pipeline {
       FoldPadding(),
       because: "before normalizations are folded, which depends on the padding of the convolution"),
     PipelineEntry(
+      TrimKernels(), because: "with all padding in the convolution, before weights are scaled"),
+    PipelineEntry(
       LowerChannelPadding(),
       because: "before additions are fused, because a shortcut may become a convolution"),
     PipelineEntry(
