@@ -13,7 +13,9 @@ extension Converter {
   ) throws -> Bool {
     guard let function = ONNXFunction.find(node.opType, opset: opset) else { return false }
     let isBound = !Catalog.bindings(onnx: node.opType).isEmpty
-    if isBound, inputs.allSatisfy({ $0 == nil || $0?.data != nil }) { return false }
+    if isBound, !function.appliesToConstants, inputs.allSatisfy({ $0 == nil || $0?.data != nil }) {
+      return false
+    }
     var builder = FunctionBuilder(try seen(node, inputs))
     guard let outputs = try function.build(&builder) else {
       guard isBound else {

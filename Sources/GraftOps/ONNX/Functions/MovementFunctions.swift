@@ -242,7 +242,7 @@ extension ONNXFunction {
     window("HammingWindow", [25 / 46, 21 / 46]),
     window("BlackmanWindow", [0.42, 0.5, 0.08]),
     /// Floating-point numbers at a constant distance; NumberRange has whole ones.
-    ONNXFunction("Range", since: 11) { f in
+    ONNXFunction("Range", since: 11, appliesToConstants: true) { f in
       let dtype = try f.input(0).type.dtype
       guard dtype.isFloatingPoint else { return nil }
       let numbers = try ["start", "limit", "delta"].enumerated().map { index, name in

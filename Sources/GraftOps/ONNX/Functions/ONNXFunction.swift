@@ -10,6 +10,8 @@ public struct ONNXFunction: Sendable {
   public let opType: String
   /// The opsets of the model in which the function is the operator.
   public let opsets: ClosedRange<Int>
+  /// Whether it also applies where all inputs are constants, which a binding else folds.
+  public let appliesToConstants: Bool
   /// The node's outputs; nil where the function does not fit the node, which its bindings may.
   /// - Throws: ``GraftError``: `unsupported` for a valid node that Graft does not support, `invalidModel` for
   ///   a node that violates the ONNX specification.
@@ -17,9 +19,11 @@ public struct ONNXFunction: Sendable {
 
   init(
     _ opType: String, opsets: ClosedRange<Int>? = nil, since first: Int = 1,
+    appliesToConstants: Bool = false,
     build: @escaping @Sendable (inout FunctionBuilder) throws -> [FunctionBuilder.Term]?
   ) {
     self.opType = opType
+    self.appliesToConstants = appliesToConstants
     self.opsets = opsets ?? first...ONNXBinding.supportedOpsets.upperBound
     self.build = build
   }
