@@ -187,4 +187,6 @@ def _reason(text: str) -> str:
     text = re.sub(r"^graft \w+ exited with 1: graft: ", "", text.replace("\n", " "))
     text = re.sub(r"^\S*\.onnx: ", "", text)
     text = re.sub(r'node "[^"]*" \((\w+)\): ', r"\1: ", text)
+    text = re.sub(r"\s*\d+ nodes? cannot be compiled:", "", text).replace(
+        "docs/operators.md lists the supported operators.", "")
     return " ".join(text.split())[:160]

@@ -54,7 +54,7 @@ def render(results: list, operators: pathlib.Path) -> str:
             re.sub(rf"^{name}: ", "", r.reason) for r in own if r.outcome == "refused")
         text = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(2))
         lines.append(
-            f"| {name} | {opsets} | {f'`{opcode}`' if opcode else 'rewritten'} | {passed} of {len(own)} | "
+            f"| {name} | {opsets} | {f'`{opcode}`' if opcode else 'others'} | {passed} of {len(own)} | "
             + text.replace("|", "\\|") + " |")
     refused = sorted(name for name in tests if name not in known
                      and not any(r.outcome == "passed" for r in tests[name]))
