@@ -14,6 +14,9 @@ def render(results: list, operators: pathlib.Path) -> str:
         if match := re.match(r"\| `(\w+)` \| .* \| (.*) \|$", row):
             for name in re.findall(r"(\w+)(?: (\d+–\d+))?(?:,|$)", match[2]):
                 known[name[0]] = (match[1], name[1] or "1–28")
+    functions = operators.read_text().rstrip().splitlines()[-1]
+    for name, opsets in re.findall(r"(\w+)(?: (\d+–\d+))?[,.]", functions):
+        known.setdefault(name, ("", opsets or "1–28"))
     lines = [
         "# ONNX support",
         "",
