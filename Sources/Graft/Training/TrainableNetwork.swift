@@ -38,28 +38,21 @@ extension Graph {
     return graph
   }
 
-  /// Replaces each conversion of a weight to float32 by a parameter, which then trains.
+  /// Replaces each conversion of a weight to float32 by a parameter of its name, which then trains.
   private mutating func computeConvertedWeights() throws {
     for node in nodes {
       guard let operand = node.operand(0), let parameter = self[operand].parameter,
         parameter.data != nil, let result = node.results.first, !isOutput(result),
-        type(of: result).dtype == .float32, type(of: operand).dtype.isFloatingPoint
+        type(of: result).dtype == .float32,
+        type(of: operand).dtype.isFloatingPoint && type(of: operand).dtype != .float32,
+        try Catalog.operation(of: node).keepsValues
       else { continue }
-      guard try Catalog.operation(of: node).keepsValues,
-        type(of: operand).dtype != .float32
-      else { continue }
-      guard let data = try ConstantEvaluator.evaluate(node, in: self).first else { continue }
-      let name = self[operand].name ?? self[result].name ?? "weight"
-      let title = (node.origins.first ?? node.opcode.rawValue).quotedForDisplay
-      let isReplaced = self.readers(of: operand).count == 1 && !isOutput(operand)
-      if isReplaced { self[operand].name = nil }
-      let weight = addParameter(
-        unusedName(name), type(of: result),
-        Parameter(
-          derivation: "folded \(node.opcode) \(title)", isLiteral: parameter.isLiteral,
-          data: data))
-      replaceUses(of: result, with: weight)
-      remove(node.id)
+      let isReplaced = readers(of: operand).count == 1 && !isOutput(operand)
+      if isReplaced { (self[result].name, self[operand].name) = (self[operand].name, nil) }
+      try replaceByConstants(
+        node, named: "weight",
+        derivation: "folded \(node.opcode) \((node.origins.first ?? "").quotedForDisplay)",
+        isLiteral: parameter.isLiteral)
       if isReplaced { removeParameter(operand) }
     }
   }

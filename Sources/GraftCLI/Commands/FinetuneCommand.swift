@@ -148,12 +148,8 @@ struct FinetuneCommand: ParsableCommand, UsesPaths {
         + "\(report.seconds.formatted(digits: 1)) s")
   }
 
-  /// The file of the curve of `--find-lr`, next to the output; nil without `-o`.
-  private var curveFile: String? {
-    guard var name = output else { return nil }
-    while name.count > 1, name.hasSuffix("/") { name.removeLast() }
-    return name + ".find-lr.svg"
-  }
+  /// The file of the curve of `--find-lr`; nil without `-o`.
+  private var curveFile: String? { output.map(FineTuner.Options.curveFile) }
 
   private func showPlan(_ tuner: inout FineTuner) throws {
     let progress = EpochTable()

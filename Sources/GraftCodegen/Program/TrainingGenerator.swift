@@ -1,5 +1,5 @@
 // Code generation of training: a training step and the evaluation of the same network become two programs
-// of one library, over one table of state, one set of kernels and one file of constants.
+// of one library. They share the table of state, the kernels and the file of constants.
 
 import GraftDiagnostics
 import GraftIR

@@ -1,6 +1,6 @@
 // Resizing with the same bits as Pillow: horizontally, rounded to 8 bits, then vertically, with the weights
-// of ResampleWeights.swift. Since version 13, Pillow resizes vertically first if the height shrinks much more
-// than the width, which can differ by one gray level. Computes only a window of the result, because a crop
+// of ResampleWeights.swift. From version 13 on, Pillow resizes vertically first if the height shrinks much more
+// than the width; the results can then differ by 1 of 255. Only a window of the result is computed, because a crop
 // usually follows.
 
 import GraftDiagnostics

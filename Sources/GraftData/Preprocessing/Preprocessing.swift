@@ -150,7 +150,7 @@ extension Preprocessing {
   }
 
   /// The preset for an input of this shape, with axes in the order of `layout`, without the batch. An input
-  /// of integer type gets unscaled pixels of 0 … 255, which such a network normalizes itself.
+  /// of integer type gets pixels from 0 to 255, which such a network normalizes itself.
   /// - Throws: ``GraftError`` of kind `invalidArgument` if the preset does not support the shape.
   public init(
     _ preset: Preset, inputShape shape: [Int], layout: Layout, elements: DataType = .float32

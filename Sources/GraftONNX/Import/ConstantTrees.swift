@@ -64,18 +64,10 @@ enum ConstantTrees {
     let isLiteral = node.presentOperands.allSatisfy {
       graph[$0].parameter?.isLiteral == true || !graph.type(of: $0).dtype.isFloatingPoint
     }
-    let results = try ConstantEvaluator.evaluate(node, in: graph)
-    for ((value, type), data) in zip(zip(node.results, types), results) {
-      let title = (node.origins.first ?? "").quotedForDisplay
-      let name = graph[value].name ?? "\(node.origins.first ?? node.opcode.rawValue).folded"
-      graph[value].name = nil
-      let folded = graph.addParameter(
-        graph.unusedName(name), type,
-        Parameter(
-          derivation: "folded \(node.opcode) \(title)", isLiteral: isLiteral, data: data))
-      graph.replaceUses(of: value, with: folded)
-    }
-    graph.remove(node.id)
+    let title = (node.origins.first ?? "").quotedForDisplay
+    try graph.replaceByConstants(
+      node, named: "\(node.origins.first ?? node.opcode.rawValue).folded",
+      derivation: "folded \(node.opcode) \(title)", isLiteral: isLiteral)
     // Free values after their last use.
     for operand in Set(node.presentOperands)
     where graph.readers(of: operand).isEmpty && !graph.isOutput(operand) {

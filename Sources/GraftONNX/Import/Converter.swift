@@ -30,8 +30,7 @@ struct Converter {
 
   private(set) var graph: Graph
   private(set) var warnings: [Warning] = []
-  /// The nodes in training mode that are read as in inference, by operator.
-  private var trainingModes: [String: Int] = [:]
+  private var trainingModes = TrainingModes()
   private let model: ModelToConvert
   /// The fixed batch size of the file, while trying to make it dynamic.
   private let freedBatch: Int?
@@ -103,32 +102,10 @@ struct Converter {
     }
     graph.removeDeadCode()
     try ConstantTrees.fold(&graph, budget: &budget)
-    try readTrainingModes()
+    warnings += try trainingModes.read(&graph)
     adoptWeightsOfConstants()
     tellTiedParameters()
     try graph.verify()
-  }
-
-  /// Makes what normalizes activations by the batch's own statistics normalize them by the stored ones, and warns
-  /// of everything that is in training mode.
-  private mutating func readTrainingModes() throws {
-    for node in graph.nodes {
-      guard let operation = try Catalog.operation(of: node) as? any TrainingModeOperator,
-        let inference = operation.inInference, let old = node.results.first
-      else { continue }
-      let name = graph[old].name
-      graph[old].name = nil
-      let new = try graph.append(
-        inference, node.operands, names: [name], origins: node.origins, before: node.id)[0]
-      graph.replaceUses(of: old, with: new)
-      graph.remove(node.id)
-      trainingModes["BatchNormalization", default: 0] += 1
-    }
-    guard !trainingModes.isEmpty else { return }
-    let counts = trainingModes.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }
-    warnings.append(
-      Warning(
-        "nodes in training mode are read as in inference: \(counts.joined(separator: ", "))"))
   }
 
   // MARK: One node
@@ -212,7 +189,7 @@ struct Converter {
     _ node: FileNode, _ inputs: [ONNXNode.Input?]
   ) throws -> ImportedOperator {
     let imported = try binding(of: node).read(try seen(node, inputs))
-    if imported.isInTrainingMode { trainingModes[node.opType, default: 0] += 1 }
+    if imported.isInTrainingMode { trainingModes.add(node.opType) }
     return imported
   }
 

@@ -129,3 +129,26 @@ extension HostTensor {
     }
   }
 }
+
+extension Graph {
+  /// Puts parameters with the results of a node, whose operands are all constants, in its place.
+  /// - Parameters:
+  ///   - name: of a result without one.
+  ///   - derivation: what the parameters are.
+  /// - Throws: as ``ConstantEvaluator/evaluate(_:in:)``; nothing has changed then.
+  public mutating func replaceByConstants(
+    _ node: Node, named name: String, derivation: String, isLiteral: Bool = false
+  ) throws {
+    let results = try ConstantEvaluator.evaluate(node, in: self)
+    for (value, data) in zip(node.results, results)
+    where !readers(of: value).isEmpty || isOutput(value) {
+      let name = self[value].name ?? name
+      self[value].name = nil
+      let constant = addParameter(
+        unusedName(name), type(of: value),
+        Parameter(derivation: derivation, isLiteral: isLiteral, data: data))
+      replaceUses(of: value, with: constant)
+    }
+    remove(node.id)
+  }
+}

@@ -52,51 +52,60 @@ struct LinearWeights {
 
   /// - Returns: nil unless weights and bias are constants.
   init?(convolution node: Node, in graph: Graph, _ context: PassContext) throws {
-    guard let operation = try graph.operation(node, as: Convolution.self),
-      let w = node.operand(1), context.isConstant(w, in: graph),
-      let data = graph[w].parameter?.data, data.shape.count == 4, data.elementCount > 0,
-      let bias = try Self.bias(node.operand(2), count: data.shape[0], graph, context)
+    guard let groups = try graph.operation(node, as: Convolution.self)?.groups,
+      let extents = node.operand(1).flatMap({ graph.type(of: $0).shape.constants }),
+      extents.count == 4
     else { return nil }
-    let taps = data.shape[2] * data.shape[3]
-    let groupChannels = data.shape[1]
-    let outputsPerGroup = max(1, data.shape[0] / operation.groups)
-    self.bias = bias
-    original = w
-    weightName = graph.name(w)
-    biasName = node.operand(2).map(graph.name) ?? Self.biasName(weightName)
-    shape = data.shape
-    weights = data.doubles()
-    output = { $0 / (taps * groupChannels) }
-    input = { position in
-      let group = position / (taps * groupChannels) / outputsPerGroup
-      return group * groupChannels + position / taps % groupChannels
-    }
+    let taps = extents[2] * extents[3]
+    let groupChannels = extents[1]
+    let outputsPerGroup = max(1, extents[0] / groups)
+    try self.init(
+      kernels: node, outputs: extents[0], in: graph, context,
+      output: { $0 / (taps * groupChannels) },
+      input: { position in
+        let group = position / (taps * groupChannels) / outputsPerGroup
+        return group * groupChannels + position / taps % groupChannels
+      })
   }
 
-  /// - Returns: nil unless weights and bias are constants.
+  /// The same of a transposed convolution, whose weights have inputs before outputs.
   init?(
     transposed node: Node, _ operation: TransposedConvolution, in graph: Graph,
     _ context: PassContext
   ) throws {
-    guard let w = node.operand(1), context.isConstant(w, in: graph),
-      let data = graph[w].parameter?.data, data.shape.count == 4, data.elementCount > 0,
-      let bias = try Self.bias(
-        node.operand(2), count: data.shape[1] * operation.groups, graph, context)
+    guard let extents = node.operand(1).flatMap({ graph.type(of: $0).shape.constants }),
+      extents.count == 4
     else { return nil }
-    let taps = data.shape[2] * data.shape[3]
-    let groupOutputs = data.shape[1]
-    let channelsPerGroup = max(1, data.shape[0] / operation.groups)
+    let taps = extents[2] * extents[3]
+    let groupOutputs = extents[1]
+    let channelsPerGroup = max(1, extents[0] / operation.groups)
+    try self.init(
+      kernels: node, outputs: groupOutputs * operation.groups, in: graph, context,
+      output: { position in
+        let group = position / (taps * groupOutputs) / channelsPerGroup
+        return group * groupOutputs + position / taps % groupOutputs
+      }, input: { $0 / (taps * groupOutputs) })
+  }
+
+  /// - Parameters:
+  ///   - output: the output channel of a weight by its position.
+  ///   - input: its input channel.
+  private init?(
+    kernels node: Node, outputs: Int, in graph: Graph, _ context: PassContext,
+    output: @escaping (Int) -> Int, input: @escaping (Int) -> Int
+  ) throws {
+    guard let w = node.operand(1), context.isConstant(w, in: graph),
+      let data = graph[w].parameter?.data, data.elementCount > 0,
+      let bias = try Self.bias(node.operand(2), count: outputs, graph, context)
+    else { return nil }
     self.bias = bias
     original = w
     weightName = graph.name(w)
     biasName = node.operand(2).map(graph.name) ?? Self.biasName(weightName)
     shape = data.shape
     weights = data.doubles()
-    output = { position in
-      let group = position / (taps * groupOutputs) / channelsPerGroup
-      return group * groupOutputs + position / taps % groupOutputs
-    }
-    input = { $0 / (taps * groupOutputs) }
+    self.output = output
+    self.input = input
   }
 
   /// alpha and beta go into the weights and the bias.

@@ -37,18 +37,10 @@ public struct FoldConstants: Pass {
         context.left(graph.title(node), because: reason)
         continue
       }
-      let results = try ConstantEvaluator.evaluate(node, in: graph)
+      try graph.replaceByConstants(
+        node, named: "\(graph.name(operands[0])).folded",
+        derivation: "folded \(node.opcode) \(graph.title(node))")
       context.did("computed \(graph.title(node))")
-      let title = graph.title(node)
-      for (value, data) in zip(node.results, results) where !graph.readers(of: value).isEmpty {
-        let name = graph[value].name ?? "\(graph.name(operands[0])).folded"
-        graph[value].name = nil
-        let folded = graph.addParameter(
-          graph.unusedName(name), graph.type(of: value),
-          Parameter(derivation: "folded \(node.opcode) \(title)", data: data))
-        graph.replaceUses(of: value, with: folded)
-      }
-      graph.remove(id)
     }
   }
 

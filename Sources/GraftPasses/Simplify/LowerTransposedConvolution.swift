@@ -62,7 +62,8 @@ public struct LowerTransposedConvolution: Pass {
       (offsets[axis], extents[axis]) = (pad - first * stride, size)
     }
 
-    let weights = try constant(phases, node, w, name: "phases", &graph, context)
+    let weights = try append(phases, node, w, &graph)
+    let phaseNode = graph.producer(of: weights)
     var operands: [ValueID?] = [x, weights]
     if let bias = node.operand(2) {
       let (groups, each) = (operation.groups, channels / operation.groups)
@@ -75,6 +76,12 @@ public struct LowerTransposedConvolution: Pass {
     }
     let images = try graph.append(
       convolution, operands, origins: node.origins, before: node.id)[0]
+    // Constant folding leaves what has more elements than it was computed from.
+    if let phaseNode, context.isConstant(w, in: graph) {
+      try graph.replaceByConstants(
+        phaseNode, named: "\(graph.name(w)).phases",
+        derivation: "phases of \(graph.title(node))")
+    }
     guard count > 1 || graph.type(of: images).shape != output else {
       return graph.bypass(node, with: images)
     }
@@ -89,22 +96,5 @@ public struct LowerTransposedConvolution: Pass {
     _ operation: any Operator, _ node: Node, _ operand: ValueID, _ graph: inout Graph
   ) throws -> ValueID {
     try graph.append(operation, [operand], origins: node.origins, before: node.id)[0]
-  }
-
-  /// The result of an operator on a weight: a parameter if the weight is constant, though it has more elements.
-  private func constant(
-    _ operation: any Operator, _ node: Node, _ weight: ValueID, name: String,
-    _ graph: inout Graph, _ context: PassContext
-  ) throws -> ValueID {
-    let value = try append(operation, node, weight, &graph)
-    guard context.isConstant(weight, in: graph), let made = graph.producer(of: value),
-      let data = try ConstantEvaluator.evaluate(made, in: graph).first
-    else { return value }
-    let parameter = graph.addParameter(
-      graph.unusedName("\(graph.name(weight)).\(name)"), graph.type(of: value),
-      Parameter(derivation: "phases of \(graph.title(node))", data: data))
-    graph.replaceUses(of: value, with: parameter)
-    graph.remove(made.id)
-    return parameter
   }
 }

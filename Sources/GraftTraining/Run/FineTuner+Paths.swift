@@ -28,10 +28,17 @@ extension FineTuner.Options {
 
   /// The checkpoint folder of a run that writes `output`.
   func checkpointFolder(of output: String) -> String {
-    if let checkpoint { return checkpoint }
+    checkpoint ?? Self.path(output, with: ".checkpoint")
+  }
+
+  /// The file of the curve of a learning rate search for `output`.
+  public static func curveFile(of output: String) -> String { path(output, with: ".find-lr.svg") }
+
+  /// A path beside `output`, which may end in slashes.
+  private static func path(_ output: String, with suffix: String) -> String {
     var name = output
     while name.count > 1, name.hasSuffix("/") { name.removeLast() }
-    return name + ".checkpoint"
+    return name + suffix
   }
 }
 

@@ -23,26 +23,13 @@ extension Lowering {
   }
 
   mutating func lower(_ operation: InsertZeros, _ node: Node) throws {
-    let (input, output) = (try operand(0, of: node), try result(of: node))
-    try requireFloat([input, output])
-    let x = try ImageGeometry(type(input))
-    let y = try ImageGeometry(type(output))
-    try requireSameBlock(x, y)
-    let kernel = try library.add(
-      "insert_zeros_f32_\(x.channels)_\(x.height)x\(x.width)_to_\(y.height)x\(y.width)",
-      algorithm: "row by row, threads split rows"
-    ) { name in
-      try Templates.insertZeros.render(
-        imageValues(x, y).merging([
-          "banner": "[\(x.channels), \(x.height), \(x.width)] with pixels \(operation.strides) "
-            + "apart in \(y.height)x\(y.width).",
-          "name": name, "stride_height": "\(operation.strides[0])",
-          "stride_width": "\(operation.strides[1])",
-        ]) { $1 })
+    try moveRows(node, name: "insert_zeros", Templates.insertZeros) { x, y in
+      [
+        "banner": "[\(x.channels), \(x.height), \(x.width)] with pixels \(operation.strides) "
+          + "apart in \(y.height)x\(y.width).",
+        "stride_height": "\(operation.strides[0])", "stride_width": "\(operation.strides[1])",
+      ]
     }
-    try emit(
-      kernel, [address(input), address(output)],
-      units: WorkUnits(y.blocks * y.height, times: y.images))
   }
 
   // MARK: Pools

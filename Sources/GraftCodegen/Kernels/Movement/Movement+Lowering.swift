@@ -163,6 +163,29 @@ extension Lowering {
       map: (0..<y.channels).map { (source: 0, channel: $0 % groups * each + $0 / groups) })
   }
 
+  /// An image whose rows come from those of another in the same blocks of channels.
+  /// - Parameter values: what the template asks for beyond ``imageValues(_:_:)``, of operand and result.
+  mutating func moveRows(
+    _ node: Node, name: String, _ template: Template,
+    values: (_ x: ImageGeometry, _ y: ImageGeometry) -> [String: String]
+  ) throws {
+    let (input, output) = (try operand(0, of: node), try result(of: node))
+    try requireFloat([input, output])
+    let x = try ImageGeometry(type(input))
+    let y = try ImageGeometry(type(output))
+    try requireSameBlock(x, y)
+    let kernel = try library.add(
+      "\(name)_f32_\(x.channels)_\(x.height)x\(x.width)_to_\(y.height)x\(y.width)",
+      algorithm: "row by row, threads split rows"
+    ) { name in
+      try template.render(
+        imageValues(x, y).merging(values(x, y)) { $1 }.merging(["name": name]) { $1 })
+    }
+    try emit(
+      kernel, [address(input), address(output)],
+      units: WorkUnits(y.blocks * y.height, times: y.images))
+  }
+
   /// Builds a blocked image from channels of others. `map` gives each channel's source and its
   /// channel there.
   mutating func gatherChannels(

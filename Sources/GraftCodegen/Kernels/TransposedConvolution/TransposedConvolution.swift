@@ -20,28 +20,15 @@ extension KernelFamily {
 
 extension Lowering {
   mutating func lower(_ operation: InterleavePhases, _ node: Node) throws {
-    let (input, output) = (try operand(0, of: node), try result(of: node))
-    try requireFloat([input, output])
-    let x = try ImageGeometry(type(input))
-    let y = try ImageGeometry(type(output))
-    try requireSameBlock(x, y)
-    let kernel = try library.add(
-      "interleave_phases_f32_\(x.channels)_\(x.height)x\(x.width)_to_\(y.height)x\(y.width)",
-      algorithm: "row by row, threads split rows"
-    ) { name in
-      try Templates.interleavePhases.render(
-        imageValues(x, y).merging([
-          "banner": "[\(y.channels), \(y.height), \(y.width)] of which \(operation.strides) images "
-            + "are every n-th row and column.",
-          "name": name, "x_image": "\(x.image)",
-          "stride_height": "\(operation.strides[0])", "stride_width": "\(operation.strides[1])",
-          "offset_height": "\(operation.offsets[0])", "offset_width": "\(operation.offsets[1])",
-          "group_blocks": "\(y.channels / operation.groups / y.block)",
-        ]) { $1 })
+    try moveRows(node, name: "interleave_phases", Templates.interleavePhases) { x, y in
+      [
+        "banner": "[\(y.channels), \(y.height), \(y.width)] of which \(operation.strides) images "
+          + "are every n-th row and column.",
+        "stride_height": "\(operation.strides[0])", "stride_width": "\(operation.strides[1])",
+        "offset_height": "\(operation.offsets[0])", "offset_width": "\(operation.offsets[1])",
+        "group_blocks": "\(y.channels / operation.groups / y.block)",
+      ]
     }
-    try emit(
-      kernel, [address(input), address(output)],
-      units: WorkUnits(y.blocks * y.height, times: y.images))
   }
 
   mutating func lower(_ operation: PhaseWeights, _ node: Node) throws {

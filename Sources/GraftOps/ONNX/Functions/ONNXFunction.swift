@@ -71,7 +71,7 @@ public struct FunctionBuilder {
   }
 
   /// The node whose outputs are wanted.
-  public internal(set) var node: ONNXNode
+  public let node: ONNXNode
   public private(set) var steps: [Step] = []
   public private(set) var constants: [TensorData] = []
 

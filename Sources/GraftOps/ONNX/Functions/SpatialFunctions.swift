@@ -13,7 +13,7 @@ extension ONNXFunction {
         let kernel = try f.node.optionalInts("kernel_shape")
       else { throw GraftError(.unsupported, "p below 1, or ceil_mode") }
       let powers = try f.apply(Power(exponent: Double(p)), try f.apply(AbsoluteValue(), x))
-      let mean = try f.averagePool(powers)
+      guard let mean = try f.pool("AveragePool", powers) else { return nil }
       let sum = try f.apply(
         Multiply(), mean, try f.scalar(Double(saturatingProduct(kernel)), like: x))
       return [try f.apply(Power(exponent: 1 / Double(p)), sum)]
@@ -56,6 +56,8 @@ extension FunctionBuilder {
     for (index, term) in terms.enumerated() where node.inputs.indices.contains(index) {
       if let term { node.inputs[index]?.type = term.type }
     }
+    // A window of a LpPool has a fixed number of elements.
+    if self.node.opType == "LpPool" { node.attributes["count_include_pad"] = .int(1) }
     change(&node)
     guard
       let binding = Catalog.bindings(onnx: opType).first(where: { $0.opsets.contains(node.opset) })
@@ -67,13 +69,13 @@ extension FunctionBuilder {
     return try results(of: imported.operation, operands)[0]
   }
 
-  /// The mean over windows, padding included.
-  fileprivate mutating func averagePool(_ x: Term) throws -> Term {
-    node.attributes["count_include_pad"] = .int(1)
+  /// A pool of one to three spatial axes; nil for others.
+  fileprivate mutating func pool(_ opType: String, _ x: Term) throws -> Term? {
     switch x.rank {
-    case 3: return try line("AveragePool", x)
-    case 5: return try volumePool("AveragePool", x)
-    default: return try apply("AveragePool", [x]) { _ in }
+    case 3: try line(opType, x)
+    case 4: try apply(opType, [x]) { _ in }
+    case 5: try volumePool(opType, x)
+    default: nil
     }
   }
 

@@ -69,14 +69,8 @@ public struct TransposedConvolution: RealOperator, ONNXExportable, ActivationFus
   /// The window of the convolution of which this is the transpose, for weights of type `w`.
   /// - Throws: ``GraftError`` if C1, C4 or C5 does not hold.
   public func window(_ w: TensorType) throws -> Window {
-    try require("C1", w.rank == 4, "w must have rank 4, found \(w)")
-    guard let extents = w.shape.constants else {
-      throw GraftError(.invalidGraph, "w must have a constant shape, found \(w) [C5]")
-    }
-    let window = Window(
-      kernel: Array(extents[2...]), strides: strides, pads: pads, dilations: dilations)
-    try window.validate("C4")
-    return window
+    try Window(
+      weights: w, strides: strides, pads: pads, dilations: dilations, labels: ("C1", "C5", "C4"))
   }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {

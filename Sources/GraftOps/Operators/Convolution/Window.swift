@@ -24,6 +24,21 @@ public struct Window: Hashable, Sendable {
     self.dilations = dilations
   }
 
+  /// The window of a convolution, or of the one of which another is the transpose, with weights of type `w`.
+  /// - Throws: ``GraftError`` that cites a label: `rank` if w has not rank 4, `constant` if its shape is not
+  ///   constant, `validity` if the lists do not have the right lengths and signs.
+  init(
+    weights w: TensorType, strides: [Int], pads: [Int], dilations: [Int],
+    labels: (rank: String, constant: String, validity: String)
+  ) throws {
+    try require(labels.rank, w.rank == 4, "w must have rank 4, found \(w)")
+    let extents = w.shape.constants
+    try require(labels.constant, extents != nil, "w must have a constant shape, found \(w)")
+    self.init(
+      kernel: Array((extents ?? [])[2...]), strides: strides, pads: pads, dilations: dilations)
+    try validate(labels.validity)
+  }
+
   /// The maximum kernel extent, stride, pad or dilation.
   static let largest = 1 << 20
 

@@ -19,10 +19,7 @@ public struct ArcTangent: PlainUnaryElementwise {
 extension ArcTangent: DifferentiableOperator {
   /// dx = dy / (1 + x²)
   public func buildGradient(_ builder: inout GradientBuilder) throws {
-    let x = try builder.operand(0)
-    let square = try builder.apply(Multiply(), [x, x])
-    let base = try builder.apply(Add(), [square, try builder.scalar(1, like: x)])
-    let share = try builder.apply(Divide(), [try builder.incoming(), base])
+    let share = try builder.share(ofConstant: 1, square: 1, isRoot: false)
     try builder.setGradient(of: 0, share)
   }
 }

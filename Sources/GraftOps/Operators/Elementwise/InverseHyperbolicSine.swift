@@ -19,11 +19,7 @@ public struct InverseHyperbolicSine: PlainUnaryElementwise {
 extension InverseHyperbolicSine: DifferentiableOperator {
   /// dx = dy / √(x² + 1)
   public func buildGradient(_ builder: inout GradientBuilder) throws {
-    let x = try builder.operand(0)
-    let square = try builder.apply(Multiply(), [x, x])
-    let base = try builder.apply(Add(), [square, try builder.scalar(1, like: x)])
-    let root = try builder.apply(SquareRoot(), [base])
-    let share = try builder.apply(Divide(), [try builder.incoming(), root])
+    let share = try builder.share(ofConstant: 1, square: 1, isRoot: true)
     try builder.setGradient(of: 0, share)
   }
 }

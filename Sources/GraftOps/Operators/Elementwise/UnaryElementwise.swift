@@ -94,6 +94,18 @@ extension UnaryElementwise {
   }
 }
 
+extension GradientBuilder {
+  /// dy / (constant + factor · x²), or dy divided by the root of that: the gradients of inverse functions.
+  mutating func share(ofConstant constant: Double, square factor: Double, isRoot: Bool) throws
+    -> ValueID
+  {
+    let x = try operand(0)
+    let square = try scaled(try apply(Multiply(), [x, x]), by: factor)
+    let sum = try apply(Add(), [square, try scalar(constant, like: x)])
+    return try apply(Divide(), [try incoming(), isRoot ? try apply(SquareRoot(), [sum]) : sum])
+  }
+}
+
 /// An elementwise function without parameters.
 public protocol PlainUnaryElementwise: UnaryElementwise {
   init()
