@@ -176,6 +176,27 @@ struct ConverterTests {
     #expect(graph[graph.nodes[0].results[0]].name == "call/mid")
   }
 
+  @Test(
+    "a constant index outside its axis is told",
+    arguments: [
+      ("Gather", ["x", "pair"], 0), ("GatherElements", ["x", "pair"], 0),
+      ("ScatterElements", ["x", "pair", "two"], 0), ("GatherND", ["x", "pair"], 1),
+      ("ScatterND", ["x", "pair", "one"], 1), ("NegativeLogLikelihoodLoss", ["x", "labels"], 1),
+    ])
+  func outside(_ opType: String, _ inputs: [String], _ axis: Int) {
+    var model = ModelFile()
+    model.input("x", [4, 5])
+    model.weights("one", [1])
+    model.weights("two", [1, 2])
+    let elements = [3, 9].map { UInt64($0) }
+    model.initializer("pair", [1, 2], type: 7, data: Wire.bytes(7, elements.flatMap(Wire.varint)))
+    model.integers("labels", [0, 1, 9, 4])
+    model.node(opType, inputs, ["y"], name: "node")
+    model.output("y", [4, 5])
+    let message = "index 9 is outside axis \(axis) of"
+    #expect(importError(model)?.contains(message) == true, "\(importError(model) ?? "imported")")
+  }
+
   @Test("functions that call themselves are refused")
   func recursion() {
     var model = ModelFile()

@@ -61,7 +61,10 @@ extension ONNXFunction {
       // Cosines and sines of each position, for all heads: [batch, sequence, 1, half]
       let tables = try [1, 2].map { index -> FunctionBuilder.Term in
         var table = try f.input(index)
-        if let places = f.optionalInput(3) { table = try f.apply(Gather(axis: 0), table, places) }
+        if let places = f.optionalInput(3) {
+          try f.node.requireIndices(3, in: [0], of: table.shape)
+          table = try f.apply(Gather(axis: 0), table, places)
+        }
         guard table.rank == 3, table.shape[2] == Dimension(half) else {
           throw GraftError(.invalidModel, "\(table.type) has no angle for each of \(half) pairs")
         }

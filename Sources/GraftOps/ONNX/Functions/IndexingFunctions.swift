@@ -77,6 +77,7 @@ extension FunctionBuilder {
     guard let extents = TensorShape(Array(shape.dimensions[..<(batchAxes + depth)])).constants,
       extents.allSatisfy({ $0 > 0 })
     else { throw GraftError(.unsupported, "indices of axes of \(shape) that grow with the batch") }
+    try node.requireIndices(1, in: Array(batchAxes..<(batchAxes + depth)), of: shape)
     let whole = try cast(indices, to: .int64)
     let outer = Array(indices.shape.dimensions.dropLast())
     guard let count = TensorShape(outer).elementCount else {

@@ -26,6 +26,10 @@ extension FunctionBuilder {
     else {
       throw GraftError(.invalidModel, "scores \(x.type) do not fit targets \(target.type)")
     }
+    let ignored = try node.attributes["ignore_index"].map { _ in
+      try node.int("ignore_index", default: 0)
+    }
+    try node.requireIndices(1, in: [1], of: x.shape, ignoring: ignored)
     let reduction = try node.string("reduction", default: "mean")
     guard ["none", "mean", "sum"].contains(reduction) else {
       throw GraftError(.invalidModel, "reduction \(reduction.quotedForDisplay) is not in ONNX")
@@ -38,15 +42,14 @@ extension FunctionBuilder {
     }
     var weights = try optionalInput(2).map { try apply(Gather(axis: 0), $0, target) }
     var chosen = target
-    if node.attributes["ignore_index"] != nil {
-      let ignored = try apply(
-        Equal(), target, try integer(try node.int("ignore_index", default: 0)))
-      chosen = try apply(Where(), ignored, try integer(0), target)
+    if let ignored {
+      let isIgnored = try apply(Equal(), target, try integer(ignored))
+      chosen = try apply(Where(), isIgnored, try integer(0), target)
       let one = try scalar(1, like: x)
       if weights != nil {
         weights = try optionalInput(2).map { try apply(Gather(axis: 0), $0, chosen) }
       }
-      weights = try apply(Where(), ignored, try scalar(0, like: x), weights ?? one)
+      weights = try apply(Where(), isIgnored, try scalar(0, like: x), weights ?? one)
     }
     var places = target.shape.dimensions
     places.insert(1, at: 1)

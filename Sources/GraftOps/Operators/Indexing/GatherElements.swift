@@ -71,7 +71,9 @@ public struct GatherElements: ONNXExportable {
 
   public static let onnx = [
     ONNXBinding("GatherElements", since: 11) { node in
-      let axis = try node.input(0).type.shape.axis(try node.int("axis", default: 0))
+      let shape = try node.input(0).type.shape
+      let axis = try shape.axis(try node.int("axis", default: 0))
+      try node.requireIndices(1, in: [axis], of: shape)
       return ImportedOperator(GatherElements(axis: axis), operands: [0, 1])
     }
   ]

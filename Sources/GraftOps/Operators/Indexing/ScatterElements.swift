@@ -121,7 +121,9 @@ public struct ScatterElements: ONNXExportable {
 
   public static let onnx = ["ScatterElements", "Scatter"].map { name in
     ONNXBinding(name, since: name == "Scatter" ? 9 : 11) { node in
-      let axis = try node.input(0).type.shape.axis(try node.int("axis", default: 0))
+      let shape = try node.input(0).type.shape
+      let axis = try shape.axis(try node.int("axis", default: 0))
+      try node.requireIndices(1, in: [axis], of: shape)
       return ImportedOperator(
         ScatterElements(axis: axis, reduction: try node.scatterReduction()), operands: [0, 1, 2])
     }

@@ -87,14 +87,7 @@ public struct Gather: ONNXExportable {
     ONNXBinding("Gather") { node in
       let shape = try node.input(0).type.shape
       let axis = try shape.axis(try node.int("axis", default: 0))
-      if let indices = try node.input(1).integers, let available = shape[axis].constant {
-        for index in indices.elements {
-          guard let index = index.constant, index >= -available, index < available else {
-            throw GraftError(
-              .invalidModel, "index \(index) is outside axis \(axis) of \(shape)")
-          }
-        }
-      }
+      try node.requireIndices(1, in: [axis], of: shape)
       return ImportedOperator(Gather(axis: axis), operands: [0, 1])
     }
   ]
@@ -104,6 +97,24 @@ public struct Gather: ONNXExportable {
   ) throws -> ExportedOperator {
     ExportedOperator(
       "Gather", attributes: [("axis", .int(axis))], inputs: [.operand(0), .operand(1)])
+  }
+}
+
+extension ONNXNode {
+  /// Checks the indices of input `index`, where they are known: the last axis of the indices has one for each of `axes`
+  /// of `shape` if there are several axes, else every element is one. Those of `ignored` are not checked.
+  func requireIndices(
+    _ index: Int, in axes: [Int], of shape: TensorShape, ignoring ignored: Int? = nil
+  ) throws {
+    guard !axes.isEmpty, let indices = try input(index).integers?.elements else { return }
+    for (position, value) in indices.enumerated() {
+      if let ignored, value.constant == ignored { continue }
+      let axis = axes[position % axes.count]
+      guard let extent = shape[axis].constant else { continue }
+      guard let value = value.constant, (-extent..<extent).contains(value) else {
+        throw GraftError(.invalidModel, "index \(value) is outside axis \(axis) of \(shape)")
+      }
+    }
   }
 }
 
