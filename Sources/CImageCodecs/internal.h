@@ -48,7 +48,7 @@ CImageCodecs_Status CImageCodecs_readJPEG(CImageCodecs_Reader *reader, uint8_t *
 void CImageCodecs_closeJPEG(CImageCodecs_Reader *reader);
 
 CImageCodecs_Status CImageCodecs_openPNG(
-    CImageCodecs_Reader *reader, const uint8_t *bytes, size_t length);
+    CImageCodecs_Reader *reader, const uint8_t *bytes, size_t length, CImageCodecs_Content content);
 CImageCodecs_Status CImageCodecs_readPNG(CImageCodecs_Reader *reader, uint8_t *pixels);
 void CImageCodecs_closePNG(CImageCodecs_Reader *reader);
 

@@ -80,7 +80,8 @@ static void readOrientation(CImageCodecs_Reader *reader) {
 }
 
 CImageCodecs_Status CImageCodecs_openPNG(
-    CImageCodecs_Reader *reader, const uint8_t *bytes, size_t length) {
+    CImageCodecs_Reader *reader, const uint8_t *bytes, size_t length,
+    CImageCodecs_Content content) {
   CImageCodecs_PNG *png = &reader->png;
   png->bytes = bytes;
   png->length = length;
@@ -97,8 +98,18 @@ CImageCodecs_Status CImageCodecs_openPNG(
 
   int color = png_get_color_type(png->decoder, png->info);
   int depth = png_get_bit_depth(png->decoder, png->info);
-  if (color == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png->decoder);
-  if (color == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png->decoder);
+  if (content == CImageCodecs_indices) {
+    if ((color != PNG_COLOR_TYPE_PALETTE && color != PNG_COLOR_TYPE_GRAY) || depth > 8) {
+      CImageCodecs_copyMessage(
+          depth > 8 ? "of 16 bits a channel" : "in color without a palette, or has transparency",
+          reader->message, sizeof reader->message);
+      return CImageCodecs_unsupported;
+    }
+    png_set_packing(png->decoder);
+  } else {
+    if (color == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png->decoder);
+    if (color == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png->decoder);
+  }
   if (depth == 16) png_set_strip_16(png->decoder);
   png_set_strip_alpha(png->decoder);
   png_set_interlace_handling(png->decoder);
@@ -181,11 +192,11 @@ static void flushNothing(png_structp encoder) { (void)encoder; }
 
 CImageCodecs_Status CImageCodecs_encodePNG(
     const uint8_t *pixels, size_t capacity, uint32_t width, uint32_t height, uint32_t channels,
-    uint8_t **file, size_t *length, char *message, size_t messageCapacity) {
+    const uint8_t *palette, uint8_t **file, size_t *length, char *message, size_t messageCapacity) {
   *file = NULL;
   *length = 0;
   size_t stride, size;
-  if ((channels != 1 && channels != 3) ||
+  if ((channels != 1 && (channels != 3 || palette)) ||
       __builtin_mul_overflow((size_t)width, channels, &stride) ||
       __builtin_mul_overflow(stride, (size_t)height, &size) || size != capacity) {
     CImageCodecs_copyMessage("the pixel buffer has the wrong size", message, messageCapacity);
@@ -205,8 +216,16 @@ CImageCodecs_Status CImageCodecs_encodePNG(
       png_set_write_fn(writer->encoder, writer, appendBytes, flushNothing);
       png_set_IHDR(
           writer->encoder, writer->info, width, height, 8,
-          channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-          PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+          palette         ? PNG_COLOR_TYPE_PALETTE
+          : channels == 1 ? PNG_COLOR_TYPE_GRAY
+                          : PNG_COLOR_TYPE_RGB,
+          PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+      if (palette) {
+        png_color colors[256];
+        for (int i = 0; i < 256; i++)
+          colors[i] = (png_color){palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]};
+        png_set_PLTE(writer->encoder, writer->info, colors, 256);
+      }
       png_write_info(writer->encoder, writer->info);
       for (size_t y = 0; y < height; y++) png_write_row(writer->encoder, pixels + y * stride);
       png_write_end(writer->encoder, writer->info);

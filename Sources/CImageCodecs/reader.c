@@ -15,8 +15,8 @@ static CImageCodecs_Status fail(
 }
 
 CImageCodecs_Status CImageCodecs_open(
-    const uint8_t *bytes, size_t length, CImageCodecs_Reader **reader, CImageCodecs_Header *header,
-    char *message, size_t messageCapacity) {
+    const uint8_t *bytes, size_t length, CImageCodecs_Content content, CImageCodecs_Reader **reader,
+    CImageCodecs_Header *header, char *message, size_t messageCapacity) {
   static const uint8_t jpegSignature[] = {0xFF, 0xD8, 0xFF};
   static const uint8_t pngSignature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
   *reader = NULL;
@@ -25,11 +25,15 @@ CImageCodecs_Status CImageCodecs_open(
   int isPNG = length >= sizeof pngSignature && !memcmp(bytes, pngSignature, 8);
   if (!isJPEG && !isPNG)
     return fail(CImageCodecs_notAnImage, "neither a JPEG nor a PNG file", message, messageCapacity);
+  if (content == CImageCodecs_indices && !isPNG)
+    return fail(
+        CImageCodecs_unsupported, "a JPEG, which does not keep exact numbers", message,
+        messageCapacity);
 
   CImageCodecs_Reader *fresh = calloc(1, sizeof *fresh);
   if (!fresh) return fail(CImageCodecs_outOfMemory, "out of memory", message, messageCapacity);
   fresh->header.isPNG = (uint32_t)isPNG;
-  CImageCodecs_Status status = isPNG ? CImageCodecs_openPNG(fresh, bytes, length)
+  CImageCodecs_Status status = isPNG ? CImageCodecs_openPNG(fresh, bytes, length, content)
                                      : CImageCodecs_openJPEG(fresh, bytes, length);
   if (status != CImageCodecs_ok) {
     CImageCodecs_copyMessage(fresh->message, message, messageCapacity);

@@ -34,13 +34,19 @@ typedef struct CImageCodecs_Header {
   uint32_t isPNG;
 } CImageCodecs_Header;
 
+// What a reader delivers.
+typedef enum CImageCodecs_Content {
+  CImageCodecs_pixels = 0,   // colors
+  CImageCodecs_indices = 1   // of a PNG with a palette or in gray of at most 8 bits: the numbers as stored
+} CImageCodecs_Content;
+
 typedef struct CImageCodecs_Reader CImageCodecs_Reader;
 
 // Reads the header of the image in bytes[0 ..< length], which must stay valid until close.
 // On success *reader must be closed; on failure it is NULL and `message` says why.
 CImageCodecs_Status CImageCodecs_open(
-    const uint8_t *bytes, size_t length, CImageCodecs_Reader **reader, CImageCodecs_Header *header,
-    char *message, size_t messageCapacity);
+    const uint8_t *bytes, size_t length, CImageCodecs_Content content, CImageCodecs_Reader **reader,
+    CImageCodecs_Header *header, char *message, size_t messageCapacity);
 
 // Decodes all pixels, interleaved, rows from the top without padding: `capacity` must be
 // width * height * channels. Call at most once. `orientation` is set to
@@ -51,11 +57,12 @@ CImageCodecs_Status CImageCodecs_read(
 
 void CImageCodecs_close(CImageCodecs_Reader *reader);
 
-// Encodes interleaved gray (channels 1) or RGB (channels 3) pixels as a PNG file. On success *file
-// holds *length bytes and must be freed with CImageCodecs_free.
+// Encodes interleaved gray (channels 1) or RGB (channels 3) pixels as a PNG file; with a palette of 256
+// colors (768 bytes; else NULL), one channel of indices. On success *file holds *length bytes and must be
+// freed with CImageCodecs_free.
 CImageCodecs_Status CImageCodecs_encodePNG(
     const uint8_t *pixels, size_t capacity, uint32_t width, uint32_t height, uint32_t channels,
-    uint8_t **file, size_t *length, char *message, size_t messageCapacity);
+    const uint8_t *palette, uint8_t **file, size_t *length, char *message, size_t messageCapacity);
 
 void CImageCodecs_free(void *memory);
 

@@ -81,7 +81,8 @@ struct BundleWriter {
   func writeManifest(to folder: String) throws {
     let files = try Self.digests(of: folder)
     let graph = model.graph
-    let activations = try Self.activations(of: graph)
+    let endings = try graph.outputs.map { try Ending(of: $0.value, in: graph) }
+    let activations = endings.map { Manifest.OutputActivation($0.activation) }
     let classOutput = try graph.classOutput(labels: model.labels?.count)
     let hasSeveral = graph.outputs.count > 1
     let manifest = Manifest(
@@ -99,6 +100,7 @@ struct BundleWriter {
         ? activations[classOutput] : .none,
       classOutput: hasSeveral ? classOutput : nil,
       outputActivations: hasSeveral ? activations : nil,
+      classAxis: endings.indices.contains(classOutput) ? endings[classOutput].classAxis : nil,
       target: Manifest.Target(
         name: generated.target.name, features: generated.target.requiredFeatures,
         lanes: generated.target.lanes),
@@ -131,17 +133,16 @@ struct BundleWriter {
       try file.close()
     }
   }
+}
 
-  /// The final activation of each output.
-  private static func activations(of graph: Graph) throws -> [Manifest.OutputActivation] {
-    try graph.outputs.map { output in
-      switch try Ending(of: output.value, in: graph).activation {
-      case .none: .none
-      case .softmax: .softmax
-      case .logSoftmax: .logSoftmax
-      case .sigmoid: .sigmoid
-      case .other: .other
-      }
+extension Manifest.OutputActivation {
+  fileprivate init(_ activation: Ending.Activation) {
+    switch activation {
+    case .none: self = .none
+    case .softmax: self = .softmax
+    case .logSoftmax: self = .logSoftmax
+    case .sigmoid: self = .sigmoid
+    case .other: self = .other
     }
   }
 }

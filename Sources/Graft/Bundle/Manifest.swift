@@ -167,6 +167,9 @@ public struct Manifest: Codable, Sendable, Equatable {
   /// output.
   public var classOutput: Int?
   public var outputActivations: [OutputActivation]?
+  /// The axis of the class output with the scores of one position, if an item has several positions, such as the
+  /// pixels of an image; absent if it is one row per item, and before format 1.7.
+  public var classAxis: Int?
   public var target: Target
   /// Whether the batch size is dynamic; otherwise the network runs only at the batch size of its file.
   public var hasFreeBatch: Bool
@@ -198,6 +201,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     case outputActivation = "output_activation"
     case classOutput = "class_output"
     case outputActivations = "output_activations"
+    case classAxis = "class_axis"
     case hasFreeBatch = "has_free_batch"
     case arenaBytesPerImage = "arena_bytes_per_image"
     case scratchBytesPerThread = "scratch_bytes_per_thread"

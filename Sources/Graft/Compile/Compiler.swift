@@ -272,9 +272,7 @@ public struct Compiler: Sendable {
     let output = model.graph.outputs[try model.graph.classOutput(labels: labels.count)]
     let shape = model.graph.type(of: output.value).shape
     let ending = try Ending(of: output.value, in: model.graph)
-    // A map with class scores for each pixel has the classes on its channel axis.
-    let channels = shape.rank >= 2 ? shape[1].constant : nil
-    guard labels.count == ending.classes || labels.count == channels, shape.rank >= 2 else {
+    guard labels.count == ending.classes, shape.rank >= 2 else {
       throw GraftError(
         .invalidArgument,
         "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has "

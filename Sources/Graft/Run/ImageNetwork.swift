@@ -12,6 +12,8 @@ package struct ImageNetwork {
   package let output: TensorSpecification
   /// The number of output values per item.
   package let outputWidth: Int
+  /// Where the output has class scores for every position of an item; nil if it is one row.
+  package let positions: Positions?
   package let activation: Manifest.OutputActivation
   /// Warnings about the output.
   package private(set) var warnings: [Warning] = []
@@ -41,6 +43,9 @@ package struct ImageNetwork {
         at: location)
     }
     outputWidth = width
+    positions =
+      index == manifest.classOutput ?? 0
+      ? Positions(output, classAxis: manifest.classAxis) : nil
     let each = manifest.outputActivations ?? []
     activation =
       index == manifest.classOutput ?? 0
@@ -82,14 +87,49 @@ package struct ImageNetwork {
   }
 
   /// Whether the output is the probability of the second of two classes.
-  package var isBinary: Bool { activation == .sigmoid && outputWidth == 1 }
+  package var isBinary: Bool { activation == .sigmoid && unitCount == 1 }
   /// Whether each class has an independent probability.
-  package var isMultiLabel: Bool { activation == .sigmoid && outputWidth > 1 }
+  package var isMultiLabel: Bool { activation == .sigmoid && unitCount > 1 }
   /// The number of classes.
-  package var classCount: Int { isBinary ? 2 : outputWidth }
+  package var classCount: Int { isBinary ? 2 : unitCount }
   /// Whether the output determines class probabilities.
   package var givesProbabilities: Bool {
-    activation != .other && (activation == .sigmoid || outputWidth > 1)
+    activation != .other && (activation == .sigmoid || unitCount > 1)
+  }
+  /// The number of scores per item, or of each of its positions.
+  private var unitCount: Int { positions?.units ?? outputWidth }
+
+  /// An output with class scores for every position, such as the pixels of an image.
+  package struct Positions: Sendable {
+    /// The number of scores of each position.
+    package let units: Int
+    /// The number of elements between a position's scores.
+    package let stride: Int
+    /// The size of the map: height and width, or 1 and the number of positions if it is no image.
+    package let height: Int
+    package let width: Int
+
+    /// - Parameter classAxis: counted with the batch.
+    fileprivate init?(_ output: TensorSpecification, classAxis: Int?) {
+      guard let axis = classAxis.map({ $0 - 1 }), output.shape.indices.contains(axis),
+        output.element.isFloatingPoint
+      else { return nil }
+      units = output.shape[axis]
+      stride = output.shape[(axis + 1)...].reduce(1, *)
+      var extents = output.shape
+      extents.remove(at: axis)
+      width = extents.last ?? 1
+      height = extents.dropLast().reduce(1, *)
+    }
+  }
+
+  /// The size of the map of classes, if the output is one.
+  package var mapSize: (height: Int, width: Int)? { positions.map { ($0.height, $0.width) } }
+
+  /// The targets that training for classes needs.
+  package var targetKind: TargetKind {
+    if let positions { return .maps(height: positions.height, width: positions.width) }
+    return activation == .sigmoid ? .labels : .classes
   }
 
   /// An input or output without its first axis, which must be the batch, or 1 if the batch size is fixed.
@@ -114,7 +154,9 @@ package struct ImageNetwork {
     try openDataset(
       at: path,
       for: DatasetRequest(
-        inputs: inputs, answers: isMultiLabel ? .labels : .classes, labels: bundle.manifest.labels,
+        inputs: inputs,
+        answers: positions == nil ? (isMultiLabel ? .labels : .classes) : targetKind,
+        labels: bundle.manifest.labels,
         classCount: classCount, part: .test))
   }
 
@@ -148,7 +190,8 @@ package struct ImageNetwork {
     try checkCanRead(dataset)
     return try BatchLoader(
       dataset, feeding: inputs, preprocessing: bundle.manifest.preprocessing,
-      batchSize: self.batchSize(batchSize), threads: threads, order: order, view: view)
+      batchSize: self.batchSize(batchSize), threads: threads, order: order, view: view,
+      mapSize: mapSize)
   }
 
   /// The tensors of a batch by input name.

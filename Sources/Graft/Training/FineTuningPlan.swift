@@ -14,6 +14,8 @@ package struct FineTuningPlan {
   package let training: TrainingGraph
   /// The number of classes, or of regression outputs.
   package let outputWidth: Int
+  /// The number of positions that have a class each; 1 if the whole item has it.
+  package let positionCount: Int
   /// The number of trained parameter elements.
   package let trainedParameterCount: Int
   /// The learning rate factor of each parameter group.
@@ -26,6 +28,8 @@ package struct FineTuningPlan {
     case classes
     /// Multi-label classification.
     case labels
+    /// A class for each of several positions of an item, such as the pixels of an image.
+    case positions
     case regression
   }
   package let task: Task
@@ -43,8 +47,17 @@ package struct FineTuningPlan {
     let ending = try Self.ending(of: replaced)
     parts = try NetworkParts(
       replaced, unfreezing: options.unfreeze, answer: isRegression ? .output : .logits)
-    task = isRegression ? .regression : ending.isMultiLabel ? .labels : .classes
-    outputWidth = isRegression ? ending.units : ending.classes
+    let answer = parts.tail
+    let shape = answer.outputs.first.map { answer.type(of: $0.value).shape } ?? []
+    positionCount = !isRegression && ending.classAxis != nil ? shape[1].constant ?? 1 : 1
+    if isRegression {
+      task = .regression
+      outputWidth = TensorShape(Array(shape.dimensions.dropFirst())).elementCount?.constant ?? 0
+    } else {
+      task =
+        ending.isMultiLabel ? .labels : ending.classAxis != nil ? .positions : .classes
+      outputWidth = ending.classes
+    }
     try Self.check(ending, task, options)
     let newHead = try Head(of: replaced)
     let tail = parts.tail
@@ -103,7 +116,14 @@ package struct FineTuningPlan {
         "binary cross-entropy is for networks that end in a sigmoid, but this one does not",
         advice: "Train it with --loss cross-entropy.")
     }
-    guard task != .classes || ending.classes >= 2 else {
+    guard task != .labels || ending.classAxis == nil else {
+      throw GraftError(
+        .unsupported,
+        "the network has independent probabilities of \(ending.units) classes for each position",
+        advice: "Fine-tuning trains one class for each position: replace the final sigmoid by a softmax over "
+          + "the classes.")
+    }
+    guard (task != .classes && task != .positions) || ending.classes >= 2 else {
       throw GraftError(
         .unsupported,
         "the network's output is a single number without a sigmoid, so it is not a classifier",
@@ -117,6 +137,10 @@ package struct FineTuningPlan {
         .invalidArgument,
         "the network is a multi-label classifier; label smoothing, class weights and a teacher need a "
           + "single-label classifier")
+    }
+    guard task != .positions || !options.distills else {
+      throw GraftError(
+        .unsupported, "a teacher needs one class per item, but the network has one for each position")
     }
   }
 

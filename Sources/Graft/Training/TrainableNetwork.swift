@@ -78,6 +78,11 @@ package struct TrainableNetwork {
     choices.optimizer = options.optimizer
     choices.seed = options.seed
     plan = try FineTuningPlan(model.graph, classes: classes, options: choices)
+    guard plan.task != .positions else {
+      throw GraftError(
+        .unsupported, "the network has a class for each of \(plan.positionCount) positions; a training step "
+          + "in a bundle needs one class per item", advice: "Train it with graft finetune.")
+    }
     _ = try plan.parts.cutWidths()
     self.options = options
     loss = plan.specification.loss

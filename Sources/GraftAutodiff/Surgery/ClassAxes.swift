@@ -70,14 +70,11 @@ struct ClassAxes {
           + "\(head.classes) classes",
         at: graph.location(of: head.node), advice: Self.advice)
     }
-    guard (1..<shape.rank).allSatisfy({ $0 == axis || shape[$0] == 1 }) else {
+    guard axis > 0 else {
       throw GraftError(
         .unsupported,
-        "the output \(output.name.quotedForDisplay) \(shape) has more than one row of class scores per item",
-        at: graph.location(of: head.node),
-        advice:
-          "Fine-tuning trains classifiers with one prediction per input; use --head keep --loss mse for other outputs."
-      )
+        "the output \(output.name.quotedForDisplay) \(shape) has the classes on its first axis, not the batch",
+        at: graph.location(of: head.node), advice: Self.advice)
     }
   }
 

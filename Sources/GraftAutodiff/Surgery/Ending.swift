@@ -22,8 +22,11 @@ public struct Ending: Sendable {
   /// The value that the activation is applied to; the output itself for ``Activation/none`` and
   /// ``Activation/other(_:)``.
   public let logits: ValueID
-  /// The number of values per item.
+  /// The number of scores per item, or per position if there are several.
   public let units: Int
+  /// The axis of the scores of one position, if an item has several positions, such as the pixels of an image:
+  /// that of the softmax, else of the head's units, else 1.
+  public let classAxis: Int?
 
   /// Whether the output is a single probability of two classes.
   public var isBinary: Bool { activation == .sigmoid && units == 1 }
@@ -35,8 +38,34 @@ public struct Ending: Sendable {
   /// - Throws: ``GraftError`` of kind `invalidGraph` for a node that no operator reads.
   public init(of output: ValueID, in graph: Graph) throws {
     let shape = graph.type(of: output).shape
-    units = TensorShape(Array(shape.dimensions.dropFirst())).elementCount?.constant ?? 0
     (activation, logits) = try Self.activation(before: output, in: graph)
+    guard shape.rank >= 3, shape.dimensions.dropFirst().count(where: { $0 != 1 }) > 1 else {
+      classAxis = nil
+      units = TensorShape(Array(shape.dimensions.dropFirst())).elementCount?.constant ?? 0
+      return
+    }
+    let axis = Self.classAxis(of: output, behind: logits, in: graph)
+    classAxis = axis
+    units = shape[axis].constant ?? 0
+  }
+
+  private static func classAxis(of output: ValueID, behind logits: ValueID, in graph: Graph) -> Int {
+    let reader = graph.readers(of: logits).lazy.compactMap { graph[$0] }.first {
+      Catalog.type(of: $0.opcode) is any ProbabilityActivation.Type
+    }
+    let rank = graph.type(of: output).rank
+    if logits != output, let reader, graph.type(of: logits).shape == graph.type(of: output).shape,
+      let activation = try? Catalog.operation(of: reader) as? any ProbabilityActivation,
+      let axis = activation.normalizedAxes(rank: rank).first
+    {
+      return axis
+    }
+    var kept = graph
+    kept.outputs = [GraphOutput(name: "", value: output)]
+    guard let head = try? Head(of: kept), let axes = try? ClassAxes(behind: head, in: kept),
+      let axis = axes.axes[output]
+    else { return 1 }
+    return axis
   }
 
   /// The effect on probabilities of a node between the activation and the output.
@@ -93,9 +122,10 @@ public struct Ending: Sendable {
     return false
   }
 
-  /// Whether probabilities sum to 1 over all axes of an item with more than one element, or are independent.
+  /// Whether probabilities sum to 1 over all axes of an item with more than one element, or over one axis for
+  /// each of several positions, or are independent.
   private static func joinsAll(_ axes: [Int], _ shape: TensorShape) -> Bool {
-    axes.isEmpty
+    axes.isEmpty || shape.rank >= 3 && axes.count == 1 && axes[0] > 0
       || (1..<max(1, shape.rank)).allSatisfy { axes.contains($0) || shape[$0] == 1 }
         && !axes.contains(0)
   }
@@ -138,11 +168,23 @@ extension Ending.Activation {
 }
 
 extension Graph {
-  /// Appends nodes that convert an ending's logits to rows [batch, classes]: for a single unit z the logits
-  /// are 0 and z, because softmax([0, z])[1] = sigmoid(z).
+  /// Appends nodes that convert an ending's logits to rows [batch, classes], or [batch, positions, classes]:
+  /// for a single unit z the logits are 0 and z, because softmax([0, z])[1] = sigmoid(z).
   mutating func appendRows(of logits: ValueID, _ ending: Ending) throws -> ValueID {
     var value = logits
     let shape = type(of: value).shape
+    if let axis = ending.classAxis, shape.rank > axis {
+      let order = (0..<shape.rank).filter { $0 != axis } + [axis]
+      if order != Array(0..<shape.rank) {
+        value = try append(Transpose(permutation: order), [value])[0]
+      }
+      guard
+        let positions = TensorShape(order.dropFirst().dropLast().map { shape[$0] }).elementCount
+      else { throw GraftError(.unsupported, "an output \(shape)") }
+      let rows = TensorShape([shape[0], positions, GraftIR.Dimension(ending.units)])
+      value = try append(Reshape(shape: rows), [value])[0]
+      return ending.isBinary ? try append(Pad(pads: [0, 0, 1, 0, 0, 0]), [value])[0] : value
+    }
     if shape.rank != 2, shape.rank > 0, shape[0].isBatch,
       shape.dimensions.dropFirst().filter({ $0 != 1 }).count <= 1
     {

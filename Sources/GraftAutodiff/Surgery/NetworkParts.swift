@@ -9,8 +9,8 @@ import GraftOps
 public struct NetworkParts: Sendable {
   /// The output of the tail.
   public enum Answer: Hashable, Sendable {
-    /// Logits [batch, classes], without a final activation; two classes for a network with a single
-    /// probability.
+    /// Logits [batch, classes], or [batch, positions, classes] for an output with several positions, without a
+    /// final activation; two classes for a network with a single probability.
     case logits
     /// The network's output, unchanged.
     case output

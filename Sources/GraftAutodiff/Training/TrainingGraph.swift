@@ -18,7 +18,8 @@ public struct TrainingGraph: Sendable {
   private let specification: TrainingSpecification
   private var newContents: [(name: String, value: ValueID)] = []
 
-  /// - Parameter tail: one output, the logits [batch, classes] (or the values of a regression).
+  /// - Parameter tail: one output, the logits [batch, classes] or [batch, positions, classes] (or the values of
+  ///   a regression).
   /// - Throws: ``GraftError`` of kind `unsupported` that names a node without a gradient, or a parameter that
   ///   cannot train.
   public init(tail: Graph, _ specification: TrainingSpecification) throws {
@@ -191,32 +192,73 @@ public struct TrainingGraph: Sendable {
         }
       )
     case .crossEntropy:
-      guard type.rank == 2 else {
+      guard let rows = Rows(type) else {
         throw GraftError(
           .unsupported,
           "the output \(output.name.quotedForDisplay) is \(type), expected "
-            + "[batch, classes]")
+            + "[batch, classes] or [batch, positions, classes]")
       }
       let teacher =
         specification.distills ? step.addInput(Input.teacherTargets.rawValue, type) : nil
-      let logits = output.value
       return (
         { graph, settings in
-          let loss = try graph.append(CrossEntropy(), [logits, targets])[0]
-          guard let teacher else { return loss }
+          let logits = try rows.table(of: output.value, &graph)
+          let loss = try graph.append(
+            CrossEntropy(), [logits, try rows.table(of: targets, &graph)])[0]
+          guard let teacher else { return try rows.sum(of: loss, &graph) }
           let soft = try Self.softened(logits, settings, &graph)
-          let second = try graph.append(CrossEntropy(), [soft.logits, teacher])[0]
-          return try graph.append(Add(), [loss, second])[0]
+          let second = try graph.append(
+            CrossEntropy(), [soft.logits, try rows.table(of: teacher, &graph)])[0]
+          return try rows.sum(of: try graph.append(Add(), [loss, second])[0], &graph)
         },
         { graph, settings in
-          let gradient = try graph.append(CrossEntropyGradient(), [logits, targets])[0]
-          guard let teacher else { return gradient }
+          let logits = try rows.table(of: output.value, &graph)
+          let gradient = try graph.append(
+            CrossEntropyGradient(), [logits, try rows.table(of: targets, &graph)])[0]
+          guard let teacher else { return try rows.restored(gradient, &graph) }
           let soft = try Self.softened(logits, settings, &graph)
-          let second = try graph.append(CrossEntropyGradient(), [soft.logits, teacher])[0]
+          let second = try graph.append(
+            CrossEntropyGradient(), [soft.logits, try rows.table(of: teacher, &graph)])[0]
           let scaled = try graph.append(Divide(), [second, soft.temperature])[0]
-          return try graph.append(Add(), [gradient, scaled])[0]
+          return try rows.restored(try graph.append(Add(), [gradient, scaled])[0], &graph)
         }
       )
+    }
+  }
+
+  /// A loss of every position: logits [batch, positions, classes] as a matrix with a row for each position of
+  /// each item; logits [batch, classes] are one already.
+  private struct Rows {
+    private let shape: TensorShape
+    private let positions: Int?
+    private let classes: Int
+
+    init?(_ type: TensorType) {
+      shape = type.shape
+      guard (2...3).contains(shape.rank), let classes = shape[shape.rank - 1].constant else {
+        return nil
+      }
+      self.classes = classes
+      positions = shape.rank == 3 ? shape[1].constant : nil
+      if shape.rank == 3, positions == nil { return nil }
+    }
+
+    func table(of value: ValueID, _ graph: inout Graph) throws -> ValueID {
+      guard let positions else { return value }
+      let matrix = TensorShape([.batch(times: positions), GraftIR.Dimension(classes)])
+      return try graph.append(Reshape(shape: matrix), [value])[0]
+    }
+
+    func restored(_ table: ValueID, _ graph: inout Graph) throws -> ValueID {
+      positions == nil ? table : try graph.append(Reshape(shape: shape), [table])[0]
+    }
+
+    /// The sum of an item's losses: [batch].
+    func sum(of losses: ValueID, _ graph: inout Graph) throws -> ValueID {
+      guard let positions else { return losses }
+      let table = try graph.append(
+        Reshape(shape: [shape[0], GraftIR.Dimension(positions)]), [losses])[0]
+      return try graph.append(ReduceSum(axes: [1]), [table])[0]
     }
   }
 

@@ -196,7 +196,8 @@ final class EpochTable {
     case .step(let progress): ProgressLine.show(line(progress), isFrequent: true)
     case .finished(let epoch):
       if !hasHeader {
-        Console.note("epoch      loss   acc %  val loss  val acc %        lr  images/s")
+        let more = epoch.validationMeanIoU == nil ? "" : " val mIoU %"
+        Console.note("epoch      loss   acc %  val loss  val acc %\(more)        lr  images/s")
         hasHeader = true
       }
       Console.note(
@@ -204,7 +205,8 @@ final class EpochTable {
           column("\(epoch.epoch)", 5), column(epoch.loss.formatted(digits: 4), 9),
           column(percent(epoch.accuracy), 7),
           column(epoch.validationLoss.map { $0.formatted(digits: 4) } ?? "–", 9),
-          column(percent(epoch.validationAccuracy), 10),
+          column(percent(epoch.validationAccuracy), 10)
+            + (epoch.validationMeanIoU.map { column(percent($0), 11) } ?? ""),
           column(String(format: "%.3g", epoch.learningRate), 9),
           column(epoch.imagesPerSecond.formatted(digits: 0), 9),
         ].joined(separator: " "))

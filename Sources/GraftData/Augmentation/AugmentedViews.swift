@@ -60,15 +60,9 @@ public final class AugmentedViews: @unchecked Sendable {
           ofWidth: image.width, height: image.height, &draws)
         image = try preprocessor.pixels(of: image, part: part, size: size)
       case .crop:
-        var draws = draws(.crop, index, view)
-        let (padX, padY) = (image.width / 8, image.height / 8)
-        let y = draws.integer(below: 2 * padY + 1) - padY
-        image = try image.cropped(
-          x: draws.integer(below: 2 * padX + 1) - padX, y: y, width: image.width,
-          height: image.height)
-      case .flip:
-        var draws = draws(.flip, index, view)
-        if draws.unit() < 0.5 { image = image.mirrored() }
+        let (x, y) = cropOffset(index, view, width: image.width, height: image.height)
+        image = try image.cropped(x: x, y: y, width: image.width, height: image.height)
+      case .flip: if isFlipped(index, view) { image = image.mirrored() }
       case .jitter:
         var draws = draws(.jitter, index, view)
         image = image.jittered(&draws)
@@ -76,6 +70,42 @@ public final class AugmentedViews: @unchecked Sendable {
       }
     }
     return image
+  }
+
+  /// The map of classes of a view, as ``pixels(of:view:_:size:decode:)`` transforms the image: colors and
+  /// erased regions do not change it.
+  func map(
+    _ original: LabelMap, of index: Int, view: Int, _ preprocessor: Preprocessor,
+    size: (height: Int, width: Int)
+  ) throws -> LabelMap {
+    var map = augmentation.takesOriginals ? original : try preprocessor.map(of: original)
+    for step in augmentation.steps {
+      switch step {
+      case .resizedCrop:
+        var draws = draws(.resizedCrop, index, view)
+        let part = PixelRectangle.resizedCrop(ofWidth: map.width, height: map.height, &draws)
+        map = try map.cropped(x: part.x, y: part.y, width: part.width, height: part.height)
+          .resized(width: size.width, height: size.height)
+      case .crop:
+        let (x, y) = cropOffset(index, view, width: map.width, height: map.height)
+        map = try map.cropped(x: x, y: y, width: map.width, height: map.height)
+      case .flip: if isFlipped(index, view) { map = map.mirrored() }
+      case .jitter, .erase: break
+      }
+    }
+    return map
+  }
+
+  private func cropOffset(_ index: Int, _ view: Int, width: Int, height: Int) -> (x: Int, y: Int) {
+    var draws = draws(.crop, index, view)
+    let (padX, padY) = (width / 8, height / 8)
+    let y = draws.integer(below: 2 * padY + 1) - padY
+    return (draws.integer(below: 2 * padX + 1) - padX, y)
+  }
+
+  private func isFlipped(_ index: Int, _ view: Int) -> Bool {
+    var draws = draws(.flip, index, view)
+    return draws.unit() < 0.5
   }
 
   /// Applies ``Augmentation/Step/erase`` to a view's normalized values, where 0 is the mean.

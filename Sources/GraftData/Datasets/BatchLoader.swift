@@ -53,15 +53,17 @@ public final class BatchLoader {
   ///   - threads: The number of reading threads.
   ///   - order: The indices of the items to read, in order; all by default.
   ///   - view: The number of the random view of images; nil for no augmentation.
+  ///   - mapSize: The size of the network's map of class scores; maps of classes are scaled to it.
   /// - Throws: ``GraftError`` if images cannot be converted to the network's input, of kind `machine` if no
   ///   thread can be started.
   public init(
     _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
     batchSize: Int, threads: Int, order: [Int]? = nil,
-    view: (views: AugmentedViews, number: Int)? = nil
+    view: (views: AugmentedViews, number: Int)? = nil,
+    mapSize: (height: Int, width: Int)? = nil
   ) throws {
     let items = try ItemReader(
-      dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view)
+      dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view, mapSize: mapSize)
     self.dataset = dataset
     self.order = order ?? Array(0..<dataset.count)
     self.batchSize = max(1, batchSize)
@@ -169,12 +171,13 @@ private struct ItemReader: Sendable {
   let inputs: [TensorSpecification]
   let preprocessor: Preprocessor?
   let view: (views: AugmentedViews, number: Int)?
+  let mapSize: (height: Int, width: Int)?
   /// Values per item, for each input.
   let sizes: [Int]
 
   init(
     dataset: any Dataset, inputs: [TensorSpecification], preprocessing: Preprocessing?,
-    view: (views: AugmentedViews, number: Int)?
+    view: (views: AugmentedViews, number: Int)?, mapSize: (height: Int, width: Int)?
   ) throws {
     sizes = try inputs.map { input in
       guard let count = input.elementCount, count > 0 else {
@@ -200,15 +203,14 @@ private struct ItemReader: Sendable {
     self.dataset = dataset
     self.inputs = inputs
     self.view = view
+    self.mapSize = mapSize
     preprocessor = preprocessing.map(Preprocessor.init)
   }
 
   func read(_ index: Int) throws -> Item {
     if let view, dataset.holdsImages {
       return try at(SourceLocation(file: dataset.path(of: index))) {
-        Item(
-          inputs: [try values(of: index, view.number, view.views)],
-          target: dataset.label(of: index).map { .label($0) } ?? .unknown)
+        try item(index, view.number, view.views)
       }
     }
     let sample = try dataset.sample(at: index)
@@ -222,11 +224,16 @@ private struct ItemReader: Sendable {
       return try at(SourceLocation(file: dataset.path(of: index))) {
         let (preprocessor, input, size) = try feeding()
         let pixels = try preprocessor.pixels(of: image)
+        var target = sample.target
+        if case .map(let map) = target { target = .map(try scaled(preprocessor.map(of: map))) }
         return Item(
-          inputs: [try values(of: pixels, from: image, preprocessor, input, size)],
-          target: sample.target)
+          inputs: [try values(of: pixels, from: image, preprocessor, input, size)], target: target)
       }
     }
+  }
+
+  private func scaled(_ map: LabelMap) throws -> LabelMap {
+    try mapSize.map { try map.resized(width: $0.width, height: $0.height) } ?? map
   }
 
   private func feeding() throws -> (Preprocessor, TensorSpecification, size: Int) {
@@ -236,12 +243,17 @@ private struct ItemReader: Sendable {
     return (preprocessor, input, size)
   }
 
-  /// The values of a random view.
-  private func values(of index: Int, _ number: Int, _ views: AugmentedViews) throws -> [Float] {
+  /// A random view.
+  private func item(_ index: Int, _ number: Int, _ views: AugmentedViews) throws -> Item {
     let (preprocessor, input, size) = try feeding()
     let layout = preprocessor.specification.layout
     let extent =
       layout == .nchw ? (input.shape[1], input.shape[2]) : (input.shape[0], input.shape[1])
+    var target = dataset.label(of: index).map { Target.label($0) } ?? .unknown
+    if let map = try dataset.map(of: index) {
+      target = .map(
+        try scaled(views.map(map, of: index, view: number, preprocessor, size: extent)))
+    }
     let pixels = try views.pixels(of: index, view: number, preprocessor, size: extent) {
       guard case .image(let image) = try dataset.sample(at: index).content else {
         throw GraftError(.inconsistency, "item \(index) is not an image")
@@ -252,7 +264,7 @@ private struct ItemReader: Sendable {
     values.withUnsafeMutableBufferPointer {
       views.erase($0, of: index, view: number, size: extent, layout: layout)
     }
-    return values
+    return Item(inputs: [values], target: target)
   }
 
   private func values(

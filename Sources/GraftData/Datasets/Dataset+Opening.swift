@@ -28,8 +28,8 @@ public struct DatasetRequest: Sendable {
   }
 }
 
-/// Opens a data folder: tensors if it contains a `.npy` file, CIFAR-10 if it contains its batches, else class
-/// folders.
+/// Opens a data folder: tensors if it contains a `.npy` file, CIFAR-10 if it contains its batches, images with
+/// masks if maps of classes are needed, else class folders.
 /// - Returns: The data set, never empty, and warnings.
 /// - Throws: ``GraftError`` that names the folder or the file.
 public func openDataset(
@@ -41,6 +41,11 @@ public func openDataset(
       path, inputs: request.inputs, answers: request.answers, labels: request.labels,
       classCount: request.classCount)
     return (tensors, [])
+  }
+  if case .maps = request.answers {
+    let folder = try SegmentationFolder(
+      path, labels: request.labels, classCount: request.classCount)
+    return (folder, folder.warnings)
   }
   let hasTraining = names.contains(where: CIFAR10Batches.isTraining)
   let hasTest = names.contains(CIFAR10Batches.testName)

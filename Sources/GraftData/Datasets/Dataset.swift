@@ -1,5 +1,5 @@
 // The protocol of data sets: a number of items, each with inputs and targets. Implemented by ImageFolder,
-// CIFAR10Batches, TensorFolder and ImageList; Dataset+Opening chooses among them for a folder.
+// SegmentationFolder, CIFAR10Batches, TensorFolder and ImageList; Dataset+Opening chooses among them for a folder.
 
 import GraftDiagnostics
 import GraftIR
@@ -27,6 +27,8 @@ public enum Target: Hashable, Sendable {
   case label(Int)
   /// The output's values, in the order of its shape.
   case values([Float])
+  /// The class of every pixel.
+  case map(LabelMap)
   case unknown
 }
 
@@ -60,6 +62,9 @@ public protocol Dataset: Sendable {
   func path(of index: Int) -> String
   /// The item's class, without reading its content; nil if it has none.
   func label(of index: Int) -> Int?
+  /// The classes of the item's pixels, without reading its image; nil if it has none.
+  /// - Throws: ``GraftError`` that names the file.
+  func map(of index: Int) throws -> LabelMap?
   /// Reads an item.
   /// - Throws: ``GraftError`` that names the file, if this item is broken.
   func sample(at index: Int) throws -> Sample
@@ -69,6 +74,8 @@ extension Dataset {
   public func path(of index: Int) -> String { location + "/" + name(of: index) }
 
   public var classCount: Int { classes.count }
+
+  public func map(of index: Int) throws -> LabelMap? { nil }
 
   func check(_ index: Int) throws {
     guard index >= 0, index < count else {

@@ -23,6 +23,10 @@ public struct DatasetSample: Dataset {
   public func path(of index: Int) -> String { place(index).map(whole.path) ?? location }
   public func label(of index: Int) -> Int? { place(index).flatMap(whole.label) }
 
+  public func map(of index: Int) throws -> LabelMap? {
+    try place(index).flatMap { try whole.map(of: $0) }
+  }
+
   public func sample(at index: Int) throws -> Sample {
     try check(index)
     return try whole.sample(at: places[index])

@@ -4,8 +4,8 @@ import GraftDiagnostics
 import GraftIR
 
 /// A folder with `x.npy` (N × the input's shape; with several inputs one `INPUT.npy` each) and optionally
-/// `y.npy`: N class indices (also [N, 1], as whole floats, or one-hot rows), or N × the output's shape for
-/// regression.
+/// `y.npy`: N class indices (also [N, 1], as whole floats, or one-hot rows), N × height × width class indices for
+/// segmentation, or N × the output's shape for regression.
 public struct TensorFolder: Dataset {
   public let location: String
   public let classes: [String]
@@ -87,6 +87,15 @@ public struct TensorFolder: Dataset {
     }
     if let label = label(of: index) {
       return Sample(content: .tensors(values), target: .label(label))
+    }
+    if let maps = answers.maps {
+      let classes = try maps.integers(rows: index..<index + 1)
+      let extents = maps.rowShape.filter { $0 != 1 }
+      let width = extents.last ?? 1
+      let map = try LabelMap(
+        width: width, height: classes.count / max(1, width),
+        values: classes.map { UInt8(truncatingIfNeeded: $0) })
+      return Sample(content: .tensors(values), target: .map(map))
     }
     let target = try answers.values.map { try Self.finiteRow(index, of: $0) }
     return Sample(content: .tensors(values), target: target.map { .values($0) } ?? .unknown)

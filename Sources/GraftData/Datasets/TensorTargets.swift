@@ -11,6 +11,8 @@ public enum TargetKind: Hashable, Sendable {
   case classes
   /// Multi-label targets: a 0 or 1 per class, or the index of the only class.
   case labels
+  /// The class of every pixel, for scores of this size.
+  case maps(height: Int, width: Int)
   /// Values of this output per item.
   case values(TensorSpecification)
 }
@@ -21,6 +23,8 @@ struct TensorTargets {
   private(set) var labels: [Int]?
   /// The number of classes from the file: the columns of one-hot rows.
   private(set) var columns: Int?
+  /// The file of class indices of every pixel, if these are needed.
+  private(set) var maps: NPYFile?
   /// The file of values, if values are needed.
   private(set) var values: NPYFile?
 
@@ -48,6 +52,11 @@ struct TensorTargets {
     if case .values(let output) = kind {
       try Self.check(file, fits: output)
       values = file
+      return
+    }
+    if case .maps(let height, let width) = kind {
+      columns = try Self.checkMaps(file, height: height, width: width, classCount: classCount)
+      maps = file
       return
     }
     guard file.rowShape.count(where: { $0 != 1 }) <= 1, file.rowElements >= 1 else {
@@ -82,6 +91,38 @@ struct TensorTargets {
         advice: !file.element.isFloatingPoint
           ? "Use --loss cross-entropy for class indices; mse needs values." : nil)
     }
+  }
+
+  /// Checks that every row is a map of class indices, or 255.
+  /// - Returns: one more than the largest class.
+  private static func checkMaps(
+    _ file: NPYFile, height: Int, width: Int, classCount: Int?
+  ) throws -> Int {
+    let location = SourceLocation(file: file.path)
+    guard file.rowShape.filter({ $0 != 1 }) == [height, width].filter({ $0 != 1 }),
+      !file.element.isFloatingPoint
+    else {
+      throw GraftError(
+        .invalidData,
+        "shape \(file.shape) of \(file.element.storage.numPy) is not N × \(height) × \(width) class "
+          + "indices", at: location,
+        advice: "Save the class of every pixel of the network's output as integers, 255 where there is "
+          + "none.")
+    }
+    var most = -1
+    for row in 0..<file.rowCount {
+      for value in try file.integers(rows: row..<row + 1) where value != LabelMap.ignored {
+        guard value >= 0, value < classCount ?? LabelMap.classLimit else {
+          throw GraftError(
+            .invalidData, "row \(row) has the class \(value); "
+              + (classCount.map { "the \($0) classes are 0 … \($0 - 1)" }
+                ?? "there may be at most \(LabelMap.classLimit) classes")
+              + ", and 255 is no class", at: location)
+        }
+        most = max(most, value)
+      }
+    }
+    return most + 1
   }
 
   /// The number of values to read at a time.

@@ -16,8 +16,8 @@ public struct ConfusionMatrix: Hashable, Sendable {
     self.classCount = classCount
   }
 
-  mutating func add(label: Int, prediction: Int) {
-    counts[label * classCount + prediction, default: 0] += 1
+  mutating func add(label: Int, prediction: Int, count: Int = 1) {
+    if count > 0 { counts[label * classCount + prediction, default: 0] += count }
   }
 
   /// The number of items of class `label` predicted as class `prediction`; 0 outside the matrix.

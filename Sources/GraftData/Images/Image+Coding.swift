@@ -30,6 +30,19 @@ extension Image {
 
   /// ``init(decoding:)-([UInt8])`` for bytes in a buffer.
   public init(decoding bytes: UnsafeBufferPointer<UInt8>) throws {
+    self = try Self.decode(bytes, CImageCodecs_pixels)
+  }
+
+  /// The numbers of a PNG with a palette or in gray of at most 8 bits, one channel.
+  /// - Throws: ``GraftError``: `unsupported` for another kind of image, `invalidData` as
+  ///   ``init(decoding:)-([UInt8])``.
+  static func indices(decoding bytes: [UInt8]) throws -> Image {
+    try bytes.withUnsafeBufferPointer { try decode($0, CImageCodecs_indices) }
+  }
+
+  private static func decode(
+    _ bytes: UnsafeBufferPointer<UInt8>, _ content: CImageCodecs_Content
+  ) throws -> Image {
     guard let start = bytes.baseAddress, !bytes.isEmpty else {
       throw GraftError(.invalidData, "not an image: the file is empty")
     }
@@ -37,7 +50,7 @@ extension Image {
     var reader: OpaquePointer?
     var header = CImageCodecs_Header()
     let opened = message.withPointer {
-      CImageCodecs_open(start, bytes.count, &reader, &header, $0, MessageBuffer.capacity)
+      CImageCodecs_open(start, bytes.count, content, &reader, &header, $0, MessageBuffer.capacity)
     }
     guard opened == CImageCodecs_ok, let reader else { throw Self.error(opened, message.text) }
     defer { CImageCodecs_close(reader) }
@@ -61,7 +74,7 @@ extension Image {
     }
     guard status == CImageCodecs_ok else { throw Self.error(status, message.text) }
     if header.color == CImageCodecs_cmyk { pixels = Self.rgb(fromInvertedCMYK: pixels) }
-    self = Image(unchecked: pixels, width: width, height: height, channels: channels)
+    return Image(unchecked: pixels, width: width, height: height, channels: channels)
       .turned(byEXIFOrientation: Int(orientation))
   }
 
@@ -91,7 +104,8 @@ extension Image {
     return start.withUnsafeBufferPointer { bytes -> Int? in
       guard let address = bytes.baseAddress else { return nil }
       let opened = message.withPointer {
-        CImageCodecs_open(address, bytes.count, &reader, &header, $0, MessageBuffer.capacity)
+        CImageCodecs_open(
+          address, bytes.count, CImageCodecs_pixels, &reader, &header, $0, MessageBuffer.capacity)
       }
       guard opened == CImageCodecs_ok, let reader else { return nil }
       CImageCodecs_close(reader)
@@ -104,13 +118,18 @@ extension Image {
   }
 
   /// The image as a PNG file.
-  public func encodedPNG() throws -> [UInt8] {
+  /// - Parameter palette: for an image of one channel whose values are indices, the red, green and blue of
+  ///   256 colors.
+  public func encodedPNG(palette: [UInt8]? = nil) throws -> [UInt8] {
+    guard palette == nil || palette?.count == 768 && channels == 1 else {
+      throw GraftError(.invalidArgument, "a palette of 256 colors is for images of one channel")
+    }
     var message = MessageBuffer()
     var file: UnsafeMutablePointer<UInt8>?
     var length = 0
     let status = message.withPointer { text in
       CImageCodecs_encodePNG(
-        pixels, pixels.count, UInt32(width), UInt32(height), UInt32(channels), &file, &length,
+        pixels, pixels.count, UInt32(width), UInt32(height), UInt32(channels), palette, &file, &length,
         text, MessageBuffer.capacity)
     }
     defer { CImageCodecs_free(file) }

@@ -44,12 +44,14 @@ extension Image {
   /// The horizontally flipped image.
   public func mirrored() -> Image { turned(byEXIFOrientation: 2) }
 
-  /// The region of `width` × `height` pixels with its upper left corner at (`x`, `y`), padded with black
-  /// outside the image.
+  /// The region of `width` × `height` pixels with its upper left corner at (`x`, `y`), with the value
+  /// `padding` (black) outside the image.
   /// - Throws: ``GraftError`` if the size is not positive or exceeds ``pixelLimit``.
-  public func cropped(x: Int, y: Int, width newWidth: Int, height newHeight: Int) throws -> Image {
+  public func cropped(
+    x: Int, y: Int, width newWidth: Int, height newHeight: Int, padding: UInt8 = 0
+  ) throws -> Image {
     let count = try Self.checkedCount(width: newWidth, height: newHeight, channels: channels)
-    var result = [UInt8](repeating: 0, count: count)
+    var result = [UInt8](repeating: padding, count: count)
     // Columns and rows of the result that the image covers; possibly empty.
     let columns = Self.overlap(of: newWidth, at: x, with: width)
     let rows = Self.overlap(of: newHeight, at: y, with: height)

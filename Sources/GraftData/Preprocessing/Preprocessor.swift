@@ -23,25 +23,21 @@ public struct Preprocessor: Sendable {
   public func pixels(of image: Image) throws -> Image {
     // Gray images are expanded to three channels last, because all three are equal.
     var image = specification.color == .gray ? image.convertedToGray() : image
-    let size = resizedSize(of: image)
-    let crop = specification.crop
-    let cropHeight = crop?.height ?? size.height
-    let cropWidth = crop?.width ?? size.width
-    let top = Self.start(of: cropHeight, in: size.height)
-    let left = Self.start(of: cropWidth, in: size.width)
+    let frame = frame(width: image.width, height: image.height)
+    let crop = frame.crop
     if let resize = specification.resize {
       // Compute only the region of the crop.
-      let rows = max(0, top)..<min(size.height, top + cropHeight)
-      let columns = max(0, left)..<min(size.width, left + cropWidth)
+      let rows = max(0, crop.y)..<min(frame.height, crop.y + crop.height)
+      let columns = max(0, crop.x)..<min(frame.width, crop.x + crop.width)
       image = try image.resized(
-        width: size.width, height: size.height, filter: resize.filter,
+        width: frame.width, height: frame.height, filter: resize.filter,
         antialias: resize.antialias, window: (columns, rows))
-      if image.height != cropHeight || image.width != cropWidth {
+      if image.height != crop.height || image.width != crop.width {
         image = try image.cropped(
-          x: min(0, left), y: min(0, top), width: cropWidth, height: cropHeight)
+          x: min(0, crop.x), y: min(0, crop.y), width: crop.width, height: crop.height)
       }
-    } else if crop != nil {
-      image = try image.cropped(x: left, y: top, width: cropWidth, height: cropHeight)
+    } else if specification.crop != nil {
+      image = try image.cropped(x: crop.x, y: crop.y, width: crop.width, height: crop.height)
     }
     return specification.color == .gray ? image : image.expandedToRGB()
   }
@@ -101,14 +97,50 @@ public struct Preprocessor: Sendable {
     return (shape, values)
   }
 
-  private func resizedSize(of image: Image) -> (height: Int, width: Int) {
+  /// The same region of an image's map of classes as ``pixels(of:)`` takes of the image; every pixel takes
+  /// the nearest class.
+  func map(of map: LabelMap) throws -> LabelMap {
+    let frame = frame(width: map.width, height: map.height)
+    let resized = try map.resized(width: frame.width, height: frame.height)
+    return try resized.cropped(
+      x: frame.crop.x, y: frame.crop.y, width: frame.crop.width, height: frame.crop.height)
+  }
+
+  /// A map of the network's classes for the preprocessed image, for the image itself: the inverse of
+  /// ``map(of:)``. Pixels outside the crop are ``LabelMap/ignored``.
+  /// - Parameter image: the size of the image.
+  public func restored(_ map: LabelMap, to image: (height: Int, width: Int)) throws -> LabelMap {
+    let frame = frame(width: image.width, height: image.height)
+    let whole = try map.resized(width: frame.crop.width, height: frame.crop.height).cropped(
+      x: -frame.crop.x, y: -frame.crop.y, width: frame.width, height: frame.height)
+    return try whole.resized(width: image.width, height: image.height)
+  }
+
+  /// The size of a resized image, and the region of it that is the input.
+  private struct Frame {
+    var height: Int
+    var width: Int
+    var crop: PixelRectangle
+  }
+
+  private func frame(width: Int, height: Int) -> Frame {
+    let (newHeight, newWidth) = resizedSize(width: width, height: height)
+    let cropHeight = specification.crop?.height ?? newHeight
+    let cropWidth = specification.crop?.width ?? newWidth
+    return Frame(
+      height: newHeight, width: newWidth,
+      crop: PixelRectangle(
+        x: Self.start(of: cropWidth, in: newWidth), y: Self.start(of: cropHeight, in: newHeight),
+        width: cropWidth, height: cropHeight))
+  }
+
+  private func resizedSize(width: Int, height: Int) -> (height: Int, width: Int) {
     switch specification.resize?.target {
-    case nil: return (image.height, image.width)
-    case .exact(let height, let width): return (height, width)
+    case nil: return (height, width)
+    case .exact(let newHeight, let newWidth): return (newHeight, newWidth)
     case .shorter(let edge):
       // An image's edges are below 2²⁸ and `edge` below 2¹⁶.
-      return image.width <= image.height
-        ? (edge * image.height / image.width, edge) : (edge, edge * image.width / image.height)
+      return width <= height ? (edge * height / width, edge) : (edge, edge * width / height)
     }
   }
 

@@ -7,9 +7,9 @@
 public enum TrainingInterface {
   /// The inputs of a step after the network's inputs, in order.
   public enum Input: String, CaseIterable, Sendable {
-    /// [N, C], or [N, C, 2] for multi-label classification; float32.
+    /// [N, C]; [N, P, C] for P positions with a class each; [N, C, 2] for multi-label classification; float32.
     case targets
-    /// [N, C], the soft targets of a teacher; float32.
+    /// [N, C] or [N, P, C], the soft targets of a teacher; float32.
     case teacherTargets = "teacher_targets"
     /// [N], the weight of each item in a regression's loss; float32.
     case weights
@@ -44,7 +44,7 @@ public enum TrainingInterface {
   public enum Output: String, CaseIterable, Sendable {
     /// [N], whose sum is the loss of the batch; float32.
     case loss
-    /// [N, C], before the update; float32.
+    /// [N, C] or [N, P, C], before the update; float32.
     case logits
   }
 

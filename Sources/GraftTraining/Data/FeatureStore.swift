@@ -5,7 +5,8 @@ import Foundation
 import GraftData
 import GraftDiagnostics
 
-/// Rows of floats for a number of items; one kind of row per value at the freeze line.
+/// Rows of floats for a number of items; one kind of row per value at the freeze line, and a last one with the
+/// class of every position where items have several.
 final class FeatureStore {
   /// Floats per item, for each kind of row.
   let widths: [Int]

@@ -7,12 +7,14 @@ import GraftOps
 
 /// The readable items of a data set, with features and targets.
 struct TrainingData {
-  /// The features of all readable items; empty if views are not cached.
+  /// The features of all readable items, and the classes of their positions; empty if views are not cached.
   fileprivate(set) var features: FeatureStore
   /// For classification, the class of each item.
   fileprivate(set) var labels: [Int] = []
   /// For regression, the concatenated target values of the items; otherwise empty.
   fileprivate(set) var values: [Float] = []
+  /// Where every position has a class, the number of positions of each class, per item.
+  fileprivate(set) var positionCounts: [[Int]] = []
   /// The file of each item, for reports.
   fileprivate(set) var names: [String] = []
   /// The index of each item in its data set.
@@ -30,6 +32,8 @@ struct FeatureReader {
   let regressionWidth: Int?
   /// Whether these values are multi-label classes: 0 or 1 each, or a one-hot row from a single class.
   let areClasses: Bool
+  /// The number of positions and of their classes where every position has a class; otherwise nil.
+  let positions: (count: Int, classes: Int)?
   /// The size of the features in bytes above which they are stored in a file.
   let largestInMemory: Int
 
@@ -42,11 +46,16 @@ struct FeatureReader {
   ) throws -> TrainingData {
     let count = places?.count ?? dataset.count
     var data = TrainingData(
-      features: try FeatureStore(items: count, widths: trunk.widths, inMemory: largestInMemory))
+      features: try FeatureStore(
+        items: count, widths: trunk.widths + (positions.map { [$0.count] } ?? []),
+        inMemory: largestInMemory))
     let loader = try network.loader(
       dataset, batchSize: batchSize, threads: threads, order: places)
     while let batch = try loader.next() {
       try trunk.run(batch, into: data.features, from: data.count)
+      for (item, classes) in batch.positionClasses.enumerated() where positions != nil {
+        try data.features.write(classes, to: data.count + item, kind: trunk.widths.count)
+      }
       try add(batch, of: dataset, to: &data)
       progress(loader.deliveredCount + loader.brokenCount, count)
     }
@@ -60,7 +69,9 @@ struct FeatureReader {
     _ dataset: any Dataset, _ views: AugmentedViews, warnings: inout [Warning],
     progress: (Int, Int) -> Void
   ) throws -> TrainingData {
-    var data = TrainingData(features: try FeatureStore(items: 0, widths: trunk.widths))
+    var data = TrainingData(
+      features: try FeatureStore(
+        items: 0, widths: trunk.widths + (positions.map { [$0.count] } ?? [])))
     let loader = try network.loader(
       dataset, batchSize: batchSize, threads: threads, view: (views, 0))
     while let batch = try loader.next() {
@@ -76,7 +87,11 @@ struct FeatureReader {
   ) throws {
     for (index, target) in zip(batch.indices, batch.targets) {
       switch (target, regressionWidth) {
-      case (.label(let label), nil): data.labels.append(label)
+      case (.map(let map), nil) where map.values.count == positions?.count:
+        var counts = [Int](repeating: 0, count: 256)
+        for value in map.values { counts[Int(value)] += 1 }
+        data.positionCounts.append(Array(counts.prefix(positions?.classes ?? 0)))
+      case (.label(let label), nil) where positions == nil: data.labels.append(label)
       case (.label(let label), let width?) where areClasses && (0..<width).contains(label):
         data.labels.append(label)
         data.values += (0..<width).map { $0 == label ? 1 : 0 }
@@ -94,6 +109,16 @@ struct FeatureReader {
       }
       data.names.append(dataset.name(of: index))
       data.places.append(index)
+    }
+  }
+}
+
+extension Batch {
+  /// The classes of each item's positions, in the order of its map; empty for other targets.
+  var positionClasses: [[Float]] {
+    targets.map { target in
+      guard case .map(let map) = target else { return [] }
+      return map.values.map { Float($0) }
     }
   }
 }

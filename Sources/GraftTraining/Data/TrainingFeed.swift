@@ -7,7 +7,8 @@ import GraftDiagnostics
 
 /// The input of one step, without the targets.
 struct StepInput {
-  /// The values at the freeze line, each with one row per item.
+  /// The values at the freeze line, each with one row per item, and the classes of positions as
+  /// ``FeatureStore`` has them.
   var features: [[Float]]
   /// How the items were mixed, if they were; the targets must be mixed in the same way.
   var mixing: BatchMixing.Recipe?
@@ -53,7 +54,8 @@ final class StoredFeed: TrainingFeed {
     guard !overflow else {
       throw GraftError(.machine, "\(views) views are too large for the address space")
     }
-    features = try FeatureStore(items: rows, widths: reader.trunk.widths, inMemory: largest)
+    features = try FeatureStore(
+      items: rows, widths: reader.data.features.widths, inMemory: largest)
     teacherLogits = try reader.teacher.map {
       try FeatureStore(items: rows, widths: [$0.classCount], inMemory: largest)
     }
@@ -112,7 +114,7 @@ final class LiveFeed: TrainingFeed {
       recipe = drawn
     }
     return StepInput(
-      features: try reader.trunk.run(batch), mixing: recipe,
+      features: try reader.values(of: batch), mixing: recipe,
       teacherLogits: try reader.teacher?.logits(of: batch))
   }
 }
@@ -135,6 +137,12 @@ struct ViewReader {
       view: (views, view))
   }
 
+  /// The rows of a batch, as in a ``FeatureStore``.
+  func values(of batch: Batch) throws -> [[Float]] {
+    let hasClasses = data.features.widths.count > trunk.widths.count
+    return try trunk.run(batch) + (hasClasses ? [batch.positionClasses.flatMap(\.self)] : [])
+  }
+
   /// - Throws: ``GraftError`` if a batch does not have these rows because a file changed during the run.
   func check(_ batch: Batch, of rows: ArraySlice<Int>, _ loader: BatchLoader) throws {
     if let broken = loader.brokenItems.first { throw broken.error }
@@ -154,7 +162,7 @@ struct ViewReader {
     while start < rows.count, let batch = try loader.next() {
       let own = rows[start..<min(start + batch.count, rows.count)]
       try check(batch, of: own, loader)
-      let values = try trunk.run(batch)
+      let values = try values(of: batch)
       let logits = try teacher?.logits(of: batch)
       for (position, row) in own.enumerated() {
         let target = view * data.count + row

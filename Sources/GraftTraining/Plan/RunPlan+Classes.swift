@@ -16,8 +16,7 @@ struct DataRequests {
     self.options = options
     self.network = network
     answers =
-      options.loss == .meanSquaredError
-      ? .values(network.output) : network.activation == .sigmoid ? .labels : .classes
+      options.loss == .meanSquaredError ? .values(network.output) : network.targetKind
     let keeps = options.head == .keep
     training = DatasetRequest(
       inputs: network.inputs, answers: answers, labels: keeps ? manifest.labels : nil,

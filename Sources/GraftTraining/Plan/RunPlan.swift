@@ -73,6 +73,11 @@ struct RunPlan {
         .invalidArgument, "--augment transforms images, but the data are tensors",
         at: SourceLocation(file: options.data))
     }
+    guard options.mixing.cutmix == nil || training.task != .positions else {
+      throw GraftError(
+        .unsupported, "--cutmix needs one class per item, but the network has one for each position",
+        at: SourceLocation(file: path), advice: "Use --mixup, or random views.")
+    }
     guard options.mixing.cutmix == nil || network.pictureSize != nil else {
       throw GraftError(
         .invalidArgument, "--cutmix needs images, but the network's input is not an image",
@@ -135,7 +140,8 @@ extension RunPlan {
     return RunSize(
       count: count, items: items, held: held, read: count + (readsHeldOutApart ? held : 0),
       stores: (readsHeldOutApart ? [(held, held)] : []) + [(rows * views, count * views)],
-      widths: try training.parts.cutWidths(), pictures: options.isRandom ? count : 0)
+      widths: try training.parts.cutWidths()
+        + (training.task == .positions ? [training.positionCount] : []), pictures: options.isRandom ? count : 0)
   }
 
   /// ``size(count:items:held:)`` of all data, if every item can be read.

@@ -107,8 +107,12 @@ extension FineTuner {
     let reader = FeatureReader(
       network: plan.network, trunk: trunk, batchSize: plan.network.batchSize(plan.batchSize),
       threads: options.threads,
-      regressionWidth: plan.training.task == .classes ? nil : plan.training.outputWidth,
-      areClasses: plan.training.task == .labels, largestInMemory: room.largestCache)
+      regressionWidth: [.labels, .regression].contains(plan.training.task)
+        ? plan.training.outputWidth : nil,
+      areClasses: plan.training.task == .labels,
+      positions: plan.training.task == .positions
+        ? (plan.training.positionCount, plan.training.outputWidth) : nil,
+      largestInMemory: room.largestCache)
     var found: [Warning] = []
     func features(of dataset: any Dataset, _ places: [Int]? = nil) throws -> TrainingData {
       let count = places?.count ?? dataset.count

@@ -26,10 +26,14 @@ public struct FineTuner {
     public var epoch: Int
     /// The mean loss of the training items, each measured when it was trained on.
     public var loss: Double
-    /// The fraction of them that were predicted correctly, 0 to 1; nil for a regression.
+    /// The fraction of them (or of their positions with a class) that were predicted correctly, 0 to 1; nil for
+    /// a regression.
     public var accuracy: Double?
     public var validationLoss: Double?
     public var validationAccuracy: Double?
+    /// For networks with a class for every position: the mean over classes of the positions that are and were
+    /// predicted as a class, of those that are or were, 0 to 1.
+    public var validationMeanIoU: Double?
     /// The learning rate of the first parameter group at the end of the epoch.
     public var learningRate: Double
     public var seconds: Double
@@ -41,6 +45,7 @@ public struct FineTuner {
       case epoch, loss, accuracy, seconds, time
       case validationLoss = "val_loss"
       case validationAccuracy = "val_accuracy"
+      case validationMeanIoU = "val_mean_iou"
       case learningRate = "lr"
       case imagesPerSecond = "images_per_second"
     }

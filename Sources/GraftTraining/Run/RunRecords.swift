@@ -81,6 +81,7 @@ final class RunRecords {
       let scalars: [(String, Double?)] = [
         ("train/loss", epoch.loss), ("train/accuracy", epoch.accuracy),
         ("val/loss", epoch.validationLoss), ("val/accuracy", epoch.validationAccuracy),
+        ("val/mean_iou", epoch.validationMeanIoU),
         ("learning_rate", epoch.learningRate),
       ]
       try file.add(

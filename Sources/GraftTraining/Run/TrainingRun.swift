@@ -42,8 +42,13 @@ struct TrainingRun {
     var encoder = TargetEncoder(classCount: classCount)
     encoder.labelSmoothing = options.labelSmoothing
     if options.classWeights == .balanced {
-      encoder.classWeights = TargetEncoder.balancedWeights(
-        items.map { data.labels[$0] }, classCount: classCount)
+      encoder.classWeights =
+        plan.task == .positions
+        ? TargetEncoder.balancedWeights(
+          counts: (0..<classCount).map { index in
+            items.reduce(0) { $0 + data.positionCounts[$1][index] }
+          })
+        : TargetEncoder.balancedWeights(items.map { data.labels[$0] }, classCount: classCount)
     }
     encoder.share = options.teacher.map { 1 - $0.alpha } ?? 1
     self.encoder = encoder
@@ -52,12 +57,17 @@ struct TrainingRun {
 
   private var isClassification: Bool { plan.task == .classes }
 
-  /// The accuracy over items, or for multi-label data over (item, class) decisions.
-  private func accuracy(_ right: Int, of items: Int) -> Double? {
-    switch plan.task {
-    case .classes: Double(right) / Double(items)
-    case .labels: Double(right) / Double(items * (data.labels.isEmpty ? classCount : 1))
-    case .regression: nil
+  /// How many decisions were right: one per item, for multi-label data one per class of an item, for maps one
+  /// per position with a class, for a regression none.
+  private struct Decisions {
+    var right = 0
+    var count = 0
+
+    var accuracy: Double? { count == 0 ? nil : Double(right) / Double(count) }
+
+    static func += (sum: inout Self, more: Self) {
+      sum.right += more.right
+      sum.count += more.count
     }
   }
 
@@ -77,7 +87,7 @@ struct TrainingRun {
     guard history.count < options.epochs, !isExhausted else { return }
     for epoch in (history.count + 1)...options.epochs {
       let start = clock.now
-      var (loss, right, done) = (0.0, 0, 0)
+      var (loss, decisions, done) = (0.0, Decisions(), 0)
       let order = try order(of: epoch)
       try feed.prepare(epoch: epoch - 1, order: order) { try? observe(.doing($0)) }
       for batch in 0..<batchCount {
@@ -86,7 +96,7 @@ struct TrainingRun {
         let result = try step(
           rows, batch: batch, epoch: epoch, rate: options.learningRate * factor(update: update))
         loss += result.loss * Double(rows.count)
-        right += result.right
+        decisions += result.decisions
         done += rows.count
         try checkDivergence(of: loss / Double(done), epoch: epoch, batches: batch + 1)
         let seconds = (clock.now - start) / .seconds(1)
@@ -97,7 +107,7 @@ struct TrainingRun {
             FineTuner.Progress(
               epoch: epoch, epochs: options.epochs, done: done, count: order.count,
               loss: loss / Double(done),
-              accuracy: accuracy(right, of: done), imagesPerSecond: rate,
+              accuracy: decisions.accuracy, imagesPerSecond: rate,
               secondsLeft: Double(order.count - done) / rate
                 + Double(options.epochs - epoch) * epochSeconds)))
       }
@@ -112,8 +122,8 @@ struct TrainingRun {
       try checkState(epoch: epoch, validationLoss: held?.loss)
       let finished = FineTuner.Epoch(
         epoch: epoch, loss: loss / Double(done),
-        accuracy: accuracy(right, of: done), validationLoss: held?.loss,
-        validationAccuracy: held?.accuracy,
+        accuracy: decisions.accuracy, validationLoss: held?.loss,
+        validationAccuracy: held?.accuracy, validationMeanIoU: held?.meanIoU,
         learningRate: options.learningRate * factor(update: epoch * updatesPerEpoch - 1),
         seconds: (clock.now - start) / .seconds(1),
         imagesPerSecond: Double(done) / max(trained, 1e-9), time: RunRecords.now)
@@ -206,14 +216,18 @@ struct TrainingRun {
     options.schedule.factor(update: update, perEpoch: updatesPerEpoch, epochs: options.epochs)
   }
 
-  /// Without validation data, the last epoch is best; otherwise the one with the highest accuracy, and with
-  /// the lowest loss if accuracies are equal or absent.
+  /// Without validation data, the last epoch is best; otherwise the one with the highest accuracy (for maps
+  /// the highest mean intersection over union), and with the lowest loss if they are equal or absent.
   private func isBetter(_ epoch: FineTuner.Epoch) -> Bool {
     guard validation != nil, bestEpoch > 0 else { return true }
-    let best = history[bestEpoch - 1]
-    let (new, old) = (epoch.validationAccuracy ?? 0, best.validationAccuracy ?? 0)
+    let (new, old) = (score(of: epoch), score(of: history[bestEpoch - 1]))
     if new != old { return new > old }
-    return (epoch.validationLoss ?? .infinity) < (best.validationLoss ?? .infinity)
+    return (epoch.validationLoss ?? .infinity)
+      < (history[bestEpoch - 1].validationLoss ?? .infinity)
+  }
+
+  private func score(of epoch: FineTuner.Epoch) -> Double {
+    epoch.validationMeanIoU ?? epoch.validationAccuracy ?? 0
   }
 
   private func rows(of batch: Int, in order: [Int]) -> ArraySlice<Int> {
@@ -240,7 +254,7 @@ struct TrainingRun {
 
   private func step(
     _ rows: ArraySlice<Int>, batch: Int, epoch: Int, rate: Double
-  ) throws -> (loss: Double, right: Int) {
+  ) throws -> (loss: Double, decisions: Decisions) {
     let settings = LoadedTrainer.StepSettings(
       hyperparameters: plan.specification.groupNames.indices.map { group in
         LoadedTrainer.Hyperparameters(
@@ -253,9 +267,11 @@ struct TrainingRun {
       awaitsMicroBatches: (batch + 1) % options.accumulate != 0 && batch + 1 < batchCount)
     let fed = try feed.next(rows, epoch: epoch - 1, batch: batch)
     var inputs = fed.features
-    if isClassification {
+    let positions = plan.task == .positions ? inputs.popLast() : nil
+    if isClassification || plan.task == .positions {
       let share = Float(microBatchShare(batch))
-      var targets = encoder.encode(labels: rows.map { data.labels[$0] }[...])
+      var targets = encoder.encode(
+        labels: positions.map { $0.map { Int($0) } } ?? rows.map { data.labels[$0] })
       fed.mixing?.mixRows(&targets, count: rows.count)
       inputs.append(share == 1 ? targets : targets.map { $0 * share })
       if let teacher = options.teacher, let logits = fed.teacherLogits {
@@ -277,10 +293,21 @@ struct TrainingRun {
     if !loss.isFinite {
       try checkItems(rows, fed, result.logits, isFirst: epoch == 1 && batch == 0)
     }
+    if let positions { return (loss, decisions(result.logits, positions)) }
     // The class with the larger weight counts as correct.
     let partners = (fed.mixing?.share ?? 1) < 0.5 ? rows.suffix(1) + rows.dropLast() : rows
-    let right = plan.task == .regression ? 0 : correct(result.logits, Array(partners))
-    return (loss, right)
+    return (loss, decisions(result.logits, Array(partners)))
+  }
+
+  /// The decisions of rows [positions, classes] of all items in a batch.
+  private func decisions(_ logits: [Float], _ classes: [Float]) -> Decisions {
+    let best = PositionScores(logits[...], units: classCount, stride: 1).best()
+    var found = Decisions()
+    for (own, prediction) in zip(classes, best) where own != Float(LabelMap.ignored) {
+      found.count += 1
+      if own == Float(prediction) { found.right += 1 }
+    }
+    return found
   }
 
   /// Targets [rows, classes, 2] for binary cross-entropy: (1 − t, t).
@@ -297,30 +324,49 @@ struct TrainingRun {
     return 1 / Double(min(options.accumulate, batchCount - first))
   }
 
-  /// The number of correct items, or for multi-label data of correct decisions.
-  private func correct(
+  private func decisions(
     _ logits: [Float], _ rows: [Int], of data: TrainingData? = nil
-  ) -> Int {
+  ) -> Decisions {
+    guard plan.task != .regression else { return Decisions() }
     let data = data ?? self.data
-    return rows.enumerated().reduce(0) { sum, entry in
-      let (position, row) = entry
+    var found = Decisions()
+    for (position, row) in rows.enumerated() {
       let own = logits[(position * classCount)..<((position + 1) * classCount)]
       guard data.labels.isEmpty else {
-        return sum + (Scores.best(1, of: own).first == data.labels[row] ? 1 : 0)
+        found += Decisions(
+          right: Scores.best(1, of: own).first == data.labels[row] ? 1 : 0, count: 1)
+        continue
       }
       let answers = data.values[(row * classCount)..<((row + 1) * classCount)]
-      return sum + zip(own, answers).count { ($0 >= 0) == ($1 >= 0.5) }
+      found += Decisions(
+        right: zip(own, answers).count { ($0 >= 0) == ($1 >= 0.5) }, count: classCount)
     }
+    return found
   }
 
-  /// The mean loss, without smoothing and class weights, and the accuracy.
-  private func evaluate(
-    _ data: TrainingData, _ items: [Int]
-  ) throws -> (loss: Double, accuracy: Double?) {
+  /// The mean loss, without smoothing and class weights, the accuracy, and for maps the mean intersection over
+  /// union.
+  private struct Held {
+    var loss: Double
+    var accuracy: Double?
+    var meanIoU: Double?
+  }
+
+  /// Evaluates maps.
+  private func evaluatePositions(_ data: TrainingData, _ items: [Int]) throws -> Held {
+    let metrics = try data.positionMetrics(
+      of: trainer, items, classCount: classCount, batchSize: options.batchSize)
+    return Held(
+      loss: metrics.loss ?? .nan, accuracy: metrics.accuracy,
+      meanIoU: metrics.meanIntersectionOverUnion)
+  }
+
+  private func evaluate(_ data: TrainingData, _ items: [Int]) throws -> Held {
+    if plan.task == .positions { return try evaluatePositions(data, items) }
     var metrics =
       isClassification
       ? try ClassificationMetrics(classCount: classCount, outputKind: .logits) : nil
-    var (squares, right) = (0.0, 0)
+    var (squares, found) = (0.0, Decisions())
     for start in stride(from: 0, to: items.count, by: options.batchSize) {
       let rows = items[start..<min(start + options.batchSize, items.count)]
       let outputs = try trainer.evaluate(
@@ -328,7 +374,7 @@ struct TrainingRun {
       if isClassification {
         try metrics?.add(outputs: outputs, labels: rows.map { data.labels[$0] })
       } else if plan.task == .labels {
-        right += correct(outputs, Array(rows), of: data)
+        found += decisions(outputs, Array(rows), of: data)
         for (position, row) in rows.enumerated() {
           for index in 0..<classCount {
             squares += Self.binaryCrossEntropy(
@@ -346,12 +392,9 @@ struct TrainingRun {
         }
       }
     }
-    if let metrics { return (metrics.loss ?? .nan, metrics.top1) }
-    return (
-      squares / Double(max(1, items.count * classCount)),
-      plan.task == .labels && !items.isEmpty
-        ? Double(right) / Double(items.count * (data.labels.isEmpty ? classCount : 1)) : nil
-    )
+    if let metrics { return Held(loss: metrics.loss ?? .nan, accuracy: metrics.top1) }
+    return Held(
+      loss: squares / Double(max(1, items.count * classCount)), accuracy: found.accuracy)
   }
 
   /// log(1 + eᶻ) − t · z, computed without overflow.
