@@ -100,27 +100,44 @@ public struct Classifier {
   }
 }
 
-/// Answers as CSV: file, rank, class, probability (or score, if the network's outputs are not probabilities),
-/// error. The file is renamed to its final name by ``finish()``.
+/// Answers as CSV: file, rank, class, probability (or score, if the network's outputs are not probabilities; or
+/// the share of the pixels, for a segmentation), error. The file is renamed to its final name by ``finish()``.
 public final class AnswerTable {
   private let table: TextFile
 
   /// - Throws: ``GraftError`` if the file cannot be written.
-  public init(at path: String, of classifier: Classifier) throws {
+  public convenience init(at path: String, of classifier: Classifier) throws {
+    try self.init(at: path, number: classifier.givesProbabilities ? "probability" : "score")
+  }
+
+  /// - Throws: ``GraftError`` if the file cannot be written.
+  public convenience init(at path: String, of segmenter: Segmenter) throws {
+    try self.init(at: path, number: "share")
+  }
+
+  private init(at path: String, number: String) throws {
     table = try TextFile(at: path)
-    let number = classifier.givesProbabilities ? "probability" : "score"
     try table.append(CSV.line(["file", "rank", "class", number, "error"]))
   }
 
   /// Appends one line per class, or one line with the error.
   public func append(_ answer: Classifier.Answer) throws {
-    if let error = answer.error {
-      return try table.append(CSV.line([answer.file, "", "", "", error]))
-    }
-    for (rank, candidate) in answer.classes.enumerated() {
-      let number = candidate.probability ?? candidate.score ?? .nan
-      try table.append(
-        CSV.line([answer.file, "\(rank + 1)", candidate.label, "\(number)", ""]))
+    try append(
+      answer.file, answer.classes.map { ($0.label, $0.probability ?? $0.score ?? .nan) },
+      answer.error)
+  }
+
+  /// Appends one line per class, or one line with the error.
+  public func append(_ answer: Segmenter.Answer) throws {
+    try append(answer.file, answer.classes.map { ($0.label, $0.share) }, answer.error)
+  }
+
+  private func append(
+    _ file: String, _ classes: [(label: String, number: Double)], _ error: String?
+  ) throws {
+    if let error { return try table.append(CSV.line([file, "", "", "", error])) }
+    for (rank, entry) in classes.enumerated() {
+      try table.append(CSV.line([file, "\(rank + 1)", entry.label, "\(entry.number)", ""]))
     }
   }
 

@@ -184,18 +184,7 @@ public struct Evaluator {
         .invalidArgument, "a confusion matrix needs one class per item, but the items have several",
         at: SourceLocation(file: path))
     }
-    let file = try FileReplacement(at: path)
-    switch URL(filePath: path).pathExtension.lowercased() {
-    case "svg":
-      try file.write(
-        Array(confusion.drawing(classes: labels, hasAxes: true).svg(isFile: true).utf8))
-    case "png": try file.write(confusion.drawing(classes: labels, hasAxes: true).png())
-    case "csv": try file.write(Array(confusion.csv(classes: labels).utf8))
-    default:
-      throw GraftError(
-        .invalidArgument, "the confusion matrix must be a .svg, .png or .csv file",
-        at: SourceLocation(file: path))
-    }
+    try confusion.write(to: path, classes: labels)
   }
 
   /// Writes one CSV line per item: file, true class, predicted class, probability.
@@ -207,5 +196,23 @@ public struct Evaluator {
       ])
     }
     try FileReplacement(at: path).write(Array(text.utf8))
+  }
+}
+
+extension ConfusionMatrix {
+  /// Writes the matrix as SVG, PNG or CSV, by the extension of `path`.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for another extension.
+  func write(to path: String, classes: [String]) throws {
+    let file = try FileReplacement(at: path)
+    switch URL(filePath: path).pathExtension.lowercased() {
+    case "svg":
+      try file.write(Array(drawing(classes: classes, hasAxes: true).svg(isFile: true).utf8))
+    case "png": try file.write(drawing(classes: classes, hasAxes: true).png())
+    case "csv": try file.write(Array(csv(classes: classes).utf8))
+    default:
+      throw GraftError(
+        .invalidArgument, "the confusion matrix must be a .svg, .png or .csv file",
+        at: SourceLocation(file: path))
+    }
   }
 }

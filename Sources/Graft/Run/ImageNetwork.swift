@@ -61,6 +61,12 @@ package struct ImageNetwork {
   /// - Throws: ``GraftError`` of kind `unsupported` if the output is not one row of scores per item.
   package func requireClasses() throws {
     guard output.shape.count(where: { $0 != 1 }) > 1 else { return }
+    guard positions == nil else {
+      throw GraftError(
+        .unsupported,
+        "the output \(output.name.quotedForDisplay) has class scores for every position of an item",
+        at: SourceLocation(file: bundle.path), advice: "Use Segmenter and SegmentationEvaluator.")
+    }
     let rows = bundle.manifest.outputs.filter { other in
       (try? Self.specification(other)).map { $0.shape.count { $0 != 1 } <= 1 } ?? false
     }
@@ -72,6 +78,42 @@ package struct ImageNetwork {
         ? "graft run writes the outputs of any network."
         : "Choose another with --output: "
           + rows.map(\.name.quotedForDisplay).joined(separator: ", ") + ".")
+  }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` if the output does not have scores of two or more classes
+  ///   for every position.
+  package func requirePositions() throws {
+    let location = SourceLocation(file: bundle.path)
+    let subject = "the output \(output.name.quotedForDisplay)"
+    guard positions != nil else {
+      throw GraftError(
+        .unsupported, "\(subject) has one row for each item, not a class for every pixel",
+        at: location)
+    }
+    guard !isMultiLabel else {
+      throw GraftError(
+        .unsupported,
+        "\(subject) has independent probabilities of \(classCount) classes for every pixel",
+        at: location, advice: "graft run writes the outputs of any network.")
+    }
+    guard (2...LabelMap.classLimit).contains(classCount) else {
+      throw GraftError(
+        .unsupported,
+        "\(subject) has \(classCount) \(classCount == 1 ? "score" : "classes") for every pixel; supported are "
+          + "2 to \(LabelMap.classLimit) classes, or one with a sigmoid", at: location,
+        advice: "graft run writes the outputs of any network.")
+    }
+  }
+
+  /// An item's output as class scores of positions.
+  package func positionScores(_ row: ArraySlice<Float>) -> PositionScores? {
+    positions.map { PositionScores(row, units: $0.units, stride: $0.stride) }
+  }
+
+  /// What the scores of positions are.
+  package var positionKind: ClassificationMetrics.OutputKind {
+    guard givesProbabilities else { return .scores }
+    return isBinary || activation == .softmax ? .probabilities : .logits
   }
 
   /// The warning if ``givesProbabilities`` is false.
@@ -253,4 +295,11 @@ extension Tensor {
     }
     try self.init(input.element, shape: [count] + input.shape, bytes: bytes)
   }
+}
+
+extension ModelBundle {
+  /// Whether the class output has scores for every position of an item, such as the pixels of an image:
+  /// ``Segmenter`` and ``SegmentationEvaluator`` are for such networks, ``Classifier`` and ``Evaluator`` for
+  /// others.
+  public var hasPositions: Bool { manifest.classAxis != nil }
 }

@@ -120,7 +120,8 @@ package struct FineTuningPlan {
       throw GraftError(
         .unsupported,
         "the network has independent probabilities of \(ending.units) classes for each position",
-        advice: "Fine-tuning trains one class for each position: replace the final sigmoid by a softmax over "
+        advice:
+          "Fine-tuning trains one class for each position: replace the final sigmoid by a softmax over "
           + "the classes.")
     }
     guard (task != .classes && task != .positions) || ending.classes >= 2 else {
@@ -140,7 +141,8 @@ package struct FineTuningPlan {
     }
     guard task != .positions || !options.distills else {
       throw GraftError(
-        .unsupported, "a teacher needs one class per item, but the network has one for each position")
+        .unsupported,
+        "a teacher needs one class per item, but the network has one for each position")
     }
   }
 

@@ -80,7 +80,8 @@ package struct TrainableNetwork {
     plan = try FineTuningPlan(model.graph, classes: classes, options: choices)
     guard plan.task != .positions else {
       throw GraftError(
-        .unsupported, "the network has a class for each of \(plan.positionCount) positions; a training step "
+        .unsupported,
+        "the network has a class for each of \(plan.positionCount) positions; a training step "
           + "in a bundle needs one class per item", advice: "Train it with graft finetune.")
     }
     _ = try plan.parts.cutWidths()

@@ -49,7 +49,8 @@ public struct Ending: Sendable {
     units = shape[axis].constant ?? 0
   }
 
-  private static func classAxis(of output: ValueID, behind logits: ValueID, in graph: Graph) -> Int {
+  private static func classAxis(of output: ValueID, behind logits: ValueID, in graph: Graph) -> Int
+  {
     let reader = graph.readers(of: logits).lazy.compactMap { graph[$0] }.first {
       Catalog.type(of: $0.opcode) is any ProbabilityActivation.Type
     }

@@ -9,7 +9,8 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     commandName: "evaluate", abstract: "Measure accuracy and loss on labeled data.",
     discussion: """
       The data is a directory with one folder of images per class, CIFAR-10's binary batches, or x.npy and \
-      y.npy. Folders are matched with the bundle's labels by name. Running a bundle executes its author's code.
+      y.npy. Folders are matched with the bundle's labels by name. For a network with a class for every pixel \
+      it has images/NAME.jpg and masks/NAME.png, or maps of classes in y.npy. Running a bundle executes its author's code.
       """)
 
   @Argument(help: "The bundle.", completion: .directory)
@@ -58,8 +59,10 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
   }
 
   func run() throws {
+    let opened = try ModelBundle(opening: bundle)
+    if opened.hasPositions, output == nil { return try evaluatePositions(of: opened) }
     var evaluator = try Evaluator(
-      ModelBundle(opening: bundle), output: output, threads: threads.count, batchSize: batchSize)
+      opened, output: output, threads: threads.count, batchSize: batchSize)
     let report = try evaluator.evaluate(data) { done, all in
       ProgressLine.show("\(done) of \(all) images")
     }
@@ -71,24 +74,58 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     try Console.result(table(report))
   }
 
+  private func evaluatePositions(of opened: ModelBundle) throws {
+    var evaluator = try SegmentationEvaluator(
+      opened, threads: threads.count, batchSize: batchSize)
+    let report = try evaluator.evaluate(data) { done, all in
+      ProgressLine.show("\(done) of \(all) images")
+    }
+    ProgressLine.clear()
+    Console.warn(evaluator.warnings)
+    if let confusion { try evaluator.writeConfusion(to: confusion) }
+    if let predictions { try evaluator.writePredictions(to: predictions) }
+    if json { return try Console.json(report) }
+    let lines =
+      table(
+        ["pixels", "IoU %", "recall %"],
+        report.classes.map {
+          ($0.label, ["\($0.pixels)", percent($0.intersectionOverUnion), percent($0.recall)])
+        }) + [
+        "\(report.images) images: mean IoU "
+          + "\((100 * report.meanIntersectionOverUnion).formatted(digits: 2)) %, pixel accuracy "
+          + "\((100 * report.pixelAccuracy).formatted(digits: 2)) %, loss "
+          + (report.loss.map { $0.formatted(digits: 4) } ?? "–")
+          + ", \(report.imagesPerSecond.formatted(digits: 0)) images/s"
+      ]
+    try Console.result(lines.joined(separator: "\n"))
+  }
+
+  private func percent(_ share: Double?) -> String {
+    share.map { (100 * $0).formatted(digits: 1) } ?? "–"
+  }
+
+  /// A line for each class, with right-aligned columns.
+  private func table(
+    _ columns: [String], _ rows: [(label: String, cells: [String])]
+  ) -> [String] {
+    let labels = ["class"] + rows.map(\.label.escapedForDisplay)
+    let cells = [columns] + rows.map(\.cells)
+    let width = labels.map(\.count).max() ?? 0
+    let widths = columns.indices.map { column in max(9, cells.map { $0[column].count }.max() ?? 0) }
+    return zip(labels, cells).map { label, cells in
+      label + String(repeating: " ", count: width - label.count)
+        + zip(cells, widths).map { cell, width in
+          "  " + String(repeating: " ", count: width - cell.count) + cell
+        }.joined()
+    }
+  }
+
   private func table(_ report: Evaluator.Report) -> String {
-    let width = report.classes.map(\.label.escapedForDisplay.count).max() ?? 0
-    func share(_ value: Double?) -> String {
-      let text = value.map { (100 * $0).formatted(digits: 1) } ?? "–"
-      return String(repeating: " ", count: max(0, 10 - text.count)) + text
-    }
-    var lines = [
-      "class".padding(toLength: max(width, 5), withPad: " ", startingAt: 0)
-        + "    images  precision %   recall %"
-    ]
-    for row in report.classes {
-      let label = row.label.escapedForDisplay
-      let count = String(row.images)
-      lines.append(
-        label + String(repeating: " ", count: max(0, max(width, 5) - label.count))
-          + String(repeating: " ", count: max(0, 10 - count.count)) + count
-          + "   " + share(row.precision) + " " + share(row.recall))
-    }
+    var lines = table(
+      ["images", "precision %", "recall %"],
+      report.classes.map {
+        ($0.label, ["\($0.images)", percent($0.precision), percent($0.recall)])
+      })
     if let accuracy = report.accuracy, let exact = report.exactMatch {
       lines.append(
         "\((100 * accuracy).formatted(digits: 2)) % of the (image, class) decisions are correct; all are in "

@@ -7,9 +7,10 @@ import GraftDiagnostics
 
 struct PredictCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
-    commandName: "predict", abstract: "Classify images.",
+    commandName: "predict", abstract: "Classify images, or their pixels.",
     discussion: """
-      If an image cannot be read, its line says why, the others are still classified, and the exit status is 1. \
+      For a network with a class for every pixel, the classes are listed with the part of the image that they \
+      cover, and --output-dir writes masks and overlays. If an image cannot be read, its line says why, the others are still classified, and the exit status is 1. \
       Running a bundle executes its author's code.
       """)
 
@@ -36,6 +37,13 @@ struct PredictCommand: ParsableCommand, UsesPaths {
   )
   var output: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "For a class for every pixel: the folder for NAME.mask.png, whose palette indices are the classes, and "
+        + "NAME.overlay.png. (default: not written)"),
+    completion: .directory)
+  var outputDir: String?
+
   @OptionGroup var threads: ThreadsOption
 
   func validate() throws {
@@ -47,39 +55,120 @@ struct PredictCommand: ParsableCommand, UsesPaths {
     uses.read("BUNDLE", bundle)
     for image in images { uses.read("IMAGE", image) }
     try uses.writeText("--csv", csv)
+    let written = images.flatMap { image -> [String] in
+      let names = Segmenter.fileNames(of: image)
+      return [names.mask, names.overlay]
+    }
+    uses.write("--output-dir", outputDir, .files(written))
     return uses
   }
 
   func run() throws {
-    let classifier = try Classifier(
-      ModelBundle(opening: bundle), output: output, threads: threads.count)
-    Console.warn(classifier.warnings)
-    let table = try csv.map { try AnswerTable(at: $0, of: classifier) }
+    let opened = try ModelBundle(opening: bundle)
+    if opened.hasPositions, output == nil { return try segment(with: opened) }
+    if outputDir != nil {
+      throw GraftError(
+        .invalidArgument, "--output-dir is for networks with a class for every pixel",
+        at: SourceLocation(file: bundle))
+    }
+    try classify(with: opened)
+  }
+
+  private func segment(with opened: ModelBundle) throws {
+    try checkNames()
+    let segmenter = try Segmenter(opened, threads: threads.count)
+    Console.warn(segmenter.warnings)
+    let table = try csv.map { try AnswerTable(at: $0, of: segmenter) }
     let list = json ? try Console.JSONList(named: "predictions") : nil
-    var failures: [Classifier.Answer] = []
-    try classifier.classify(images, top: topK) { answer in
+    var failures = Failures(count: images.count, verb: "segmented")
+    try segmenter.segment(images) { answer in
+      var answer = answer
+      answer.classes = Array(answer.classes.prefix(topK))
+      if let outputDir { try answer.write(to: outputDir) }
       try table?.append(answer)
-      if answer.error != nil { failures.append(answer) }
-      if let list { try list.append(answer) } else { try show(answer) }
+      if let error = answer.error { failures.add(answer.file, error) }
+      if let list { return try list.append(answer) }
+      try show(
+        answer.file, error: answer.error,
+        rows: answer.classes.map { ((100 * $0.share).formatted(digits: 2) + " %", $0.label) })
     }
     try list?.finish()
     try table?.finish()
-    guard let first = failures.first, let reason = first.error else { return }
-    throw GraftError(
-      .invalidData, reason, at: SourceLocation(file: first.file),
-      context: images.count == 1
-        ? [] : ["\(failures.count) of \(images.count) images could not be classified; the first"])
+    try failures.check()
   }
 
-  private func show(_ answer: Classifier.Answer) throws {
-    try Console.result(answer.file.escapedForDisplay)
-    if let error = answer.error { try Console.result("          " + error) }
-    for candidate in answer.classes {
-      let number =
-        candidate.probability.map { (100 * $0).formatted(digits: 2) + " %" }
-        ?? (candidate.score ?? 0).formatted(digits: 4)
-      let blank = String(repeating: " ", count: max(0, 10 - number.count))
-      try Console.result("\(blank)\(number)  \(candidate.label.escapedForDisplay)")
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if two images would have the same files.
+  private func checkNames() throws {
+    guard outputDir != nil else { return }
+    var seen: [String: String] = [:]
+    for image in images {
+      if let other = seen.updateValue(image, forKey: Segmenter.fileNames(of: image).mask) {
+        throw GraftError(
+          .invalidArgument,
+          "the masks of \(other.quotedForDisplay) and \(image.quotedForDisplay) would have the same name",
+          advice: "Predict them with different --output-dir.")
+      }
     }
+  }
+
+  private func classify(with opened: ModelBundle) throws {
+    let classifier = try Classifier(opened, output: output, threads: threads.count)
+    Console.warn(classifier.warnings)
+    let table = try csv.map { try AnswerTable(at: $0, of: classifier) }
+    let list = json ? try Console.JSONList(named: "predictions") : nil
+    var failures = Failures(count: images.count, verb: "classified")
+    try classifier.classify(images, top: topK) { answer in
+      try table?.append(answer)
+      if let error = answer.error { failures.add(answer.file, error) }
+      if let list { return try list.append(answer) }
+      try show(
+        answer.file, error: answer.error,
+        rows: answer.classes.map { candidate in
+          (
+            candidate.probability.map { (100 * $0).formatted(digits: 2) + " %" }
+              ?? (candidate.score ?? 0).formatted(digits: 4), candidate.label
+          )
+        })
+    }
+    try list?.finish()
+    try table?.finish()
+    try failures.check()
+  }
+
+  private func show(_ file: String, error: String?, rows: [(number: String, label: String)]) throws
+  {
+    try Console.result(file.escapedForDisplay)
+    if let error { try Console.result("          " + error) }
+    for row in rows {
+      let blank = String(repeating: " ", count: max(0, 10 - row.number.count))
+      try Console.result("\(blank)\(row.number)  \(row.label.escapedForDisplay)")
+    }
+  }
+}
+
+/// The images of a command that could not be used.
+private struct Failures {
+  /// The number of all images, and what they could not be.
+  let count: Int
+  let verb: String
+  private var first: (file: String, reason: String)?
+  private var failed = 0
+
+  init(count: Int, verb: String) {
+    self.count = count
+    self.verb = verb
+  }
+
+  mutating func add(_ file: String, _ reason: String) {
+    first = first ?? (file, reason)
+    failed += 1
+  }
+
+  /// - Throws: ``GraftError`` with the first failure, if there is one.
+  func check() throws {
+    guard let first else { return }
+    throw GraftError(
+      .invalidData, first.reason, at: SourceLocation(file: first.file),
+      context: count == 1 ? [] : ["\(failed) of \(count) images could not be \(verb); the first"])
   }
 }

@@ -59,14 +59,16 @@ public struct SegmentationFolder: Dataset {
           at: SourceLocation(file: path)))
     }
     self.warnings = warnings
-    let listed = try top.contains { $0.name == Self.classesName && $0.kind == .file }
+    let listed =
+      try top.contains { $0.name == Self.classesName && $0.kind == .file }
       ? Self.names(in: path + "/" + Self.classesName) : nil
     if let labels, let listed, labels != listed {
       throw GraftError(
         .invalidData,
         "the \(listed.count) classes are not the network's \(labels.count) labels in their order",
         at: SourceLocation(file: path + "/" + Self.classesName),
-        advice: "The labels are: \(labels.prefix(10).map(\.quotedForDisplay).joined(separator: ", ")).")
+        advice:
+          "The labels are: \(labels.prefix(10).map(\.quotedForDisplay).joined(separator: ", ")).")
     }
     classes = labels ?? listed ?? []
     let known = labels?.count ?? listed?.count ?? classCount

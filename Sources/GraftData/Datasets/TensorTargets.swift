@@ -106,7 +106,8 @@ struct TensorTargets {
         .invalidData,
         "shape \(file.shape) of \(file.element.storage.numPy) is not N × \(height) × \(width) class "
           + "indices", at: location,
-        advice: "Save the class of every pixel of the network's output as integers, 255 where there is "
+        advice:
+          "Save the class of every pixel of the network's output as integers, 255 where there is "
           + "none.")
     }
     var most = -1
@@ -114,7 +115,8 @@ struct TensorTargets {
       for value in try file.integers(rows: row..<row + 1) where value != LabelMap.ignored {
         guard value >= 0, value < classCount ?? LabelMap.classLimit else {
           throw GraftError(
-            .invalidData, "row \(row) has the class \(value); "
+            .invalidData,
+            "row \(row) has the class \(value); "
               + (classCount.map { "the \($0) classes are 0 … \($0 - 1)" }
                 ?? "there may be at most \(LabelMap.classLimit) classes")
               + ", and 255 is no class", at: location)

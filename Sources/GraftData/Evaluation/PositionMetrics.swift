@@ -31,13 +31,13 @@ public struct PositionScores: Sendable {
   }
 
   /// The class with the largest score of each position; ties go to the lower class.
-  /// - Parameter threshold: the score above which a single unit is the second of two classes.
-  public func best(threshold: Float = 0.5) -> [UInt8] {
+  /// A single score is the probability of the second of two classes.
+  public func best() -> [UInt8] {
     var result = [UInt8](repeating: 0, count: count)
     values.withUnsafeBufferPointer { scores in
       forEach { position, start in
         if units == 1 {
-          result[position] = scores[start] > threshold ? 1 : 0
+          result[position] = scores[start] > 0.5 ? 1 : 0
           return
         }
         var (best, most) = (0, scores[start])

@@ -129,7 +129,8 @@ extension Image {
     var length = 0
     let status = message.withPointer { text in
       CImageCodecs_encodePNG(
-        pixels, pixels.count, UInt32(width), UInt32(height), UInt32(channels), palette, &file, &length,
+        pixels, pixels.count, UInt32(width), UInt32(height), UInt32(channels), palette, &file,
+        &length,
         text, MessageBuffer.capacity)
     }
     defer { CImageCodecs_free(file) }

@@ -33,7 +33,7 @@ public struct LabelMap: Hashable, Sendable {
         where error.kind == .unsupported
       {
         throw GraftError(
-          .unsupported, "the mask is not a map of class indices: \(error.message)",
+          .unsupported, "the mask is not a map of class indices (\(error.message))",
           advice: "Save masks as PNG with a palette, or in gray with 8 bits, whose numbers are the "
             + "classes, and 255 where there is none.")
       }
@@ -42,7 +42,9 @@ public struct LabelMap: Hashable, Sendable {
 
   /// Scaled to another size; each pixel takes the nearest one: ⌊(i + ½) · old / new⌋, as Pillow's and
   /// torchvision's NEAREST.
-  func resized(width newWidth: Int, height newHeight: Int) throws -> LabelMap {
+  /// - Throws: ``GraftError`` of kind `invalidData` if the size is not positive or exceeds
+  ///   ``Image/pixelLimit``.
+  public func resized(width newWidth: Int, height newHeight: Int) throws -> LabelMap {
     guard newWidth != width || newHeight != height else { return self }
     let count = try Image.checkedCount(width: newWidth, height: newHeight, channels: 1)
     func sources(_ new: Int, _ old: Int) -> [Int] {
@@ -94,7 +96,8 @@ public struct LabelMap: Hashable, Sendable {
     guard picture.width == width, picture.height == height else {
       throw GraftError(
         .invalidArgument,
-        "a map of \(width) × \(height) does not cover an image of \(picture.width) × \(picture.height)")
+        "a map of \(width) × \(height) does not cover an image of \(picture.width) × \(picture.height)"
+      )
     }
     var pixels = picture.expandedToRGB().pixels
     for (position, label) in image.pixels.enumerated() where label != 0 && label != Self.ignored {

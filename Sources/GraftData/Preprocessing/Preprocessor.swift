@@ -99,7 +99,7 @@ public struct Preprocessor: Sendable {
 
   /// The same region of an image's map of classes as ``pixels(of:)`` takes of the image; every pixel takes
   /// the nearest class.
-  func map(of map: LabelMap) throws -> LabelMap {
+  public func map(of map: LabelMap) throws -> LabelMap {
     let frame = frame(width: map.width, height: map.height)
     let resized = try map.resized(width: frame.width, height: frame.height)
     return try resized.cropped(

@@ -75,7 +75,8 @@ struct RunPlan {
     }
     guard options.mixing.cutmix == nil || training.task != .positions else {
       throw GraftError(
-        .unsupported, "--cutmix needs one class per item, but the network has one for each position",
+        .unsupported,
+        "--cutmix needs one class per item, but the network has one for each position",
         at: SourceLocation(file: path), advice: "Use --mixup, or random views.")
     }
     guard options.mixing.cutmix == nil || network.pictureSize != nil else {
@@ -141,7 +142,8 @@ extension RunPlan {
       count: count, items: items, held: held, read: count + (readsHeldOutApart ? held : 0),
       stores: (readsHeldOutApart ? [(held, held)] : []) + [(rows * views, count * views)],
       widths: try training.parts.cutWidths()
-        + (training.task == .positions ? [training.positionCount] : []), pictures: options.isRandom ? count : 0)
+        + (training.task == .positions ? [training.positionCount] : []),
+      pictures: options.isRandom ? count : 0)
   }
 
   /// ``size(count:items:held:)`` of all data, if every item can be read.

@@ -11,11 +11,13 @@ import GraftIR
 struct ReportDraft {
   fileprivate var page: RunReport
   fileprivate var images: any Dataset
-  /// The indices of the mistakes in ``images``.
+  /// The indices in ``images`` of the mistakes, or of the worst segmentations.
   fileprivate var places: [Int]
   fileprivate var inputs: [TensorSpecification]
   fileprivate var preprocessing: Preprocessing?
   fileprivate var classCount: Int
+  /// The size of the network's map of classes, if it gives one.
+  fileprivate var mapSize: (height: Int, width: Int)?
   fileprivate var threads: Int
 
   /// The page with images.
@@ -23,6 +25,10 @@ struct ReportDraft {
   ///   - network: the tuned graph, whose library is in `folder`.
   func html(network: Graph, in folder: String) throws -> String {
     var page = page
+    if let mapSize, let preprocessing, images.holdsImages {
+      page.segmentation?.addPictures(
+        of: images, places: places, preprocessing: preprocessing, mapSize: mapSize)
+    }
     guard !page.mistakes.isEmpty, images.holdsImages,
       // Errors of images must not fail the run.
       let pictures = try? MistakeImages(
@@ -56,10 +62,12 @@ extension FineTuner {
   ) throws -> ReportDraft {
     let findings = try findings(ready)
     let mistakes = findings?.mistakes ?? []
+    let segmentation = try segmentation(ready)
     let judged = ready.validation?.data ?? ready.data
     return ReportDraft(
       page: RunReport(
         output: output, epochs: run.history, kept: run.bestEpoch, findings: findings,
+        segmentation: segmentation,
         labels: ready.classes.isEmpty ? bundle.manifest.labels ?? [] : ready.classes,
         mistakes: mistakes.map {
           RunReport.Mistake(
@@ -68,23 +76,34 @@ extension FineTuner {
         },
         leftOut: warnings.map(\.sentence), settings: settings(ready),
         command: options.command(bundle: path, output: output)),
-      images: ready.validationSet, places: mistakes.map { judged.places[$0.item] },
+      images: ready.validationSet,
+      places: (segmentation?.worst.map(\.item) ?? mistakes.map(\.item)).map { judged.places[$0] },
       inputs: plan.network.inputs,
       preprocessing: bundle.manifest.preprocessing,
-      classCount: ready.plan.outputWidth, threads: options.threads)
+      classCount: ready.plan.outputWidth, mapSize: plan.network.mapSize, threads: options.threads)
+  }
+
+  /// The items that a report judges: the held-out ones, else the training items if their values are cached.
+  private func judged(_ ready: Preparation) -> (data: TrainingData, items: [Int], isHeldOut: Bool)?
+  {
+    if let validation = ready.validation { return (validation.data, validation.items, true) }
+    return options.isRandom ? nil : (ready.data, ready.items, false)
+  }
+
+  /// Nil if no position has a class of its own, and if there are neither held-out items nor cached features.
+  private func segmentation(_ ready: Preparation) throws -> SegmentationFindings? {
+    guard ready.plan.task == .positions, let judged = judged(ready) else { return nil }
+    return try SegmentationFindings(
+      ready.trainer, on: judged.data, judged.items, isHeldOut: judged.isHeldOut,
+      classCount: ready.plan.outputWidth, batchSize: ready.batchSize)
   }
 
   /// Nil for a regression, and if there are neither held-out items nor cached features.
   private func findings(_ ready: Preparation) throws -> Findings? {
-    guard ready.plan.task == .classes else { return nil }
-    if let validation = ready.validation {
-      return try Findings(
-        ready.trainer, on: validation.data, validation.items, isHeldOut: true,
-        batchSize: ready.batchSize)
-    }
-    guard !options.isRandom else { return nil }
+    guard ready.plan.task == .classes, let judged = judged(ready) else { return nil }
     return try Findings(
-      ready.trainer, on: ready.data, ready.items, isHeldOut: false, batchSize: ready.batchSize)
+      ready.trainer, on: judged.data, judged.items, isHeldOut: judged.isHeldOut,
+      batchSize: ready.batchSize)
   }
 
   /// The most important settings of the run.

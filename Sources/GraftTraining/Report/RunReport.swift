@@ -22,6 +22,7 @@ struct RunReport {
   var epochs: [FineTuner.Epoch]
   var kept: Int
   var findings: Findings?
+  var segmentation: SegmentationFindings?
   var labels: [String]
   var mistakes: [Mistake]
   /// The feature map of the heat maps.
@@ -80,6 +81,8 @@ struct RunReport {
             + ReportFigures.decimal(findings.scaled.temperature, 2)
             + (findings.scaled.isAtBound ? ", the bound of the fit" : "")
         ))
+    } else if let segmentation {
+      tiles += segmentationTiles(segmentation)
     } else if let epoch = epochs.first(where: { $0.epoch == kept }) {
       tiles.append(
         (
@@ -117,6 +120,16 @@ struct RunReport {
           horizontal: across, format: { String(format: "%.4g %%", 100 * $0) }, marked: marked,
           limits: 0...1))
     }
+    if epochs.contains(where: { $0.validationMeanIoU != nil }) {
+      charts.append(
+        LineChart(
+          title: "Mean intersection over union",
+          series: [
+            .init(
+              name: "validation", style: .validation, values: epochs.map(\.validationMeanIoU))
+          ], horizontal: across, format: { String(format: "%.4g %%", 100 * $0) }, marked: marked,
+          limits: 0...1))
+    }
     charts.append(
       LineChart(
         title: "Learning rate at the end of the epoch",
@@ -143,6 +156,7 @@ struct RunReport {
   }
 
   private func findingsSection() throws -> String {
+    if let segmentation { return segmentationSection(segmentation) }
     guard let findings else { return "" }
     return [
       "<h2>Most frequent confusions</h2>", try confusion(findings), mistakesSection(findings),
@@ -210,6 +224,46 @@ struct RunReport {
         + "</figcaption></figure>"
     }
     return "<h2>Wrong predictions with the largest loss</h2>\n<p>\(explanation)</p>\n"
+      + "<div class=\"mistakes\">\(figures.joined(separator: "\n"))</div>"
+  }
+
+  private func segmentationTiles(_ found: SegmentationFindings) -> [(String, String)] {
+    let items = "\(found.itemCount) \(found.isHeldOut ? "held-out" : "training") items"
+    return [
+      (
+        percent(found.metrics.meanIntersectionOverUnion),
+        "mean intersection over union on \(items)"
+      ),
+      (percent(found.metrics.accuracy), "of their pixels with a class predicted correctly"),
+      (ReportFigures.decimal(found.metrics.loss ?? .nan, 4), "mean loss of a pixel, in nats"),
+    ]
+  }
+
+  private func segmentationSection(_ found: SegmentationFindings) -> String {
+    let classes = found.metrics.classReports.filter { $0.support + $0.predicted > 0 }.map {
+      [
+        name($0.index), percent($0.intersectionOverUnion), percent($0.recall), "\($0.support)",
+      ]
+    }
+    let figures = found.worst.map { item in
+      func image(_ png: [UInt8], _ text: String) -> String {
+        "<img alt=\"\(text)\" title=\"\(text)\" src=\"\(dataAddress(png))\">"
+      }
+      let pictures =
+        item.pictures.map {
+          "<div class=\"pictures three\">" + image($0.input, "input")
+            + image($0.truth, "true classes") + image($0.prediction, "predicted classes")
+            + "</div>"
+        } ?? ""
+      return "<figure>\(pictures)<figcaption>mean IoU \(percent(item.meanIoU)), "
+        + "\(percent(item.accuracy)) of the pixels right<br><span class=\"file\">"
+        + "\(item.name.escapedForDisplay.escapedForMarkup)</span></figcaption></figure>"
+    }
+    return "<h2>Classes</h2>\n"
+      + table(classes, header: ["class", "intersection over union", "recall", "pixels"])
+      + "<h2>Items with the lowest mean intersection over union</h2>\n"
+      + "<p>From left to right: the input, the true classes, the predicted classes. Class 0 and pixels "
+      + "without a class have no color.</p>\n"
       + "<div class=\"mistakes\">\(figures.joined(separator: "\n"))</div>"
   }
 

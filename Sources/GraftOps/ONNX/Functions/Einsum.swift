@@ -102,8 +102,10 @@ extension FunctionBuilder {
       let (area, overflow) = extent.multipliedReportingOverflow(by: extent)
       guard !overflow else { throw GraftError(.unsupported, "a diagonal of \(x.type)") }
       let flat = try reshape(turned, to: TensorShape(others + [Dimension(area)]))
+      // A step is at most the extent of its axis, which is 1 for a matrix of one element.
+      let step = min(extent + 1, area)
       let diagonal = try apply(
-        Slice(axes: [order.count], starts: [0], extents: [extent], steps: [extent + 1]), flat)
+        Slice(axes: [order.count], starts: [0], extents: [extent], steps: [step]), flat)
       result = LabeledTerm(
         term: diagonal, labels: order.map { result.labels[$0] } + [result.labels[first]])
     }
