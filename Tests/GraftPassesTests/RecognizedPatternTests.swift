@@ -151,17 +151,78 @@ import Testing
       """)
   }
 
-  @Test func leavesBatchesOfMatrices() throws {
+  @Test func firesForRowsOfAnyRank() throws {
     try checkPass(
-      LowerMatrixMultiply(), "lower-matrix-multiply-rank", fires: false,
+      LowerMatrixMultiply(), "lower-matrix-multiply-rank",
       """
       graph "g" {
         %0 "x" = input : f32[N,2,4]
         %1 "w" = parameter : f32[4,3]
+        %2 "fc.out" = matmul(%0, %1) : f32[N,2,3] from "fc"
+        output "y" = %2
+      }
+      """)
+  }
+
+  @Test func leavesProductsOfBatches() throws {
+    try checkPass(
+      LowerMatrixMultiply(), "lower-matrix-multiply-batch", fires: false,
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,2,4]
+        %1 "w" = parameter : f32[1,4,3]
         %2 = matmul(%0, %1) : f32[N,2,3] from "fc"
         output "y" = %2
       }
       """)
+  }
+}
+
+@Suite struct SinkReshapesTests {
+  private func text(_ body: String) -> String {
+    """
+    graph "g" {
+      %0 "x" = input : f32[N,8]
+      %1 "r" = input : f32[N,2,3]
+      %2 "w" = parameter : f32[4,3]
+      %3 "b" = parameter : f32[1,1,3]
+      %4 = reshape(%0) {shape=shape [2N,4]} : f32[2N,4] from "rows"
+      %5 = gemm(%4, %2) : f32[2N,3] from "fc"
+      %6 = reshape(%5) {shape=shape [N,2,3]} : f32[N,2,3] from "fc"
+
+    """ + body + "\n}"
+  }
+
+  @Test func fires() throws {
+    try checkPass(
+      SinkReshapes(), "sink-reshapes",
+      text(
+        """
+          %7 = add(%3, %6) : f32[N,2,3] from "bias"
+          %8 = gelu(%7) {uses_tanh=false} : f32[N,2,3] from "act"
+          %9 "sum" = add(%1, %8) : f32[N,2,3] from "skip"
+          output "y" = %9
+        """))
+  }
+
+  @Test func leavesOtherReadersAndBroadcasts() throws {
+    try checkPass(
+      SinkReshapes(), "sink-reshapes-second-reader", fires: false,
+      text(
+        """
+          %7 = relu(%6) : f32[N,2,3] from "act"
+          %8 = add(%7, %6) : f32[N,2,3] from "skip"
+          output "y" = %8
+        """))
+    try checkPass(
+      SinkReshapes(), "sink-reshapes-broadcast", fires: false,
+      text(
+        """
+          %7 = reshape(%0) {shape=shape [N,8,1]} : f32[N,8,1] from "column"
+          %8 = slice(%7) {axes=[1], starts=[0], extents=[2], steps=[1]} : f32[N,2,1] from "part"
+          %9 = add(%6, %8) : f32[N,2,3] from "column.add"
+          output "y" = %9
+        """))
   }
 }
 

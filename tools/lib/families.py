@@ -176,32 +176,31 @@ class FirstOutput(nn.Module):
         return self.network(x)["out"]
 
 
-def _create(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+def create(name: str, **options) -> tuple[nn.Module, tuple[int, ...]]:
+    """A network with its own initial weights, and the shape of one input; `options` for torchvision's or timm's
+    constructor."""
     if name in OWN:
         make, shape = OWN[name]
         return make(), shape
     if name.startswith("timm."):
         import timm
 
-        network = timm.create_model(name.removeprefix("timm."), pretrained=False)
+        network = timm.create_model(name.removeprefix("timm."), pretrained=False, **options)
         return network, network.default_cfg["input_size"]
     if name == "r3d_18":
         return models.video.r3d_18(weights=None), (3, 8, 56, 56)
     if hasattr(segmentation, name):
-        network = getattr(segmentation, name)(weights=None, weights_backbone=None)
+        network = getattr(segmentation, name)(weights=None, weights_backbone=None, **options)
         return FirstOutput(network), (3, 128, 160)
-    return models.get_model(name, weights=None), (3, 224, 224)
+    return models.get_model(name, weights=None, **options), (3, 224, 224)
 
 
-def seed(name: str, number: int = 1) -> tuple[nn.Module, torch.Tensor]:
-    """A network in evaluation mode and an example of two inputs. BatchNorms get random scales, and statistics from
-    one pass; matrices of zeros and layer scales near 0, with which a block would do nothing, random numbers."""
-    torch.manual_seed(number)
-    network, shape = _create(name)
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+def randomize(network: nn.Module) -> None:
+    """Random scales of BatchNorms; matrices of zeros and layer scales near 0, with which a block would do nothing,
+    random numbers."""
     with torch.no_grad():
-        for norm in norms:
-            if norm.affine:
+        for norm in network.modules():
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.affine:
                 nn.init.uniform_(norm.weight, 0.5, 1.5)
                 nn.init.normal_(norm.bias, std=0.1)
         for parameter in network.parameters():
@@ -209,6 +208,16 @@ def seed(name: str, number: int = 1) -> tuple[nn.Module, torch.Tensor]:
                 nn.init.normal_(parameter, std=0.05)
             elif parameter.dim() < 4 and 0 < parameter.abs().max() < 1e-3:
                 nn.init.uniform_(parameter, 0.1, 0.5)
+
+
+def seed(name: str, number: int = 1) -> tuple[nn.Module, torch.Tensor]:
+    """A network in evaluation mode with the weights of `randomize` and statistics from one pass, and an example of
+    two inputs."""
+    torch.manual_seed(number)
+    network, shape = create(name)
+    randomize(network)
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    with torch.no_grad():
         if norms:
             network.eval()
             for norm in norms:

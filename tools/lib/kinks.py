@@ -15,8 +15,12 @@ from lib import zoo
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# Where the operators of nn.ReLU and nn.ReLU6 have no derivative.
-_KINKS = {"relu": [0.0], "relu_": [0.0], "hardtanh": [0.0, 6.0], "hardtanh_": [0.0, 6.0]}
+# Where activations have no derivative.
+_KINKS = {
+    "relu": [0.0], "relu_": [0.0], "hardtanh": [0.0, 6.0], "hardtanh_": [0.0, 6.0],
+    "hardswish": [-3.0, 3.0], "hardswish_": [-3.0, 3.0],
+    "hardsigmoid": [-3.0, 3.0], "hardsigmoid_": [-3.0, 3.0],
+}
 # Filters to choose from.
 _CANDIDATES = 24
 

@@ -7,14 +7,28 @@ import pathlib
 import numpy as np
 import onnx
 import torch
-from lib import kinks, onnx_export, zoo
+from lib import families, kinks, onnx_export, zoo
 from lib.graft import Failed, Graft
 from lib.report import Report
 from lib.resnet20 import ResNet20
 from onnx import numpy_helper
 from torch import nn
 
-NETWORKS = ["resnet20", "resnet18", "vgg11_bn", "vgg11", "mobilenet_v2", "densenet121"]
+CLASSICAL = ["resnet20", "resnet18", "vgg11_bn", "vgg11", "mobilenet_v2", "densenet121"]
+# With what their constructors need for CLASSES classes and small pictures.
+NEWER = {
+    "efficientnet_b0": {"num_classes": 10},
+    "mobilenet_v3_large": {"num_classes": 10},
+    "convnext_tiny": {"num_classes": 10},
+    "vit_b_16": {"num_classes": 10, "image_size": 64},
+    "swin_t": {"num_classes": 10},
+    "timm.seresnet50": {"num_classes": 10},
+    "deeplabv3_mobilenet_v3_large": {"num_classes": 10},
+    "unet_transposed": {},
+}
+NETWORKS = CLASSICAL + list(NEWER)
+# These have no BatchNorm.
+WITHOUT_NORMS = ["vgg11", "convnext_tiny", "vit_b_16", "swin_t"]
 CLASSES = 10
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # An adaptive pool to 7x7 is exported only where it divides its input; two such pictures suffice.
@@ -65,16 +79,21 @@ def pretrained() -> nn.Module:
 
 def create(name: str, pictures: torch.Tensor, mode: str) -> nn.Module:
     """The network with the weights that a step starts from, for CLASSES classes."""
-    network = pretrained() if name == "resnet20" else zoo.create(name, CLASSES)
-    if name != "resnet20":
-        zoo.randomize(network)
+    if name in NEWER:
+        network = families.create(name, **NEWER[name])[0].eval()
+        families.randomize(network)
+    else:
+        network = pretrained() if name == "resnet20" else zoo.create(name, CLASSES)
+        if name != "resnet20":
+            zoo.randomize(network)
     norms = zoo.norms(network)
     for module in network.modules():
-        # The exporter drops dropout from a network in evaluation mode.
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+        # The exporter drops dropout, and dropped blocks, from a network in evaluation mode.
+        for chance in ("p", "drop_prob", "dropout"):
+            if isinstance(getattr(module, chance, None), float):
+                setattr(module, chance, 0.0)
         # torchvision's biases of VGG are zeros, of which the exporter keeps one of each size.
-        if not norms and isinstance(module, (nn.Conv2d, nn.Linear)):
+        if name == "vgg11" and isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.zeros_(module.bias)
     if norms:
         kinks.calibrate(network, pictures)
@@ -159,8 +178,10 @@ def well_conditioned(name: str, size: int, batch: int, mode: str):
     for seed in range(1, 11):
         torch.manual_seed(seed)
         x = zoo.smooth_pictures(size)[:batch]
-        y = torch.randint(0, CLASSES, (batch,))
         network = create(name, x, mode)
+        with torch.no_grad():
+            _, classes, *positions = network(x).shape
+        y = torch.randint(0, classes, (batch, *positions))
         comparison = Comparison(network, x, y, mode)
         if comparison.rounding <= CONDITION and (
             not kinks.separates_pools(network) or is_stable(network, x, y, mode, comparison)
@@ -259,11 +280,12 @@ def apart(found: list[float], expected: list[float]) -> float:
 
 def check(name: str, graft: Graft, work: pathlib.Path, batch: int, size: int, report: Report):
     """One step with BatchNorm frozen and training, then ten of each optimizer."""
-    for mode in ["frozen"] if name == "vgg11" else ["frozen", "train"]:
+    modes = ["frozen"] if name in WITHOUT_NORMS else ["frozen", "train"]
+    for mode in modes:
         try:
             case = Case(name, mode, size, batch, work, graft)
             case.one_step(report)
-            if mode == "train" or name == "vgg11":
+            if mode == modes[-1]:
                 for label in OPTIMIZERS:
                     case.ten_steps(label, report)
         except Failed as error:

@@ -60,7 +60,7 @@ public struct TrainingGraph: Sendable {
       GraphOutput(name: Output.logits.rawValue, value: logits),
     ]
     try appendUpdates(
-      parameters.compactMap { id in gradients[id].map { (id, $0) } }, hyperparameters, settings)
+      parameters.map { ($0, try gradients[$0] ?? zeroGradient(of: $0)) }, hyperparameters, settings)
     for (old, new, name) in averages {
       let moved = try step.append(
         MovingAverage(momentum: specification.statisticsMomentum), [old, new])[0]
@@ -313,6 +313,17 @@ public struct TrainingGraph: Sendable {
         steps: [1]),
       [settings])[0]
     return (try graph.append(Divide(), [logits, temperature])[0], temperature)
+  }
+
+  /// Zero, for a weight from which only steps such as Round lead to the loss: PyTorch's gradient of it, with which
+  /// weight decay still changes it.
+  private mutating func zeroGradient(of parameter: ValueID) throws -> ValueID {
+    let type = step.type(of: parameter)
+    let shape = type.shape.constants ?? []
+    let zeros = try TensorData(
+      Array(repeating: Float(0), count: shape.reduce(1, *)), shape: shape)
+    return step.addParameter(
+      step.unusedName("\(step[parameter].name ?? "")/zero"), type, Parameter(data: zeros))
   }
 
   // MARK: Update

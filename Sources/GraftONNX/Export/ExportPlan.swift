@@ -35,6 +35,8 @@ struct ExportPlan {
 
   private let graph: Graph
   private let opset: Int
+  /// The first opset that has every operator of the plan.
+  private(set) var firstOpset = 1
   private var names: [ValueID: String] = [:]
   private var takenNames: Set<String> = []
   private var takenNodeNames: Set<String> = []
@@ -100,6 +102,8 @@ struct ExportPlan {
     }
     let exported = try operation.exported(
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node), opset: opset)
+    let since = Catalog.bindings(onnx: exported.opType).map(\.opsets.lowerBound).min()
+    firstOpset = max(firstOpset, since ?? 1)
     let name = unusedNode(node.origins.first ?? node.opcode.rawValue)
     for result in node.results where names[result] == nil {
       names[result] = unused(graph[result].name ?? "\(name)_output")

@@ -38,7 +38,13 @@ public enum ONNXExporter {
     to sink: (UnsafeRawBufferPointer) throws -> Void
   ) throws {
     let graph = try ExportLowering(graph).graph
-    let plan = try ExportPlan(graph, opset: options.opset)
+    var options = options
+    var plan = try ExportPlan(graph, opset: options.opset)
+    if plan.firstOpset > options.opset {
+      // Passes recognize operators that are newer than the file.
+      options.opset = plan.firstOpset
+      plan = try ExportPlan(graph, opset: options.opset)
+    }
     let body = try graphBody(graph, plan)
     let weights = plan.initializers.map { (head: tensorHead($0), data: $0.data) }
     var graphSize = body.count

@@ -31,7 +31,8 @@ public struct FuseActivation: Pass {
         var fused = try Catalog.operation(of: producer) as? any ActivationFusing
       else { continue }
       let what = "\(graph.title(node)) after \(graph.title(producer))"
-      guard graph.type(of: x).dtype.isFloatingPoint, producer.results.count == 1 else { continue }
+      // Kernels of other types apply no activation.
+      guard graph.type(of: x).dtype == .float32, producer.results.count == 1 else { continue }
       if let obstacle = Uses(graph).obstacle(x) {
         context.left(what, because: obstacle)
       } else if fused.activation != .none {

@@ -30,6 +30,8 @@ public enum Pipeline {
       SinkTransposes(),
       because: "a transpose between a convolution and its reader prevents fusion"),
     PipelineEntry(
+      SinkReshapes(), because: "and so does the reshape of a gemm's rows"),
+    PipelineEntry(
       Canonicalize(),
       because: "merged transposes, and transposes of small images, may now be reshapes"),
     PipelineEntry(

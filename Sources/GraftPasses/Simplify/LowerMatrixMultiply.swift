@@ -1,36 +1,58 @@
-// Products of two matrices as gemm, the one fully connected operator.
+// Products with one matrix as gemm, the one fully connected operator.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A MatMul of two matrices becomes a gemm, into which a bias can be folded.
+/// A MatMul of an operand of any rank with one matrix becomes a gemm of all its rows, into which a bias, an
+/// activation and a residual can be folded.
 ///
 /// ```
-/// %2 = matmul(%0, %1) : f32[N,8] from "fc"
+/// %2 = matmul(%0, %1) : f32[N,5,8] from "fc"
 /// ```
 /// becomes
 /// ```
-/// %2 = gemm(%0, %1) : f32[N,8] from "fc"
+/// %2 = reshape(%0) {shape=shape [5N,4]} : f32[5N,4] from "fc"
+/// %3 = gemm(%2, %1) : f32[5N,8] from "fc"
+/// %4 = reshape(%3) {shape=shape [N,5,8]} : f32[N,5,8] from "fc"
 /// ```
+/// Reshapes are views. ``SinkReshapes`` moves the second one out of the way.
 public struct LowerMatrixMultiply: Pass {
   public static let name = "lower-matrix-multiply"
-  public static let summary = "turns products of two matrices into gemm"
+  public static let summary = "turns products with one matrix into gemm"
 
   public init() {}
 
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     for id in graph.nodeIDs {
       let node = graph[id]
-      guard node.opcode == MatrixMultiply.opcode else { continue }
-      let types = graph.operandTypes(of: node).compactMap(\.self)
-      guard types.count == 2, types.allSatisfy({ $0.rank == 2 }) else {
+      guard node.opcode == MatrixMultiply.opcode, let a = node.operand(0), let b = node.operand(1)
+      else { continue }
+      let (left, right) = (graph.type(of: a), graph.type(of: b))
+      guard right.rank == 2, left.rank >= 2 else {
         context.left(
-          graph.title(node), because: "it multiplies \(types.map(\.description)), not two matrices")
+          graph.title(node), because: "it multiplies \(left) and \(right), not rows and a matrix")
         continue
       }
-      context.did("made matmul \(graph.title(node)) a gemm")
-      try graph.replace(node, with: Gemm(), node.operands)
+      if left.rank == 2 {
+        context.did("made matmul \(graph.title(node)) a gemm")
+        try graph.replace(node, with: Gemm(), node.operands)
+        continue
+      }
+      guard
+        let rows = TensorShape(Array(left.shape.dimensions.dropLast())).elementCount,
+        left.dtype == .float32, rows != 0
+      else {
+        context.left(graph.title(node), because: "its rows are those of \(left)")
+        continue
+      }
+      context.did("made matmul \(graph.title(node)) a gemm of \(rows) rows")
+      let table = try graph.append(
+        Reshape(shape: [rows, left.shape[left.rank - 1]]), [a], origins: node.origins, before: id)
+      let product = try graph.append(
+        Gemm(), [table[0], b], origins: node.origins, before: id)
+      let shape = graph.type(of: node.results[0]).shape
+      try graph.replace(node, with: Reshape(shape: shape), [product[0]])
     }
   }
 }

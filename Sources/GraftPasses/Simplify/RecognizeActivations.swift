@@ -26,7 +26,8 @@ public struct RecognizeActivations: Pass {
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     for id in graph.nodeIDs where graph.contains(id) {
       let node = graph[id]
-      guard node.results.count == 1,
+      // Only float32 has kernels of every activation.
+      guard node.results.count == 1, graph.type(of: node.results[0]).dtype == .float32,
         let match = try PatternMatcher(graph, context).match(node)
       else { continue }
       let nodes = match.nodes.map(graph.title).joined(separator: ", ")

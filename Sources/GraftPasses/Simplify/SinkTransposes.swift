@@ -66,10 +66,9 @@ public struct SinkTransposes: Pass {
     var operands = sunk.operands
     for (position, turned) in sunk.turnedConstants {
       operands[position] = graph.addParameter(
-        graph.unusedName("\(turned.name).turned"), TensorType(.float32, TensorShape(turned.shape)),
-        Parameter(
-          derivation: "turned for \(graph.title(node))",
-          data: try TensorData(turned.elements, shape: turned.shape)))
+        graph.unusedName("\(turned.name).turned"),
+        TensorType(turned.data.dtype, TensorShape(turned.data.shape)),
+        Parameter(derivation: "turned for \(graph.title(node))", data: turned.data))
     }
     let results = try graph.append(
       sunk.operation, operands, origins: graph.origins(of: [node]), before: node.id)
@@ -99,8 +98,7 @@ private struct TransposeSinking {
 
   struct Turned {
     var name: String
-    var shape: [Int]
-    var elements: [Float]
+    var data: TensorData
   }
 
   struct Sunk {
@@ -183,10 +181,10 @@ private struct TransposeSinking {
       {
         sources.operands.append(operand)
       } else if operation is any BinaryElementwise,
-        let turned = turned(operand, permutation, graph.type(of: node.results[0]).rank)
+        let turned = try turned(operand, permutation, graph.type(of: node.results[0]).rank)
       {
         sources.operands.append(operand)
-        if turned.shape.count > 0 { sources.turned[position] = turned }
+        if turned.data.shape.count > 0 { sources.turned[position] = turned }
       } else {
         return nil
       }
@@ -195,7 +193,7 @@ private struct TransposeSinking {
   }
 
   /// A constant with at most one axis longer than 1, whose element order no permutation changes.
-  private func turned(_ value: ValueID, _ permutation: [Int], _ rank: Int) -> Turned? {
+  private func turned(_ value: ValueID, _ permutation: [Int], _ rank: Int) throws -> Turned? {
     guard rank == permutation.count, context.isConstant(value, in: graph),
       let data = graph[value].parameter?.data, data.shape.count <= rank,
       data.shape.count(where: { $0 != 1 }) <= 1
@@ -203,6 +201,6 @@ private struct TransposeSinking {
     let extents = Array(repeating: 1, count: rank - data.shape.count) + data.shape
     var shape = Array(repeating: 1, count: rank)
     for (axis, source) in permutation.enumerated() { shape[source] = extents[axis] }
-    return Turned(name: graph.name(value), shape: shape, elements: data.floats())
+    return Turned(name: graph.name(value), data: try data.reshaped(to: shape))
   }
 }

@@ -60,6 +60,11 @@ enum ElementFunctions {
       HardSwish.self, { "hard_swish(\($1))" },
       gradient: { _ in "a_value * hard_swish_slope(b_value)" }),
     .row(Silu.self, { "silu(\($1))" }, gradient: { _ in "a_value * silu_slope(b_value)" }),
+    .row(
+      Gelu.self, { $0.usesTanh ? "gelu_by_tanh(\($1))" : "gelu(\($1))" },
+      gradient: {
+        $0.usesTanh ? "a_value * gelu_by_tanh_slope(b_value)" : "a_value * gelu_slope(b_value)"
+      }),
   ]
 
   private static let arithmetic: [UnaryRow] = [
@@ -74,7 +79,6 @@ enum ElementFunctions {
         "pick(\($1) < splat(0.0f), \(c($0.alpha)) * (exp_of(\($1) / \(c($0.alpha))) - 1.0f), \($1))"
       }),
     .row(ThresholdedRelu.self, { "pick(\($1) > splat(\(c($0.alpha))), \($1), splat(0.0f))" }),
-    .row(Gelu.self, { gelu($0, of: $1) }),
     .row(Power.self, { power($0.exponent, of: $1) }),
     .row(Exponential.self, { "exp_of(\($1))" }),
     .row(Logarithm.self, { "log_of(\($1))" }),
@@ -103,14 +107,6 @@ enum ElementFunctions {
       RoundTo.self, { "\($0.dtype == .float16 ? "nearest_float16" : "nearest_bfloat16")(\($1))" }),
     .row(ErrorFunction.self, { "error_function(\($1))" }),
   ]
-
-  private static func gelu(_ gelu: Gelu, of x: String) -> String {
-    let distribution =
-      gelu.usesTanh
-      ? "tanh_of(\(c(Gelu.scale)) * (\(x) + \(c(Gelu.cubic)) * \(x) * \(x) * \(x)))"
-      : "error_function(\(x) * \(c(0.5.squareRoot())))"
-    return "0.5f * \(x) * (1.0f + \(distribution))"
-  }
 
   private static func power(_ exponent: Double, of x: String) -> String {
     let largest = Double(Float.greatestFiniteMagnitude)

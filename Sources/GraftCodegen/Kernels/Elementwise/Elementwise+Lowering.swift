@@ -32,6 +32,7 @@ extension Lowering {
 
   mutating func lower(binary operation: any BinaryElementwise, _ node: Node) throws {
     guard try isFloat32(node) else {
+      guard operation.activation == .none else { throw noKernel(node) }
       return try mapScalars(node) { ScalarFunctions.pair(operation, $0) }
     }
     guard let expression = ElementFunctions.pairs[node.opcode] else { throw noKernel(node) }

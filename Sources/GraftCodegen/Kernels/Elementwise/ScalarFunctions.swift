@@ -81,13 +81,18 @@ enum ScalarFunctions {
       default: return nil
       }
     }
+    let suffix = type == .float64 ? "" : "f"
     switch opcode {
+    case Power.opcode:
+      guard let exponent = (operation as? Power)?.exponent, exponent.isFinite else { return nil }
+      return exponent == 2 ? "a_value * a_value" : "__builtin_pow\(suffix)(a_value, \(exponent))"
+    case Sigmoid.opcode: return "1 / (1 + __builtin_exp\(suffix)(-a_value))"
     case Negate.opcode: return "-a_value"
     case Reciprocal.opcode: return "1 / a_value"
     case Sign.opcode: return "a_value > 0 ? 1 : a_value < 0 ? -1 : a_value"
     case Relu.opcode: return "a_value < 0 ? 0 : a_value"
     default:
-      return library[opcode].map { "__builtin_\($0)\(type == .float64 ? "" : "f")(a_value)" }
+      return library[opcode].map { "__builtin_\($0)\(suffix)(a_value)" }
     }
   }
 

@@ -16,27 +16,28 @@ extension Lowering {
     else {
       return try lowerPlainGemm(operation, node)
     }
+    let residual = node.operand(3)
     let isBias =
       addend.map {
         type($0).shape.elementCount == Dimension(columns)
           && type($0).shape.dimensions.last == Dimension(columns)
       } ?? true
     try fullyConnected(
-      a, b, bias: isBias ? addend : nil, to: output, rows: shape[0], inputs: depth,
-      outputs: columns, isTransposed: operation.transposesB, scale: Float(operation.alpha),
-      biasScale: Float(operation.beta), activation: isBias ? operation.activation : .none)
-    if !isBias, let addend {
-      try addScaled(addend, operation, to: output)
-    }
+      a, b, bias: isBias ? addend : nil, residual: isBias ? residual : nil, to: output,
+      rows: shape[0], inputs: depth, outputs: columns, isTransposed: operation.transposesB,
+      scale: Float(operation.alpha), biasScale: Float(operation.beta),
+      activation: isBias ? operation.activation : .none)
+    if !isBias { try addAfterwards(node, operation, to: output) }
   }
 
-  /// y = activation(x · w + bias) for x [rows, inputs] and a matrix that does not grow with the batch.
+  /// y = activation(x · w + bias + residual) for x [rows, inputs] and a matrix that does not grow with the batch.
   private mutating func fullyConnected(
-    _ x: ValueID, _ weight: ValueID, bias: ValueID?, to output: ValueID, rows: Dimension,
-    inputs: Int, outputs: Int, isTransposed: Bool, scale: Float, biasScale: Float,
+    _ x: ValueID, _ weight: ValueID, bias: ValueID?, residual: ValueID? = nil,
+    to output: ValueID, rows: Dimension, inputs: Int, outputs: Int, isTransposed: Bool,
+    scale: Float, biasScale: Float,
     activation: Activation
   ) throws {
-    try requireFloat([x, weight, output])
+    try requireFloat([x, weight, output] + (residual.map { [$0] } ?? []))
     let schedule = MatrixSchedule.choose(inputs: inputs, outputs: outputs, target: target)
     let groupLanes = schedule.groupLanes(target)
     let groups = schedule.groups(target)
@@ -47,16 +48,20 @@ extension Lowering {
     let isPacked = isConstant(weight)
     let kernel = try library.add(
       "fully_connected_f32_\(inputs)to\(outputs)\(isPacked ? "" : "_packing")"
-        + activation.nameSuffix,
+        + (residual == nil ? "" : "_residual") + activation.nameSuffix,
       algorithm: isPacked ? algorithm : algorithm + ", packing them as they go"
     ) { name in
       try Templates.fullyConnected.render([
-        "banner": "x [rows, \(inputs)] times weights [\(inputs), \(outputs)] plus bias, activation "
-          + "\(activation), float32 throughout.\n * \(algorithm).",
+        "banner": "x [rows, \(inputs)] times weights [\(inputs), \(outputs)] plus bias"
+          + (residual == nil ? "" : " and residual")
+          + ", activation \(activation), float32 throughout.\n * \(algorithm).",
         "name": name, "tile_blocks": "\(schedule.tileBlocks)",
         "tile_rows": "\(schedule.tileRows)", "inputs": "\(inputs)", "outputs": "\(outputs)",
         "chunk": "\(schedule.chunk)", "activation": activation.expression("value"),
-        "residual_parameter": "", "residual_argument": "", "add_residual": "",
+        "residual_parameter": residual == nil ? "" : "const float *residual,",
+        "residual_argument": residual == nil ? "" : "residual + at, ",
+        "add_residual": residual == nil ? "" : "value += load_part(residual + at, count);",
+        "rest": Self.rest(of: schedule.tileRows),
         "panel": isPacked
           ? "const float *weights = w + (group * INPUTS + k) * WIDTH;"
           : Self.packPanel(
@@ -74,9 +79,16 @@ extension Lowering {
     try emit(
       kernel,
       [
-        address(x), packed, biasAddress, address(output),
-        rows.expression,
-      ], units: WorkUnits(fixed: groups))
+        address(x), packed, biasAddress,
+      ] + (try residual.map { [try address($0)] } ?? []) + [address(output), rows.expression],
+      units: WorkUnits(fixed: groups))
+  }
+
+  /// C that computes the last rows, fewer than a tile has, as one smaller tile.
+  private static func rest(of tileRows: Int) -> String {
+    guard tileRows > 1 else { return "" }
+    let cases = (1..<tileRows).map { "case \($0): REST_OF(\($0)); break;" }
+    return "switch (rows - row) {\n" + cases.joined(separator: "\n") + "\ndefault: break;\n}"
   }
 
   /// C that copies `depth` inputs of one group of outputs into a panel, in the order of
@@ -98,14 +110,25 @@ extension Lowering {
     """
   }
 
-  private mutating func addScaled(
-    _ addend: ValueID, _ operation: Gemm, to output: ValueID
+  /// Adds C and the residual of a gemm to its product, and applies its activation.
+  private mutating func addAfterwards(
+    _ node: Node, _ operation: Gemm, to output: ValueID
   ) throws {
-    let beta = operation.beta == 1 ? "b_value" : "\(CText.float(operation.beta)) * b_value"
-    try map(
-      MapFunction(
-        name: "gemm_add", expression: "a_value + \(beta)", activation: operation.activation),
-      [output, addend], to: output)
+    let residual = node.operand(3)
+    if let addend = node.operand(2) {
+      let beta = operation.beta == 1 ? "b_value" : "\(CText.float(operation.beta)) * b_value"
+      try map(
+        MapFunction(
+          name: "gemm_add", expression: "a_value + \(beta)",
+          activation: residual == nil ? operation.activation : .none),
+        [output, addend], to: output)
+    }
+    if let residual {
+      try map(
+        MapFunction(
+          name: "gemm_residual", expression: "a_value + b_value",
+          activation: operation.activation), [output, residual], to: output)
+    }
   }
 
   private mutating func lowerPlainGemm(_ operation: Gemm, _ node: Node) throws {
@@ -125,8 +148,8 @@ extension Lowering {
       matrices: 1, aOffset: "0", bOffset: "0",
       aSteps: operation.transposesA ? (1, aWidth) : (aWidth, 1),
       bSteps: operation.transposesB ? (1, bWidth) : (bWidth, 1), finish: finish)
-    if let addend = node.operand(2) {
-      try addScaled(addend, operation, to: output)
+    if node.operand(2) != nil || node.operand(3) != nil {
+      try addAfterwards(node, operation, to: output)
     } else if operation.activation != .none {
       try map(
         MapFunction(name: "map", expression: "a_value", activation: operation.activation), [output],

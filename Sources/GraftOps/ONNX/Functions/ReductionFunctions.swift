@@ -1,4 +1,4 @@
-// ONNX's norms and sums of squares over axes, as sums of Graft's. Of constants and integers Reduction computes them.
+// ONNX's norms and sums of squares over axes, as sums of Graft's. Of constants Reduction computes them.
 
 import GraftDiagnostics
 import GraftIR
@@ -14,12 +14,18 @@ extension ONNXFunction {
     /// max + log Σ exp(x − max), with a finite number in the place of an infinite maximum.
     ONNXFunction("ReduceLogSumExp") { f in
       let x = try f.input(0)
-      guard x.type.dtype == .float32 || x.type.dtype == .float64 else { return nil }
+      guard x.type.dtype.isFloatingPoint else { return nil }
       let (listed, keepsAxes) = try f.node.reduction(axesAreInputFrom: 18)
       try f.node.refuseBatch(among: listed ?? [])
       guard let axes = listed, !axes.isEmpty else { return [try f.apply(Identity(), x)] }
       let most = try f.apply(Reduction(.max, axes: axes), x)
-      let finite = Double(Float.greatestFiniteMagnitude)
+      // The largest number of the type; float64's are clipped to float32's.
+      let finite =
+        switch x.type.dtype {
+        case .float16: 65504.0
+        case .bfloat16: 0x1.FEp127
+        default: Double(Float.greatestFiniteMagnitude)
+        }
       let shift = try f.apply(
         Minimum(), try f.apply(Maximum(), most, try f.scalar(-finite, like: x)),
         try f.scalar(finite, like: x))
@@ -43,13 +49,17 @@ extension ONNXFunction {
   ) -> ONNXFunction {
     ONNXFunction(opType) { f in
       let x = try f.input(0)
-      guard x.type.dtype.isFloatingPoint else { return nil }
+      let isReal = x.type.dtype.isFloatingPoint
+      // Roots and logarithms of integers are not integers.
+      guard isReal || ["ReduceL1", "ReduceSumSquare"].contains(opType) else { return nil }
       let (axes, keepsAxes) = try f.node.reduction(axesAreInputFrom: 18)
       try f.node.refuseBatch(among: axes ?? [])
       return [
         try build(&f, x) { f, terms in
           guard let axes, !axes.isEmpty else { return terms }
-          return try f.apply(ReduceSum(axes: axes, keepsAxes: keepsAxes), terms)
+          return try isReal
+            ? f.apply(ReduceSum(axes: axes, keepsAxes: keepsAxes), terms)
+            : f.apply(Reduction(.sum, axes: axes, keepsAxes: keepsAxes), terms)
         }
       ]
     }

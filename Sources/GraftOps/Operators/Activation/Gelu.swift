@@ -10,7 +10,6 @@ import RealModule
 /// 2016).
 public struct Gelu: UnaryElementwise {
   public static let opcode: Opcode = "gelu"
-  public static let group = OperatorGroup.activation
   public static let summary = "x times the standard normal CDF of x, or its tanh approximation"
   public static let onnxName: String? = "Gelu"
 
@@ -51,39 +50,23 @@ public struct Gelu: UnaryElementwise {
   }
 }
 
-extension Gelu: DifferentiableOperator {
-  public func buildGradient(_ builder: inout GradientBuilder) throws {
-    let x = try builder.operand(0)
-    let slope = usesTanh ? try tanhSlope(x, &builder) : try exactSlope(x, &builder)
-    try builder.setGradient(
-      of: 0, try builder.apply(Multiply(), [try builder.incoming(), slope]))
-  }
+extension Gelu: ActivationFunction {
+  public static var parameterCount: Int { 1 }
+  public var parameters: [Double] { [usesTanh ? 1 : 0] }
+  public init(parameters: [Double]) { self.init(usesTanh: parameters[0] != 0) }
 
-  /// Φ(x) + x · e^(−x²/2) / √(2π)
-  private func exactSlope(_ x: ValueID, _ builder: inout GradientBuilder) throws -> ValueID {
-    let error = try builder.apply(
-      ErrorFunction(), [try builder.scaled(x, by: 0.5.squareRoot())])
-    let one = try builder.scalar(1, like: x)
-    let distribution = try builder.scaled(try builder.apply(Add(), [error, one]), by: 0.5)
-    let square = try builder.apply(Multiply(), [x, x])
-    let bell = try builder.apply(Exponential(), [try builder.scaled(square, by: -0.5)])
-    let density = try builder.scaled(
-      try builder.apply(Multiply(), [x, bell]), by: Self.scale / 2)
-    return try builder.apply(Add(), [distribution, density])
-  }
+  public var derivativeReadsResult: Bool { false }
 
-  /// With t = tanh(s · (x + c · x³)): (1 + t + x · (1 − t²) · s · (1 + 3c · x²)) / 2.
-  private func tanhSlope(_ x: ValueID, _ builder: inout GradientBuilder) throws -> ValueID {
-    let one = try builder.scalar(1, like: x)
-    let square = try builder.apply(Multiply(), [x, x])
-    func polynomial(_ factor: Double, _ builder: inout GradientBuilder) throws -> ValueID {
-      let sum = try builder.apply(Add(), [try builder.scaled(square, by: factor), one])
-      return try builder.scaled(try builder.apply(Multiply(), [x, sum]), by: Self.scale)
+  /// Φ(x) + x · e^(−x²/2) / √(2π), or with t = tanh(s · (x + c · x³)) and s = √(2/π):
+  /// (1 + t + x · (1 − t²) · s · (1 + 3c · x²)) / 2.
+  public func derivative<Scalar: Real & BinaryFloatingPoint>(_ x: Scalar) -> Scalar {
+    let scale = Scalar(Self.scale)
+    guard usesTanh else {
+      let distribution = (1 + Scalar.erf(x * Scalar(0.5.squareRoot()))) / 2
+      return distribution + x * Scalar.exp(-x * x / 2) * scale / 2
     }
-    let t = try builder.apply(Tanh(), [try polynomial(Self.cubic, &builder)])
-    let inner = try builder.apply(
-      ActivationGradient(activation: .tanh), [try polynomial(3 * Self.cubic, &builder), t])
-    let sum = try builder.apply(Add(), [try builder.apply(Add(), [t, one]), inner])
-    return try builder.scaled(sum, by: 0.5)
+    let cubic = Scalar(Self.cubic)
+    let t = Scalar.tanh(scale * (x + cubic * x * x * x))
+    return (1 + t + x * (1 - t * t) * scale * (1 + 3 * cubic * x * x)) / 2
   }
 }

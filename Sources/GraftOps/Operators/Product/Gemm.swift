@@ -5,20 +5,24 @@ import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// y = activation(alpha · A′ · B′ + beta · C), where A′ is A or its transpose, and B′ likewise.
+/// y = activation(alpha · A′ · B′ + beta · C + residual), where A′ is A or its transpose, and B′ likewise.
 ///
-/// Operands: A′ [rows, depth]; B′ [depth, columns]; C broadcasts to [rows, columns].
+/// Operands: A′ [rows, depth]; B′ [depth, columns]; C broadcasts to [rows, columns]; residual of the result's
+/// shape.
 ///
 /// - C1: A, B and C have one floating-point type; A and B have rank 2.
 /// - C2: depth is constant and the same in A′ and B′.
 /// - C3: C broadcasts to the result.
 /// - C4: alpha and beta are numbers.
+/// - C5: residual has the result's type.
 public struct Gemm: RealOperator, ONNXExportable, ActivationFusing {
   public static let opcode: Opcode = "gemm"
   public static let group = OperatorGroup.matrix
-  public static let summary = "alpha · A · B + beta · C, with an optional activation"
+  public static let summary =
+    "alpha · A · B + beta · C, with an optional residual and activation"
   public static let operands: [OperandRule] = [
     .required("a", .factor), .required("b", .factor), .optional("c", .bias),
+    .optional("residual", .residual),
   ]
 
   public var alpha: Double
@@ -77,7 +81,13 @@ public struct Gemm: RealOperator, ONNXExportable, ActivationFusing {
       try require("C3", fits, "C must broadcast to \(a.dtype.rawValue)\(shape), found \(c)")
     }
     try require("C4", !alpha.isNaN && !beta.isNaN, "alpha is \(alpha), beta is \(beta)")
-    return [TensorType(a.dtype, shape)]
+    let result = TensorType(a.dtype, shape)
+    if let residual = optionalOperand(3, of: operands) {
+      try require(
+        "C5", residual.dtype == result.dtype && residual.shape == result.shape,
+        "residual must be \(result), found \(residual)")
+    }
+    return [result]
   }
 
   public func evaluate<Scalar: Real & BinaryFloatingPoint & Sendable>(
@@ -86,6 +96,7 @@ public struct Gemm: RealOperator, ONNXExportable, ActivationFusing {
     let a = try tensor(0, of: operands)
     let b = try tensor(1, of: operands)
     let c = optionalTensor(2, of: operands)
+    let residual = optionalTensor(3, of: operands)
     let (rows, columns) = (extents[0][0], extents[0][1])
     let depth = a.shape[transposesA ? 0 : 1]
     let (aRow, aDepth) = transposesA ? (1, rows) : (depth, 1)
@@ -103,6 +114,7 @@ public struct Gemm: RealOperator, ONNXExportable, ActivationFusing {
         if let c {
           sum += Scalar(beta) * c.elements[row * cStrides[0] + column * cStrides[1]]
         }
+        if let residual { sum += residual.elements[y.count] }
         y.append(sum)
       }
     }
@@ -129,8 +141,8 @@ public struct Gemm: RealOperator, ONNXExportable, ActivationFusing {
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
-    guard activation == .none else {
-      throw GraftError(.unsupported, "ONNX has no Gemm with a fused activation")
+    guard activation == .none, optionalOperand(3, of: operands) == nil else {
+      throw GraftError(.unsupported, "ONNX has no Gemm with a fused residual or activation")
     }
     return ExportedOperator(
       "Gemm",
@@ -168,5 +180,6 @@ extension Gemm: DifferentiableOperator {
     if builder.wants(2) {
       try builder.setGradient(of: 2, summing: try builder.scaled(dy, by: beta))
     }
+    if builder.wants(3) { try builder.setGradient(of: 3, dy) }
   }
 }
