@@ -55,6 +55,7 @@ import Testing
     ],
     "a cast to STRING": ["cast_FLOAT_to_STRING"],
     "is no tensor": ["identity_opt", "identity_sequence"],
+    "SequenceConstruct": ["if_opt", "if_seq"],
     "input \"limit\" must be constant": [
       "blackmanwindow_expanded", "blackmanwindow_symmetric_expanded", "hammingwindow_expanded",
       "hammingwindow_symmetric_expanded", "hannwindow_expanded", "hannwindow_symmetric_expanded",
@@ -105,8 +106,10 @@ private struct NodeTest {
     "Clip": 1, "Reshape": 1, "Pad": 1, "Slice": 1, "Split": 1, "Squeeze": 1, "Unsqueeze": 1,
     "Expand": 1, "ReduceMean": 1, "Pow": 1, "Gather": 1, "ConstantOfShape": 0, "Range": 0,
     "Dropout": 1, "ReduceSum": 1, "Resize": 1, "Upsample": 1, "Tile": 1, "Trilu": 1, "CumSum": 1,
-    "MaxUnpool": 2,
+    "MaxUnpool": 2, "If": 0, "NonZero": 0,
   ]
+
+  private static let drawing = ["Bernoulli", "RandomUniformLike"]
 
   /// Their authors wrote the numbers down.
   private static let roundedToFourDigits = [
@@ -168,6 +171,8 @@ private struct NodeTest {
     guard found.shape == expected.shape, let values = found.doubles else {
       throw GraftError(.inconsistency, "shape \(found.shape), expected \(expected.shape)")
     }
+    // What others draw is not what Graft does; RandomFunctionTests are about it.
+    if model.model.graph.nodes.contains(where: { Self.drawing.contains($0.opType) }) { return }
     // These files cut bfloat16 off; ONNX has rounded since, as Graft does: one unit in the last place.
     let isRounded = Self.roundedToFourDigits.contains(folder.lastPathComponent)
     let tolerance = expected.dtype == .bfloat16 ? 0x1p-7 : isRounded ? 1e-4 : 1e-5

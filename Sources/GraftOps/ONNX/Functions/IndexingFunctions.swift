@@ -52,6 +52,28 @@ extension ONNXFunction {
       let indices = f.constant(try TensorData(packing: places, as: .int64, shape: [places.count]))
       return [try f.apply(Gather(axis: axis), from, indices)]
     },
+    /// ONNX NonZero, opsets 9, 13; https://onnx.ai/onnx/operators/onnx__NonZero.html. The places of the elements
+    /// other than 0 of a constant, int64 [rank, number].
+    ONNXFunction("NonZero", since: 9, appliesToConstants: true) { f in
+      let x = try f.node.input(0)
+      guard let data = x.data, let extents = x.type.shape.constants else {
+        throw GraftError(
+          .unsupported,
+          "how many elements are not 0 depends on what the network computes, but Graft knows all shapes at "
+            + "compile time")
+      }
+      let elements = data.doubles()
+      var places: [[Int]] = []
+      var position = 0
+      forEachIndex(of: extents) { index in
+        if elements[position] != 0 { places.append(index) }
+        position += 1
+      }
+      let byAxis = extents.indices.flatMap { axis in places.map { $0[axis] } }
+      let found = f.constant(
+        try TensorData(packing: byAxis, as: .int64, shape: [extents.count, places.count]))
+      return [try f.apply(Identity(), found)]
+    },
   ]
 
   /// The largest number of elements of a constant that a function makes.
