@@ -45,12 +45,6 @@ struct FunctionCase: Sendable, CustomTestStringConvertible {
         opType: "Col2Im", attributes: ["pads": .ints([1, 0, 0, 1])], shapes: [[2, 8, 12]],
         constants: [[3, 4], [2, 2]]),
       FunctionCase(
-        opType: "RoiAlign",
-        attributes: [
-          "output_height": .int(2), "output_width": .int(3), "sampling_ratio": .int(2),
-          "spatial_scale": .float(2),
-        ], shapes: [[2, 2, 4, 3], [3, 4]], constants: [[0, 1, 1]]),
-      FunctionCase(
         opType: "DeformConv", attributes: ["pads": .ints([1, 0, 1, 0])],
         shapes: [[1, 2, 4, 4], [3, 2, 2, 2], [1, 8, 5, 3], [3], [1, 4, 5, 3]]),
       FunctionCase(

@@ -1,5 +1,4 @@
-// Elements of images at computed places between their pixels: ONNX GridSample, DeformConv and RoiAlign are functions
-// of it. The elements nearest to each place are gathered by their indices and added up with their weights.
+// Elements of images at computed places between their pixels: ONNX GridSample and DeformConv are functions of it. The elements nearest to each place are gathered by their indices and added up with their weights.
 
 import GraftDiagnostics
 import GraftIR
@@ -22,8 +21,6 @@ struct Sampling {
   var mode = Mode.linear
   var padding = Padding.zeros
   var alignsCorners = false
-  /// Instead of the sum of the weighted pixels around a place, the largest of them.
-  var takesLargest = false
 }
 
 extension ONNXFunction {
@@ -107,9 +104,8 @@ extension FunctionBuilder {
 
   /// Images [outer…, channels, product of `extents`] at `places`, for each axis [outer…, 1, points] in pixels:
   /// [outer…, channels, points]. Gradients reach the places where the mode is not nearest.
-  /// - Parameter base: the index of the first pixel of the image of each place, int64 of the places' shape; nil for 0.
   mutating func sampled(
-    _ images: Term, extents: [Int], at places: [Term], _ sampling: Sampling, from base: Term? = nil
+    _ images: Term, extents: [Int], at places: [Term], _ sampling: Sampling
   ) throws -> Term {
     guard extents.allSatisfy({ $0 >= 1 }), let first = places.first,
       saturatingProduct(extents) <= TensorShape.largestElementCount
@@ -129,7 +125,7 @@ extension FunctionBuilder {
     for axis in taps { combinations = combinations.flatMap { start in axis.map { start + [$0] } } }
     var result: Term?
     for combination in combinations {
-      let offset = try combined([base].compactMap(\.self) + combination.map(\.offset), by: Add())
+      let offset = try combined(combination.map(\.offset), by: Add())
       let index = try expanded(offset, to: TensorShape(shape))
       var value = try apply(GatherElements(axis: images.rank - 1), images, index)
       let weights = combination.compactMap(\.weight)
@@ -146,9 +142,7 @@ extension FunctionBuilder {
         result = value
         continue
       }
-      result =
-        sampling.takesLargest
-        ? try apply(Maximum(), sum, value) : try apply(Add(), sum, value)
+      result = try apply(Add(), sum, value)
     }
     guard let result else { throw GraftError(.inconsistency, "an image without axes") }
     return result
