@@ -51,6 +51,7 @@ struct FunctionCase: Sendable, CustomTestStringConvertible {
         opType: "ConvTranspose",
         attributes: ["strides": .ints([2, 1, 2]), "pads": .ints([1, 0, 0, 1, 1, 0])],
         shapes: [[1, 2, 3, 2, 2], [2, 2, 2, 3, 2], [2]]),
+      FunctionCase(opType: "Det", shapes: [[2, 4, 4]]),
       FunctionCase(
         opType: "CumProd", opset: 26, attributes: ["exclusive": .int(1)], shapes: [[2, 5]],
         constants: [[1]]),

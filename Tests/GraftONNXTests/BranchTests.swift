@@ -89,11 +89,11 @@ struct BranchTests {
       condition: "flag", then: branch("Relu", ["z"]), other: branch("Neg", ["x"]), constant(1))
     #expect(importError(missing)?.contains("its input \"z\" is missing") == true)
     let unknown = model(
-      condition: "flag", then: branch("Det", ["x"]), other: branch("Neg", ["x"]), constant(1))
+      condition: "flag", then: branch("DFT", ["x"]), other: branch("Neg", ["x"]), constant(1))
     #expect(
-      importError(unknown)?.contains("\"choice/result\" (Det): Graft does not support") == true)
+      importError(unknown)?.contains("\"choice/result\" (DFT): Graft does not support") == true)
     let unused = model(
-      condition: "flag", then: branch("Det", ["x"]), other: branch("Neg", ["x"]), constant(0))
-    #expect(importError(unused)?.contains("Det") != true)
+      condition: "flag", then: branch("DFT", ["x"]), other: branch("Neg", ["x"]), constant(0))
+    #expect(importError(unused)?.contains("DFT") != true)
   }
 }

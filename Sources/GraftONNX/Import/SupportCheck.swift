@@ -8,6 +8,7 @@ import GraftOps
 struct UnsupportedNodes {
   /// With more nodes than this, they are first summarized by operator.
   private static let mostLines = 10
+  private static let mostAdvice = 3
 
   private struct Entry {
     var name: String
@@ -33,7 +34,7 @@ struct UnsupportedNodes {
   ) {
     entries.append(
       Entry(name: name, operatorName: operatorName, reason: reason.withoutConstraintLabel))
-    if let words, !advice.contains(words) { advice.append(words) }
+    if let words, !advice.contains(words), advice.count < Self.mostAdvice { advice.append(words) }
   }
 
   /// - Throws: ``GraftError`` of kind `unsupported` that lists them, if there is any.

@@ -32,7 +32,7 @@ public struct ONNXFunction: Sendable {
   public static let all =
     elementwise + reductions + normalizations + movements + indexing + losses + attention
     + powerPools + spatial + sampling + windows + regions
-    + scans + random
+    + scans + random + quantization + states
     + [einsum]
     + [resize] + upsamples
 
