@@ -32,7 +32,7 @@ let templateFolders =
   [
     "Convolution/Direct", "Convolution/Winograd", "Convolution/Depthwise", "Convolution/Plain",
     "TransposedConvolution", "WeightGradient", "MatrixProduct", "Pooling", "Elementwise",
-    "Movement", "Indexing", "Normalization",
+    "Movement", "Indexing", "RegionPool", "Normalization",
     "LayerNormalization", "Reduction", "Loss", "Update",
   ].map { "Kernels/\($0)" } + ["Program"]
 

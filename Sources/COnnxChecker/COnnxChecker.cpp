@@ -70,6 +70,14 @@ bool is_own(const ONNX_NAMESPACE::NodeProto &node) {
   return node.domain().empty() || node.domain() == "ai.onnx";
 }
 
+/// Graphs in attributes read the values of the graph around them, in whatever order these are computed.
+template <typename Nodes>
+void add_results(const Nodes &nodes, checker::LexicalScopeContext &scope) {
+  for (const auto &node : nodes) {
+    for (const auto &name : node.output()) scope.add(name);
+  }
+}
+
 }  // namespace
 
 extern "C" int32_t COnnxChecker_check_nodes(
@@ -78,15 +86,21 @@ extern "C" int32_t COnnxChecker_check_nodes(
   *node = -1;
   return check(bytes, count, message, capacity, [&](const ONNX_NAMESPACE::ModelProto &model) {
     const int ir_version = static_cast<int>(model.ir_version());
-    const checker::LexicalScopeContext scope;
     for (const auto &function : model.functions()) {
       checker::CheckerContext inside = context(ir_version, function.opset_import());
       inside.set_is_main_graph(false);
+      checker::LexicalScopeContext own;
+      for (const auto &name : function.input()) own.add(name);
+      add_results(function.node(), own);
       for (const auto &each : function.node()) {
-        if (is_own(each)) checker::check_node(each, inside, scope);
+        if (is_own(each)) checker::check_node(each, inside, own);
       }
     }
     const checker::CheckerContext outside = context(ir_version, model.opset_import());
+    checker::LexicalScopeContext scope;
+    for (const auto &input : model.graph().input()) scope.add(input.name());
+    for (const auto &tensor : model.graph().initializer()) scope.add(tensor.name());
+    add_results(model.graph().node(), scope);
     const auto &nodes = model.graph().node();
     for (int place = 0; place < nodes.size() && static_cast<uint64_t>(place) < node_count; place++) {
       if (is_read[place] == 0 || !is_own(nodes[place])) continue;

@@ -108,6 +108,12 @@ let gradientCases: [GradientCase] = [
   GradientCase(
     AveragePool(window: Window(kernel: [3, 3], strides: [2, 2]), ceil: true), [image]),
   GradientCase(GlobalAveragePool(), [image]), GradientCase(GlobalMaxPool(), [image]),
+  GradientCase(
+    RegionPool(.average, bins: [2, 3], scale: 2, isHalfPixel: true),
+    [[2, 2, 5, 4], [3, 4], [3]], wanted: [0], whole: [2: (.int64, [0, -1, 1])]),
+  GradientCase(
+    RegionPool(.average, bins: [3, 2], places: 2), [[1, 3, 5, 4], [2, 4], [2]], wanted: [0],
+    whole: [2: (.int64, [0])]),
   GradientCase(ReduceMean(axes: [2, 3]), [image]),
   GradientCase(ReduceMean(axes: [1, 2], keepsAxes: false), [image]),
   GradientCase(Add(), [image, [4, 1, 1]]), GradientCase(Add(activation: .relu), [image, image]),
@@ -308,7 +314,8 @@ struct GradientRuleTests {
         "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
         "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
         "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
-        "gather_gradient", "layer_normalization_gradient", "square_sum", "clip_factor",
+        "gather_gradient", "region_pool_gradient", "layer_normalization_gradient", "square_sum",
+        "clip_factor",
         "accumulate", "sgd_update",
         "adam_update", "moving_average",
       ])

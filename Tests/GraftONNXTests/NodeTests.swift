@@ -41,16 +41,12 @@ import Testing
 
   /// What Graft refuses of the operators that it has, by a part of its message.
   static let refusals: [String: [String]] = [
-    "spatial axes, Graft supports one and two": ["convtranspose_3d"],
     "training mode": [
       "batchnorm_epsilon_training_mode", "batchnorm_example_training_mode",
       "training_dropout_default", "training_dropout", "training_dropout_zero_ratio",
     ],
     "the mask of a dropout": [
       "training_dropout_default_mask", "training_dropout_mask", "training_dropout_zero_ratio_mask",
-    ],
-    "indices of the maxima": [
-      "maxpool_with_argmax_2d_precomputed_pads", "maxpool_with_argmax_2d_precomputed_strides",
     ],
     // Texts, sequences and optionals.
     "STRING": [
@@ -59,7 +55,7 @@ import Testing
     ],
     "a cast to STRING": ["cast_FLOAT_to_STRING"],
     "is no tensor": ["identity_opt", "identity_sequence"],
-    "must be a floating-point tensor": ["maxpool_2d_uint8"],
+    "SequenceConstruct": ["if_opt", "if_seq"],
     "input \"limit\" must be constant": [
       "blackmanwindow_expanded", "blackmanwindow_symmetric_expanded", "hammingwindow_expanded",
       "hammingwindow_symmetric_expanded", "hannwindow_expanded", "hannwindow_symmetric_expanded",
@@ -110,6 +106,14 @@ private struct NodeTest {
     "Clip": 1, "Reshape": 1, "Pad": 1, "Slice": 1, "Split": 1, "Squeeze": 1, "Unsqueeze": 1,
     "Expand": 1, "ReduceMean": 1, "Pow": 1, "Gather": 1, "ConstantOfShape": 0, "Range": 0,
     "Dropout": 1, "ReduceSum": 1, "Resize": 1, "Upsample": 1, "Tile": 1, "Trilu": 1, "CumSum": 1,
+    "MaxUnpool": 2, "If": 0, "NonZero": 0,
+  ]
+
+  private static let drawing = ["Bernoulli", "RandomUniformLike"]
+
+  /// Their authors wrote the numbers down.
+  private static let roundedToFourDigits = [
+    "test_gridsample_bicubic", "test_roialign_aligned_false", "test_roialign_aligned_true",
   ]
 
   func run() throws {
@@ -167,8 +171,11 @@ private struct NodeTest {
     guard found.shape == expected.shape, let values = found.doubles else {
       throw GraftError(.inconsistency, "shape \(found.shape), expected \(expected.shape)")
     }
+    // What others draw is not what Graft does; RandomFunctionTests are about it.
+    if model.model.graph.nodes.contains(where: { Self.drawing.contains($0.opType) }) { return }
     // These files cut bfloat16 off; ONNX has rounded since, as Graft does: one unit in the last place.
-    let tolerance = expected.dtype == .bfloat16 ? 0x1p-7 : 1e-5
+    let isRounded = Self.roundedToFourDigits.contains(folder.lastPathComponent)
+    let tolerance = expected.dtype == .bfloat16 ? 0x1p-7 : isRounded ? 1e-4 : 1e-5
     for (position, (value, want)) in zip(values, expected.doubles()).enumerated() {
       let agrees =
         value == want || (value.isNaN && want.isNaN)

@@ -224,7 +224,11 @@ private func trainingNodes() -> [(operation: any Operator, types: [TensorType?])
       [TensorType(.float32, [4, .batch, 2, 3]), TensorType(.int64, [.batch, 2])]
     ),
     (RandomDropout(ratio: 0.25, stream: 3), [image, TensorType(.int32, [4])]),
-    (SquareSum(), [weights]),
+    (
+      RegionPoolGradient(
+        pool: RegionPool(.average, bins: [3, 2], places: 2), images: 2, extents: [5, 6]),
+      [TensorType(.float32, [3, 4, 3, 2]), TensorType(.float32, [3, 4]), TensorType(.int64, [3])]
+    ), (SquareSum(), [weights]),
     (ClipFactor(), [settings, TensorType(.float32, [1]), TensorType(.float32, [1])]),
     (Accumulate(), [weights, weights, settings]),
     (SGDUpdate(group: 1, isNesterov: true), [weights, weights, table, weights, nil]),

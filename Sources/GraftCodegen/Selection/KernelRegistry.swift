@@ -7,8 +7,7 @@ enum KernelRegistry {
   static let families: [KernelFamily] = [
     .directConvolution, .winogradConvolution, .depthwiseConvolution, .plainConvolution,
     .transposedConvolution, .weightGradient, .matrixProduct, .pooling, .elementwise, .movement,
-    .indexing,
-    .normalization,
+    .indexing, .regionPool, .normalization,
     .layerNormalization, .reduction, .loss, .update,
   ]
 

@@ -8,7 +8,7 @@ import GraftOps
 extension Converter {
   /// ONNX operators without a binding, which are rewritten.
   static let rewrittenOperators: Set<String> = [
-    "Constant", "Identity", "CastLike", "SplitToSequence", "SequenceAt",
+    "Constant", "Identity", "CastLike", "SplitToSequence", "SequenceAt", "If",
   ]
 
   /// Rewrites a CastLike to a Cast with the inferred target type.

@@ -28,10 +28,10 @@ struct Converter {
     case failed
   }
 
-  private(set) var graph: Graph
-  private(set) var warnings: [Warning] = []
+  var graph: Graph
+  var warnings: [Warning] = []
   private var trainingModes = TrainingModes()
-  private let model: ModelToConvert
+  let model: ModelToConvert
   /// The fixed batch size of the file, while trying to make it dynamic.
   private let freedBatch: Int?
   private var loader: TensorLoader
@@ -39,10 +39,12 @@ struct Converter {
   private var values = NameTable<Imported>()
   private var unsupported = UnsupportedNodes()
   private var takenNames: Set<String> = []
+  /// The number of nodes that stood in branches.
+  private var inlinedNodes = 0
   /// Constants that come only from Constant nodes and shape arithmetic.
   private(set) var literals = NameTable<Bool>()
   /// The nodes that read each initializer, to detect shared parameters.
-  private var readers = NameTable<[Int]>()
+  private(set) var readers = NameTable<[Int]>()
   /// Every name that some node or output reads.
   private var readNames = NameTable<Bool>()
 
@@ -75,19 +77,7 @@ struct Converter {
   /// - Throws: ``GraftError``: `unsupported` with all nodes that cannot be compiled, `invalidModel` that
   ///   names the invalid node.
   mutating func run() throws {
-    for (place, node) in model.graph.nodes.enumerated() {
-      let location = SourceLocation(node: node.displayName, operatorName: node.qualifiedType)
-      do {
-        try convert(node, place)
-      } catch let error as GraftError where error.kind == .unsupported {
-        // Continue, to report all such nodes at once.
-        unsupported.add(node, error)
-        for output in node.outputs where !output.isEmpty { values[output] = .failed }
-      } catch var error as GraftError {
-        if error.kind == .invalidGraph { error.kind = .invalidModel }
-        throw error.at(location)
-      }
-    }
+    for (place, node) in model.graph.nodes.enumerated() { try convertReporting(node, place) }
     try unsupported.throwIfAny()
     for output in model.graph.outputs {
       guard let value = try value(of: output.name, place: nil) else {
@@ -110,8 +100,29 @@ struct Converter {
 
   // MARK: One node
 
+  /// Converts a node, and keeps the reason if it cannot be compiled.
+  mutating func convertReporting(_ node: FileNode, _ place: Int) throws {
+    do {
+      try convert(node, place)
+    } catch let error as GraftError where error.kind == .unsupported {
+      // Continue, to report all such nodes at once.
+      unsupported.add(node, error)
+      for output in node.outputs where !output.isEmpty { values[output] = .failed }
+    } catch var error as GraftError {
+      if error.kind == .invalidGraph { error.kind = .invalidModel }
+      throw error.at(SourceLocation(node: node.displayName, operatorName: node.qualifiedType))
+    }
+  }
+
   private mutating func convert(_ original: FileNode, _ place: Int) throws {
-    if original.opType == "SequenceAt" { return try convertSequenceAt(original) }
+    if let reason = SupportCheck.reason(original, opset: model.opset) {
+      throw GraftError(.unsupported, reason)
+    }
+    switch original.opType {
+    case "SequenceAt": return try convertSequenceAt(original)
+    case "If": return try convertIf(original, place)
+    default: break
+    }
     var node = original
     var inputs = try node.inputs.map { try input($0) }
     if node.inputs.contains(where: { isFailed($0) }) {
@@ -213,7 +224,7 @@ struct Converter {
       opType: node.opType, opset: model.opset, attributes: attributes, inputs: inputs,
       outputCount: node.outputs.count,
       readOutputCount: node.outputs.lastIndex { readNames.contains($0) }.map { $0 + 1 } ?? 0,
-      freedBatch: freedBatch)
+      freedBatch: freedBatch, name: node.displayName)
   }
 
   /// PyTorch's exporter merges equal initializers and marks copies with Identity: such a copy becomes a
@@ -223,6 +234,11 @@ struct Converter {
       throw GraftError(.invalidModel, "its input is missing")
     }
     guard let output = node.outputs.first, !output.isEmpty else { return }
+    alias(output, to: value, named: source)
+  }
+
+  /// Gives a value a second name. A constant becomes a parameter of its own.
+  mutating func alias(_ output: String, to value: Imported, named source: String) {
     if case .constant(let data, let isFolded, _) = value {
       values[output] = .constant(data, isFolded: isFolded, id: nil)
       if isLiteral(source) { literals[output] = true }
@@ -258,7 +274,27 @@ struct Converter {
     if isLiteral { literals[name] = true }
   }
 
-  private func isFailed(_ name: String) -> Bool {
+  /// Defines an initializer of a branch.
+  mutating func setInitializer(_ name: String, _ tensor: FileTensor) throws {
+    values[name] = .constant(try loader.data(of: tensor), isFolded: false, id: nil)
+  }
+
+  /// Notes that nodes of a branch read these names.
+  mutating func read(names: [String]) { for name in names { readNames[name] = true } }
+
+  /// Counts nodes of branches, which functions may repeat.
+  /// - Throws: ``GraftError`` of kind `unsupported` if there are too many.
+  mutating func count(inlined nodes: Int) throws {
+    inlinedNodes += nodes
+    guard inlinedNodes <= FunctionInliner.largestNodeCount else {
+      throw GraftError(
+        .unsupported,
+        "with its branches inlined, the model has more than \(FunctionInliner.largestNodeCount) nodes"
+      )
+    }
+  }
+
+  func isFailed(_ name: String) -> Bool {
     if case .failed = values[name] { true } else { false }
   }
 
@@ -341,49 +377,5 @@ struct Converter {
     _ operation: any Operator, _ types: [TensorType?], _ results: [TensorType]
   ) throws {
     try FreedBatch.check(operation, types, results)
-  }
-
-  /// Some exporters write weights as Constant nodes: tensors that operators with weights read directly are
-  /// weights, and if no initializer is a weight, so are all others.
-  private mutating func adoptWeightsOfConstants() {
-    let products = graph.nodes.filter {
-      [.convolution, .matrix].contains(Catalog.type(of: $0.opcode)?.group)
-    }
-    let normalizations = graph.nodes.filter {
-      Catalog.type(of: $0.opcode) is any ChannelwiseOperator.Type
-    }
-    func stated(_ values: some Sequence<ValueID>) -> [ValueID] {
-      values.filter { id in
-        graph[id].parameter?.isLiteral == true && graph.type(of: id).dtype.isFloatingPoint
-          && (graph.type(of: id).shape.elementCount?.constant ?? 0) > 1
-      }
-    }
-    let weights = Set(products.flatMap(\.presentOperands)).filter { graph[$0].parameter != nil }
-    var adopted = stated(weights.union(normalizations.flatMap(\.presentOperands)))
-    if !weights.isEmpty, weights.allSatisfy({ graph[$0].parameter?.isLiteral == true }) {
-      adopted += weights + stated(graph.parameters)
-    }
-    for id in adopted {
-      guard var parameter = graph[id].parameter else { continue }
-      parameter.isLiteral = false
-      graph[id].definition = .parameter(parameter)
-    }
-  }
-
-  private mutating func tellTiedParameters() {
-    for tensor in model.graph.initializers {
-      // Folded nodes do not count as readers.
-      guard let places = readers[tensor.name], graph.parameter(named: tensor.name) != nil else {
-        continue
-      }
-      let nodes = Set(places).sorted()
-      guard nodes.count > 1 else { continue }
-      let names = nodes.prefix(4).map { model.graph.nodes[$0].displayName.quotedForDisplay }
-      let rest = nodes.count > 4 ? " and \(nodes.count - 4) more" : ""
-      warnings.append(
-        Warning(
-          "parameter \(tensor.name.quotedForDisplay) is shared: nodes "
-            + names.joined(separator: ", ") + rest + " share it"))
-    }
   }
 }

@@ -25,7 +25,8 @@ enum FunctionInliner {
 
     init(model: FileModel) {
       self.model = model
-      for function in model.functions {
+      for var function in model.functions {
+        function.nodes.captureNames()
         functions["\(function.domain):\(function.name)"] = function
       }
     }
@@ -84,6 +85,7 @@ enum FunctionInliner {
         node.outputs = inner.outputs.map(renamed)
         node.name = "\(prefix)/\(inner.name.isEmpty ? "\(inner.opType)_\(index)" : inner.name)"
         node.attributes = try inner.attributes.compactMap { try resolve($0, from: call) }
+        node.renameCaptures(renamed)
         try add(node, depth: depth + 1)
       }
     }

@@ -58,6 +58,7 @@ public enum ONNXImporter {
     let opened = try OpenModel(reading: file)
     var model = opened.model
     try StructureCheck.check(versionsOf: model)
+    model.graph.captureNames()
     let isRead = model.graph.readNodes()
     model.graph.removeUnreadNodes()
     try FunctionInliner.inline(in: &model)

@@ -8,6 +8,7 @@ import GraftOps
 struct UnsupportedNodes {
   /// With more nodes than this, they are first summarized by operator.
   private static let mostLines = 10
+  private static let mostAdvice = 3
 
   private struct Entry {
     var name: String
@@ -33,7 +34,7 @@ struct UnsupportedNodes {
   ) {
     entries.append(
       Entry(name: name, operatorName: operatorName, reason: reason.withoutConstraintLabel))
-    if let words, !advice.contains(words) { advice.append(words) }
+    if let words, !advice.contains(words), advice.count < Self.mostAdvice { advice.append(words) }
   }
 
   /// - Throws: ``GraftError`` of kind `unsupported` that lists them, if there is any.
@@ -78,7 +79,9 @@ enum SupportCheck {
     var unsupported = UnsupportedNodes()
     let opset = model.opsets[""] ?? 0
     for node in model.graph.nodes {
-      if let reason = reason(node, opset: opset) { unsupported.add(node, reason: reason) }
+      if let reason = reason(node, opset: opset) {
+        unsupported.add(node, reason: reason, advice: advice(node))
+      }
     }
     try unsupported.throwIfAny()
   }
@@ -114,12 +117,18 @@ enum SupportCheck {
     try unsupported.throwIfAny()
   }
 
-  private static func reason(_ node: FileNode, opset: Int) -> String? {
+  /// Why Graft does not support an operator; nil if it does.
+  static func reason(_ node: FileNode, opset: Int) -> String? {
     guard node.domain.isEmpty else {
       return "Graft does not support the domain \(node.domain.quotedForDisplay)"
     }
     if Converter.rewrittenOperators.contains(node.opType) { return nil }
     if ONNXFunction.find(node.opType, opset: opset) != nil { return nil }
+    if countingOperators.contains(node.opType) {
+      return
+        "how many results it has depends on what the network computes, but Graft knows all shapes "
+        + "at compile time"
+    }
     let bindings = Catalog.bindings(onnx: node.opType)
     if bindings.isEmpty { return "Graft does not support this operator" }
     guard bindings.contains(where: { $0.opsets.contains(opset) }) else {
@@ -127,5 +136,17 @@ enum SupportCheck {
       return "Graft supports it in opset \(ranges.joined(separator: ", ")), the model has \(opset)"
     }
     return nil
+  }
+
+  /// Operators with as many results as the data says.
+  private static let countingOperators: Set<String> = ["NonMaxSuppression", "Unique"]
+
+  /// What to do about a node; nil for no advice.
+  private static func advice(_ node: FileNode) -> String? {
+    guard node.domain.isEmpty, countingOperators.contains(node.opType) else { return nil }
+    let names = node.inputs.filter { !$0.isEmpty }.map { "\"\($0)\"" }.joined(separator: ", ")
+    return
+      "Cut the network in front of \(node.opType.escapedForDisplay) and compute the rest from its outputs: "
+      + "onnx.utils.extract_model(\"network.onnx\", \"cut.onnx\", inputs, [\(names.escapedForDisplay)])."
   }
 }

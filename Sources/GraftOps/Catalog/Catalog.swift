@@ -19,7 +19,8 @@ public enum Catalog {
     Celu.self,
     ThresholdedRelu.self, Gelu.self,
     // Pooling and reduction
-    MaxPool.self, AveragePool.self, GlobalMaxPool.self, GlobalAveragePool.self, ReduceMean.self,
+    MaxPool.self, AveragePool.self, GlobalMaxPool.self, GlobalAveragePool.self,
+    RegionPool.self, ReduceMean.self,
     Reduction.self, ArgReduction.self,
     // Arithmetic
     Add.self, Subtract.self, Multiply.self, Divide.self, Sum.self, Minimum.self, Maximum.self,
@@ -46,6 +47,7 @@ public enum Catalog {
     InsertZeros.self, BatchOuterProduct.self, BatchStatistics.self,
     BatchNormalizationParameterGradient.self, BatchNormalizationInputGradient.self,
     LayerNormalizationGradient.self, MaxPoolGradient.self, AveragePoolGradient.self,
+    RegionPoolGradient.self,
     ReduceSum.self, GatherGradient.self, RandomDropout.self, SquareSum.self, ClipFactor.self,
     Accumulate.self, SGDUpdate.self, AdamUpdate.self,
     MovingAverage.self,

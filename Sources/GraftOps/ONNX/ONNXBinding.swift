@@ -29,6 +29,8 @@ public struct ONNXNode: Sendable {
   public var readOutputCount: Int
   /// The fixed batch size of the file, while the importer tries to make it dynamic.
   public var freedBatch: Int?
+  /// What errors call it; may be empty.
+  public var name: String
 
   public struct Input: Sendable {
     public var type: TensorType
@@ -47,7 +49,7 @@ public struct ONNXNode: Sendable {
 
   public init(
     opType: String, opset: Int, attributes: [String: ONNXAttributeValue], inputs: [Input?],
-    outputCount: Int, readOutputCount: Int? = nil, freedBatch: Int? = nil
+    outputCount: Int, readOutputCount: Int? = nil, freedBatch: Int? = nil, name: String = ""
   ) {
     self.opType = opType
     self.opset = opset
@@ -56,6 +58,7 @@ public struct ONNXNode: Sendable {
     self.outputCount = outputCount
     self.readOutputCount = readOutputCount ?? outputCount
     self.freedBatch = freedBatch
+    self.name = name
   }
 }
 

@@ -53,6 +53,18 @@ extension ONNXFunction {
       let scaled = try f.apply(Multiply(), x, try f.scalar(alpha, like: x))
       return [try f.apply(Multiply(), x, try f.apply(Sigmoid(), scaled))]
     },
+    /// ONNX SwiGLU, opset 28: a · sigmoid(alpha · a) · b
+    ONNXFunction("SwiGLU", since: 28) { f in
+      let (a, b) = (try f.input(0), try f.input(1))
+      guard a.type == b.type else {
+        throw GraftError(.invalidModel, "the inputs \(a.type) and \(b.type) differ")
+      }
+      let alpha = try f.node.float("alpha", default: 1)
+      guard alpha != 1 else { return [try f.apply(Multiply(), try f.apply(Silu(), a), b)] }
+      let scaled = try f.apply(Multiply(), a, try f.scalar(alpha, like: a))
+      let gate = try f.apply(Multiply(), a, try f.apply(Sigmoid(), scaled))
+      return [try f.apply(Multiply(), gate, b)]
+    },
     /// x − bias above lambd, x + bias below −lambd, 0 in between.
     ONNXFunction("Shrink", since: 9) { f in
       let x = try f.input(0)

@@ -52,6 +52,52 @@ extension ONNXFunction {
       let indices = f.constant(try TensorData(packing: places, as: .int64, shape: [places.count]))
       return [try f.apply(Gather(axis: axis), from, indices)]
     },
+    /// ONNX ReverseSequence, opset 10; https://onnx.ai/onnx/operators/onnx__ReverseSequence.html. The first
+    /// sequence_lens elements along an axis of each item of a batch turned round.
+    ONNXFunction("ReverseSequence", since: 10) { f in
+      let (x, lengths) = (try f.input(0), try f.input(1))
+      let batch = try x.shape.axis(try f.node.int("batch_axis", default: 1))
+      let time = try x.shape.axis(try f.node.int("time_axis", default: 0))
+      guard batch != time, lengths.shape == [x.shape[batch]], let extent = x.shape[time].constant,
+        (1...largestConstant).contains(extent)
+      else {
+        throw GraftError(.unsupported, "sequences of \(x.type) with lengths \(lengths.type)")
+      }
+      var (line, items) = (
+        Array(repeating: 1, count: x.rank), Array(repeating: Dimension(1), count: x.rank)
+      )
+      line[time] = extent
+      items[batch] = x.shape[batch]
+      let places = f.constant(
+        try TensorData(packing: Array(0..<extent), as: .int64, shape: line))
+      let ends = try f.reshape(try f.cast(lengths, to: .int64), to: TensorShape(items))
+      let turned = try f.apply(
+        Subtract(), try f.apply(Subtract(), ends, try f.integer(1)), places)
+      let index = try f.apply(Where(), try f.apply(Less(), places, ends), turned, places)
+      return [try f.apply(GatherElements(axis: time), x, try f.expanded(index, to: x.shape))]
+    },
+    /// ONNX NonZero, opsets 9, 13; https://onnx.ai/onnx/operators/onnx__NonZero.html. The places of the elements
+    /// other than 0 of a constant, int64 [rank, number].
+    ONNXFunction("NonZero", since: 9, appliesToConstants: true) { f in
+      let x = try f.node.input(0)
+      guard let data = x.data, let extents = x.type.shape.constants else {
+        throw GraftError(
+          .unsupported,
+          "how many elements are not 0 depends on what the network computes, but Graft knows all shapes at "
+            + "compile time")
+      }
+      let elements = data.doubles()
+      var places: [[Int]] = []
+      var position = 0
+      forEachIndex(of: extents) { index in
+        if elements[position] != 0 { places.append(index) }
+        position += 1
+      }
+      let byAxis = extents.indices.flatMap { axis in places.map { $0[axis] } }
+      let found = f.constant(
+        try TensorData(packing: byAxis, as: .int64, shape: [extents.count, places.count]))
+      return [try f.apply(Identity(), found)]
+    },
   ]
 
   /// The largest number of elements of a constant that a function makes.

@@ -257,35 +257,6 @@ extension ONNXFunction {
       let data = try TensorData(packing: elements, as: dtype, shape: [elements.count])
       return [try f.apply(Identity(), f.constant(data))]
     },
-    /// Sums of all elements before along an axis: a product with a triangle of ones.
-    ONNXFunction("CumSum", since: 11) { f in
-      let x = try f.input(0)
-      guard let stated = try f.node.fixedIntegers(1, named: "axis")?.first else {
-        throw GraftError(.invalidModel, "input 1 is missing")
-      }
-      let axis = try x.shape.axis(stated)
-      guard x.type.dtype.isFloatingPoint, let extent = x.shape[axis].constant else {
-        throw GraftError(.unsupported, "sums of \(x.type) along axis \(axis)")
-      }
-      guard extent <= 1 << 11 else {
-        throw GraftError(.unsupported, "sums along \(extent) elements, at most \(1 << 11)")
-      }
-      let isExclusive = try f.node.flag("exclusive", default: false)
-      let isReverse = try f.node.flag("reverse", default: false)
-      let rows = (0..<extent).map { from in
-        (0..<extent).map { to -> Double in
-          let (first, last) = isReverse ? (to, from) : (from, to)
-          return first < last || (first == last && !isExclusive) ? 1 : 0
-        }
-      }
-      let triangle = try f.matrix(rows, like: x)
-      return [
-        try f.movedToEnd(axis, of: x) { f, moved in
-          let rows = moved.rank == 1 ? try f.reshape(moved, to: [1, moved.shape[0]]) : moved
-          return try f.reshape(try f.apply(MatrixMultiply(), rows, triangle), to: moved.shape)
-        }
-      ]
-    },
   ]
 }
 

@@ -31,7 +31,8 @@ public struct ONNXFunction: Sendable {
   /// Every function.
   public static let all =
     elementwise + reductions + normalizations + movements + indexing + losses + attention
-    + powerPools + spatial
+    + powerPools + spatial + sampling + windows + regions
+    + scans + random + quantization + states
     + [einsum]
     + [resize] + upsamples
 

@@ -32,9 +32,13 @@ extension ONNXFunction {
     ["Conv", "ConvTranspose", "MaxPool", "AveragePool"].map { opType in
       ONNXFunction(opType) { f in
         let x = try f.input(0)
+        if opType == "MaxPool", f.node.readOutputCount > 1 || x.type.dtype.isInteger {
+          return try f.maxima(x)
+        }
         switch x.rank {
         case 3: return [try f.line(opType, x)]
         case 5 where opType == "Conv": return [try f.volume(x)]
+        case 5 where opType == "ConvTranspose": return [try f.transposedVolume(x)]
         case 5 where opType.hasSuffix("Pool"): return [try f.volumePool(opType, x)]
         default: return nil
         }
@@ -219,5 +223,101 @@ extension FunctionBuilder {
     let volume = try reshape(
       y, to: [x.shape[0], Dimension(slices), y.shape[1], y.shape[2], y.shape[3]])
     return try transpose(volume, by: [0, 2, 1, 3, 4])
+  }
+
+  /// A transposed convolution over depth, height and width: one of two axes of every slice, with a result for each
+  /// tap of the kernel's depth, which are added up at their distances.
+  fileprivate mutating func transposedVolume(_ x: Term) throws -> Term {
+    let w = try input(1)
+    guard let weights = w.shape.constants, weights.count == 5, let channels = x.shape[1].constant,
+      let sizes = TensorShape(Array(x.shape.dimensions[2...])).constants
+    else {
+      throw GraftError(.unsupported, "\(x.type) and weights \(w.type) without constant sizes")
+    }
+    let depth = sizes[0]
+    guard (1...Window.largest).contains(depth), let images = x.shape[0].multiplied(by: x.shape[2]),
+      weights.allSatisfy({ (1...Window.largest).contains($0) })
+    else { throw GraftError(.unsupported, "\(x.type) and weights \(w.type)") }
+    // The depth's pads, as a transposed convolution over depth and height has them.
+    var part = node
+    part.inputs = [
+      ONNXNode.Input(type: TensorType(x.type.dtype, TensorShape(x.shape.dimensions.dropLast()))),
+      ONNXNode.Input(type: TensorType(w.type.dtype, TensorShape(w.shape.dimensions.dropLast()))),
+    ]
+    for name in spatialAttributes.keys + ["pads"] {
+      if case .ints(let values)? = node.attributes[name] {
+        part.attributes[name] = .ints(spatialEntries(values, name, keeping: [0, 1]))
+      }
+    }
+    guard
+      let binding = Catalog.bindings(onnx: "ConvTranspose").first(where: {
+        $0.opsets.contains(node.opset)
+      }), let along = try binding.read(part).operation as? TransposedConvolution
+    else { throw GraftError(.inconsistency, "no binding of ConvTranspose") }
+    let (stride, dilation) = (along.strides[0], along.dilations[0])
+    let result =
+      (depth - 1) * stride + (weights[2] - 1) * dilation + 1 + along.outputPads[0] - along.pads[0]
+      - along.pads[2]
+    guard (1...Window.largest).contains(result), depth * stride <= Window.largest else {
+      throw GraftError(.invalidModel, "a result of \(result) slices")
+    }
+
+    let slices = try reshape(
+      try transpose(x, by: [0, 2, 1, 3, 4]), to: [images, x.shape[1], x.shape[3], x.shape[4]])
+    let (outputs, overflow) = weights[1].multipliedReportingOverflow(by: weights[2])
+    guard !overflow, channels == weights[0] else {
+      throw GraftError(.invalidModel, "\(channels) channels do not match weights \(w.shape)")
+    }
+    let kernels = try reshape(w, to: TensorShape([weights[0], outputs, weights[3], weights[4]]))
+    let y = try apply("ConvTranspose", [slices, kernels]) { node in
+      for name in spatialAttributes.keys + ["pads"] {
+        if case .ints(let values)? = node.attributes[name] {
+          node.attributes[name] = .ints(spatialEntries(values, name, keeping: [1, 2]))
+        }
+      }
+      node.inputs = Array(node.inputs.prefix(2))
+    }
+    guard let made = y.shape[1].constant, let pixels = y.shape[2].multiplied(by: y.shape[3]) else {
+      throw GraftError(.unsupported, "\(x.type) has no constant size")
+    }
+    let all = Dimension(made / weights[2])
+    let byTap = try transpose(
+      try reshape(
+        y, to: [x.shape[0], Dimension(depth), all, Dimension(weights[2]), pixels]),
+      by: [0, 2, 3, 1, 4])
+    var terms: [Term] = []
+    for tap in 0..<weights[2] {
+      let before = tap * dilation - along.pads[0]
+      let after = result - depth * stride - before
+      guard before > -depth * stride, after > -depth * stride else { continue }
+      let own = try apply(
+        Slice(axes: [2], starts: [tap], extents: [1], steps: [1]), byTap)
+      var spread = try reshape(own, to: [x.shape[0], all, Dimension(depth), 1, pixels])
+      if stride > 1 {
+        spread = try apply(Pad(pads: [0, 0, 0, 0, 0, 0, 0, 0, stride - 1, 0]), spread)
+      }
+      spread = try reshape(spread, to: [x.shape[0], all, Dimension(depth * stride), pixels])
+      terms.append(
+        before == 0 && after == 0
+          ? spread : try apply(Pad(pads: [0, 0, before, 0, 0, 0, after, 0]), spread))
+    }
+    guard let first = terms.first else {
+      throw GraftError(.unsupported, "pads \(along.pads) leave nothing of the result")
+    }
+    let sum = terms.count == 1 ? first : try results(of: Sum(), terms)[0]
+    let volume = try reshape(
+      sum, to: [x.shape[0], all, Dimension(result), y.shape[2], y.shape[3]])
+    guard let bias = optionalInput(2) else { return volume }
+    return try apply(Add(), volume, try reshape(bias, to: [all, 1, 1, 1]))
+  }
+}
+
+/// The entries of a node's list for some of its spatial axes; those of pads and output shapes have more.
+private func spatialEntries(_ values: [Int], _ name: String, keeping axes: [Int]) -> [Int] {
+  switch (name, values.count) {
+  case ("pads", 6): axes.map { values[$0] } + axes.map { values[$0 + 3] }
+  case ("output_shape", 5): axes.map { values[$0 + 2] }
+  case (_, 3): axes.map { values[$0] }
+  default: values
   }
 }
