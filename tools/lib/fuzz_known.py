@@ -1,0 +1,67 @@
+"""What is known to differ and is not Graft's fault, and findings that are still open.
+
+Import only: it has no command line.
+"""
+
+from lib.fuzz_pack import Made
+
+# Operator, condition on the node and the opset, reason. Where a cell has such a node and only the named
+# program differs, that is no difference; Graft is compared with the other.
+FAULTS = {
+    "onnxruntime": [
+        ("MaxPool", lambda n, *_: _same_and_dilated(n), "auto_pad SAME takes the kernel without its dilations"),
+        ("AveragePool", lambda n, *_: _same_and_dilated(n), "auto_pad SAME takes the kernel without its dilations"),
+        ("LpPool", lambda n, *_: _same_and_dilated(n), "auto_pad SAME takes the kernel without its dilations"),
+        ("LpPool", lambda n, *_: attribute(n, "auto_pad", "").startswith("SAME"),
+         "auto_pad SAME crops where the stride is larger than the kernel"),
+        ("AffineGrid", lambda n, *_: attribute(n, "align_corners", 0) == 1,
+         "align_corners puts an axis of one element at 1; PyTorch, which the specification cites, at 0"),
+        ("Resize", lambda n, *_: attribute(n, "coordinate_transformation_mode") == "align_corners" and len(n.input) < 4,
+         "align_corners takes the resized length as a whole number, not input times scale"),
+    ],
+    "reference": [
+        ("Resize", lambda n, *_: attribute(n, "coordinate_transformation_mode") == "pytorch_half_pixel",
+         "pytorch_half_pixel of one element reads at -1/2, not at 0"),
+    ],
+}
+# Conditions that are left out while their finding is open: name → condition on a cell.
+OPEN_FINDINGS = {}
+
+
+def attribute(node, name, default=None):
+    for a in node.attribute:
+        if a.name == name:
+            from onnx import helper
+            value = helper.get_attribute_value(a)
+            return value.decode() if isinstance(value, bytes) else value
+    return default
+
+
+def _same_and_dilated(node) -> bool:
+    return attribute(node, "auto_pad", "").startswith("SAME") and max(attribute(node, "dilations", [1])) > 1
+
+
+def excuses(program: str, made: Made, opset: int) -> str:
+    """The reason why a difference of `program` is known; nothing if it is not."""
+    for operator, condition, reason in FAULTS[program]:
+        if any(n.op_type == operator and condition(n, opset, made.types) for n in made.nodes):
+            return f"{program}: {operator}: {reason}"
+    return ""
+
+
+def is_open(made: Made, opset: int) -> str:
+    """The name of the open finding that the cell would show again."""
+    return next((name for name, holds in OPEN_FINDINGS.items() if holds(made, opset)), "")
+
+
+# Refusals of what docs/operators.md says is supported.
+FAULTY_REFUSALS = ["internal", "inconsistency", "this is a bug", "does not compile", "clang"]
+
+
+def is_fault(said: str) -> bool:
+    return any(word in said.lower() for word in FAULTY_REFUSALS)
+
+
+def untrainable(made: Made) -> bool:
+    """Cells that cannot be part of a training step."""
+    return False
