@@ -283,12 +283,17 @@ def negation(cell: Cell, name: str):
 
 @maker("Where", 9)
 def where(cell: Cell, name: str):
-    condition = cell.pick(("bool",))
+    try:
+        condition = cell.pick(("bool",))
+    except Skip:
+        x = cell.pick(("f32",))
+        condition = cell.emit("Greater", [x, cell.weight([])], dtypes=["bool"])
     def fits(v):
         return v.rank == condition.rank and v.shape == condition.shape and v.dynamic == condition.dynamic
     if cell.chance(0.5):
         x = cell.pick(tuple(truth.NUMPY), test=fits)
-        cell.emit(name, [condition, *cell.rng.permutation([x, operand(cell, x)]).tolist()], dtypes=[x.dtype])
+        pair = [x, operand(cell, x)]
+        cell.emit(name, [condition, *(pair if cell.chance(0.5) else pair[::-1])], dtypes=[x.dtype])
     else:
         dtype = cell.choose(["f32", "f32", "i64", "u8", "f64"])
         shape = [1 if i in condition.dynamic or cell.chance(0.4) else e for i, e in enumerate(condition.shape)]

@@ -1,12 +1,12 @@
 """Random cells and packs of them, from a seed. Import only: it has no command line."""
 
 import numpy as np
-from lib import fuzz_functions, fuzz_layers, fuzz_movement  # noqa: F401  (they register their makers)
+from lib import fuzz_functions, fuzz_layers, fuzz_movement, fuzz_patterns  # noqa: F401  (they register their makers)
 from lib.fuzz_cell import Cell, Skip
 from lib.fuzz_elementwise import MAKERS
 from lib.fuzz_pack import Made, finish
 
-OPSETS = [7, 8, 9, 10, 11, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 21, 22, 23, 24, 25, 28]
+OPSETS = [7, 8, 9, 10, 11, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 21, 22, 23, 23, 24, 24, 25, 26, 28]
 OLD = [1, 2, 3, 4, 5, 6]
 TYPES = ["f32"] * 16 + ["f64", "f16", "bf16", "i64", "i64", "i32", "i32", "u8", "i8", "bool", "bool", "u32", "u64", "i16", "u16"]
 
@@ -78,7 +78,7 @@ def pack(seed: int, number: int, count: int, only: set[str] | None = None, train
     version, dynamic = opset(rng), bool(rng.random() < 0.6)
     if training:
         version, dynamic = max(version, 9), True
-    names = names_at(version, only)
+    names = [n for n in names_at(version, only) for _ in range(fuzz_patterns.WEIGHTS.get(n, 1))]
     if training:
         # It drops elements there, at random.
         names = [n for n in names if n != "Dropout"]

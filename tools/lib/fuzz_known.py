@@ -25,7 +25,31 @@ FAULTS = {
     ],
 }
 # Conditions that are left out while their finding is open: name → condition on a cell.
-OPEN_FINDINGS = {}
+def _operators(made: Made) -> set[str]:
+    return {n.op_type for n in made.nodes}
+
+
+def _einsum_of_ones(made: Made, opset: int) -> bool:
+    """A diagonal of extent 1."""
+    return any(n.op_type == "Einsum" and "ii" in attribute(n, "equation").split("->")[0] for n in made.nodes)
+
+
+def _float64(made: Made, opset: int) -> bool:
+    """An activation that may be fused into float64 arithmetic."""
+    from lib.fuzz_patterns import ACTIVATIONS
+    return any(n.op_type in ACTIVATIONS and made.types[n.output[0]] == "f64" for n in made.nodes)
+
+
+def _turned(made: Made, opset: int) -> bool:
+    """A transposed value of another type than float32 with constants."""
+    return any(n.op_type == "Transpose" and made.types[n.output[0]] != "f32" for n in made.nodes)
+
+
+OPEN_FINDINGS = {
+    "F1 Einsum with a diagonal of extent 1": _einsum_of_ones,
+    "F2 activation fused into float64 arithmetic": _float64,
+    "F4 constant turned with a transpose of another type": _turned,
+}
 
 
 def attribute(node, name, default=None):

@@ -19,7 +19,9 @@ def image(cell: Cell, ranks=(3, 4, 4, 4, 5), types=("f32", "f16")) -> Value:
     try:
         return cell.pick(types, test=fits)
     except Skip:
-        shape = [3, cell.choose([1, 2, 3, 4, 6, 8, 16, 17]), *(cell.choose([1, 3, 5, 7, 8, 11]) for _ in range(rank - 2))]
+        channels = cell.choose([1, 2, 3, 4, 6, 8, 16, 17, 24, 32])
+        extents = [1, 3, 5, 7, 8, 11, 14] if channels > 8 else [1, 3, 5, 7, 8, 11, 14, 17, 23]
+        shape = [3, channels, *(cell.choose(extents) for _ in range(rank - 2))]
         if rank == 5:
             shape[1:] = [cell.choose([1, 2, 4]), *(cell.choose([1, 3, 4, 5]) for _ in range(3))]
         return cell.input(shape, "f32")
@@ -100,6 +102,9 @@ def conv_transpose(cell: Cell, name: str):
             raise Skip
         found["auto_pad"] = cell.choose([None, "SAME_UPPER", "SAME_LOWER"])
     elif how != "none":
+        # Kernels shorter than the stride would need negative pads, of which the specification says nothing.
+        if any((k - 1) * d + 1 < s for k, d, s in zip(kernel, found.get("dilations", [1] * n), strides or [1] * n)):
+            raise Skip
         found["auto_pad"] = how
     w = cell.weight([channels, cell.choose([1, 2, 3, 8]), *kernel], x.dtype, (channels * np.prod(kernel)) ** -0.5)
     b = cell.weight([w.shape[1] * group], x.dtype) if cell.chance(0.5) else None
@@ -132,7 +137,10 @@ def global_pool(cell: Cell, name: str):
 
 @maker("Gemm", 1)
 def gemm(cell: Cell, name: str):
-    x = cell.pick(LINEAR, rank=(2,))
+    try:
+        x = cell.pick(LINEAR, rank=(2,))
+    except Skip:
+        x = cell.emit("Flatten", [cell.pick(("f32",), rank=(3, 4), test=lambda v: v.dynamic in ([], [0]))], axis=1)
     trans_a = 1 if cell.chance(0.2) and not x.dynamic else None
     rows, depth = (x.shape[::-1] if trans_a else x.shape)
     if depth != (x.shape[0] if trans_a else x.shape[1]) or (x.dynamic and 1 in x.dynamic):

@@ -341,7 +341,7 @@ def compress(cell: Cell, name: str):
 @maker("OneHot", 9)
 def one_hot(cell: Cell, name: str):
     depth = cell.choose([1, 2, 5, 7])
-    ids = cell.pick(("i64", "i32"), rank=(0, 1, 2, 3))
+    ids = computed_indices(cell, cell.pick(("i64", "i32", "f32"), rank=(1, 2, 3)), depth)
     dtype = cell.choose(["f32", "f32", "i64"])
     axis = cell.choose([None, -1, *range(1 if ids.dynamic else 0, ids.rank + 1)])
     values = cell.stored(np.array([0, 1]) if cell.chance(0.5) else np.array([-2, 3]), dtype)

@@ -59,6 +59,11 @@ def finish(cell: Cell, prefix: str, training: bool = False) -> Made:
     if not inputs:
         raise Skip
     stored = [v for v in cell.values if v.stored and v.name in needed]
+    if cell.opset >= 9 and cell.chance(0.25) and not training:
+        # As exporters write them: nodes in the place of initializers.
+        nodes = [helper.make_node("Constant", [], [prefix + v.name], f"{prefix}{v.name}.constant", value=proto_of(v, ""))
+                 for v in stored]
+        renamed, stored = nodes + renamed, []
     batches = [3, 1] if cell.dynamic else [0]
     at = {b: [i for i, (batch, _) in enumerate(cell.worlds) if batch == b] for b in batches}
     at = {b: sorted(places, key=lambda i: cell.worlds[i][1]) for b, places in at.items()}
@@ -81,8 +86,8 @@ def model(cells: list[Made], opset: int) -> onnx.ModelProto:
         for part, more in zip(parts, (cell.nodes, cell.declared_inputs, cell.declared_outputs, cell.weights)):
             part += more
     nodes, inputs, outputs, weights = parts
-    if opset < 4:
-        # Initializers had to be inputs too.
+    if opset < 9:
+        # Up to IR 3 initializers had to be inputs too.
         inputs = inputs + [helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in weights]
     graph = helper.make_graph(nodes, "fuzz", inputs, outputs, weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=3 if opset < 4 else 8 if opset < 21 else 10)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=3 if opset < 9 else 8 if opset < 21 else 10)

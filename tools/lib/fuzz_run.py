@@ -5,9 +5,8 @@ import dataclasses
 import pathlib
 import shutil
 
-import numpy as np
 import onnx
-from lib import fuzz_known, fuzz_pack, fuzz_programs
+from lib import fuzz_exports, fuzz_known, fuzz_pack, fuzz_programs
 from lib.fuzz_compare import Judge
 from lib.fuzz_pack import Made
 from lib.fuzz_programs import Crashed
@@ -142,27 +141,19 @@ class Runner:
         found = []
         outputs = self.run(cells, batches[0], "--reference")
         found += self._compare("reference evaluator", cells, judges, outputs, peers, batches[0], opset, options)
-        for kind, more in (("export", []), ("fused export", ["--fused"])):
-            path = self.folder / "e.onnx"
-            try:
-                self.graft.call("export", self.bundle, "-o", path, *more)
-                onnx.checker.check_model(str(path))
-                runs = fuzz_programs.session(str(path))
-            except Exception as error:
-                found += self._export_alone(kind, more, cells, opset, options, error)
+        runnable = [c for c in cells if all(n in peers[batches[0]] for n in c.outputs[batches[0]])]
+        for kind in fuzz_exports.KINDS:
+            model = fuzz_exports.exported(self, cells, kind)
+            if isinstance(model, str):
+                names = fuzz_programs.refused(model)
+                bad = [c for c in cells if c.prefix in names] or cells[:1]
+                found += [Difference(kind, c, opset, model[:400], options) for c in bad]
                 continue
-            names = [o.name for o in runs.get_outputs()]
-            feed = {n: np.ascontiguousarray(a) for c in cells for n, a in c.inputs[batches[0]].items()}
-            try:
-                outputs = dict(zip(names, runs.run(names, feed)))
-            except Exception:
-                continue
-            found += self._compare(kind, cells, judges, outputs, peers, batches[0], opset, options)
+            outputs, refused = fuzz_exports.run(model, runnable, batches[0])
+            found += [Difference(kind, c, opset, said, options) for c, said in refused]
+            there = [c for c in runnable if all(n in outputs for n in c.outputs[batches[0]])]
+            found += self._compare(kind, there, judges, outputs, peers, batches[0], opset, options)
         return found
-
-    def _export_alone(self, kind, more, cells, opset, options, error) -> list[Difference]:
-        """Which cells cannot be exported, or not be loaded where onnxruntime loads the original."""
-        return []
 
     def _compare(self, kind, cells, judges, outputs, peers, batch, opset, options) -> list[Difference]:
         found = []

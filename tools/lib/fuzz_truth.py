@@ -314,7 +314,11 @@ def rms_norm(node: Node, x, scale):
 def mean_variance(node: Node, x):
     axes = tuple(node.get("axes") or (0, 2, 3))
     y = x - x.mean(axis=axes, keepdims=True)
-    return y / (np.sqrt((x**2).mean(axis=axes, keepdims=True) - x.mean(axis=axes, keepdims=True) ** 2) + 1e-9)
+    variance = (y**2).mean(axis=axes, keepdims=True)
+    if (variance < 1e-3 * (x**2).mean(axis=axes, keepdims=True)).any():
+        # The specification's formula is a difference of squares, without an epsilon below the root.
+        raise ValueError("the variance is lost in rounding")
+    return y / (np.sqrt(variance) + 1e-9)
 
 
 def batch_norm(node: Node, x, scale, bias, mean, variance):

@@ -1,0 +1,66 @@
+"""Exported files, plain and fused, in onnxruntime: passes off and on. Import only: it has no command line.
+
+One export has all cells of a pack; those that onnxruntime did not run before the export are left out by pruning.
+"""
+
+import numpy as np
+import onnx
+from lib import fuzz_programs
+from lib.fuzz_pack import Made
+from lib.graft import Failed
+
+KINDS = {"export": [], "fused export": ["--fused"]}
+
+
+def pruned(model: onnx.ModelProto, outputs: set[str]) -> onnx.ModelProto:
+    """The part of a model that some of its outputs need."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    needed, nodes = set(outputs), []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            nodes.insert(0, node)
+            needed |= set(node.input)
+    for field, kept in (
+        ("node", nodes), ("output", [o for o in model.graph.output if o.name in outputs]),
+        ("input", [i for i in model.graph.input if i.name in needed]),
+        ("initializer", [i for i in model.graph.initializer if i.name in needed]),
+        ("value_info", [v for v in model.graph.value_info if v.name in needed]),
+    ):
+        del getattr(part.graph, field)[:]
+        getattr(part.graph, field).extend(kept)
+    return part
+
+
+def exported(runner, cells: list[Made], kind: str) -> onnx.ModelProto | str:
+    """The runner's bundle as a model, or graft's error."""
+    path = runner.folder / "e.onnx"
+    try:
+        runner.graft.call("export", runner.bundle, "-o", path, *KINDS[kind])
+    except Failed as error:
+        return str(error)
+    return onnx.load(path)
+
+
+def run(model: onnx.ModelProto, cells: list[Made], batch: int) -> tuple[dict, list[tuple[Made, str]]]:
+    """onnxruntime's outputs by name, and the cells whose part it refuses or the checker finds invalid."""
+    try:
+        return _outputs(model, cells, batch), []
+    except Exception:
+        found, refused = {}, []
+        for cell in cells:
+            try:
+                found |= _outputs(model, [cell], batch)
+            except Exception as error:
+                refused.append((cell, " ".join(str(error).split())[:300]))
+        return found, refused
+
+
+def _outputs(model: onnx.ModelProto, cells: list[Made], batch: int) -> dict:
+    part = pruned(model, {name for cell in cells for name in cell.outputs[batch]})
+    onnx.checker.check_model(part)
+    runs = fuzz_programs.session(part)
+    inputs = {i.name for i in runs.get_inputs()}
+    feed = {n: np.ascontiguousarray(a) for c in cells for n, a in c.inputs[batch].items() if n in inputs}
+    names = [o.name for o in runs.get_outputs()]
+    return dict(zip(names, runs.run(names, feed)))
