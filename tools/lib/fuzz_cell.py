@@ -116,9 +116,11 @@ class Cell:
         low = 0 if dtype.startswith("u") else -6
         return self.rng.integers(low, 7, shape).astype(truth.NUMPY[dtype])
 
-    def input(self, shape, dtype: str = "f32") -> Value:
-        """A new input; with a dynamic batch the first extent of `shape` stands for it."""
-        arrays = {b: self.sample((b, *shape[1:]) if b else shape, dtype) for b, _ in self.worlds}
+    def input(self, shape, dtype: str = "f32", axis: int = 0) -> Value:
+        """A new input; with a dynamic batch extent `axis` of `shape` stands for it."""
+        def whole(batch):
+            return (*shape[:axis], batch, *shape[axis + 1:]) if batch else shape
+        arrays = {b: self.sample(whole(b), dtype) for b, _ in self.worlds}
         value = Value(self.name("x"), dtype, [arrays[b] for b, _ in self.worlds])
         self.inputs.append(value)
         self.values.append(value)

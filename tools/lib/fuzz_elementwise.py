@@ -69,6 +69,27 @@ def operand(cell: Cell, x: Value, exact: bool = False) -> Value:
     return cell.weight(x.shape if exact else constant_shape(cell, x), x.dtype)
 
 
+def truths(cell: Cell) -> Value:
+    """A boolean value, made by a comparison where there is none."""
+    try:
+        return cell.pick(("bool",))
+    except Skip:
+        x = cell.pick(("f32",))
+        return cell.emit("Greater", [x, cell.weight([])], dtypes=["bool"])
+
+
+def integers(cell: Cell, types) -> Value:
+    """A value of an integer type, cast from a float where there is none."""
+    try:
+        return cell.pick(types)
+    except Skip:
+        x = cell.emit("Abs", [cell.emit("Mul", [cell.pick(("f32",)), cell.scalar(3.3)])])
+        if max(a.max() for a in x.arrays) > 60:
+            raise
+        to = cell.choose(types)
+        return cell.emit("Cast", [x], dtypes=[to], to=truth.ONNX[to])
+
+
 def constant_shape(cell: Cell, x: Value) -> list[int]:
     """The shape of a weight that broadcasts to x."""
     shape = [1 if i in x.dynamic or cell.chance(0.3) else e for i, e in enumerate(x.shape)]
@@ -272,22 +293,18 @@ def comparison(cell: Cell, name: str):
 
 @maker("And Or Xor", 7)
 def logical(cell: Cell, name: str):
-    x = cell.pick(("bool",))
+    x = truths(cell)
     cell.emit(name, [x, operand(cell, x)])
 
 
-@maker("Not", 1)
+@maker("Not", 7)
 def negation(cell: Cell, name: str):
-    cell.emit(name, [cell.pick(("bool",))])
+    cell.emit(name, [truths(cell)])
 
 
 @maker("Where", 9)
 def where(cell: Cell, name: str):
-    try:
-        condition = cell.pick(("bool",))
-    except Skip:
-        x = cell.pick(("f32",))
-        condition = cell.emit("Greater", [x, cell.weight([])], dtypes=["bool"])
+    condition = truths(cell)
     def fits(v):
         return v.rank == condition.rank and v.shape == condition.shape and v.dynamic == condition.dynamic
     if cell.chance(0.5):
@@ -302,18 +319,18 @@ def where(cell: Cell, name: str):
 
 @maker("BitwiseAnd BitwiseOr BitwiseXor", 18)
 def bitwise(cell: Cell, name: str):
-    x = cell.pick(("i32", "i64", "u32", "u64", "i8", "u8", "i16", "u16"))
+    x = integers(cell, ("i32", "i64", "u32", "u64", "i8", "u8", "i16", "u16"))
     cell.emit(name, [x, operand(cell, x)])
 
 
 @maker("BitwiseNot", 18)
 def bitwise_not(cell: Cell, name: str):
-    cell.emit(name, [cell.pick(("i32", "i64", "i8", "i16"))])
+    cell.emit(name, [integers(cell, ("i32", "i64", "i8", "i16"))])
 
 
 @maker("BitShift", 11)
 def shift(cell: Cell, name: str):
-    x = cell.pick(("u8", "u16", "u32", "u64"))
+    x = integers(cell, ("u8", "u16", "u32", "u64"))
     y = cell.stored(cell.rng.integers(0, 4, constant_shape(cell, x)), x.dtype)
     cell.emit(name, [x, y], direction=cell.choose(["LEFT", "RIGHT"]))
 

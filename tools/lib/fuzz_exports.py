@@ -42,25 +42,26 @@ def exported(runner, cells: list[Made], kind: str) -> onnx.ModelProto | str:
     return onnx.load(path)
 
 
-def run(model: onnx.ModelProto, cells: list[Made], batch: int) -> tuple[dict, list[tuple[Made, str]]]:
-    """onnxruntime's outputs by name, and the cells whose part it refuses or the checker finds invalid."""
+def run(model: onnx.ModelProto, cells: list[Made], everyone: list[Made], batch: int):
+    """onnxruntime's outputs by name, and pairs of a cell whose part it refuses or the checker finds invalid and
+    what they say. A cell may read the batch size of an input of another of `everyone`."""
+    given = {n: np.ascontiguousarray(a) for c in everyone for n, a in c.inputs[batch].items()}
     try:
-        return _outputs(model, cells, batch), []
+        return _outputs(model, cells, batch, given), []
     except Exception:
         found, refused = {}, []
         for cell in cells:
             try:
-                found |= _outputs(model, [cell], batch)
+                found |= _outputs(model, [cell], batch, given)
             except Exception as error:
                 refused.append((cell, " ".join(str(error).split())[:300]))
         return found, refused
 
 
-def _outputs(model: onnx.ModelProto, cells: list[Made], batch: int) -> dict:
+def _outputs(model: onnx.ModelProto, cells: list[Made], batch: int, given: dict) -> dict:
     part = pruned(model, {name for cell in cells for name in cell.outputs[batch]})
     onnx.checker.check_model(part)
     runs = fuzz_programs.session(part)
-    inputs = {i.name for i in runs.get_inputs()}
-    feed = {n: np.ascontiguousarray(a) for c in cells for n, a in c.inputs[batch].items() if n in inputs}
+    feed = {i.name: given[i.name] for i in runs.get_inputs()}
     names = [o.name for o in runs.get_outputs()]
     return dict(zip(names, runs.run(names, feed)))

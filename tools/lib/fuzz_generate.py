@@ -43,9 +43,12 @@ def start(cell: Cell, training: bool) -> None:
         shape = [cell.choose(small) for _ in range(rank)]
         if np.prod(shape) > 3000:
             shape = [min(e, 3) for e in shape]
+        if rank < 3 and cell.chance(0.1):
+            shape[-1] = cell.choose([64, 100, 257, 1031])
         if number and cell.chance(0.4):
             dtype, shape = cell.inputs[0].dtype, cell.inputs[0].shape
-        cell.input(shape, dtype)
+        inner = cell.dynamic and not training and len(shape) > 1 and cell.chance(0.06)
+        cell.input(shape, dtype, 1 if inner else 0)
 
 
 def made(rng: np.random.Generator, opset: int, dynamic: bool, prefix: str, names: list[str],

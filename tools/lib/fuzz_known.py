@@ -45,10 +45,16 @@ def _turned(made: Made, opset: int) -> bool:
     return any(n.op_type == "Transpose" and made.types[n.output[0]] != "f32" for n in made.nodes)
 
 
+def _recognized(made: Made, opset: int) -> bool:
+    """A Gelu in several nodes, at an opset that lacks it as one."""
+    return opset < 20 and {"Erf", "Mul", "Add"} <= _operators(made)
+
+
 OPEN_FINDINGS = {
     "F1 Einsum with a diagonal of extent 1": _einsum_of_ones,
     "F2 activation fused into float64 arithmetic": _float64,
     "F4 constant turned with a transpose of another type": _turned,
+    "F6 fused export of a recognized Gelu": _recognized,
 }
 
 

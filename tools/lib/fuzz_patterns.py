@@ -250,3 +250,4 @@ def self_attention(cell: Cell, name: str):
 WEIGHTS = {name: 3 for name in ("Conv", "ConvTranspose", "Gemm", "MatMul", "Attention", "LayerNormalization", "Where", "OneHot",
                                 "RMSNormalization", "Swish", "Gelu", "ScatterElements", "EyeLike", "AffineGrid", "RotaryEmbedding")}
 WEIGHTS |= {"Block": 6, "Padded": 3, "Turned": 3, "Joined": 2, "Decomposed": 3, "Pooled": 2}
+WEIGHTS |= {name: 2 for name in ("GatherND", "ScatterND", "GatherElements", "CenterCropPad", "CumSum", "TopK", "Resize", "Range")}

@@ -131,7 +131,7 @@ def save(difference: Difference, folder: pathlib.Path, seed: str) -> pathlib.Pat
         np.save(folder / f"{stem}.expected.{name}.npy", expected)
     (folder / f"{stem}.txt").write_text(
         f"{difference.kind}: {difference.text}\nopset {difference.opset}, output {difference.name}, batch {batch}\n"
-        f"graft compile {path.name} -o {stem}.graft --tune off {' '.join(difference.options)} && "
+        f"graft compile {path.name} -o {stem}.graft {' '.join(difference.options)} && "
         f"graft run {stem}.graft {' '.join(arguments)} --output-dir {stem}.out\n\n"
         + onnx.printer.to_text(fuzz_pack.model([made], difference.opset)))
     return path

@@ -96,7 +96,7 @@ class Runner:
     def build(self, cells: list[Made], opset: int, options: list[str]) -> None:
         shutil.rmtree(self.bundle, ignore_errors=True)
         onnx.save(fuzz_pack.model(cells, opset), self.folder / "m.onnx")
-        self.graft.call("compile", self.folder / "m.onnx", "-o", self.bundle, "--tune", "off", *options)
+        self.graft.call("compile", self.folder / "m.onnx", "-o", self.bundle, *options)
 
     def culprits(self, cells: list[Made], opset: int, options: list[str]) -> list[Made]:
         """By halves: the first cell that does not compile alone; all where each does."""
@@ -149,7 +149,7 @@ class Runner:
                 bad = [c for c in cells if c.prefix in names] or cells[:1]
                 found += [Difference(kind, c, opset, model[:400], options) for c in bad]
                 continue
-            outputs, refused = fuzz_exports.run(model, runnable, batches[0])
+            outputs, refused = fuzz_exports.run(model, runnable, cells, batches[0])
             found += [Difference(kind, c, opset, said, options) for c, said in refused]
             there = [c for c in runnable if all(n in outputs for n in c.outputs[batches[0]])]
             found += self._compare(kind, there, judges, outputs, peers, batches[0], opset, options)

@@ -1,5 +1,6 @@
 """A run of tools/fuzz-graphs: packs until the time is over, findings, counts. Import only: it has no command line."""
 
+import os
 import time
 
 import numpy as np
@@ -22,6 +23,7 @@ class Session:
         self.graft = LimitedGraft(arguments.graft)
         self.runner = Runner(self.graft, arguments.work, self.counts)
         self.trainer = Trainer(self.runner)
+        os.environ["XDG_CACHE_HOME"] = str(arguments.work.resolve() / "cache")
         if arguments.optimize == 1:
             fuzz_programs.optimize_less(arguments.work)
         self.found: dict[str, int] = {}
@@ -63,10 +65,11 @@ class Session:
         return kept
 
     def options(self, number: int) -> list[str]:
-        """Target and --compact of a pack."""
+        """Target, --compact and tuning of a pack. Tuning measures, so its choices differ from run to run."""
         targets = self.arguments.targets.split(",")
         rng = np.random.default_rng([self.arguments.seed, number, 0])
-        return ["--target", str(rng.choice(targets)), *(["--compact"] if rng.random() < 0.2 else [])]
+        compact = ["--compact"] if rng.random() < 0.2 else []
+        return ["--target", str(rng.choice(targets)), "--tune", "quick" if rng.random() < 0.04 else "off", *compact]
 
     def _check(self, number: int, cells: list, opset: int) -> list[Difference]:
         if self._trains(number):

@@ -181,7 +181,7 @@ class Trainer:
             shutil.rmtree(path, ignore_errors=True)
         data.mkdir()
         np.save(data / "x.npy", step.x)
-        self.graft.call("compile", self.folder / "t.onnx", "-o", bundle, "--tune", "off", *options)
+        self.graft.call("compile", self.folder / "t.onnx", "-o", bundle, *options)
         scores = self.graft.run(bundle, {"x": step.x})["scores"]
         y = (scores + np.random.default_rng(seed).standard_normal(scores.shape)).astype(np.float32)
         np.save(data / "y.npy", y)
