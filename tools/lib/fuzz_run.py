@@ -84,7 +84,7 @@ class Runner:
                     said = fuzz_programs.reason(str(error))
                     self.counts.reasons[said] += 1
                     self.counts.examples.setdefault(said, f"{cell.prefix} opset {opset}: {error}")
-                    if not names or fuzz_known.is_fault(said):
+                    if not names or fuzz_known.is_fault(str(error)):
                         found.append(Difference("refusal", cell, opset, str(error)[:400], options))
                 self.counts.refused += len(bad)
             except Crashed as error:
