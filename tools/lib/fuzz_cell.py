@@ -233,6 +233,9 @@ def disturbed(array: np.ndarray, op: str, dtype: str, rng) -> np.ndarray:
     if op in SUMS:
         with np.errstate(all="ignore"):
             size = size + np.sqrt(np.mean(array**2))
+    if op in ("Elu", "Selu", "Celu"):
+        # exp(x) - 1, as the specification writes it.
+        size = size + 1
     return array + truth.UNIT[dtype] * size * rng.uniform(-1, 1, array.shape)
 
 

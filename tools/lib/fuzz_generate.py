@@ -81,6 +81,8 @@ def pack(seed: int, number: int, count: int, only: set[str] | None = None, train
     version, dynamic = opset(rng), bool(rng.random() < 0.6)
     if training:
         version, dynamic = max(version, 9), True
+    while not names_at(version, only):
+        version = int(rng.integers(version + 1, 29)) if version < 28 else 7
     names = [n for n in names_at(version, only) for _ in range(fuzz_patterns.WEIGHTS.get(n, 1))]
     if training:
         # It drops elements there, at random.

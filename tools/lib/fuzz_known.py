@@ -37,9 +37,18 @@ def _einsum_of_ones(made: Made, opset: int) -> bool:
 
 
 def _float64(made: Made, opset: int) -> bool:
-    """An activation that may be fused into float64 arithmetic."""
+    """An activation of the result of float64 arithmetic."""
     from lib.fuzz_patterns import ACTIVATIONS
-    return any(n.op_type in ACTIVATIONS and made.types[n.output[0]] == "f64" for n in made.nodes)
+    results = set()
+    for node in made.nodes:
+        if made.types[node.output[0]] != "f64":
+            continue
+        if node.op_type in ACTIVATIONS and results & set(node.input):
+            return True
+        passes = node.op_type in ("Identity", "Dropout", "Cast") and results & set(node.input)
+        if passes or node.op_type in ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "PRelu"):
+            results.add(node.output[0])
+    return False
 
 
 def _turned(made: Made, opset: int) -> bool:

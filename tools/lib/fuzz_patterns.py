@@ -4,6 +4,7 @@ with one part changed so that the pass must leave it. Import only: it has no com
 """
 
 import numpy as np
+from lib import fuzz_truth as truth
 from lib.fuzz_cell import Cell, Skip, Value
 from lib.fuzz_elementwise import MAKERS, maker, operand
 from lib.fuzz_layers import image
@@ -78,35 +79,37 @@ def block(cell: Cell, name: str):
 @maker("Decomposed", 9)
 def decomposed(cell: Cell, name: str):
     """An activation written as several nodes."""
-    x = cell.pick(("f32",), rank=(2, 3, 4))
+    x = cell.pick(("f32", "f32", "f32", "f64", "f16"), rank=(2, 3, 4))
+    def number(value):
+        return cell.scalar(value, x.dtype)
     def pair(op, a, b):
         return cell.emit(op, [a, b] if cell.chance(0.6) or op == "Div" else [b, a])
     how = cell.choose(["silu", "hard_swish", "hard_swish", "gelu", "mish", "softsign", "quick", "leaky", "tanh_gelu"])
     off = cell.choose([1.0, 1.0, 1.0, 1.1])
     if how in ("silu", "quick"):
-        inner = x if how == "silu" else cell.emit("Mul", [x, cell.scalar(1.702)])
+        inner = x if how == "silu" else cell.emit("Mul", [x, number(1.702)])
         y = pair("Mul", x, cell.emit("Sigmoid", [inner]))
     elif how == "hard_swish":
-        inside = pair("Add", x, cell.scalar(3.0 * off))
-        clipped = cell.emit("Clip", [inside, cell.scalar(0.0), cell.scalar(6.0)]) if cell.opset >= 11 else \
+        inside = pair("Add", x, number(3.0 * off))
+        clipped = cell.emit("Clip", [inside, number(0.0), number(6.0)]) if cell.opset >= 11 else \
             cell.emit("Clip", [inside], min=0.0, max=6.0)
         if cell.chance(0.5):
-            y = cell.emit("Div", [pair("Mul", x, clipped), cell.scalar(6.0)])
+            y = cell.emit("Div", [pair("Mul", x, clipped), number(6.0)])
         else:
-            y = pair("Mul", x, pair("Mul", clipped, cell.scalar(1 / 6)))
+            y = pair("Mul", x, pair("Mul", clipped, number(1 / 6)))
     elif how == "gelu":
-        inside = cell.emit("Div", [x, cell.scalar(2**0.5 * off)])
-        y = pair("Mul", pair("Mul", x, pair("Add", cell.emit("Erf", [inside]), cell.scalar(1.0))), cell.scalar(0.5))
+        inside = cell.emit("Div", [x, number(2**0.5 * off)])
+        y = pair("Mul", pair("Mul", x, pair("Add", cell.emit("Erf", [inside]), number(1.0))), number(0.5))
     elif how == "tanh_gelu":
-        cube = cell.emit("Pow", [x, cell.scalar(3.0)])
-        inside = pair("Mul", pair("Add", x, pair("Mul", cube, cell.scalar(0.044715))), cell.scalar(0.7978845608 * off))
-        y = pair("Mul", pair("Mul", x, pair("Add", cell.emit("Tanh", [inside]), cell.scalar(1.0))), cell.scalar(0.5))
+        cube = cell.emit("Pow", [x, number(3.0)])
+        inside = pair("Mul", pair("Add", x, pair("Mul", cube, number(0.044715))), number(0.7978845608 * off))
+        y = pair("Mul", pair("Mul", x, pair("Add", cell.emit("Tanh", [inside]), number(1.0))), number(0.5))
     elif how == "mish":
         y = pair("Mul", x, cell.emit("Tanh", [cell.emit("Softplus", [x])]))
     elif how == "softsign":
-        y = cell.emit("Div", [x, pair("Add", cell.emit("Abs", [x]), cell.scalar(off))])
+        y = cell.emit("Div", [x, pair("Add", cell.emit("Abs", [x]), number(off))])
     else:
-        y = cell.emit("Max", [x, pair("Mul", x, cell.scalar(0.1 * off))])
+        y = cell.emit("Max", [x, pair("Mul", x, number(0.1 * off))])
     if cell.chance(0.3):
         cell.emit("Add", [y, x])
 
@@ -189,6 +192,52 @@ def joined(cell: Cell, name: str):
     cell.emit("Concat", parts if cell.chance(0.8) else parts[::-1], axis=1)
 
 
+@maker("Scaled", 8)
+def scaled(cell: Cell, name: str):
+    """Steps per channel on images of other types, which kernels for float32 must not take."""
+    x = image(cell, ranks=(4, 4, 3), types=("f64", "f16", "i32", "i64", "bf16"))
+    if x.dtype == "f32":
+        if cell.opset < 9:
+            raise Skip
+        to = cell.choose(["f64", "f16", "i32", "i64"])
+        x = cell.emit("Cast", [x], dtypes=[to], to=truth.ONNX[to])
+    for _ in range(cell.between(1, 3)):
+        shape = cell.choose([[x.shape[1], *[1] * (x.rank - 2)], [1, x.shape[1], *[1] * (x.rank - 2)], [1], []])
+        pair = [x, cell.weight(shape, x.dtype)]
+        x = cell.emit(cell.choose(["Mul", "Add", "Sub"]), pair if cell.chance(0.7) else pair[::-1])
+    if x.dtype in truth.FLOATS and cell.chance(0.5):
+        cell.emit(cell.choose(["Abs", "Tanh", "Exp"]), [cell.emit("Tanh", [x])])
+
+
+SATURATING = ["Sigmoid", "Tanh", "Softplus", "Softsign", "Mish", "Gelu", "Elu", "Selu", "Celu", "HardSigmoid", "HardSwish",
+              "Swish", "Erf", "Atan", "Asinh", "Sin", "Cos", "Softmax", "LogSoftmax", "ReduceLogSumExp", "LayerNormalization",
+              "Exp", "Relu", "LpNormalization", "InstanceNormalization"]
+
+
+@maker("Large", 7)
+def large(cell: Cell, name: str):
+    """Numbers from very small to where exponentials overflow, for what has a limit there."""
+    op = cell.choose(SATURATING)
+    x = cell.input([3, cell.choose([1, 3, 5, 17]), cell.choose([3, 8, 16, 33])], cell.choose(["f32", "f32", "f32", "f64"]))
+    factor = cell.choose([1e-20, 1e-4, 10.0, 40.0, 300.0])
+    x.arrays = [truth.widened(a * factor, x.dtype) for a in x.arrays]
+    if op == "Exp":
+        x = cell.emit("Neg", [cell.emit("Abs", [x])])
+    if op == "LpNormalization" and factor < 1e-10:
+        raise Skip
+    if op in ("LayerNormalization", "InstanceNormalization"):
+        if factor < 10 or cell.opset < 17 or x.dtype != "f32":
+            raise Skip
+        extent = x.shape[-1] if op.startswith("L") else x.shape[1]
+        cell.emit(op, [x, cell.weight([extent]), cell.weight([extent])])
+    elif op in ("Softmax", "LogSoftmax"):
+        cell.emit(op, [x], axis=2)
+    elif op == "ReduceLogSumExp":
+        cell.emit(op, [x, cell.ints([2])] if cell.opset >= 18 else [x], axes=None if cell.opset >= 18 else [2])
+    else:
+        plain(cell, op, x)
+
+
 @maker("Twice", 7)
 def twice(cell: Cell, name: str):
     """The same node twice, and a value that several read."""
@@ -249,5 +298,5 @@ def self_attention(cell: Cell, name: str):
 # Chosen more often than others: what networks are made of, and what seldom finds an operand.
 WEIGHTS = {name: 3 for name in ("Conv", "ConvTranspose", "Gemm", "MatMul", "Attention", "LayerNormalization", "Where", "OneHot",
                                 "RMSNormalization", "Swish", "Gelu", "ScatterElements", "EyeLike", "AffineGrid", "RotaryEmbedding")}
-WEIGHTS |= {"Block": 6, "Padded": 3, "Turned": 3, "Joined": 2, "Decomposed": 3, "Pooled": 2}
+WEIGHTS |= {"Block": 6, "Padded": 3, "Turned": 3, "Joined": 2, "Large": 2, "Decomposed": 3, "Pooled": 2}
 WEIGHTS |= {name: 2 for name in ("GatherND", "ScatterND", "GatherElements", "CenterCropPad", "CumSum", "TopK", "Resize", "Range")}
