@@ -103,6 +103,7 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
     "GraftPasses/Simplify/SimplifyGlobalPools.swift": (
       ["ReduceMean", "AveragePool", "MaxPool"], "three that may be a global pool"
     ),
+    "GraftPasses/Simplify/SinkReshapes.swift": (["Reshape"], "what it moves"),
     "GraftPasses/Simplify/WidenFloats.swift": (
       ["Cast", "ConstantOfShape"], "the two that name an element type in an attribute"
     ),

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 CLASSES = ["background", "disc", "box", "triangle", "ring"]
-SIZE = (64, 96)  # height, width
+SIZE = (48, 64)  # height, width
 # Points of mean IoU, in per cent, by which two runs may differ.
 LIMIT = 0.5
 IGNORED = 255
@@ -33,7 +33,7 @@ def draw(folder: pathlib.Path, count: int, seed: int) -> None:
         on_picture, on_mask = ImageDraw.Draw(picture), ImageDraw.Draw(mask)
         for _ in range(random.randint(1, 5)):
             label = int(random.randint(1, len(CLASSES)))
-            radius = int(random.randint(8, 18))
+            radius = int(random.randint(6, 14))
             x, y = int(random.randint(0, width)), int(random.randint(0, height))
             color = tuple(int(c) for c in random.randint(0, 256, 3))
             box = [x - radius, y - radius, x + radius, y + radius]
@@ -48,8 +48,8 @@ def draw(folder: pathlib.Path, count: int, seed: int) -> None:
                 on_picture.polygon(corners, fill=color)
                 on_mask.polygon(corners, fill=3, outline=IGNORED)
             else:
-                on_picture.ellipse(box, outline=color, width=5)
-                on_mask.ellipse(box, outline=4, width=5)
+                on_picture.ellipse(box, outline=color, width=4)
+                on_mask.ellipse(box, outline=4, width=4)
         noisy = np.asarray(picture, np.float64) + random.normal(0, 12, (height, width, 3))
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"images/{number:04}.png")
         mask.putpalette([c for i in range(256) for c in (i * 37 % 256, i * 91 % 256, i * 151 % 256)])
@@ -85,7 +85,7 @@ class Run:
         self.name, self.graft, self.folder, self.epochs = name, graft, work / name, epochs
         self.train, self.val = work / "train", work / "val"
         if not self.val.exists():
-            draw(self.train, 240, 1)
+            draw(self.train, 160, 1)
             draw(self.val, 80, 2)
         torch.manual_seed(1)
         self.network = families.UNet(name.removeprefix("unet_"))

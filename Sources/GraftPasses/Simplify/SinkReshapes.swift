@@ -75,9 +75,7 @@ public struct SinkReshapes: Pass {
         let rows = rows(before: operand, in: graph), let producer = graph.producer(of: rows)
       else { continue }
       let operation = try Catalog.operation(of: producer)
-      if operation is Gemm || operation is any UnaryElementwise
-        || operation is any BinaryElementwise
-      {
+      if operation is any ActivationFusing || operation is any UnaryElementwise {
         return graph.type(of: rows).shape
       }
     }

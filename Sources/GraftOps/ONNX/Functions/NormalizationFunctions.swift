@@ -5,6 +5,16 @@ import GraftIR
 
 extension ONNXFunction {
   static let normalizations: [ONNXFunction] = [
+    /// Images of one, three or more axes as images of height 1: only channels matter (Krizhevsky et al. 2012).
+    ONNXFunction("LRN") { f in
+      let x = try f.input(0)
+      guard x.rank == 3 || x.rank > 4,
+        let pixels = TensorShape(Array(x.shape.dimensions.dropFirst(2))).elementCount
+      else { return nil }
+      let flat = try f.reshape(x, to: [x.shape[0], x.shape[1], 1, pixels])
+      let y = try f.apply(try LocalResponseNormalization(f.node), flat)
+      return [try f.reshape(y, to: x.shape)]
+    },
     /// Each channel of each image over its pixels (Ulyanov et al. 2016).
     ONNXFunction("InstanceNormalization") { f in
       let x = try f.input(0)

@@ -84,18 +84,19 @@ public struct LocalResponseNormalization: RealOperator, ONNXExportable {
 
   public static let onnx = [
     ONNXBinding("LRN") { node in
-      guard node.attributes["size"] != nil else {
-        throw GraftError(.invalidModel, "attribute \"size\" is missing")
-      }
-      return ImportedOperator(
-        LocalResponseNormalization(
-          size: try node.int("size", default: 1),
-          alpha: try node.float("alpha", default: Double(Float(1e-4))),
-          beta: try node.float("beta", default: 0.75),
-          bias: try node.float("bias", default: 1)),
-        operands: [0])
+      ImportedOperator(try LocalResponseNormalization(node), operands: [0])
     }
   ]
+
+  init(_ node: ONNXNode) throws {
+    guard node.attributes["size"] != nil else {
+      throw GraftError(.invalidModel, "attribute \"size\" is missing")
+    }
+    self.init(
+      size: try node.int("size", default: 1),
+      alpha: try node.float("alpha", default: Double(Float(1e-4))),
+      beta: try node.float("beta", default: 0.75), bias: try node.float("bias", default: 1))
+  }
 
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
