@@ -18,13 +18,15 @@ EXACT = set(
     "Relu Max Min Abs Neg Identity Dropout Flatten Reshape Squeeze Unsqueeze Transpose Concat Split Slice"
     " Gather GatherElements GatherND ScatterND ScatterElements Scatter Pad Expand Tile DepthToSpace SpaceToDepth MaxPool"
     " GlobalMaxPool ReduceMax ReduceMin TopK Compress CenterCropPad Trilu Where Floor Ceil Round Sign"
-    " ArgMax ArgMin OneHot Hardmax EyeLike Cast CastLike Clip ThresholdedRelu ConstantOfShape Constant".split())
+    " ArgMax ArgMin OneHot Hardmax EyeLike Cast CastLike Clip ThresholdedRelu ConstantOfShape Constant".split()
+)
 # Those whose rounding errors are relative to the largest term of a sum, not to the result.
 SUMS = set(
     "Conv ConvTranspose Gemm MatMul Einsum Attention AveragePool GlobalAveragePool ReduceMean ReduceSum Sum"
     " Mean CumSum BatchNormalization InstanceNormalization LayerNormalization GroupNormalization RMSNormalization"
     " MeanVarianceNormalization Resize Upsample AffineGrid RotaryEmbedding LRN ReduceLogSum ReduceLogSumExp"
-    " LogSoftmax SoftmaxCrossEntropyLoss NegativeLogLikelihoodLoss HannWindow HammingWindow BlackmanWindow".split())
+    " LogSoftmax SoftmaxCrossEntropyLoss NegativeLogLikelihoodLoss HannWindow HammingWindow BlackmanWindow".split()
+)
 LARGEST = {"f32": 1e4, "f64": 1e4, "f16": 300, "bf16": 1e4, "i8": 100, "u8": 200}
 
 
@@ -118,8 +120,10 @@ class Cell:
 
     def input(self, shape, dtype: str = "f32", axis: int = 0) -> Value:
         """A new input; with a dynamic batch extent `axis` of `shape` stands for it."""
+
         def whole(batch):
-            return (*shape[:axis], batch, *shape[axis + 1:]) if batch else shape
+            return (*shape[:axis], batch, *shape[axis + 1 :]) if batch else shape
+
         arrays = {b: self.sample(whole(b), dtype) for b, _ in self.worlds}
         value = Value(self.name("x"), dtype, [arrays[b] for b, _ in self.worlds])
         self.inputs.append(value)
@@ -143,9 +147,9 @@ class Cell:
     def pick(self, dtypes=truth.FLOATS, rank=None, test=None) -> Value:
         """A value of the cell, a recent one more often."""
         found = [
-            v for v in self.values
-            if v.dtype in dtypes and (rank is None or v.rank in rank) and v.array.size > 0
-            and (test is None or test(v))
+            v
+            for v in self.values
+            if v.dtype in dtypes and (rank is None or v.rank in rank) and v.array.size > 0 and (test is None or test(v))
         ]
         if not found:
             raise Skip
@@ -166,7 +170,8 @@ class Cell:
             attributes["broadcast"] = 1
         names = [self.name("v") for _ in range(outputs)]
         proto = helper.make_node(
-            op, [i.name if i is not None else "" for i in inputs], names, self.name("n"), **attributes)
+            op, [i.name if i is not None else "" for i in inputs], names, self.name("n"), **attributes
+        )
         node = truth.Node(proto, self.opset)
         arrays = [[] for _ in names]
         for place, (_, noisy) in enumerate(self.worlds):
@@ -240,5 +245,4 @@ def disturbed(array: np.ndarray, op: str, dtype: str, rng) -> np.ndarray:
 
 
 def proto_of(value: Value, name: str) -> onnx.TensorProto:
-    return numpy_helper.from_array(
-        np.array(value.array, truth.NUMPY[value.dtype], order="C"), name)
+    return numpy_helper.from_array(np.array(value.array, truth.NUMPY[value.dtype], order="C"), name)

@@ -23,7 +23,7 @@ def tolerance(expected: np.ndarray, noisy: list[np.ndarray], dtype: str) -> np.n
         moved = np.where(np.isnan(moved), 0, moved)
         usual = float(np.quantile(moved, 0.75)) if moved.size else 0.0
         unit = truth.UNIT[dtype] / 2
-        return 16 * moved + 8 * usual + UNITS * unit * (np.abs(expected) + spread) + truth.TINY[dtype]
+        return 32 * moved + 8 * usual + UNITS * unit * (np.abs(expected) + spread) + truth.TINY[dtype]
 
 
 def differs(found: np.ndarray, expected: np.ndarray, noisy: list[np.ndarray], dtype: str) -> str:
@@ -51,8 +51,10 @@ def differs(found: np.ndarray, expected: np.ndarray, noisy: list[np.ndarray], dt
             return f"{int((off & special).sum())} of {off.size} elements are NaN or infinite in one only"
         ratio = np.where(off, np.abs(found - expected) / np.maximum(allowed, 1e-300), 0)
         at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
-        return (f"{int(off.sum())} of {off.size} elements, {found[at]:.9g} is not {expected[at]:.9g}"
-                f" ({ratio[at]:.3g} tolerances)")
+        return (
+            f"{int(off.sum())} of {off.size} elements, {found[at]:.9g} is not {expected[at]:.9g}"
+            f" ({ratio[at]:.3g} tolerances)"
+        )
 
 
 def kept(array: np.ndarray, dtype: str) -> np.ndarray:

@@ -14,10 +14,12 @@ HALVES = ("f16", "bf16")
 
 def maker(names: str, since: int = 7, until: int = 99):
     """Registers `function(cell, name)` for each name."""
+
     def register(function):
         for name in names.split():
             MAKERS.setdefault(name, []).append((since, until, function))
         return function
+
     return register
 
 
@@ -51,6 +53,7 @@ def bounded(cell: Cell, x: Value, limit: float, dtype_safe: bool = True) -> Valu
 
 def operand(cell: Cell, x: Value, exact: bool = False) -> Value:
     """A second operand for x: another value that broadcasts with it, or a weight."""
+
     def fits(v):
         try:
             whole = np.broadcast_shapes(v.shape, x.shape)
@@ -60,6 +63,7 @@ def operand(cell: Cell, x: Value, exact: bool = False) -> Value:
         ours, theirs = ({i - o.rank for i in o.dynamic} for o in (x, v))
         alone = lambda o, i: -i > o.rank or o.shape[i] == 1  # noqa: E731
         return len(whole) <= 6 and all(i in theirs or alone(v, i) for i in ours) and all(i in ours for i in theirs)
+
     if cell.chance(0.5):
         others = [v for v in cell.values if v.dtype == x.dtype and fits(v) and (not exact or v.shape == x.shape)]
         if others:
@@ -93,7 +97,7 @@ def integers(cell: Cell, types) -> Value:
 def constant_shape(cell: Cell, x: Value) -> list[int]:
     """The shape of a weight that broadcasts to x."""
     shape = [1 if i in x.dynamic or cell.chance(0.3) else e for i, e in enumerate(x.shape)]
-    return shape[cell.between(0, len(shape)) if cell.chance(0.4) else 0:]
+    return shape[cell.between(0, len(shape)) if cell.chance(0.4) else 0 :]
 
 
 @maker("Relu Sigmoid Tanh Softsign Softplus Elu Selu LeakyRelu", 6)
@@ -257,7 +261,7 @@ def remainder(cell: Cell, name: str):
 def prelu(cell: Cell, name: str):
     x = cell.pick(("f32", "f64", "f16"))
     shape = [1 if i in x.dynamic or cell.chance(0.4) else e for i, e in enumerate(x.shape)]
-    cell.emit(name, [x, cell.weight(shape[cell.between(0, len(shape)) if cell.chance(0.4) else 0:], x.dtype)])
+    cell.emit(name, [x, cell.weight(shape[cell.between(0, len(shape)) if cell.chance(0.4) else 0 :], x.dtype)])
 
 
 @maker("Clip", 6)
@@ -305,8 +309,10 @@ def negation(cell: Cell, name: str):
 @maker("Where", 9)
 def where(cell: Cell, name: str):
     condition = truths(cell)
+
     def fits(v):
         return v.rank == condition.rank and v.shape == condition.shape and v.dynamic == condition.dynamic
+
     if cell.chance(0.5):
         x = cell.pick(tuple(truth.NUMPY), test=fits)
         pair = [x, operand(cell, x)]
@@ -341,7 +347,9 @@ def special(cell: Cell, name: str):
     x = cell.pick(("f32", "f64") if name == "IsInf" and cell.opset < 20 else ("f32", "f64", "f16"))
     # The logarithm of clipped numbers has infinities and no operator in between reads them.
     if cell.chance(0.7):
-        x = cell.emit("Log" if name == "IsNaN" else "Reciprocal", [cell.emit("Relu", [x]) if name == "IsInf" else x], limit=False)
+        x = cell.emit(
+            "Log" if name == "IsNaN" else "Reciprocal", [cell.emit("Relu", [x]) if name == "IsInf" else x], limit=False
+        )
     attributes = {}
     if name == "IsInf":
         attributes = {"detect_negative": cell.choose([None, 0, 1]), "detect_positive": cell.choose([None, 0, 1])}

@@ -9,6 +9,7 @@ from lib import fuzz_programs
 from lib.fuzz_pack import Made
 from lib.graft import Failed
 
+
 class NoArray(Exception):
     """onnxruntime has no way in for arrays of bfloat16."""
 
@@ -26,7 +27,8 @@ def pruned(model: onnx.ModelProto, outputs: set[str]) -> onnx.ModelProto:
             nodes.insert(0, node)
             needed |= set(node.input)
     for field, kept in (
-        ("node", nodes), ("output", [o for o in model.graph.output if o.name in outputs]),
+        ("node", nodes),
+        ("output", [o for o in model.graph.output if o.name in outputs]),
         ("input", [i for i in model.graph.input if i.name in needed]),
         ("initializer", [i for i in model.graph.initializer if i.name in needed]),
         ("value_info", [v for v in model.graph.value_info if v.name in needed]),

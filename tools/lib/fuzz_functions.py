@@ -3,11 +3,10 @@ networks. Import only: it has no command line.
 """
 
 import numpy as np
-from lib import fuzz_truth as truth
 from lib.fuzz_cell import Cell, Skip
 from lib.fuzz_elementwise import maker
+from lib.fuzz_indexing import computed_indices
 from lib.fuzz_layers import image
-from lib.fuzz_movement import computed_indices
 
 
 @maker("Attention", 23)
@@ -18,9 +17,11 @@ def attention(cell: Cell, name: str):
     size, queries, keys = cell.choose([1, 2, 3, 8]), cell.choose([1, 3, 5, 8]), cell.choose([1, 3, 5, 7])
     value_size = cell.choose([size, size, 3])
     four = cell.chance(0.5)
+
     def tensor(length, count, width):
         shape = [3, count, length, width] if four else [3, length, count * width]
         return cell.input(shape)
+
     kv = heads // groups
     q, k, v = tensor(queries, heads, size), tensor(keys, kv, size), tensor(keys, kv, value_size)
     mask = None
@@ -53,14 +54,35 @@ def rotary(cell: Cell, name: str):
         ids = computed_indices(cell, base, length)
     else:
         ids = cell.ints(cell.rng.integers(0, length, [x.shape[0], length]))
-    cell.emit(name, [x, *tables, ids], interleaved=cell.choose([None, 0, 1]), rotary_embedding_dim=part,
-              num_heads=None if four else heads)
+    cell.emit(
+        name,
+        [x, *tables, ids],
+        interleaved=cell.choose([None, 0, 1]),
+        rotary_embedding_dim=part,
+        num_heads=None if four else heads,
+    )
 
 
 EQUATIONS = [
-    "bij,jk->bik", "bij,bjk->bik", "bi,bi->b", "bij->bji", "bij->bi", "bij,bij->bij", "bij,kj->bik", "bi,j->bij",
-    "bij,bkj->bik", "bii->bi", "bijk,kl->bijl", "...i,ij->...j", "bij,bjk", "bij,jk,kl->bil", "bhij,bhjk->bhik",
-    "bij,ij->b", "bi,bj->bij", "bijk->bkji", "bij,i->bj",
+    "bij,jk->bik",
+    "bij,bjk->bik",
+    "bi,bi->b",
+    "bij->bji",
+    "bij->bi",
+    "bij,bij->bij",
+    "bij,kj->bik",
+    "bi,j->bij",
+    "bij,bkj->bik",
+    "bii->bi",
+    "bijk,kl->bijl",
+    "...i,ij->...j",
+    "bij,bjk",
+    "bij,jk,kl->bil",
+    "bhij,bhjk->bhik",
+    "bij,ij->b",
+    "bi,bj->bij",
+    "bijk->bkji",
+    "bij,i->bj",
 ]
 
 
@@ -85,11 +107,17 @@ def resize(cell: Cell, name: str):
     mode = cell.choose(["nearest", "linear"] + (["cubic"] if cell.opset >= 11 and n == 2 else []))
     outputs = [cell.between(1, 2 * e + 1) for e in x.shape[2:]]
     if cell.opset == 10:
-        factors = [1.0, 1.0, *(cell.choose([1.0, 2.0, 3.0, 0.5] if min(x.shape[2:]) > 1 else [1.0, 2.0]) for _ in range(n))]
+        factors = [
+            1.0,
+            1.0,
+            *(cell.choose([1.0, 2.0, 3.0, 0.5] if min(x.shape[2:]) > 1 else [1.0, 2.0]) for _ in range(n)),
+        ]
         cell.emit(name, [x, cell.stored(np.array(factors), "f32")], mode=mode)
         return
-    how = cell.choose([None, "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
-                      + (["half_pixel_symmetric"] if cell.opset >= 19 else []))
+    how = cell.choose(
+        [None, "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
+        + (["half_pixel_symmetric"] if cell.opset >= 19 else [])
+    )
     found = {"mode": mode, "coordinate_transformation_mode": how}
     if mode == "nearest":
         found["nearest_mode"] = cell.choose([None, "floor", "ceil", "round_prefer_ceil", "round_prefer_floor"])
@@ -109,7 +137,9 @@ def resize(cell: Cell, name: str):
         empty = cell.stored(np.zeros(0), "f32") if cell.opset < 13 else None
         cell.emit(name, [x, roi, empty, cell.ints(sizes)], axes=axes, **found)
     else:
-        factors = [1.0] * lead + [cell.choose([1.0, 2.0, 3.0, 0.5, 1.5, 0.75] if min(x.shape[2:]) > 1 else [1.0, 2.0, 1.5]) for _ in range(n)]
+        factors = [1.0] * lead + [
+            cell.choose([1.0, 2.0, 3.0, 0.5, 1.5, 0.75] if min(x.shape[2:]) > 1 else [1.0, 2.0, 1.5]) for _ in range(n)
+        ]
         cell.emit(name, [x, roi, cell.stored(np.array(factors), "f32")], axes=axes, **found)
 
 

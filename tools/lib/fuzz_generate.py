@@ -1,14 +1,17 @@
-"""Random cells and packs of them, from a seed. Import only: it has no command line."""
+"""Random cells and packs of them, from a seed. Import only: it has no command line.
+
+The modules that are imported and not used register their makers.
+"""
 
 import numpy as np
-from lib import fuzz_functions, fuzz_layers, fuzz_movement, fuzz_patterns  # noqa: F401  (they register their makers)
+from lib import fuzz_functions, fuzz_indexing, fuzz_layers, fuzz_movement, fuzz_patterns  # noqa: F401
 from lib.fuzz_cell import Cell, Skip
 from lib.fuzz_elementwise import MAKERS
 from lib.fuzz_pack import Made, finish
 
 OPSETS = [7, 8, 9, 10, 11, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 21, 22, 23, 23, 24, 24, 25, 26, 28]
 OLD = [1, 2, 3, 4, 5, 6]
-TYPES = ["f32"] * 16 + ["f64", "f16", "bf16", "i64", "i64", "i32", "i32", "u8", "i8", "bool", "bool", "u32", "u64", "i16", "u16"]
+TYPES = ["f32"] * 16 + "f64 f16 bf16 i64 i64 i32 i32 u8 i8 bool bool u32 u64 i16 u16".split()
 
 
 def opset(rng: np.random.Generator) -> int:
@@ -26,7 +29,7 @@ def add(cell: Cell, name: str) -> bool:
         return True
     except (Skip, ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
         cell.drop(*before[:2])
-        del cell.inputs[before[2]:]
+        del cell.inputs[before[2] :]
         return False
 
 
@@ -51,8 +54,9 @@ def start(cell: Cell, training: bool) -> None:
         cell.input(shape, dtype, 1 if inner else 0)
 
 
-def made(rng: np.random.Generator, opset: int, dynamic: bool, prefix: str, names: list[str],
-         training: bool = False) -> Made | None:
+def made(
+    rng: np.random.Generator, opset: int, dynamic: bool, prefix: str, names: list[str], training: bool = False
+) -> Made | None:
     """A cell of the given operators and a few more, in random order; None where too little fits."""
     cell = Cell(rng, opset, dynamic)
     start(cell, training)
@@ -71,11 +75,16 @@ def made(rng: np.random.Generator, opset: int, dynamic: bool, prefix: str, names
 
 def names_at(opset: int, only: set[str] | None = None) -> list[str]:
     """The operators that have makers at an opset."""
-    return [n for n, makers in MAKERS.items()
-            if (only is None or n in only) and any(since <= opset <= until for since, until, _ in makers)]
+    return [
+        n
+        for n, makers in MAKERS.items()
+        if (only is None or n in only) and any(since <= opset <= until for since, until, _ in makers)
+    ]
 
 
-def pack(seed: int, number: int, count: int, only: set[str] | None = None, training: bool = False) -> tuple[list[Made], int, bool]:
+def pack(
+    seed: int, number: int, count: int, only: set[str] | None = None, training: bool = False
+) -> tuple[list[Made], int, bool]:
     """Pack `number` of a run: `count` cells, their opset, and whether their batch is dynamic."""
     rng = np.random.default_rng([seed, number])
     version, dynamic = opset(rng), bool(rng.random() < 0.6)

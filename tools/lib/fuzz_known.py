@@ -12,20 +12,37 @@ FAULTS = {
         ("MaxPool", lambda n, *_: _same_and_dilated(n), "auto_pad SAME takes the kernel without its dilations"),
         ("AveragePool", lambda n, *_: _same_and_dilated(n), "auto_pad SAME takes the kernel without its dilations"),
         ("LpPool", lambda n, *_: _same_and_dilated(n), "auto_pad SAME takes the kernel without its dilations"),
-        ("LpPool", lambda n, *_: attribute(n, "auto_pad", "").startswith("SAME"),
-         "auto_pad SAME crops where the stride is larger than the kernel"),
-        ("Resize", lambda n, *_: attribute(n, "mode", "nearest") == "nearest",
-         "nearest takes coordinates in float32, which may lie on the other side of a whole number"),
-        ("AffineGrid", lambda n, *_: attribute(n, "align_corners", 0) == 1,
-         "align_corners puts an axis of one element at 1; PyTorch, which the specification cites, at 0"),
-        ("Resize", lambda n, *_: attribute(n, "coordinate_transformation_mode") == "align_corners" and len(n.input) < 4,
-         "align_corners takes the resized length as a whole number, not input times scale"),
+        (
+            "LpPool",
+            lambda n, *_: attribute(n, "auto_pad", "").startswith("SAME"),
+            "auto_pad SAME crops where the stride is larger than the kernel",
+        ),
+        (
+            "Resize",
+            lambda n, *_: attribute(n, "mode", "nearest") == "nearest",
+            "nearest takes coordinates in float32, which may lie on the other side of a whole number",
+        ),
+        (
+            "AffineGrid",
+            lambda n, *_: attribute(n, "align_corners", 0) == 1,
+            "align_corners puts an axis of one element at 1; PyTorch, which the specification cites, at 0",
+        ),
+        (
+            "Resize",
+            lambda n, *_: attribute(n, "coordinate_transformation_mode") == "align_corners" and len(n.input) < 4,
+            "align_corners takes the resized length as a whole number, not input times scale",
+        ),
     ],
     "reference": [
-        ("Resize", lambda n, *_: attribute(n, "coordinate_transformation_mode") == "pytorch_half_pixel",
-         "pytorch_half_pixel of one element reads at -1/2, not at 0"),
+        (
+            "Resize",
+            lambda n, *_: attribute(n, "coordinate_transformation_mode") == "pytorch_half_pixel",
+            "pytorch_half_pixel of one element reads at -1/2, not at 0",
+        ),
     ],
 }
+
+
 # Conditions that are left out while their finding is open: name → condition on a cell.
 def _operators(made: Made) -> set[str]:
     return {n.op_type for n in made.nodes}
@@ -39,6 +56,7 @@ def _einsum_of_ones(made: Made, opset: int) -> bool:
 def _float64(made: Made, opset: int) -> bool:
     """An activation of the result of float64 arithmetic."""
     from lib.fuzz_patterns import ACTIVATIONS
+
     results = set()
     for node in made.nodes:
         if made.types[node.output[0]] != "f64":
@@ -73,6 +91,7 @@ def attribute(node, name, default=None):
     for a in node.attribute:
         if a.name == name:
             from onnx import helper
+
             value = helper.get_attribute_value(a)
             return value.decode() if isinstance(value, bytes) else value
     return default
@@ -96,7 +115,14 @@ def is_open(made: Made, opset: int) -> str:
 
 
 # Words of errors that no valid network should cause, and of those that are open findings.
-INTERNAL_ERRORS = ["inconsistency", "a bug", "clang", "while running the pass", "has role", "operands must have one type"]
+INTERNAL_ERRORS = [
+    "inconsistency",
+    "a bug",
+    "clang",
+    "while running the pass",
+    "has role",
+    "operands must have one type",
+]
 OPEN_ERRORS = {"has role": "F5 weights whose gradient is zero on every path"}
 
 

@@ -4,9 +4,8 @@ Import only: it has no command line.
 """
 
 import numpy as np
-from lib import fuzz_truth as truth
 from lib.fuzz_cell import Cell, Skip, Value
-from lib.fuzz_elementwise import floats, maker, numbers, operand, positive
+from lib.fuzz_elementwise import maker, positive
 
 LINEAR = ("f32", "f32", "f32", "f16")
 
@@ -14,8 +13,10 @@ LINEAR = ("f32", "f32", "f32", "f16")
 def image(cell: Cell, ranks=(3, 4, 4, 4, 5), types=("f32", "f16")) -> Value:
     """A value of [batch, channels, …] with a fixed image, made by a reshape where there is none."""
     rank = cell.choose(ranks)
+
     def fits(v):
         return v.rank == rank and all(i == 0 for i in v.dynamic)
+
     try:
         return cell.pick(types, test=fits)
     except Skip:
@@ -98,7 +99,9 @@ def conv_transpose(cell: Cell, name: str):
             found["output_padding"] = [cell.between(0, s - 1) for s in strides]
     elif how == "output_shape":
         found["output_shape"] = [x.shape[2 + i] * (strides or [1] * n)[i] for i in range(n)]
-        if any(o > (x.shape[2 + i] - 1) * (strides or [1] * n)[i] + kernel[i] for i, o in enumerate(found["output_shape"])):
+        if any(
+            o > (x.shape[2 + i] - 1) * (strides or [1] * n)[i] + kernel[i] for i, o in enumerate(found["output_shape"])
+        ):
             raise Skip
         found["auto_pad"] = cell.choose([None, "SAME_UPPER", "SAME_LOWER"])
     elif how != "none":
@@ -142,7 +145,7 @@ def gemm(cell: Cell, name: str):
     except Skip:
         x = cell.emit("Flatten", [cell.pick(("f32",), rank=(3, 4), test=lambda v: v.dynamic in ([], [0]))], axis=1)
     trans_a = 1 if cell.chance(0.2) and not x.dynamic else None
-    rows, depth = (x.shape[::-1] if trans_a else x.shape)
+    rows, depth = x.shape[::-1] if trans_a else x.shape
     if depth != (x.shape[0] if trans_a else x.shape[1]) or (x.dynamic and 1 in x.dynamic):
         raise Skip
     columns = cell.choose([1, 2, 3, 5, 8, 10, 17, 33])
@@ -167,10 +170,12 @@ def matmul(cell: Cell, name: str):
         raise Skip
     depth = x.shape[-1]
     if cell.chance(0.3):
+
         def fits(v):
             if v.rank < 2 or x.rank < 2 or v.shape[-2] != depth or v.rank - 2 in v.dynamic or x.rank != v.rank:
                 return False
             return x.shape[:-2] == v.shape[:-2] and x.rank > 2 and x.dynamic == v.dynamic
+
         cell.emit(name, [x, cell.pick((x.dtype,), test=fits)])
         return
     if cell.chance(0.25) and x.rank >= 2 and x.rank - 2 not in x.dynamic:
@@ -224,8 +229,12 @@ def layer_normalization(cell: Cell, name: str):
     operands = [x, cell.weight(row, x.dtype)]
     if name == "LayerNormalization" and cell.chance(0.7):
         operands.append(cell.weight(row, x.dtype))
-    cell.emit(name, operands, axis=None if axis == x.rank - 1 and cell.chance(0.5) else cell.choose([axis, axis - x.rank]),
-              epsilon=cell.choose([None, 1e-3]))
+    cell.emit(
+        name,
+        operands,
+        axis=None if axis == x.rank - 1 and cell.chance(0.5) else cell.choose([axis, axis - x.rank]),
+        epsilon=cell.choose([None, 1e-3]),
+    )
 
 
 @maker("MeanVarianceNormalization", 9)
@@ -247,8 +256,14 @@ def lp_normalization(cell: Cell, name: str):
 @maker("LRN", 1)
 def lrn(cell: Cell, name: str):
     x = image(cell, ranks=(3, 4, 4), types=("f32",))
-    cell.emit(name, [x], size=cell.choose([1, 3, 5]), alpha=cell.choose([None, 0.01, 0.5]),
-              beta=cell.choose([None, 0.5]), bias=cell.choose([None, 2.0]))
+    cell.emit(
+        name,
+        [x],
+        size=cell.choose([1, 3, 5]),
+        alpha=cell.choose([None, 0.01, 0.5]),
+        beta=cell.choose([None, 0.5]),
+        bias=cell.choose([None, 2.0]),
+    )
 
 
 @maker("Softmax LogSoftmax Hardmax", 1)
@@ -264,8 +279,11 @@ def softmax(cell: Cell, name: str):
     cell.emit(name, [x], axis=cell.choose([axis, axis - x.rank] if low else [axis]))
 
 
-@maker("ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp"
-       " ReduceSumSquare", 1)
+@maker(
+    "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp"
+    " ReduceSumSquare",
+    1,
+)
 def reduction(cell: Cell, name: str):
     types = ("f32", "f32", "f64", "f16", "i32", "i64", "u32", "u64")
     if name in ("ReduceMax", "ReduceMin") and cell.opset >= 12:
@@ -295,8 +313,14 @@ def arg(cell: Cell, name: str):
     x = cell.pick(("f32", "f32", "f64", "i32", "i64", "u8", "i8"), rank=(1, 2, 3, 4))
     axis = cell.choose(x.fixed)
     last = cell.choose([None, 0, 1]) if cell.opset >= 12 else None
-    cell.emit(name, [x], dtypes=["i64"], axis=cell.choose([axis, axis - x.rank]) if cell.opset >= 11 else axis,
-              keepdims=cell.choose([None, 0, 1]), select_last_index=last)
+    cell.emit(
+        name,
+        [x],
+        dtypes=["i64"],
+        axis=cell.choose([axis, axis - x.rank]) if cell.opset >= 11 else axis,
+        keepdims=cell.choose([None, 0, 1]),
+        select_last_index=last,
+    )
 
 
 @maker("TopK", 1)
@@ -310,13 +334,24 @@ def top_k(cell: Cell, name: str):
         cell.emit(name, [x], 2, types, axis=axis, k=k)
         return
     newer = cell.opset >= 11
-    cell.emit(name, [x, cell.ints([k])], 2, types, axis=axis, largest=cell.choose([None, 0, 1]) if newer else None,
-              sorted=cell.choose([None, 1]) if newer else None)
+    cell.emit(
+        name,
+        [x, cell.ints([k])],
+        2,
+        types,
+        axis=axis,
+        largest=cell.choose([None, 0, 1]) if newer else None,
+        sorted=cell.choose([None, 1]) if newer else None,
+    )
 
 
 @maker("CumSum", 11)
 def cumulative(cell: Cell, name: str):
     x = cell.pick(("f32", "f32", "f64", "i32", "i64"), rank=(1, 2, 3, 4))
     axis = cell.choose(x.fixed)
-    cell.emit(name, [x, cell.ints(cell.choose([axis, axis - x.rank]), cell.choose(["i32", "i64"]))],
-              exclusive=cell.choose([None, 0, 1]), reverse=cell.choose([None, 0, 1]))
+    cell.emit(
+        name,
+        [x, cell.ints(cell.choose([axis, axis - x.rank]), cell.choose(["i32", "i64"]))],
+        exclusive=cell.choose([None, 0, 1]),
+        reverse=cell.choose([None, 0, 1]),
+    )

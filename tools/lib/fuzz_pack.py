@@ -38,8 +38,11 @@ def finish(cell: Cell, prefix: str, training: bool = False) -> Made:
     """
     outputs = cell.outputs()
     if training:
-        outputs = [v for v in outputs if v.dtype == "f32" and v.dynamic == [0] and v.shape[0] == 3
-                   and v.array.size and np.ptp(v.array) > 1e-3]
+        outputs = [
+            v
+            for v in outputs
+            if v.dtype == "f32" and v.dynamic == [0] and v.shape[0] == 3 and v.array.size and np.ptp(v.array) > 1e-3
+        ]
     if not outputs:
         raise Skip
     needed, nodes = {v.name for v in outputs}, []
@@ -61,18 +64,24 @@ def finish(cell: Cell, prefix: str, training: bool = False) -> Made:
     stored = [v for v in cell.values if v.stored and v.name in needed]
     if cell.opset >= 9 and cell.chance(0.25) and not training:
         # As exporters write them: nodes in the place of initializers.
-        nodes = [helper.make_node("Constant", [], [prefix + v.name], f"{prefix}{v.name}.constant", value=proto_of(v, ""))
-                 for v in stored]
+        nodes = [
+            helper.make_node("Constant", [], [prefix + v.name], f"{prefix}{v.name}.constant", value=proto_of(v, ""))
+            for v in stored
+        ]
         renamed, stored = nodes + renamed, []
     batches = [3, 1] if cell.dynamic else [0]
     at = {b: [i for i, (batch, _) in enumerate(cell.worlds) if batch == b] for b in batches}
     at = {b: sorted(places, key=lambda i: cell.worlds[i][1]) for b, places in at.items()}
     return Made(
-        prefix, renamed, [proto_of(v, prefix + v.name) for v in stored],
+        prefix,
+        renamed,
+        [proto_of(v, prefix + v.name) for v in stored],
         {b: {prefix + v.name: v.arrays[p[0]].astype(truth.NUMPY[v.dtype]) for v in inputs} for b, p in at.items()},
         {b: {prefix + v.name: (v.arrays[p[0]], v.arrays[p[1]]) for v in outputs} for b, p in at.items()},
         {prefix + v.name: v.dtype for v in [*cell.values, *inputs]},
-        [info(v, prefix) for v in inputs], [info(v, prefix) for v in outputs])
+        [info(v, prefix) for v in inputs],
+        [info(v, prefix) for v in outputs],
+    )
 
 
 def info(value: Value, prefix: str) -> onnx.ValueInfoProto:
@@ -90,4 +99,6 @@ def model(cells: list[Made], opset: int) -> onnx.ModelProto:
         # Up to IR 3 initializers had to be inputs too.
         inputs = inputs + [helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in weights]
     graph = helper.make_graph(nodes, "fuzz", inputs, outputs, weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=3 if opset < 9 else 8 if opset < 21 else 10)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=3 if opset < 9 else 8 if opset < 21 else 10
+    )

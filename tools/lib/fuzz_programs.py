@@ -28,7 +28,8 @@ class LimitedGraft(Graft):
         start = time.time()
         try:
             done = subprocess.run(
-                [self.executable, *map(str, arguments)], capture_output=True, text=True, timeout=LIMIT)
+                [self.executable, *map(str, arguments)], capture_output=True, text=True, timeout=LIMIT
+            )
         except subprocess.TimeoutExpired as error:
             raise Crashed(f"graft {arguments[0]} did not end within {LIMIT} s") from error
         self.seconds, self.told = time.time() - start, done.stderr
@@ -43,7 +44,9 @@ def optimize_less(folder: pathlib.Path) -> None:
     """Lets graft call clang with -O1 for -O2 from now on."""
     clang = os.environ.get("GRAFT_CLANG") or shutil.which("clang")
     script = folder.resolve() / "clang-O1"
-    script.write_text(f'#!/bin/sh\nfor a; do shift; [ "$a" = -O2 ] && a=-O1; set -- "$@" "$a"; done\nexec {clang} "$@"\n')
+    script.write_text(
+        f'#!/bin/sh\nfor a; do shift; [ "$a" = -O2 ] && a=-O1; set -- "$@" "$a"; done\nexec {clang} "$@"\n'
+    )
     script.chmod(0o755)
     os.environ["GRAFT_CLANG"] = str(script)
 

@@ -6,11 +6,11 @@ import re
 import numpy as np
 import onnx
 from lib import fuzz_pack
-from lib.fuzz_compare import evaluate, kept
+from lib import fuzz_truth as truth
+from lib.fuzz_compare import evaluate
 from lib.fuzz_pack import Made
 from lib.fuzz_run import Difference
-from onnx import helper, numpy_helper
-from lib import fuzz_truth as truth
+from onnx import helper
 
 # Attempts for one finding.
 TRIES = 60
@@ -36,8 +36,7 @@ def rebuilt(made: Made, opset: int, nodes: list, outputs: list[str], inputs: dic
     except Exception:
         return None
     result.declared_inputs = [_declared(n, made, [g[n] for g in given.values()]) for n in first]
-    result.declared_outputs = [
-        _declared(o, made, [v[o][0] for v in result.outputs.values()]) for o in outputs]
+    result.declared_outputs = [_declared(o, made, [v[o][0] for v in result.outputs.values()]) for o in outputs]
     return result
 
 
@@ -78,7 +77,8 @@ def smaller(made: Made, opset: int):
 
 def _alike(source: str, target: str, made: Made, values: dict) -> bool:
     return made.types.get(source) == made.types[target] and all(
-        source in v and v[source].shape == v[target].shape for v in values.values())
+        source in v and v[source].shape == v[target].shape for v in values.values()
+    )
 
 
 def _without(nodes: list, place: int, source: str) -> list:
@@ -133,5 +133,6 @@ def save(difference: Difference, folder: pathlib.Path, seed: str) -> pathlib.Pat
         f"{difference.kind}: {difference.text}\nopset {difference.opset}, output {difference.name}, batch {batch}\n"
         f"graft compile {path.name} -o {stem}.graft {' '.join(difference.options)} && "
         f"graft run {stem}.graft {' '.join(arguments)} --output-dir {stem}.out\n\n"
-        + onnx.printer.to_text(fuzz_pack.model([made], difference.opset)))
+        + onnx.printer.to_text(fuzz_pack.model([made], difference.opset))
+    )
     return path

@@ -43,12 +43,14 @@ class Counts:
 
 def valid(cells: list[Made], opset: int, counts: Counts) -> list[Made]:
     """Those that onnx's checker accepts, with their declared shapes."""
+
     def holds(some):
         try:
             onnx.checker.check_model(fuzz_pack.model(some, opset), full_check=True)
             return ""
         except Exception as error:
             return str(error)
+
     if not holds(cells):
         return cells
     kept = []
@@ -104,7 +106,7 @@ class Runner:
             half = cells[: len(cells) // 2]
             try:
                 self.build(half, opset, options)
-                cells = cells[len(half):]
+                cells = cells[len(half) :]
             except (Failed, Crashed):
                 cells = half
         return cells
@@ -129,7 +131,9 @@ class Runner:
             for cell in cells:
                 for name in cell.outputs[batch]:
                     if outputs[name].tobytes() != again[name].tobytes():
-                        found.append(Difference("threads", cell, opset, "bits differ on two threads", options, name, batch))
+                        found.append(
+                            Difference("threads", cell, opset, "bits differ on two threads", options, name, batch)
+                        )
         if wide:
             found += self._wide(cells, judges, peers, batches, opset, options)
         self.counts.compared += len(cells)
@@ -159,9 +163,13 @@ class Runner:
         found = []
         for cell in cells:
             for name in cell.outputs[batch]:
-                said, fault = self._verdict(cell, judges[cell.prefix], outputs[name], peers[batch].get(name), name, batch, opset)
+                said, fault = self._verdict(
+                    cell, judges[cell.prefix], outputs[name], peers[batch].get(name), name, batch, opset
+                )
                 if said:
-                    found.append(Difference(kind if fault == "graft" else fault, cell, opset, said, options, name, batch))
+                    found.append(
+                        Difference(kind if fault == "graft" else fault, cell, opset, said, options, name, batch)
+                    )
                     break
         return found
 

@@ -35,14 +35,18 @@ class Session:
         while time.time() - start < self.arguments.seconds and number < end:
             began = time.time()
             cells, opset, dynamic = fuzz_generate.pack(
-                self.arguments.seed, number, self.arguments.cells, self._names(), self._trains(number))
+                self.arguments.seed, number, self.arguments.cells, self._names(), self._trains(number)
+            )
             cells = self._without_open(cells, opset)
             self.counts.made += len(cells)
             for difference in self._check(number, cells, opset):
                 self._finding(difference, number)
             if not self.arguments.quiet:
-                print(f"pack {number}: opset {opset}, {'batch N' if dynamic else 'fixed batch'}, {len(cells)} networks,"
-                      f" {time.time() - began:.1f} s", flush=True)
+                print(
+                    f"pack {number}: opset {opset}, {'batch N' if dynamic else 'fixed batch'}, {len(cells)} networks,"
+                    f" {time.time() - began:.1f} s",
+                    flush=True,
+                )
             number += 1
         self._print(time.time() - start)
         return 1 if self.found else 0
@@ -79,8 +83,7 @@ class Session:
 
     def _finding(self, difference: Difference, number: int) -> None:
         """Reduces and saves one difference, unless enough like it are known."""
-        key = f"{difference.kind}: {' '.join(difference.made.operators)}"
-        if difference.kind not in ("crash", "refusal"):
+        if difference.kind != "crash":
             small = fuzz_reduce.reduced(difference, lambda made: self._again(difference, made))
         else:
             small = difference
@@ -124,6 +127,8 @@ class Session:
             print(f"not trained: {count} × {key}")
         for key, count in self.found.items():
             print(f"difference: {count} × {key}")
-        print(f"{counts.made} networks made, {counts.compared} compared ({counts.with_peer} outputs with onnxruntime),"
-              f" {counts.refused} refused, {counts.invalid} invalid, {sum(self.found.values())} differences,"
-              f" {counts.compared / max(seconds, 1e-9):.1f} networks a second")
+        print(
+            f"{counts.made} networks made, {counts.compared} compared ({counts.with_peer} outputs with onnxruntime),"
+            f" {counts.refused} refused, {counts.invalid} invalid, {sum(self.found.values())} differences,"
+            f" {counts.compared / max(seconds, 1e-9):.1f} networks a second"
+        )

@@ -49,7 +49,7 @@ class Step:
 def built(cells: list[Made], opset: int, seed: int) -> Step:
     """Joins the cells."""
     rng = np.random.default_rng([seed, len(cells)])
-    nodes, weights, columns, joined, places = [], [], [], [], []
+    nodes, weights, columns, joined = [], [], [], []
     at = 0
     for cell in cells:
         for name, array in cell.inputs[ROWS].items():
@@ -71,8 +71,12 @@ def built(cells: list[Made], opset: int, seed: int) -> Step:
     nodes.append(helper.make_node("Concat", [f"flat.{j[0]}" for j in joined], ["features"], "join", axis=1))
     nodes.append(helper.make_node("Gemm", ["features", "head.weight", "head.bias"], ["scores"], "head"))
     graph = helper.make_graph(
-        nodes, "fuzz", [helper.make_tensor_value_info("x", 1, ["N", at])],
-        [helper.make_tensor_value_info("scores", 1, ["N", CLASSES])], weights)
+        nodes,
+        "fuzz",
+        [helper.make_tensor_value_info("x", 1, ["N", at])],
+        [helper.make_tensor_value_info("scores", 1, ["N", CLASSES])],
+        weights,
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 21 else 10)
     return Step(model, np.concatenate(columns, axis=1).astype(np.float32), head.astype(np.float64), joined)
 
@@ -80,22 +84,37 @@ def built(cells: list[Made], opset: int, seed: int) -> Step:
 def _taken(name: str, at: int, shape: tuple, opset: int, weights: list) -> list:
     """Nodes that give a cell's input from columns of x."""
     size = int(np.prod(shape[1:]))
+
     def ints(kind, numbers):
         weights.append(numpy_helper.from_array(np.array(numbers, np.int64), f"{kind}.{name}"))
         return f"{kind}.{name}"
+
     if opset < 10:
-        take = helper.make_node("Slice", ["x"], [f"columns.{name}"], f"columns.{name}", axes=[1], starts=[at], ends=[at + size])
+        take = helper.make_node(
+            "Slice", ["x"], [f"columns.{name}"], f"columns.{name}", axes=[1], starts=[at], ends=[at + size]
+        )
     else:
         take = helper.make_node(
-            "Slice", ["x", ints("from", [at]), ints("to", [at + size]), ints("axis", [1])], [f"columns.{name}"], f"columns.{name}")
-    return [take, helper.make_node("Reshape", [f"columns.{name}", ints("shape", [-1, *shape[1:]])], [name], f"shaped.{name}")]
+            "Slice",
+            ["x", ints("from", [at]), ints("to", [at + size]), ints("axis", [1])],
+            [f"columns.{name}"],
+            f"columns.{name}",
+        )
+    return [
+        take,
+        helper.make_node("Reshape", [f"columns.{name}", ints("shape", [-1, *shape[1:]])], [name], f"shaped.{name}"),
+    ]
 
 
 def derivative(cell: Made, opset: int, upstream: dict, direction: dict, nudge: int = 0) -> float | None:
     """Of the loss along a direction of the weights; None where two step sizes disagree, near a kink."""
     rng = np.random.default_rng(nudge)
-    inputs = {n: a.astype(np.float64) * (1 + bool(nudge) * 3e-7 * rng.uniform(-1, 1, a.shape)) for n, a in cell.inputs[ROWS].items()}
+    inputs = {
+        n: a.astype(np.float64) * (1 + bool(nudge) * 3e-7 * rng.uniform(-1, 1, a.shape))
+        for n, a in cell.inputs[ROWS].items()
+    }
     parameters = _parameters(cell)
+
     def loss(step):
         moved = []
         for weight in cell.weights:
@@ -107,6 +126,7 @@ def derivative(cell: Made, opset: int, upstream: dict, direction: dict, nudge: i
             moved.append((weight.name, array))
         found = _values(cell, opset, inputs, dict(moved))
         return sum(float((found[n] * g).sum()) for n, g in upstream.items())
+
     def central(step):
         state = rng.bit_generator.state
         up = loss(step)
@@ -114,6 +134,7 @@ def derivative(cell: Made, opset: int, upstream: dict, direction: dict, nudge: i
         down = loss(-step)
         rng.bit_generator.state = state
         return (up - down) / (2 * step)
+
     wide, narrow = central(STEP), central(STEP / 4)
     if not np.isfinite(wide) or abs(wide - narrow) > 2e-5 * abs(narrow) + 1e-7:
         return None
@@ -152,7 +173,9 @@ class Trainer:
             step = built(cells, opset, seed)
             onnx.save(step.model, self.folder / "t.onnx")
             try:
-                self.graft.call("dump", self.folder / "t.onnx", "--stage", "training", "--head", "keep", "--unfreeze", "all")
+                self.graft.call(
+                    "dump", self.folder / "t.onnx", "--stage", "training", "--head", "keep", "--unfreeze", "all"
+                )
                 changed, residual = self._trained(step, options, seed)
                 break
             except (Failed, Crashed) as error:
@@ -188,11 +211,37 @@ class Trainer:
         y = (scores + np.random.default_rng(seed).standard_normal(scores.shape)).astype(np.float32)
         np.save(data / "y.npy", y)
         self.graft.call(
-            "finetune", bundle, "--data", data, "-o", tuned, "--head", "keep", "--unfreeze", "all", "--loss", "mse",
-            "--val-split", 0, "--epochs", 1, "--batch-size", ROWS, "--lr", 1, "--momentum", 0, "--schedule", "constant")
+            "finetune",
+            bundle,
+            "--data",
+            data,
+            "-o",
+            tuned,
+            "--head",
+            "keep",
+            "--unfreeze",
+            "all",
+            "--loss",
+            "mse",
+            "--val-split",
+            0,
+            "--epochs",
+            1,
+            "--batch-size",
+            ROWS,
+            "--lr",
+            1,
+            "--momentum",
+            0,
+            "--schedule",
+            "constant",
+        )
         before, after = (self._weights(path) for path in (bundle, tuned))
-        changed = {n: before[n].astype(np.float64) - a for n, a in after.items()
-                   if n in before and a.dtype == np.float32 and (before[n] != a).any()}
+        changed = {
+            n: before[n].astype(np.float64) - a
+            for n, a in after.items()
+            if n in before and a.dtype == np.float32 and (before[n] != a).any()
+        }
         return changed, scores.astype(np.float64) - y
 
     def _weights(self, bundle) -> dict:
@@ -238,7 +287,8 @@ class Trainer:
                 continue
             allowed += 16 * max(abs(n - expected) for n in near)
             if abs(found - expected) > allowed:
-                return f"gradient of {name} along a direction is {found:.7g}, not {expected:.7g} ({abs(found - expected) / allowed:.3g} tolerances)"
+                off = abs(found - expected) / allowed
+                return f"gradient of {name} along a direction is {found:.7g}, not {expected:.7g} ({off:.3g} tolerances)"
         return ""
 
     def _note(self, cell: Made, name: str) -> None:
@@ -251,6 +301,8 @@ class Trainer:
 
 def _fits(cell: Made, opset: int) -> bool:
     """Whether all inputs are rows of float32, and the float64 values are known to be right."""
-    return ROWS in cell.inputs and all(
-        a.dtype == np.float32 and a.ndim and a.shape[0] == ROWS for a in cell.inputs[ROWS].values()
-    ) and not fuzz_known.excuses("reference", cell, opset)
+    return (
+        ROWS in cell.inputs
+        and all(a.dtype == np.float32 and a.ndim and a.shape[0] == ROWS for a in cell.inputs[ROWS].values())
+        and not fuzz_known.excuses("reference", cell, opset)
+    )

@@ -18,14 +18,34 @@ from onnx.reference.ops import load_op
 
 T = onnx.TensorProto
 NUMPY = {
-    "f32": np.float32, "f64": np.float64, "f16": np.float16, "bf16": ml_dtypes.bfloat16,
-    "i64": np.int64, "i32": np.int32, "i16": np.int16, "i8": np.int8,
-    "u64": np.uint64, "u32": np.uint32, "u16": np.uint16, "u8": np.uint8, "bool": np.bool_,
+    "f32": np.float32,
+    "f64": np.float64,
+    "f16": np.float16,
+    "bf16": ml_dtypes.bfloat16,
+    "i64": np.int64,
+    "i32": np.int32,
+    "i16": np.int16,
+    "i8": np.int8,
+    "u64": np.uint64,
+    "u32": np.uint32,
+    "u16": np.uint16,
+    "u8": np.uint8,
+    "bool": np.bool_,
 }
 ONNX = {
-    "f32": T.FLOAT, "f64": T.DOUBLE, "f16": T.FLOAT16, "bf16": T.BFLOAT16,
-    "i64": T.INT64, "i32": T.INT32, "i16": T.INT16, "i8": T.INT8,
-    "u64": T.UINT64, "u32": T.UINT32, "u16": T.UINT16, "u8": T.UINT8, "bool": T.BOOL,
+    "f32": T.FLOAT,
+    "f64": T.DOUBLE,
+    "f16": T.FLOAT16,
+    "bf16": T.BFLOAT16,
+    "i64": T.INT64,
+    "i32": T.INT32,
+    "i16": T.INT16,
+    "i8": T.INT8,
+    "u64": T.UINT64,
+    "u32": T.UINT32,
+    "u16": T.UINT16,
+    "u8": T.UINT8,
+    "bool": T.BOOL,
 }
 NAMES = {code: name for name, code in ONNX.items()}
 FLOATS = ("f32", "f64", "f16", "bf16")
@@ -86,19 +106,29 @@ class Node:
         if self._reference is None:
             types = [
                 helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(i.dtype), i.shape)
-                if i is not None else onnx.TypeProto()
+                if i is not None
+                else onnx.TypeProto()
                 for i in inputs
             ]
             kind = load_op(
-                "", self.op, self.opset, node=self.proto, input_types=types,
-                evaluator_cls=ReferenceEvaluator)
-            self._reference = kind(self.proto, {
-                "log": lambda *_: None, "opsets": {"": self.opset}, "verbose": 0, "new_ops": {},
-                "existing_functions": {}, "evaluator_cls": ReferenceEvaluator})
+                "", self.op, self.opset, node=self.proto, input_types=types, evaluator_cls=ReferenceEvaluator
+            )
+            self._reference = kind(
+                self.proto,
+                {
+                    "log": lambda *_: None,
+                    "opsets": {"": self.opset},
+                    "verbose": 0,
+                    "new_ops": {},
+                    "existing_functions": {},
+                    "evaluator_cls": ReferenceEvaluator,
+                },
+            )
         return self._reference
 
 
 # Functions and old forms.
+
 
 def flat_softmax(node: Node, x):
     """Softmax, LogSoftmax and Hardmax before opset 13, over all axes from `axis` on."""
@@ -140,8 +170,9 @@ def variadic(function):
 def lrn(node: Node, x):
     """LRN: the sum over floor((size - 1) / 2) channels before and ceil((size - 1) / 2) after."""
     size, channels = node.get("size"), x.shape[1]
-    squares = np.stack([
-        (x[:, max(0, c - (size - 1) // 2) : c + size // 2 + 1] ** 2).sum(axis=1) for c in range(channels)], axis=1)
+    squares = np.stack(
+        [(x[:, max(0, c - (size - 1) // 2) : c + size // 2 + 1] ** 2).sum(axis=1) for c in range(channels)], axis=1
+    )
     return x / (node.get("bias", 1.0) + node.get("alpha", 1e-4) / size * squares) ** node.get("beta", 0.75)
 
 
@@ -233,6 +264,7 @@ def cosine_window(a0: float, a1: float, a2: float):
         t = 2 * np.pi * np.arange(int(size)) / n
         y = a0 - a1 * np.cos(t) + a2 * np.cos(2 * t)
         return cast(y, node.get("output_datatype", T.FLOAT))
+
     return run
 
 
@@ -283,38 +315,69 @@ def prelu(node: Node, x, slope):
 
 
 OWN = {
-    "Conv": windows.conv, "ConvTranspose": windows.conv_transpose, "MaxPool": windows.max_pool, "AveragePool": windows.average_pool, "LpPool": windows.lp_pool,
-    "Softmax": flat_softmax, "LogSoftmax": flat_softmax, "Hardmax": flat_softmax,
-    "Add": binary(np.add), "Sub": binary(np.subtract), "Mul": binary(np.multiply),
-    "Div": binary(divide), "Pow": None, "PRelu": prelu,
-    "And": binary(np.logical_and), "Or": binary(np.logical_or), "Xor": binary(np.logical_xor),
-    "Equal": binary(np.equal), "Greater": binary(np.greater), "Less": binary(np.less),
-    "Sum": variadic(np.add), "Max": variadic(np.maximum), "Min": variadic(np.minimum),
+    "Conv": windows.conv,
+    "ConvTranspose": windows.conv_transpose,
+    "MaxPool": windows.max_pool,
+    "AveragePool": windows.average_pool,
+    "LpPool": windows.lp_pool,
+    "Softmax": flat_softmax,
+    "LogSoftmax": flat_softmax,
+    "Hardmax": flat_softmax,
+    "Add": binary(np.add),
+    "Sub": binary(np.subtract),
+    "Mul": binary(np.multiply),
+    "Div": binary(divide),
+    "Pow": None,
+    "PRelu": prelu,
+    "And": binary(np.logical_and),
+    "Or": binary(np.logical_or),
+    "Xor": binary(np.logical_xor),
+    "Equal": binary(np.equal),
+    "Greater": binary(np.greater),
+    "Less": binary(np.less),
+    "Sum": variadic(np.add),
+    "Max": variadic(np.maximum),
+    "Min": variadic(np.minimum),
     "Mean": lambda node, *xs: functools.reduce(np.add, xs) / len(xs),
-    "GroupNormalization": group_norm, "InstanceNormalization": instance_norm,
-    "LayerNormalization": layer_norm, "RMSNormalization": rms_norm,
-    "MeanVarianceNormalization": mean_variance, "BatchNormalization": batch_norm,
-    "LRN": lrn, "LpNormalization": lp_normalization, "Gelu": gelu, "EyeLike": eye_like,
-    "ConstantOfShape": constant_of_shape, "Constant": constant,
+    "GroupNormalization": group_norm,
+    "InstanceNormalization": instance_norm,
+    "LayerNormalization": layer_norm,
+    "RMSNormalization": rms_norm,
+    "MeanVarianceNormalization": mean_variance,
+    "BatchNormalization": batch_norm,
+    "LRN": lrn,
+    "LpNormalization": lp_normalization,
+    "Gelu": gelu,
+    "EyeLike": eye_like,
+    "ConstantOfShape": constant_of_shape,
+    "Constant": constant,
     "Cast": lambda node, x: cast(x, node.get("to") if node.opset >= 6 else T.DataType.Value(node.get("to"))),
-    "HannWindow": cosine_window(0.5, 0.5, 0.0), "BlackmanWindow": cosine_window(0.42, 0.5, 0.08),
+    "HannWindow": cosine_window(0.5, 0.5, 0.0),
+    "BlackmanWindow": cosine_window(0.42, 0.5, 0.08),
     "HammingWindow": cosine_window(25 / 46, 21 / 46, 0.0),
-    "Scatter": scatter_old, "AffineGrid": affine_grid, "Clip": clip,
-    "Dropout": lambda node, x, *_: x, "Identity": lambda node, x: x,
+    "Scatter": scatter_old,
+    "AffineGrid": affine_grid,
+    "Clip": clip,
+    "Dropout": lambda node, x, *_: x,
+    "Identity": lambda node, x: x,
     "HardSwish": lambda node, x: x * hard_sigmoid(x, 1 / 6, 0.5),
     "Erf": lambda node, x: np.vectorize(math.erf, otypes=[float])(x),
     "Mish": lambda node, x: x * np.tanh(softplus(x)),
     "Swish": lambda node, x: x * sigmoid(node.get("alpha", 1.0) * x),
     "HardSigmoid": lambda node, x: hard_sigmoid(x, node.get("alpha", 0.2), node.get("beta", 0.5)),
-    "Sigmoid": lambda node, x: sigmoid(x), "Softplus": lambda node, x: softplus(x),
+    "Sigmoid": lambda node, x: sigmoid(x),
+    "Softplus": lambda node, x: softplus(x),
     "Softsign": lambda node, x: x / (1 + np.abs(x)),
     "Celu": lambda node, x: np.where(x > 0, x, node.get("alpha", 1.0) * np.expm1(x / node.get("alpha", 1.0))),
-    "Selu": lambda node, x: node.get("gamma", 1.0507009873554804934193349852946) * np.where(
-        x > 0, x, node.get("alpha", 1.6732632423543772848170429916717) * np.expm1(x)),
+    "Selu": lambda node, x: (
+        node.get("gamma", 1.0507009873554804934193349852946)
+        * np.where(x > 0, x, node.get("alpha", 1.6732632423543772848170429916717) * np.expm1(x))
+    ),
     "Elu": lambda node, x: np.where(x > 0, x, node.get("alpha", 1.0) * np.expm1(x)),
     "GlobalMaxPool": lambda node, x: x.max(axis=tuple(range(2, x.ndim)), keepdims=True),
     "GlobalAveragePool": lambda node, x: x.mean(axis=tuple(range(2, x.ndim)), keepdims=True),
-    "GlobalLpPool": lambda node, x: (np.abs(x) ** node.get("p", 2)).sum(
-        axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / node.get("p", 2)),
+    "GlobalLpPool": lambda node, x: (
+        (np.abs(x) ** node.get("p", 2)).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / node.get("p", 2))
+    ),
 }
 OWN = {name: function for name, function in OWN.items() if function}

@@ -42,9 +42,10 @@ def patches(x: np.ndarray, node, kernel: tuple, fill: float):
     padded = np.pad(x, [(0, 0), (0, 0), *zip(begins, after)], constant_values=fill)
     s = padded.strides
     return np.lib.stride_tricks.as_strided(
-        padded, (*x.shape[:2], *outputs, *kernel),
-        (*s[:2], *(s[2 + i] * strides[i] for i in range(n)),
-         *(s[2 + i] * dilations[i] for i in range(n))))
+        padded,
+        (*x.shape[:2], *outputs, *kernel),
+        (*s[:2], *(s[2 + i] * strides[i] for i in range(n)), *(s[2 + i] * dilations[i] for i in range(n))),
+    )
 
 
 def conv(node, x, w, b=None):
@@ -127,8 +128,10 @@ def patches_to(x: np.ndarray, node, kernel: tuple, outputs: tuple):
     padded = np.pad(x, [(0, 0), (0, 0), *((0, max(0, r - e)) for r, e in zip(reach, x.shape[2:]))])
     s = padded.strides
     return np.lib.stride_tricks.as_strided(
-        padded, (*x.shape[:2], *outputs, *kernel),
-        (*s[:2], *(a * b for a, b in zip(s[2:], strides)), *(a * b for a, b in zip(s[2:], dilations))))
+        padded,
+        (*x.shape[:2], *outputs, *kernel),
+        (*s[:2], *(a * b for a, b in zip(s[2:], strides)), *(a * b for a, b in zip(s[2:], dilations))),
+    )
 
 
 def lp_pool(node, x):
