@@ -124,6 +124,13 @@ struct SegmentationTests {
         #expect(abs(answer.classes.reduce(0) { $0 + $1.share } - 1) < 1e-9)
         number += 1
       }
+      var writer = try DataWriter(bundle)
+      #expect(try writer.write(fixtures.path, to: folder + "/tensors", threads: 1) == 6)
+      var again = try SegmentationEvaluator(bundle, threads: 1)
+      #expect(
+        try again.evaluate(folder + "/tensors").meanIntersectionOverUnion
+          == report.meanIntersectionOverUnion)
+
       #expect(metrics.accuracy == report.pixelAccuracy)
       #expect(metrics.meanIntersectionOverUnion == report.meanIntersectionOverUnion)
     }

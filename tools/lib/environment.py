@@ -15,13 +15,22 @@ _ENTERED = "GRAFT_TOOLS_IN_VENV"
 
 def enter(*more: str) -> None:
     """Call before importing anything that is not part of Python; `more` is needed beside the usual."""
-    missing = [name for name in [*_PACKAGES, *more] if importlib.util.find_spec(name) is None]
+    _enter([*_PACKAGES, *more])
+
+
+def enter_onnxruntime() -> None:
+    """As `enter`, for scripts that need only ONNX, onnxruntime and NumPy, in the small environment."""
+    _enter(["onnx", "onnxruntime", "ml_dtypes"], "onnxruntime")
+
+
+def _enter(packages: list[str], *arguments: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if not missing:
         return
     if _ENTERED in os.environ:
         sys.exit(f"tools/venv lacks {', '.join(missing)}; delete its folder and run it again")
     make = pathlib.Path(__file__).resolve().parent.parent / "venv"
-    made = subprocess.run([make], stdout=subprocess.PIPE, text=True)
+    made = subprocess.run([make, *arguments], stdout=subprocess.PIPE, text=True)
     if made.returncode != 0:
         sys.exit(made.returncode)
     python = f"{made.stdout.strip()}/bin/python"

@@ -49,7 +49,7 @@ class Session:
                 )
             number += 1
         self._print(time.time() - start)
-        return 1 if self.found else 0
+        return 1 if self.found or not self.counts.compared else 0
 
     def _names(self) -> set[str] | None:
         return set(self.arguments.only.split(",")) if self.arguments.only else None

@@ -19,7 +19,8 @@ public struct DataWriter {
   public var fileNames: [String] { tensorNames + ["y.npy", "files.txt"] }
 
   /// Writes `x.npy` (N × the input's shape, in its element type; with several inputs, one file per input
-  /// name), `y.npy` (N int64 class indices) and `files.txt` (one name per line) to `folder`.
+  /// name), `y.npy` (N int64 class indices; for a class for every pixel N × height × width uint8 indices, 255 where
+  /// there is none) and `files.txt` (one name per line) to `folder`.
   /// - Returns: the number of items written.
   /// - Throws: ``GraftError`` if the data cannot be used or the folder cannot be written.
   public mutating func write(
@@ -40,27 +41,39 @@ public struct DataWriter {
     let writers = try zip(tensorNames, network.inputs).map { name, input in
       try NPYWriter(ModelBundle.join(folder, name), element: input.element, rowShape: input.shape)
     }
+    let maps = try network.mapSize.map { size in
+      try NPYWriter(
+        ModelBundle.join(folder, "y.npy"), element: .uint8, rowShape: [size.height, size.width])
+    }
     var labels: [Int64] = []
+    var count = 0
     var files = ""
     let loader = try network.loader(dataset, batchSize: 64, threads: threads)
     while let batch = try loader.next() {
       for (writer, values) in zip(writers, batch.inputs) { try writer.append(values) }
       for (index, target) in zip(batch.indices, batch.targets) {
-        guard case .label(let label) = target else {
+        switch target {
+        case .label(let label) where maps == nil: labels.append(Int64(label))
+        case .map(let map): try maps?.append(map.values.map { Float($0) })
+        default:
           throw GraftError(
             .invalidData, "\(dataset.name(of: index).quotedForDisplay) has no class",
             at: SourceLocation(file: dataset.location))
         }
-        labels.append(Int64(label))
+        count += 1
         files += dataset.name(of: index).replacing("\n", with: "\\n") + "\n"
       }
       progress(loader.deliveredCount + loader.brokenCount, dataset.count)
     }
     warnings += loader.warnings
     for writer in writers { try writer.finish() }
-    try FileReplacement(at: ModelBundle.join(folder, "y.npy")).write(
-      try NPYArray(labels, shape: [labels.count]).encoded())
+    if let maps {
+      try maps.finish()
+    } else {
+      try FileReplacement(at: ModelBundle.join(folder, "y.npy")).write(
+        try NPYArray(labels, shape: [labels.count]).encoded())
+    }
     try FileReplacement(at: ModelBundle.join(folder, "files.txt")).write(Array(files.utf8))
-    return labels.count
+    return count
   }
 }
