@@ -197,6 +197,25 @@ struct ConverterTests {
     #expect(importError(model)?.contains(message) == true, "\(importError(model) ?? "imported")")
   }
 
+  @Test("the coefficients of a Resize are no weights")
+  func coefficients() throws {
+    var model = ModelFile()
+    model.opsets = [("", 13)]
+    model.input("x", ["N", 2, 4, 4])
+    model.weights("w", [3, 2, 1, 1])
+    model.node("Conv", ["x", "w"], ["c"], name: "conv")
+    let scales = [1, 1, 2, 2].map { Float($0).bitPattern }
+    model.initializer("scales", [4], type: 1, data: Wire.bytes(9, Wire.littleEndian(scales)))
+    model.node(
+      "Resize", ["c", "", "scales"], ["y"], name: "resize",
+      attributes: [ModelFile.attribute("mode", text: "linear")])
+    model.output("y", ["N", 3, 8, 8])
+    let graph = try importModel(model).graph
+    let weights = graph.parameters.filter { graph[$0].parameter?.isLiteral == false }
+    #expect(weights.map { graph[$0].name } == ["w"])
+    #expect(graph.parameters.count > 1)
+  }
+
   @Test("functions that call themselves are refused")
   func recursion() {
     var model = ModelFile()

@@ -36,6 +36,7 @@ extension Converter {
       let name = unused("\(stem)/constant\(index)")
       names[.constant(index)] = name
       set(name, .constant(data, isFolded: true, id: nil), isLiteral: true)
+      functionConstants.insert(name)
     }
     for (output, term) in zip(node.outputs, outputs) where !output.isEmpty {
       names[term.source] = output

@@ -16,11 +16,13 @@ extension Converter {
     }
     func stated(_ values: some Sequence<ValueID>) -> [ValueID] {
       values.filter { id in
-        graph[id].parameter?.isLiteral == true && graph.type(of: id).dtype.isFloatingPoint
+        graph[id].parameter?.isLiteral == true && !functionParameters.contains(id)
+          && graph.type(of: id).dtype.isFloatingPoint
           && (graph.type(of: id).shape.elementCount?.constant ?? 0) > 1
       }
     }
-    let weights = Set(products.flatMap(\.presentOperands)).filter { graph[$0].parameter != nil }
+    let weights = Set(products.flatMap(\.presentOperands))
+      .filter { graph[$0].parameter != nil && !functionParameters.contains($0) }
     var adopted = stated(weights.union(normalizations.flatMap(\.presentOperands)))
     if !weights.isEmpty, weights.allSatisfy({ graph[$0].parameter?.isLiteral == true }) {
       adopted += weights + stated(graph.parameters)

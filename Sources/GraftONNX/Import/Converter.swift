@@ -43,6 +43,10 @@ struct Converter {
   private var inlinedNodes = 0
   /// Constants that come only from Constant nodes and shape arithmetic.
   private(set) var literals = NameTable<Bool>()
+  /// Names of constants that functions compute with, such as the coefficients of a Resize; never weights.
+  var functionConstants: Set<String> = []
+  /// Their parameters.
+  private(set) var functionParameters: Set<ValueID> = []
   /// The nodes that read each initializer, to detect shared parameters.
   private(set) var readers = NameTable<[Int]>()
   /// Every name that some node or output reads.
@@ -329,6 +333,7 @@ struct Converter {
         unusedName(name), TensorType(data.dtype, TensorShape(data.shape)),
         Parameter(isLiteral: isFolded && isLiteral(name), data: data))
       values[name] = .constant(data, isFolded: isFolded, id: id)
+      if functionConstants.contains(name) { functionParameters.insert(id) }
       return id
     case .symbolic(let tensor, _):
       throw GraftError(
