@@ -61,8 +61,21 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
   func run() throws {
     let opened = try ModelBundle(opening: bundle)
     if opened.hasPositions, output == nil { return try evaluatePositions(of: opened) }
-    var evaluator = try Evaluator(
+    let evaluator = try Evaluator(
       opened, output: output, threads: threads.count, batchSize: batchSize)
+    try evaluate(with: evaluator, table)
+  }
+
+  private func evaluatePositions(of opened: ModelBundle) throws {
+    let evaluator = try SegmentationEvaluator(
+      opened, threads: threads.count, batchSize: batchSize)
+    try evaluate(with: evaluator, positionTable)
+  }
+
+  private func evaluate<Own: DataEvaluator>(
+    with evaluator: Own, _ table: (Own.Report) -> String
+  ) throws {
+    var evaluator = evaluator
     let report = try evaluator.evaluate(data) { done, all in
       ProgressLine.show("\(done) of \(all) images")
     }
@@ -74,17 +87,7 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     try Console.result(table(report))
   }
 
-  private func evaluatePositions(of opened: ModelBundle) throws {
-    var evaluator = try SegmentationEvaluator(
-      opened, threads: threads.count, batchSize: batchSize)
-    let report = try evaluator.evaluate(data) { done, all in
-      ProgressLine.show("\(done) of \(all) images")
-    }
-    ProgressLine.clear()
-    Console.warn(evaluator.warnings)
-    if let confusion { try evaluator.writeConfusion(to: confusion) }
-    if let predictions { try evaluator.writePredictions(to: predictions) }
-    if json { return try Console.json(report) }
+  private func positionTable(_ report: SegmentationEvaluator.Report) -> String {
     let lines =
       table(
         ["pixels", "IoU %", "recall %"],
@@ -97,7 +100,7 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
           + (report.loss.map { $0.formatted(digits: 4) } ?? "–")
           + ", \(report.imagesPerSecond.formatted(digits: 0)) images/s"
       ]
-    try Console.result(lines.joined(separator: "\n"))
+    return lines.joined(separator: "\n")
   }
 
   private func percent(_ share: Double?) -> String {
@@ -141,3 +144,15 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     return lines.joined(separator: "\n")
   }
 }
+
+/// What the evaluators of classes and of positions have in common.
+private protocol DataEvaluator {
+  associatedtype Report: Encodable
+  var warnings: [Warning] { get }
+  mutating func evaluate(_ path: String, progress: (Int, Int) -> Void) throws -> Report
+  func writeConfusion(to path: String) throws
+  func writePredictions(to path: String) throws
+}
+
+extension Evaluator: DataEvaluator {}
+extension SegmentationEvaluator: DataEvaluator {}
