@@ -49,6 +49,11 @@ public enum Scores {
     return sum / Double(max(1, probabilities.count))
   }
 
+  /// log(1 + eᶻ) − t · z for a logit z and a target t, computed without overflow.
+  public static func binaryCrossEntropy(logit: Double, target: Double) -> Double {
+    max(logit, 0) - logit * target + log1p(exp(-abs(logit)))
+  }
+
   /// −log p, with p at least the smallest positive float32.
   static func crossEntropy(probability: Float) -> Double {
     -log(Double(max(probability, .leastNormalMagnitude)))

@@ -377,7 +377,7 @@ struct TrainingRun {
         found += decisions(outputs, Array(rows), of: data)
         for (position, row) in rows.enumerated() {
           for index in 0..<classCount {
-            squares += Self.binaryCrossEntropy(
+            squares += Scores.binaryCrossEntropy(
               logit: Double(outputs[position * classCount + index]),
               target: Double(data.values[row * classCount + index]))
           }
@@ -395,10 +395,5 @@ struct TrainingRun {
     if let metrics { return Held(loss: metrics.loss ?? .nan, accuracy: metrics.top1) }
     return Held(
       loss: squares / Double(max(1, items.count * classCount)), accuracy: found.accuracy)
-  }
-
-  /// log(1 + eᶻ) − t · z, computed without overflow.
-  private static func binaryCrossEntropy(logit: Double, target: Double) -> Double {
-    max(logit, 0) - logit * target + log1p(exp(-abs(logit)))
   }
 }
