@@ -92,6 +92,9 @@ private struct Refusal: CustomTestStringConvertible {
     Refusal(
       BatchNormalization(epsilon: -1), [image, vector, vector, vector, vector],
       "epsilon must not be negative, found -1.0 [C3]"),
+    Refusal(
+      BatchNormalization(momentum: 1.5), [image, vector, vector, vector, vector],
+      "momentum must be in [0, 1], found 1.5 [C5]"),
     Refusal(ScaleShift(), [integers([2, 3]), vector, vector], "found i64[2,3] [C1]"),
     Refusal(
       ScaleShift(), [image, vector, real([1])], "shift must be f32[3], found f32[1] [C2]"),

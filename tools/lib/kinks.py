@@ -143,15 +143,20 @@ class _Separation(TorchDispatchMode):
 
 
 def _clearest(rows: torch.Tensor, kinks: list[float]) -> torch.Tensor:
-    """For each row a number t in its middle half so that all t + kink are far from its elements."""
+    """For each row a number t so that all t + kink are far from its elements: in its middle half, unless that
+    is one number repeated, as after a convolution of a channel that a relu has made mostly zero."""
     rows = rows.sort(dim=1).values.contiguous()
     count = rows.shape[1]
-    middle = rows[:, (count - 1) // 4 : count - (count - 1) // 4]
-    candidates = (middle[:, 1:] + middle[:, :-1]) / 2
+    candidates = (rows[:, 1:] + rows[:, :-1]) / 2
     room = torch.full_like(candidates, torch.inf)
     for kink in kinks:
         places = (candidates + kink).contiguous()
         after = torch.searchsorted(rows, places).clamp(0, count - 1)
         for index in (after, (after - 1).clamp(min=0)):
             room = torch.minimum(room, (rows.gather(1, index) - places).abs())
-    return candidates.gather(1, room.argmax(dim=1, keepdim=True)).flatten()
+    middle = torch.zeros_like(room)
+    middle[:, (count - 1) // 4 : count - 1 - (count - 1) // 4] = 1
+    near = rows.std(dim=1, keepdim=True) * 1e-4
+    has_room = (room * middle).amax(dim=1, keepdim=True) > near
+    best = torch.where(has_room, room * middle, room).argmax(dim=1, keepdim=True)
+    return candidates.gather(1, best).flatten()

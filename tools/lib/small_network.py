@@ -15,7 +15,7 @@ class Network(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 6, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(6)
+        self.bn1 = nn.BatchNorm2d(6, momentum=0.3)
         self.conv2 = nn.Conv2d(6, 8, 3, stride=2, padding=1)
         self.bn2 = nn.BatchNorm2d(8)
         self.down = nn.Conv2d(6, 8, 1, stride=2, bias=False)

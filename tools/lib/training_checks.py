@@ -184,7 +184,8 @@ def well_conditioned(name: str, size: int, batch: int, mode: str):
         y = torch.randint(0, classes, (batch, *positions))
         comparison = Comparison(network, x, y, mode)
         if comparison.rounding <= CONDITION and (
-            not kinks.separates_pools(network) or is_stable(network, x, y, mode, comparison)
+            not (kinks.separates_pools(network) or name in NEWER)
+            or is_stable(network, x, y, mode, comparison)
         ):
             return network, x, y, comparison
     raise SystemExit(f"{name}: PyTorch's float32 is over {CONDITION} off its float64; more seeds")

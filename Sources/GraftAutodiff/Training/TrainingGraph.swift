@@ -61,10 +61,10 @@ public struct TrainingGraph: Sendable {
     ]
     try appendUpdates(
       parameters.map { ($0, try gradients[$0] ?? zeroGradient(of: $0)) }, hyperparameters, settings)
-    for (old, new, name) in averages {
+    for average in averages {
       let moved = try step.append(
-        MovingAverage(momentum: specification.statisticsMomentum), [old, new])[0]
-      newContents.append((name, moved))
+        MovingAverage(momentum: average.momentum), [average.stored, average.batch])[0]
+      newContents.append((average.name, moved))
     }
     for (name, value) in newContents { step.outputs.append(GraphOutput(name: name, value: value)) }
     changed = newContents.map(\.name)
@@ -104,14 +104,24 @@ public struct TrainingGraph: Sendable {
       name, type, Parameter(isTrained: true, group: role.group, data: zeros))
   }
 
+  /// A running statistic of a normalization and what it moves toward.
+  private struct RunningStatistic {
+    var name: String
+    var stored: ValueID
+    /// The batch's statistic, and its weight in the update.
+    var batch: ValueID
+    var momentum: Double
+  }
+
   /// Makes every normalization of the tail use batch statistics, if the specification says so.
-  /// - Returns: the running statistics to update: old value, batch statistics, name.
-  private mutating func useBatchStatistics() throws -> [(ValueID, ValueID, String)] {
+  /// - Returns: the running statistics to update.
+  private mutating func useBatchStatistics() throws -> [RunningStatistic] {
     guard specification.normalization == .train else { return [] }
-    var averages: [(ValueID, ValueID, String)] = []
+    var averages: [RunningStatistic] = []
     var moved = Set<ValueID>()
-    for node in step.nodes where node.opcode == BatchNormalization.opcode {
-      guard let x = node.operand(0), let mean = node.operand(3), let variance = node.operand(4),
+    for node in step.nodes {
+      guard let normalization = try Catalog.operation(of: node) as? BatchNormalization,
+        let x = node.operand(0), let mean = node.operand(3), let variance = node.operand(4),
         step[mean].parameter != nil, step[variance].parameter != nil
       else { continue }
       let made = try step.append(
@@ -129,7 +139,9 @@ public struct TrainingGraph: Sendable {
         parameter.isTrained = true
         parameter.group = TrainingInterface.StateRole.statistic.group
         step[old].definition = .parameter(parameter)
-        averages.append((old, new, name))
+        averages.append(
+          RunningStatistic(
+            name: name, stored: old, batch: new, momentum: 1 - normalization.momentum))
       }
     }
     return averages

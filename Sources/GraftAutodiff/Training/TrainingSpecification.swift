@@ -40,15 +40,12 @@ public struct TrainingSpecification: Hashable, Sendable {
   public var groups: [String: Int]
   /// The names of the groups, in the order of the rows of the hyperparameters.
   public var groupNames: [String]
-  /// The momentum of running statistics: the weight of the batch's statistics in each update.
-  public var statisticsMomentum: Double
 
   public init(
     loss: Loss = .crossEntropy,
     optimizer: Optimizer = .sgd(hasMomentum: true, isNesterov: false),
     normalization: Normalization = .frozen, distills: Bool = false, accumulates: Bool = false,
-    clips: Bool = false, groups: [String: Int], groupNames: [String],
-    statisticsMomentum: Double = 0.1
+    clips: Bool = false, groups: [String: Int], groupNames: [String]
   ) {
     self.loss = loss
     self.optimizer = optimizer
@@ -58,6 +55,5 @@ public struct TrainingSpecification: Hashable, Sendable {
     self.clips = clips
     self.groups = groups
     self.groupNames = groupNames
-    self.statisticsMomentum = statisticsMomentum
   }
 }

@@ -14,6 +14,7 @@ import RealModule
 /// - C2: scale, bias, mean and variance are [channels] of x's type.
 /// - C3: epsilon is a number that is not negative.
 /// - C4: residual has x's type.
+/// - C5: momentum is in [0, 1].
 public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
   public static let opcode: Opcode = "batch_normalization"
   public static let group = OperatorGroup.normalization
@@ -25,18 +26,27 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
   ]
 
   public var epsilon: Double
+  /// The share that the stored statistics keep in each update while training, in [0, 1]: as in ONNX, so one
+  /// less PyTorch's momentum. Without effect in inference.
+  public var momentum: Double
   public var activation: Activation
+  public static let defaultMomentum = 0.9
 
-  public init(epsilon: Double = 1e-5, activation: Activation = .none) {
+  public init(
+    epsilon: Double = 1e-5, momentum: Double = Self.defaultMomentum, activation: Activation = .none
+  ) {
     self.epsilon = epsilon
+    self.momentum = momentum
     self.activation = activation
   }
   public init(attributes: Attributes) throws {
     epsilon = try attributes.float("epsilon")
+    momentum = try attributes.float("momentum", default: Self.defaultMomentum)
     activation = try attributes.activation()
   }
   public var attributes: Attributes {
     var attributes: Attributes = ["epsilon": .float(epsilon)]
+    if momentum != Self.defaultMomentum { attributes["momentum"] = .float(momentum) }
     attributes.set(activation)
     return attributes
   }
@@ -47,6 +57,7 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
       try requireChannelVector("C2", try operand(index, of: operands), rule.name, of: x)
     }
     try require("C3", epsilon >= 0, "epsilon must not be negative, found \(epsilon)")
+    try require("C5", (0...1).contains(momentum), "momentum must be in [0, 1], found \(momentum)")
     let result = TensorType(x.dtype, x.shape)
     if let residual = optionalOperand(5, of: operands) {
       try require(
@@ -102,13 +113,19 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
         try node.opset >= 14
         ? node.flag("training_mode", default: false) : node.outputCount > 1
       guard node.readOutputCount <= 1 else { throw node.trainingMode() }
+      // As the shortest decimal: 0.9, not the nearest float32 to it.
+      let stored = try node.float("momentum", default: defaultMomentum)
+      let decimal = Double("\(Float(stored))") ?? defaultMomentum
+      let momentum = (0...1).contains(decimal) ? decimal : defaultMomentum
       if isTraining {
         // For weights; the importer reads activations as in inference, because a result must not depend on
         // other images.
         return ImportedOperator(
-          Standardize(epsilon: epsilon, overBatch: true), operands: [0, 1, 2, 3, 4])
+          Standardize(epsilon: epsilon, overBatch: true, momentum: momentum),
+          operands: [0, 1, 2, 3, 4])
       }
-      return ImportedOperator(BatchNormalization(epsilon: epsilon), operands: [0, 1, 2, 3, 4])
+      return ImportedOperator(
+        BatchNormalization(epsilon: epsilon, momentum: momentum), operands: [0, 1, 2, 3, 4])
     }
   ]
 
@@ -120,7 +137,9 @@ public struct BatchNormalization: ChannelwiseOperator, ONNXExportable {
         .unsupported, "ONNX has no normalization with a fused residual or activation")
     }
     return ExportedOperator(
-      "BatchNormalization", attributes: [("epsilon", .float(epsilon))],
+      "BatchNormalization",
+      attributes: [("epsilon", .float(epsilon))]
+        + (momentum == Self.defaultMomentum ? [] : [("momentum", .float(momentum))]),
       inputs: (0..<5).map { .operand($0) })
   }
 }

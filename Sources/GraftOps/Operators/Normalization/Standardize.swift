@@ -29,20 +29,27 @@ public struct Standardize: RealOperator, ONNXExportable {
   public var epsilon: Double
   /// Whether mean and variance are computed over the whole batch.
   public var overBatch: Bool
+  /// That of the normalization ``inInference``.
+  public var momentum: Double
 
-  public init(epsilon: Double = 1e-5, overBatch: Bool) {
+  public init(
+    epsilon: Double = 1e-5, overBatch: Bool, momentum: Double = BatchNormalization.defaultMomentum
+  ) {
     self.epsilon = epsilon
     self.overBatch = overBatch
+    self.momentum = momentum
   }
 
   public init(attributes: Attributes) throws {
     epsilon = try attributes.float("epsilon")
     overBatch = try attributes.bool("over_batch", default: false)
+    momentum = try attributes.float("momentum", default: BatchNormalization.defaultMomentum)
   }
 
   public var attributes: Attributes {
     var attributes: Attributes = ["epsilon": .float(epsilon)]
     if overBatch { attributes["over_batch"] = .bool(true) }
+    if momentum != BatchNormalization.defaultMomentum { attributes["momentum"] = .float(momentum) }
     return attributes
   }
 
@@ -126,6 +133,6 @@ public protocol TrainingModeOperator: Operator {
 extension Standardize: TrainingModeOperator {
   /// The normalization by stored statistics.
   public var inInference: (any Operator)? {
-    overBatch ? BatchNormalization(epsilon: epsilon) : nil
+    overBatch ? BatchNormalization(epsilon: epsilon, momentum: momentum) : nil
   }
 }
