@@ -31,7 +31,8 @@ let parser = Target.Dependency.product(name: "ArgumentParser", package: "swift-a
 let templateFolders =
   [
     "Convolution/Direct", "Convolution/Winograd", "Convolution/Depthwise", "Convolution/Plain",
-    "TransposedConvolution", "WeightGradient", "MatrixProduct", "Pooling", "Elementwise",
+    "TransposedConvolution", "WeightGradient", "MatrixProduct", "Attention", "Pooling",
+    "Elementwise",
     "Movement", "Indexing", "RegionPool", "Normalization",
     "LayerNormalization", "Reduction", "Loss", "Update",
   ].map { "Kernels/\($0)" } + ["Program"]

@@ -86,6 +86,9 @@ let gradientCases: [GradientCase] = [
   GradientCase(MatrixMultiply(), [[5, 3, 4], [4]]),
   GradientCase(MatrixMultiply(), [[4], [5, 4, 2]]),
   GradientCase(MatrixMultiply(), [[2, 1, 3, 4], [5, 4, 2]]),
+  GradientCase(Attention(scale: 0.7), [[2, 3, 4], [2, 5, 4], [2, 5, 3]]),
+  GradientCase(
+    Attention(scale: 0.5), [[2, 2, 3, 4], [2, 2, 3, 4], [2, 2, 3, 4], [2, 3, 3], [2, 1, 3, 3]]),
   // Every element becomes the upper limit.
   GradientCase(Clip(low: 1, high: -1), [image]),
   GradientCase(
@@ -310,11 +313,12 @@ struct GradientRuleTests {
         "shape", "size", "constant_of_shape", "range", "equal", "greater", "less", "not", "and",
         "or", "xor", "bitwise_and", "bitwise_or", "bitwise_xor", "bit_shift", "arg_reduce",
         // Training itself makes them.
-        "cross_entropy", "cross_entropy_gradient", "squared_error", "squared_error_gradient",
+        "cross_entropy", "cross_entropy_gradient", "regression_error", "regression_error_gradient",
         "activation_gradient", "convolution_weight_gradient", "transpose_weights", "insert_zeros",
         "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
         "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
-        "gather_gradient", "region_pool_gradient", "layer_normalization_gradient", "square_sum",
+        "gather_gradient", "region_pool_gradient", "layer_normalization_gradient",
+        "attention_gradient", "square_sum",
         "clip_factor",
         "accumulate", "sgd_update",
         "adam_update", "moving_average",

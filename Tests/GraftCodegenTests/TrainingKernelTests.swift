@@ -320,8 +320,10 @@ import Testing
       try harness.output(try harness.apply(CrossEntropy(), [logits, targets])[0])
       try harness.output(try harness.apply(CrossEntropyGradient(), [logits, targets])[0])
       let pair = [logits, targets, weights]
-      try harness.output(try harness.apply(SquaredError(), pair)[0])
-      try harness.output(try harness.apply(SquaredErrorGradient(), pair)[0])
+      for measure in ErrorMeasure.allCases {
+        try harness.output(try harness.apply(RegressionError(measure), pair)[0])
+        try harness.output(try harness.apply(RegressionErrorGradient(measure), pair)[0])
+      }
     }
     try harness.check(range: -12...12)
   }

@@ -180,8 +180,24 @@ func sampleNodes() throws -> [(operation: any Operator, types: [TensorType?])] {
       [TensorType(.float32, [.batch, 3]), TensorType(.float32, [3, 4]), vector]
     ),
     (Add(activation: .relu), [image, image]), (Multiply(activation: .silu), [image, image]),
+    (BatchNormalization(momentum: 0.99), [image, vector, vector, vector, vector]),
+    (Attention(scale: 0.5), attentionTypes),
+    (
+      Attention(
+        scale: 0.5,
+        views: AttentionViews(
+          leading: [.batch, 2], queries: 5, keys: 5, size: 4, width: 4,
+          views: (0..<3).map { AttentionView(offset: 8 * $0, strides: [120, 4, 24]) },
+          order: [0, 2, 1, 3])), Array(repeating: TensorType(.float32, [.batch, 5, 24]), count: 3)
+    ),
   ] + trainingNodes()
 }
+
+/// q, k, v and a bias of an attention.
+private let attentionTypes: [TensorType?] = [
+  TensorType(.float32, [.batch, 2, 5, 4]), TensorType(.float32, [.batch, 2, 3, 4]),
+  TensorType(.float32, [.batch, 2, 3, 6]), TensorType(.float32, [2, 3, 5]),
+]
 
 /// The operators that only training makes.
 private func trainingNodes() -> [(operation: any Operator, types: [TensorType?])] {
@@ -194,14 +210,19 @@ private func trainingNodes() -> [(operation: any Operator, types: [TensorType?])
   let settings = TensorType(.float32, [8])
   let window = Window(kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1], dilations: [1, 1])
   let number = TensorType(.float32, [.batch, 1])
+  let answers = [TensorType(.float32, [.batch, 2, 5, 6]), TensorType(.float32, [.batch, 2, 5])]
   return [
+    (
+      AttentionGradient(scale: 0.5),
+      [answers[0]] + attentionTypes[..<3] + answers + attentionTypes[3...]
+    ),
     (
       LayerNormalizationGradient(axis: 1),
       [matrix, matrix, TensorType(.float32, [3]), number, number]
     ),
     (CrossEntropy(), [matrix, matrix]), (CrossEntropyGradient(), [matrix, matrix]),
-    (SquaredError(), [matrix, matrix, TensorType(.float32, [.batch])]),
-    (SquaredErrorGradient(), [matrix, matrix, TensorType(.float32, [.batch])]),
+    (RegressionError(.charbonnier), [matrix, matrix, TensorType(.float32, [.batch])]),
+    (RegressionErrorGradient(.absolute), [matrix, matrix, TensorType(.float32, [.batch])]),
     (ActivationGradient(activation: .clip(low: 0, high: 6)), [image, image]),
     (ConvolutionWeightGradient(window: window, groups: 2), [image, half]),
     (TransposeWeights(groups: 2), [weights]),

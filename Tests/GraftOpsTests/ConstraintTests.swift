@@ -82,6 +82,60 @@ private struct Refusal: CustomTestStringConvertible {
       "shapes [2] and [3] do not broadcast: axis 0 has 2 and 3 [C3]"),
   ]
 
+  private static let rows = real([.batch, 2, 5, 4])
+  private static func views(_ view: AttentionView, order: [Int] = [0, 1, 2, 3]) -> Attention {
+    Attention(
+      scale: 1,
+      views: AttentionViews(
+        leading: [.batch, 2], queries: 5, keys: 5, size: 4, width: 4,
+        views: [view, view, view], order: order))
+  }
+  private static let whole = AttentionView(offset: 0, strides: [40, 20, 4])
+
+  private static let attention: [Refusal] = [
+    Refusal(
+      Attention(scale: 1), [rows, rows, integers([.batch, 2, 5, 4])],
+      "v must be f32, found i64[N,2,5,4] [C1]"),
+    Refusal(
+      Attention(scale: 1), [rows, real([.batch, 3, 5, 4]), rows],
+      "q, k and v must have the same leading axes, found f32[N,2,5,4], f32[N,3,5,4], f32[N,2,5,4] [C2]"
+    ),
+    Refusal(
+      Attention(scale: 1), [rows, real([.batch, 2, 6, 4]), rows],
+      "k and v must have a row for each key, and k one size with q, found f32[N,2,5,4], f32[N,2,6,4], "
+        + "f32[N,2,5,4] [C2]"),
+    Refusal(
+      Attention(scale: 1), [real([2, .batch, 4]), real([2, 5, 4]), real([2, 5, 4])],
+      "queries, keys, size and width must be constants, found f32[2,N,4], f32[2,5,4], f32[2,5,4] [C2]"
+    ),
+    Refusal(
+      Attention(scale: 1), [real([2, 5, 0]), real([2, 5, 0]), real([2, 5, 4])],
+      "5 queries, 5 keys, size 0 and width 4 must not be 0 [C2]"),
+    Refusal(
+      Attention(scale: 1), [rows, rows, rows, real([2, 1, 5])],
+      "bias must broadcast to [N,2,5,5], found f32[2,1,5] [C3]"),
+    Refusal(
+      Attention(scale: .infinity), [rows, rows, rows], "scale must be finite, found inf [C4]"),
+    Refusal(
+      views(AttentionView(offset: 0, strides: [40, 4])), [rows, rows, rows],
+      "2 strides for 3 axes of q [C5]"),
+    Refusal(
+      views(AttentionView(offset: 1, strides: [40, 20, 4])), [rows, rows, rows],
+      "the view of q leaves f32[N,2,5,4] [C5]"),
+    Refusal(
+      views(AttentionView(offset: 0, strides: [-40, 20, 4])), [rows, rows, rows],
+      "the stride -40 is too long [C5]"),
+    Refusal(
+      views(AttentionView(offset: 0, strides: [.batch(times: 40), 20, 4])), [rows, rows, rows],
+      "the view of q leaves f32[N,2,5,4] [C5]"),
+    Refusal(
+      views(whole, order: [0, 1, 3, 2]), [rows, rows, rows],
+      "[0, 1, 3, 2] does not permute the axes of [N,2,5,4] with the last one last [C5]"),
+    Refusal(
+      AttentionGradient(scale: 1), [rows, rows, rows, rows, rows, real([.batch, 2, 4])],
+      "logsum must be f32[N,2,5], found f32[N,2,4] [C5]"),
+  ]
+
   private static let normalization: [Refusal] = [
     Refusal(
       BatchNormalization(), [vector, vector, vector, vector, vector],
@@ -249,7 +303,7 @@ private struct Refusal: CustomTestStringConvertible {
       "the result would have the shape [-3]"),
   ]
 
-  @Test(arguments: linear + normalization + pools + arithmetic + movement + shapes)
+  @Test(arguments: linear + attention + normalization + pools + arithmetic + movement + shapes)
   private func refusesWithTheConstraint(_ refusal: Refusal) {
     let error = #expect(throws: GraftError.self) {
       try Catalog.inferTypes(refusal.operation, refusal.types)

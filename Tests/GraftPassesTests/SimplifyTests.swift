@@ -154,8 +154,8 @@ import Testing
       text(
         """
         %3 = relu(%2) : f32[4] from "relu"
-        %4 = expand(%2) {shape=shape [512,64,4]} : f32[512,64,4] from "expand"
-        %5 = mul(%4, %0) : f32[512,64,4] from "mul"
+        %4 = expand(%2) {shape=shape [2048,64,4]} : f32[2048,64,4] from "expand"
+        %5 = mul(%4, %0) : f32[2048,64,4] from "mul"
         output "y" = %3
         output "z" = %5
         """.replacing("%5 = mul(%4, %0)", with: "%5 = relu(%4)")))

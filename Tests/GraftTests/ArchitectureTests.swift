@@ -89,6 +89,18 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
       ["BatchNormalization", "Dropout"],
       "training gives a normalization its batch's statistics, and makes a dropout random"
     ),
+    "GraftPasses/Fuse/FoldAttentionViews.swift": (
+      ["Transpose"], "the movement that an attention can write through"
+    ),
+    "GraftPasses/Fuse/FuseAttention.swift": (
+      ["MatrixMultiply", "Softmax", "Add", "Multiply", "Divide"], "parts of what it recognizes"
+    ),
+    "GraftPasses/Rewriting/MovementChain.swift": (
+      ["Transpose", "Slice", "Split"], "the movements that a view has strides for"
+    ),
+    "GraftPasses/Simplify/SinkRowTransposes.swift": (
+      ["Reshape", "Transpose", "Slice", "Attention"], "what moves, and what takes it in"
+    ),
     "GraftPasses/Fuse/LowerToScaleShift.swift": (["ScaleShift"], "what it makes it leaves"),
     "GraftPasses/Layout/AssignLayout.swift": (["ConvertLayout"], "what it puts in it takes out"),
     "GraftPasses/Simplify/LowerMatrixMultiply.swift": (

@@ -1,5 +1,6 @@
 // A network with the preprocessing, batching and labels for a data set. Prediction and evaluation use it.
 
+import GraftAutodiff
 import GraftData
 import GraftDiagnostics
 import GraftIR
@@ -192,12 +193,14 @@ package struct ImageNetwork {
   package func batchSize(_ wanted: Int) -> Int { bundle.manifest.hasFreeBatch ? wanted : 1 }
 
   /// Opens a data folder for this network.
-  package func open(_ path: String) throws -> (dataset: any Dataset, warnings: [Warning]) {
+  package func open(
+    _ path: String, answers: TargetKind? = nil
+  ) throws -> (dataset: any Dataset, warnings: [Warning]) {
     try openDataset(
       at: path,
       for: DatasetRequest(
         inputs: inputs,
-        answers: positions == nil ? (isMultiLabel ? .labels : .classes) : targetKind,
+        answers: answers ?? (positions == nil ? (isMultiLabel ? .labels : .classes) : targetKind),
         labels: bundle.manifest.labels,
         classCount: classCount, part: .test))
   }
@@ -302,4 +305,9 @@ extension ModelBundle {
   /// ``Segmenter`` and ``SegmentationEvaluator`` are for such networks, ``Classifier`` and ``Evaluator`` for
   /// others.
   public var hasPositions: Bool { manifest.classAxis != nil }
+  /// Whether it was fine-tuned as a regression, so that its outputs are values, not scores.
+  public var givesValues: Bool {
+    let loss = manifest.fineTuning.flatMap { TrainingSpecification.Loss(rawValue: $0.loss) }
+    return loss?.measure != nil
+  }
 }

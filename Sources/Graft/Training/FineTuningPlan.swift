@@ -5,6 +5,7 @@ import GraftAutodiff
 import GraftDiagnostics
 import GraftIR
 import GraftOps
+import GraftPasses
 import GraftRuntime
 
 /// A network split for training.
@@ -39,7 +40,7 @@ package struct FineTuningPlan {
   ///   - classes: the number of classes of the data, or of regression outputs.
   package init(_ graph: Graph, classes: Int, options: TrainingChoices) throws {
     let head = try Head(of: graph)
-    let isRegression = options.loss == .meanSquaredError
+    let isRegression = options.loss.measure != nil
     let old = try Self.ending(of: graph)
     let replaced = try graph.replacingHead(
       head, by: options.head, classes: !isRegression && old.isBinary && classes == 2 ? 1 : classes,
@@ -60,7 +61,10 @@ package struct FineTuningPlan {
     }
     try Self.check(ending, task, options)
     let newHead = try Head(of: replaced)
-    let tail = parts.tail
+    var tail = parts.tail
+    // Before gradients: those of an attention need no matrix of scores either.
+    let attention = PipelineEntry(FuseAttention(), because: "its gradient is one operator")
+    _ = try PassManager([attention], mode: .training).run(&tail)
     let statistics = Self.statistics(of: tail)
     let trained = parts.tailParameters.filter { !statistics.contains($0) }
     let groups = ParameterGroups(

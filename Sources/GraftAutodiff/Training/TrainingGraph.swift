@@ -192,15 +192,17 @@ public struct TrainingGraph: Sendable {
     switch specification.loss {
     case .binaryCrossEntropy:
       throw GraftError(.inconsistency, "binary cross-entropy needs its own targets")
-    case .meanSquaredError:
+    case .meanSquaredError, .meanAbsoluteError, .charbonnier:
+      let measure = specification.loss.measure ?? .squared
       let weights = step.addInput(
         Input.weights.rawValue, TensorType(.float32, TensorShape([type.shape[0]])))
       return (
         { graph, _ in
-          try graph.append(SquaredError(), [graph.outputs[0].value, targets, weights])[0]
+          try graph.append(RegressionError(measure), [graph.outputs[0].value, targets, weights])[0]
         },
         { graph, _ in
-          try graph.append(SquaredErrorGradient(), [graph.outputs[0].value, targets, weights])[0]
+          try graph.append(
+            RegressionErrorGradient(measure), [graph.outputs[0].value, targets, weights])[0]
         }
       )
     case .crossEntropy:

@@ -1,6 +1,7 @@
 // The specification of a training step: loss, optimizer, parameter groups.
 
 import GraftIR
+import GraftOps
 
 /// The compile-time options of a training step. Hyperparameters such as learning rates are passed at run
 /// time.
@@ -11,6 +12,19 @@ public struct TrainingSpecification: Hashable, Sendable {
     /// weights of the class being absent and present.
     case binaryCrossEntropy = "binary-cross-entropy"
     case meanSquaredError = "mse"
+    case meanAbsoluteError = "mae"
+    /// The mean of √(d² + 10⁻⁶).
+    case charbonnier
+
+    /// How it measures the errors of a regression; nil for losses of classes.
+    public var measure: ErrorMeasure? {
+      switch self {
+      case .crossEntropy, .binaryCrossEntropy: nil
+      case .meanSquaredError: .squared
+      case .meanAbsoluteError: .absolute
+      case .charbonnier: .charbonnier
+      }
+    }
   }
 
   public enum Optimizer: Hashable, Sendable {

@@ -10,7 +10,7 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     discussion: """
       The data is a directory with one folder of images per class, CIFAR-10's binary batches, or x.npy and \
       y.npy. Folders are matched with the bundle's labels by name. For a network with a class for every pixel \
-      it has images/NAME.jpg and masks/NAME.png, or maps of classes in y.npy. Running a bundle executes its author's code.
+      it has images/NAME.jpg and masks/NAME.png, or maps of classes in y.npy; for a regression, y.npy has the values. Running a bundle executes its author's code.
       """)
 
   @Argument(help: "The bundle.", completion: .directory)
@@ -27,6 +27,13 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
 
   @Option(help: "Write one line per image to this .csv file.", completion: .file())
   var predictions: String?
+
+  @Flag(
+    help: """
+      y.npy has values of the output's shape, not classes, as for a network that graft finetune trained with \
+      --loss mse, mae or charbonnier, where this is the default.
+      """)
+  var values = false
 
   @Flag(help: "Print one JSON object.")
   var json = false
@@ -60,6 +67,14 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
 
   func run() throws {
     let opened = try ModelBundle(opening: bundle)
+    if values || opened.givesValues {
+      guard confusion == nil else {
+        throw ValidationError("--confusion needs classes, and the network's outputs are values")
+      }
+      let evaluator = try ValueEvaluator(
+        opened, output: output, threads: threads.count, batchSize: batchSize)
+      return try evaluate(with: evaluator, valueTable)
+    }
     if opened.hasPositions, output == nil { return try evaluatePositions(of: opened) }
     let evaluator = try Evaluator(
       opened, output: output, threads: threads.count, batchSize: batchSize)
@@ -85,6 +100,18 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     if let predictions { try evaluator.writePredictions(to: predictions) }
     if json { return try Console.json(report) }
     try Console.result(table(report))
+  }
+
+  private func valueTable(_ report: ValueEvaluator.Report) -> String {
+    let figures = [
+      ("MSE", report.meanSquaredError, 6), ("MAE", report.meanAbsoluteError, 6),
+      ("R²", report.determination, 4), ("PSNR", report.peakSignalToNoise, 2),
+      ("SSIM", report.structuralSimilarity, 4),
+    ].compactMap { name, value, digits in
+      value.map { "\(name) \($0.formatted(digits: digits))\(name == "PSNR" ? " dB" : "")" }
+    }
+    return "\(report.items) items: " + figures.joined(separator: ", ")
+      + ", \(report.itemsPerSecond.formatted(digits: 0)) items/s"
   }
 
   private func positionTable(_ report: SegmentationEvaluator.Report) -> String {
@@ -156,3 +183,4 @@ private protocol DataEvaluator {
 
 extension Evaluator: DataEvaluator {}
 extension SegmentationEvaluator: DataEvaluator {}
+extension ValueEvaluator: DataEvaluator {}

@@ -6,7 +6,8 @@ import GraftOps
 enum KernelRegistry {
   static let families: [KernelFamily] = [
     .directConvolution, .winogradConvolution, .depthwiseConvolution, .plainConvolution,
-    .transposedConvolution, .weightGradient, .matrixProduct, .pooling, .elementwise, .movement,
+    .transposedConvolution, .weightGradient, .matrixProduct, .attention, .pooling, .elementwise,
+    .movement,
     .indexing, .regionPool, .normalization,
     .layerNormalization, .reduction, .loss, .update,
   ]

@@ -8,7 +8,7 @@ public enum Catalog {
   /// Every operator, in the order of the documentation. Adding one here is the only registration.
   public static let operators: [any Operator.Type] = [
     // Linear
-    Convolution.self, TransposedConvolution.self, Gemm.self, MatrixMultiply.self,
+    Convolution.self, TransposedConvolution.self, Gemm.self, MatrixMultiply.self, Attention.self,
     // Normalization
     BatchNormalization.self, LayerNormalization.self, ScaleShift.self,
     LocalResponseNormalization.self, Standardize.self,
@@ -42,9 +42,9 @@ public enum Catalog {
     LogicalXor.self,
     Where.self,
     // Training: losses, gradient operators, updates
-    CrossEntropy.self, CrossEntropyGradient.self, SquaredError.self, SquaredErrorGradient.self,
+    CrossEntropy.self, CrossEntropyGradient.self, RegressionError.self, RegressionErrorGradient.self,
     ActivationGradient.self, ConvolutionWeightGradient.self, TransposeWeights.self,
-    InsertZeros.self, BatchOuterProduct.self, BatchStatistics.self,
+    InsertZeros.self, BatchOuterProduct.self, AttentionGradient.self, BatchStatistics.self,
     BatchNormalizationParameterGradient.self, BatchNormalizationInputGradient.self,
     LayerNormalizationGradient.self, MaxPoolGradient.self, AveragePoolGradient.self,
     RegionPoolGradient.self,

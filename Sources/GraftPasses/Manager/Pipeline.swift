@@ -25,6 +25,9 @@ public enum Pipeline {
         "before constants are folded into convolutions, because x + 3 is part of an activation here"
     ),
     PipelineEntry(
+      FuseAttention(),
+      because: "before transposes and scales move, between which its products then lie"),
+    PipelineEntry(
       LowerMatrixMultiply(), because: "so that operators after a MatMul can be folded into a gemm"),
     PipelineEntry(
       SinkTransposes(),
@@ -69,7 +72,14 @@ public enum Pipeline {
     ),
     PipelineEntry(
       FoldConstants(), because: "the bias of phases is repeated"),
+    PipelineEntry(
+      SinkRowTransposes(),
+      because: "after biases and activations are in the gemm, before its residual is"),
+    PipelineEntry(
+      SinkReshapes(), because: "the additions behind such a gemm can now be its residual"),
     PipelineEntry(FuseResidual(), because: "the addition is fused together with its activation"),
+    PipelineEntry(
+      FoldAttentionViews(), because: "after all other passes have moved and merged movements"),
     PipelineEntry(
       MergeCommonSubexpressions(), because: "branches may have become identical"),
     PipelineEntry(

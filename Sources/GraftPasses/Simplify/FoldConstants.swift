@@ -21,19 +21,22 @@ public struct FoldConstants: Pass {
   public static let summary = "computes nodes that depend only on parameters"
   public static let modes: Set<PassMode> = [.inference, .training]
 
-  /// Results of up to as many elements may have more than all operands together.
-  static let alwaysAllowedElements = 1 << 14
+  /// Results of up to as many elements may have more than all operands together: the masks of windows have.
+  static let alwaysAllowedElements = 1 << 18
+  /// As long as those of a network add up to no more than this.
+  private static let mostAddedElements = 1 << 24
 
   public init() {}
 
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
+    var added = 0
     for id in graph.nodeIDs {
       let node = graph[id]
       let operands = node.presentOperands
       guard !operands.isEmpty, operands.allSatisfy({ context.isConstant($0, in: graph) }) else {
         continue
       }
-      if let reason = obstacle(node, graph) {
+      if let reason = obstacle(node, graph, &added) {
         context.left(graph.title(node), because: reason)
         continue
       }
@@ -44,7 +47,7 @@ public struct FoldConstants: Pass {
     }
   }
 
-  private func obstacle(_ node: Node, _ graph: Graph) -> String? {
+  private func obstacle(_ node: Node, _ graph: Graph, _ added: inout Int) -> String? {
     if node.results.contains(where: graph.isOutput) {
       return "its result is an output of the network"
     }
@@ -53,9 +56,11 @@ public struct FoldConstants: Pass {
       guard let count = elements(of: result, graph), graph.type(of: result).layout.isPlain else {
         return "its result is \(graph.type(of: result)), which depends on the batch"
       }
-      if count > max(given, Self.alwaysAllowedElements) {
+      guard count > given else { continue }
+      if count > Self.alwaysAllowedElements || added + count > Self.mostAddedElements {
         return "its result would have \(count) elements, from \(given)"
       }
+      added += count
     }
     return nil
   }

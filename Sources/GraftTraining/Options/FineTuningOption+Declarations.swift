@@ -94,7 +94,8 @@ extension FineTuningOption {
       .notNegative, get: { $0.weightDecay }, set: { $0.weightDecay = $1 })
     choice(
       "loss", .optimization,
-      "The loss; cross-entropy is binary if the network ends in a sigmoid, mse is for regression",
+      "The loss; cross-entropy is binary if the network ends in a sigmoid; mse, mae and charbonnier (√(d² + 10⁻⁶)) "
+        + "are for regression, of numbers or of images",
       \.loss)
     number(
       "clip-norm", .optimization,
@@ -183,7 +184,7 @@ extension FineTuningOption {
   }
 
   @Sendable private static func needsCrossEntropy(_ options: Options) -> String? {
-    options.loss == .meanSquaredError ? "it applies only to --loss cross-entropy" : nil
+    options.loss.measure != nil ? "it applies only to --loss cross-entropy" : nil
   }
 
   @Sendable private static func mixingConflict(_ options: Options) -> String? {
@@ -192,7 +193,7 @@ extension FineTuningOption {
         "it mixes images before the frozen layers, differently in every batch, so --cache-views has "
         + "nothing to cache"
     }
-    return options.loss == .meanSquaredError
+    return options.loss.measure != nil
       ? "it mixes classes, and applies only to --loss cross-entropy" : nil
   }
 

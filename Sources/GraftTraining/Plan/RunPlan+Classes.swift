@@ -16,7 +16,7 @@ struct DataRequests {
     self.options = options
     self.network = network
     answers =
-      options.loss == .meanSquaredError ? .values(network.output) : network.targetKind
+      options.loss.measure != nil ? .values(network.output) : network.targetKind
     let keeps = options.head == .keep
     training = DatasetRequest(
       inputs: network.inputs, answers: answers, labels: keeps ? manifest.labels : nil,
@@ -36,7 +36,7 @@ struct DataRequests {
   func classes(
     of dataset: any Dataset
   ) throws -> (count: Int, warnings: [Warning]) {
-    if options.loss == .meanSquaredError { return (network.outputWidth, []) }
+    if options.loss.measure != nil { return (network.outputWidth, []) }
     if options.head == .keep { return (network.classCount, []) }
     let location = SourceLocation(file: options.data)
     let count = dataset.classCount

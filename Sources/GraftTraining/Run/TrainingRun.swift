@@ -191,14 +191,14 @@ struct TrainingRun {
   }
 
   /// The mean loss above which a run counts as diverged: a hundred times that of uniform probabilities; for
-  /// regression 10⁴ times the mean square of the targets, at least 10⁴. A new head on large features can
+  /// regression 10⁴ times that of zeros, at least 10⁴. A new head on large features can
   /// start at ten times the loss of uniform probabilities.
   private static func divergence(
     _ options: FineTuner.Options, classCount: Int, values: [Float]
   ) -> Double {
-    guard options.loss != .meanSquaredError else {
-      let squares = values.reduce(0.0) { $0 + Double($1) * Double($1) }
-      return 1e4 * max(squares / Double(max(1, values.count)), 1)
+    if let measure = options.loss.measure {
+      let sum = values.reduce(0.0) { $0 + measure(Double($1)) }
+      return 1e4 * max(sum / Double(max(1, values.count)), 1)
     }
     let share = options.teacher.map {
       1 - $0.alpha + $0.alpha * $0.temperature * $0.temperature
@@ -366,7 +366,8 @@ struct TrainingRun {
     var metrics =
       isClassification
       ? try ClassificationMetrics(classCount: classCount, outputKind: .logits) : nil
-    var (squares, found) = (0.0, Decisions())
+    var (sum, found) = (0.0, Decisions())
+    let measure = options.loss.measure ?? .squared
     for start in stride(from: 0, to: items.count, by: options.batchSize) {
       let rows = items[start..<min(start + options.batchSize, items.count)]
       let outputs = try trainer.evaluate(
@@ -377,7 +378,7 @@ struct TrainingRun {
         found += decisions(outputs, Array(rows), of: data)
         for (position, row) in rows.enumerated() {
           for index in 0..<classCount {
-            squares += Scores.binaryCrossEntropy(
+            sum += Scores.binaryCrossEntropy(
               logit: Double(outputs[position * classCount + index]),
               target: Double(data.values[row * classCount + index]))
           }
@@ -387,13 +388,13 @@ struct TrainingRun {
           for index in 0..<classCount {
             let difference = Double(
               outputs[position * classCount + index] - data.values[row * classCount + index])
-            squares += difference * difference
+            sum += measure(difference)
           }
         }
       }
     }
     if let metrics { return Held(loss: metrics.loss ?? .nan, accuracy: metrics.top1) }
     return Held(
-      loss: squares / Double(max(1, items.count * classCount)), accuracy: found.accuracy)
+      loss: sum / Double(max(1, items.count * classCount)), accuracy: found.accuracy)
   }
 }

@@ -42,20 +42,23 @@ extension Lowering {
       units: WorkUnits(1, times: type(logits).shape[0]))
   }
 
-  mutating func lowerSquaredError(_ node: Node, isGradient: Bool) throws {
+  mutating func lowerRegressionError(
+    _ measure: ErrorMeasure, _ node: Node, isGradient: Bool
+  ) throws {
     let operands = try (0..<3).map { try operand($0, of: node) }
     let output = try result(of: node)
     try requireFloat(operands + [output])
     let shape = type(operands[0]).shape
     guard let count = TensorShape(Array(shape.dimensions.dropFirst())).elementCount?.constant
-    else { throw GraftError(.unsupported, "a squared error of \(type(operands[0]))") }
+    else { throw GraftError(.unsupported, "a regression error of \(type(operands[0]))") }
     let kernel = try library.add(
-      "\(node.opcode)_f32_\(count)", algorithm: "one row at a time, threads split rows"
+      "\(node.opcode)_\(measure)_f32_\(count)",
+      algorithm: "one row at a time, threads split rows"
     ) { name in
-      let template = isGradient ? Templates.squaredErrorGradient : Templates.squaredError
+      let template = isGradient ? Templates.regressionErrorGradient : Templates.regressionError
       return try template.render([
-        "banner": "\(node.opcode) of rows of \(count) elements.", "name": name,
-        "count": "\(count)",
+        "banner": "\(node.opcode) (\(measure)) of rows of \(count) elements.", "name": name,
+        "count": "\(count)", "error": measure.text.error, "slope": measure.text.slope,
       ])
     }
     try emit(
@@ -64,9 +67,30 @@ extension Lowering {
   }
 }
 
+extension ErrorMeasure {
+  /// C of the error of `difference`, a double, and of its slope, a float.
+  fileprivate var text: (error: String, slope: String) {
+    let square = CText.float(Self.epsilon * Self.epsilon)
+    return switch self {
+    case .squared: ("difference * difference", "2 * difference")
+    case .absolute:
+      (
+        "__builtin_fabs(difference)",
+        "(difference > 0 ? 1 : difference < 0 ? -1 : difference)"
+      )
+    case .charbonnier:
+      (
+        "__builtin_sqrt(difference * difference + \(Self.epsilon * Self.epsilon))",
+        "(difference / __builtin_sqrtf(difference * difference + \(square)))"
+      )
+    }
+  }
+}
+
 extension Templates {
   static let crossEntropy = Template("cross_entropy.c", PackageResources.cross_entropy_c_in)
-  static let squaredError = Template("squared_error.c", PackageResources.squared_error_c_in)
-  static let squaredErrorGradient = Template(
-    "squared_error_gradient.c", PackageResources.squared_error_gradient_c_in)
+  static let regressionError = Template(
+    "regression_error.c", PackageResources.regression_error_c_in)
+  static let regressionErrorGradient = Template(
+    "regression_error_gradient.c", PackageResources.regression_error_gradient_c_in)
 }

@@ -13,11 +13,11 @@ extension KernelFamily {
       .emitting(CrossEntropyGradient.self) { _, node, program in
         try program.lowerCrossEntropy(node, isGradient: true)
       },
-      .emitting(SquaredError.self) { _, node, program in
-        try program.lowerSquaredError(node, isGradient: false)
+      .emitting(RegressionError.self) { operation, node, program in
+        try program.lowerRegressionError(operation.measure, node, isGradient: false)
       },
-      .emitting(SquaredErrorGradient.self) { _, node, program in
-        try program.lowerSquaredError(node, isGradient: true)
+      .emitting(RegressionErrorGradient.self) { operation, node, program in
+        try program.lowerRegressionError(operation.measure, node, isGradient: true)
       },
     ])
 }

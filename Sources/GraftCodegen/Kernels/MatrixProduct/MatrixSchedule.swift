@@ -17,13 +17,33 @@ struct MatrixSchedule: Hashable {
     (outputs + groupLanes(target) - 1) / groupLanes(target)
   }
 
+  /// Tiles of 4 blocks of outputs, or of fewer where they leave fewer vectors empty.
   static func choose(inputs: Int, outputs: Int, target: Target) -> MatrixSchedule {
-    let blocks = (outputs + target.lanes - 1) / target.lanes
-    let tileBlocks = min(4, blocks)
-    // Accumulators, one vector of weights and one broadcast.
-    let rows = max(1, (target.registers - 3) / max(1, tileBlocks))
-    return MatrixSchedule(
-      inputs: inputs, outputs: outputs, tileBlocks: tileBlocks, tileRows: min(rows, 6),
-      chunk: 512)
+    let blocks = max(1, (outputs + target.lanes - 1) / target.lanes)
+    let schedules = (1...min(4, blocks)).reversed().map { tileBlocks in
+      // Accumulators, one vector of weights and one broadcast; at most 24, beyond which the loop is no faster.
+      let rows = min((target.registers - 3) / tileBlocks, 24 / tileBlocks)
+      return MatrixSchedule(
+        inputs: inputs, outputs: outputs, tileBlocks: tileBlocks, tileRows: max(1, min(rows, 8)),
+        chunk: 512)
+    }
+    return schedules.min { $0.time(target) < $1.time(target) } ?? schedules[0]
+  }
+
+  /// Vector operations for a row and an input: multiply-adds, with those of empty lanes, and loads of weights and
+  /// broadcasts, of which a core starts two in a cycle as well but which delay it less.
+  private func time(_ target: Target) -> Double {
+    let vectors = Double(tileBlocks * groups(target))
+    let loads = 1 / Double(tileBlocks) + 1 / Double(tileRows)
+    return vectors * (1 + 0.3 * loads)
+  }
+
+  /// Into how many pieces its rows are divided, so that a thread computes rows that it reads elsewhere too; 1 where
+  /// threads divide the outputs instead, because every thread would have to read more weights than its caches hold.
+  /// - Parameter rows: of one image.
+  func pieces(rows: Int) -> Int {
+    let bytes = inputs.multipliedReportingOverflow(by: 4 * outputs)
+    guard rows >= 8 * tileRows, !bytes.overflow, bytes.partialValue <= 4 << 20 else { return 1 }
+    return bytes.partialValue <= 1 << 19 ? 8 : 2
   }
 }

@@ -1,27 +1,72 @@
-// The squared error of a regression, and its gradient.
+// The error of a regression, and its gradient.
 
 import GraftDiagnostics
 import GraftIR
 import RealModule
 
-/// loss[n] = weights[n] · Σ (y[n, …] − targets[n, …])². With weights of 1 / (batch · elements of a row) the
-/// sum of all losses is the mean squared error.
+/// What a regression makes of the difference d of a result and its target.
+public enum ErrorMeasure: String, Hashable, Sendable, CaseIterable {
+  /// d²
+  case squared
+  /// |d|, whose slope at 0 is 0, as PyTorch's L1Loss has it.
+  case absolute
+  /// √(d² + ε²) with ε = 10⁻³: Charbonnier et al. 1994, with the ε of Lai et al. 2017.
+  case charbonnier
+
+  public static let epsilon = 1e-3
+
+  public func callAsFunction<Scalar: Real & BinaryFloatingPoint>(_ d: Scalar) -> Scalar {
+    switch self {
+    case .squared: d * d
+    case .absolute: abs(d)
+    case .charbonnier: (d * d + Scalar(Self.epsilon * Self.epsilon)).squareRoot()
+    }
+  }
+
+  public func slope<Scalar: Real & BinaryFloatingPoint>(_ d: Scalar) -> Scalar {
+    switch self {
+    case .squared: 2 * d
+    case .absolute: d > 0 ? 1 : d < 0 ? -1 : d
+    case .charbonnier: d / self(d)
+    }
+  }
+
+  fileprivate init(attributes: Attributes) throws {
+    let name = try attributes.string("measure", default: Self.squared.rawValue)
+    guard let measure = ErrorMeasure(rawValue: name) else {
+      throw GraftError(.invalidGraph, "no error is measured as \(name.quotedForDisplay)")
+    }
+    self = measure
+  }
+
+  fileprivate var attributes: Attributes {
+    self == .squared ? [:] : ["measure": .string(rawValue)]
+  }
+}
+
+/// loss[n] = weights[n] · Σ measure(y[n, …] − targets[n, …]). With weights of 1 / (batch · elements of a row) the
+/// sum of all losses is the mean error.
 ///
 /// y and targets [batch, …]; weights [batch].
 ///
 /// - C1: y and targets have one floating-point type and shape, of rank 1 or more.
 /// - C2: weights are [batch].
-public struct SquaredError: RealOperator {
-  public static let opcode: Opcode = "squared_error"
+public struct RegressionError: RealOperator {
+  public static let opcode: Opcode = "regression_error"
   public static let group = OperatorGroup.training
-  public static let summary = "weighted squared error of each row"
+  public static let summary = "weighted error of each row"
   public static let operands: [OperandRule] = [
     .required("y"), .required("targets"), .required("weights"),
   ]
   public static let resultNames = ["loss"]
 
-  public init() {}
-  public init(attributes: Attributes) throws { self.init() }
+  public var measure: ErrorMeasure
+
+  public init(_ measure: ErrorMeasure = .squared) { self.measure = measure }
+  public init(attributes: Attributes) throws {
+    measure = try ErrorMeasure(attributes: attributes)
+  }
+  public var attributes: Attributes { measure.attributes }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let y = try requireRegression(operands)
@@ -37,8 +82,7 @@ public struct SquaredError: RealOperator {
     let losses = weights.indices.map { n in
       weights[n]
         * (n * width..<(n + 1) * width).reduce(Scalar(0)) { sum, i in
-          let difference = y.elements[i] - targets.elements[i]
-          return sum + difference * difference
+          sum + measure(y.elements[i] - targets.elements[i])
         }
     }
     return [try DenseTensor(shape: extents[0], elements: losses)]
@@ -49,17 +93,22 @@ public struct SquaredError: RealOperator {
   }
 }
 
-/// dy[n, …] = 2 · weights[n] · (y[n, …] − targets[n, …]): the gradient of the sum of all losses of
-/// ``SquaredError``, with the same constraints.
-public struct SquaredErrorGradient: RealOperator {
-  public static let opcode: Opcode = "squared_error_gradient"
+/// dy[n, …] = weights[n] · measure′(y[n, …] − targets[n, …]): the gradient of the sum of all losses of
+/// ``RegressionError``, with the same constraints.
+public struct RegressionErrorGradient: RealOperator {
+  public static let opcode: Opcode = "regression_error_gradient"
   public static let group = OperatorGroup.training
-  public static let summary = "gradient of a weighted squared error"
-  public static let operands: [OperandRule] = SquaredError.operands
+  public static let summary = "gradient of a weighted error"
+  public static let operands: [OperandRule] = RegressionError.operands
   public static let resultNames = ["dy"]
 
-  public init() {}
-  public init(attributes: Attributes) throws { self.init() }
+  public var measure: ErrorMeasure
+
+  public init(_ measure: ErrorMeasure = .squared) { self.measure = measure }
+  public init(attributes: Attributes) throws {
+    measure = try ErrorMeasure(attributes: attributes)
+  }
+  public var attributes: Attributes { measure.attributes }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let y = try requireRegression(operands)
@@ -73,7 +122,7 @@ public struct SquaredErrorGradient: RealOperator {
     let weights = try tensor(2, of: operands).elements
     let width = max(1, y.shape.dropFirst().reduce(1, *))
     let elements = y.elements.indices.map {
-      2 * weights[$0 / width] * (y.elements[$0] - targets.elements[$0])
+      weights[$0 / width] * measure.slope(y.elements[$0] - targets.elements[$0])
     }
     return [try DenseTensor(shape: extents[0], elements: elements)]
   }
