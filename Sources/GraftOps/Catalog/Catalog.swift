@@ -42,7 +42,8 @@ public enum Catalog {
     LogicalXor.self,
     Where.self,
     // Training: losses, gradient operators, updates
-    CrossEntropy.self, CrossEntropyGradient.self, RegressionError.self, RegressionErrorGradient.self,
+    CrossEntropy.self, CrossEntropyGradient.self, RegressionError.self,
+    RegressionErrorGradient.self,
     ActivationGradient.self, ConvolutionWeightGradient.self, TransposeWeights.self,
     InsertZeros.self, BatchOuterProduct.self, AttentionGradient.self, BatchStatistics.self,
     BatchNormalizationParameterGradient.self, BatchNormalizationInputGradient.self,
