@@ -335,25 +335,52 @@ def pooled(cell: Cell, name: str):
 @maker("SelfAttention", 9)
 def self_attention(cell: Cell, name: str):
     """Attention as exporters write it, over [batch, length, width]."""
-    length, heads, size = cell.choose([1, 3, 5, 8]), cell.choose([1, 2]), cell.choose([2, 4, 8])
-    x = cell.input([3, length, heads * size])
+    length, heads, size = cell.choose([1, 3, 5, 8, 19]), cell.choose([1, 2]), cell.choose([2, 4, 8])
+    # Windows are part of the batch, and some have a mask of their own; others have positions before the batch.
+    windows = cell.choose([1, 1, 2])
+    positions_first = windows == 1 and cell.chance(0.3)
+    x = cell.input([3, windows * length, heads * size])
     width = heads * size
-    lead = 0
+    if windows > 1:
+        x = cell.emit("Reshape", [x, cell.ints([-1, length, width])])
+    if positions_first:
+        x = cell.emit("Transpose", [x], perm=[1, 0, 2])
+    sizes = [length, -1, heads, size] if positions_first else [-1, length, heads, size]
 
     def split(order):
         y = cell.emit("MatMul", [x, cell.weight([width, width], scale=width**-0.5)])
         if cell.chance(0.5):
             y = cell.emit("Add", [cell.weight([width]), y])
-        return cell.emit("Transpose", [cell.emit("Reshape", [y, cell.ints([lead, length, heads, size])])], perm=order)
+        if positions_first:
+            order = [{0: 1, 1: 0}.get(axis, axis) for axis in order]
+        return cell.emit("Transpose", [cell.emit("Reshape", [y, cell.ints(sizes)])], perm=order)
 
-    scores = cell.emit("MatMul", [split([0, 2, 1, 3]), split([0, 2, 3, 1])])
-    scores = cell.emit("Div", [scores, cell.scalar(size**0.5)])
+    q, k = split([0, 2, 1, 3]), split([0, 2, 3, 1])
+    scales = cell.choose(["scores", "both", "q"])
+    if scales != "scores":
+        q = cell.emit("Mul", [q, cell.scalar(size ** (-0.5 if scales == "q" else -0.25))])
+    if scales == "both":
+        k = cell.emit("Mul", [cell.scalar(size**-0.25), k])
+    scores = cell.emit("MatMul", [q, k])
+    if scales == "scores":
+        scores = cell.emit("Div", [scores, cell.scalar(size**0.5)])
     if cell.chance(0.5):
-        scores = cell.emit("Add", [scores, cell.weight([1, 1, length, length])])
+        scores = cell.emit("Add", [scores, cell.weight([1, cell.choose([1, heads]), length, length])])
+    if windows > 1:
+        shape = [-1, windows, heads, length, length]
+        scores = cell.emit("Add", [
+            cell.emit("Reshape", [scores, cell.ints(shape)]), cell.weight([1, windows, 1, length, length])])
+        scores = cell.emit("Reshape", [scores, cell.ints([-1, heads, length, length])])
     shares = cell.emit("Softmax", [scores], axis=3 if cell.opset < 13 else -1)
-    y = cell.emit("Transpose", [cell.emit("MatMul", [shares, split([0, 2, 1, 3])])], perm=[0, 2, 1, 3])
-    y = cell.emit("MatMul", [cell.emit("Reshape", [y, cell.ints([lead, length, width])]), cell.weight([width, 5])])
-    cell.emit("Add", [y, cell.weight([5])])
+    y = cell.emit("MatMul", [shares, split([0, 2, 1, 3])])
+    y = cell.emit("Transpose", [y], perm=[2, 0, 1, 3] if positions_first else [0, 2, 1, 3])
+    joined = [length, -1, width] if positions_first else [-1, length, width]
+    y = cell.emit("MatMul", [cell.emit("Reshape", [y, cell.ints(joined)]), cell.weight([width, 5])])
+    y = cell.emit("Add", [y, cell.weight([5])])
+    if positions_first:
+        y = cell.emit("Transpose", [y], perm=[1, 0, 2])
+    if windows > 1:
+        cell.emit("Reshape", [y, cell.ints([-1, windows * length, 5])])
 
 
 # Chosen more often than others: what networks are made of, and what seldom finds an operand.
@@ -365,6 +392,7 @@ WEIGHTS = {
         "Gemm",
         "MatMul",
         "Attention",
+        "SelfAttention",
         "LayerNormalization",
         "Where",
         "OneHot",
