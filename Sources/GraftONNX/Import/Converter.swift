@@ -22,6 +22,8 @@ struct Converter {
     case constant(TensorData, isFolded: Bool, id: ValueID?)
     /// Integers some of which are multiples of the batch.
     case symbolic(DenseTensor<Dimension>, DataType)
+    /// Integers that number the items of the batch.
+    case itemIndices(ItemIndices)
     /// A list of other values, by their names.
     case sequence([String])
     /// The result of a node that cannot be compiled.
@@ -149,6 +151,7 @@ struct Converter {
       }
     default: break
     }
+    if try convertItemIndices(node, inputs, place) { return }
     if try convert(node, inputs, place, byFunction: model.opset) { return }
     let imported = try read(node, inputs)
     for (index, shape) in imported.inputShapes.sorted(by: { $0.key < $1.key }) {
@@ -261,7 +264,7 @@ struct Converter {
   func isLiteral(_ name: String) -> Bool {
     switch values[name] {
     case .constant(let data, _, _): literals.contains(name) || !data.dtype.isFloatingPoint
-    case .symbolic, nil: true
+    case .symbolic, .itemIndices, nil: true
     case .computed, .sequence, .failed: false
     }
   }
@@ -313,6 +316,7 @@ struct Converter {
         integers: KnownValues.integers(of: data), data: data)
     case .symbolic(let tensor, let dtype):
       return ONNXNode.Input(type: TensorType(dtype, TensorShape(tensor.shape)), integers: tensor)
+    case .itemIndices(let indices): return ONNXNode.Input(type: indices.type)
     case .sequence:
       throw GraftError(.unsupported, "its input \(name.quotedForDisplay) is a sequence")
     case .failed: return nil
@@ -340,6 +344,9 @@ struct Converter {
         .unsupported,
         "it computes with \(name.quotedForDisplay), which depends on the batch: "
           + "\(tensor.elements.map(\.description).joined(separator: ", "))")
+    case .itemIndices:
+      throw GraftError(
+        .unsupported, "it computes with \(name.quotedForDisplay), the numbers of the batch's items")
     case .sequence, .failed, nil: return nil
     }
   }
@@ -369,7 +376,8 @@ struct Converter {
       switch name.flatMap({ values[$0] }) {
       case .constant(let data, let isFolded, _): known.add(data, isFolded: isFolded)
       case .symbolic(let tensor, _): known.add(tensor)
-      case .computed, .sequence, .failed, nil: known.addUnknown(isAbsent: name == nil || name == "")
+      case .computed, .itemIndices, .sequence, .failed, nil:
+        known.addUnknown(isAbsent: name == nil || name == "")
       }
     }
     return try known.fold(operation, types, budget: &budget)
