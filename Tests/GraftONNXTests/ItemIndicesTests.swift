@@ -48,6 +48,30 @@ struct ItemIndicesTests {
     #expect(Set(graph.nodes.map(\.opcode)) == ["reshape"])
   }
 
+  /// x[:] = y, as the exporter writes slice_scatter.
+  @Test func updatesOfAllItemsAreTheResult() throws {
+    var model = ModelFile()
+    model.opsets = [("", 18)]
+    model.input("x", ["N", 2])
+    model.node("Relu", ["x"], ["update"])
+    model.node("Shape", ["x"], ["s"], attributes: [ModelFile.attribute("end", int: 1)])
+    model.node("Squeeze", ["s"], ["n"])
+    for (name, number) in [("zero", 0), ("one", 1)] {
+      model.node(
+        "Constant", [], [name], attributes: [ModelFile.attribute("value_int", int: number)])
+    }
+    model.node("Range", ["zero", "n", "one"], ["items"])
+    for (name, number) in [("start", 0), ("end", Int.max), ("axis", 0), ("step", 1), ("last", -1)] {
+      model.integers(name, [number])
+    }
+    model.node("Slice", ["items", "start", "end", "axis", "step"], ["all"])
+    model.node("Unsqueeze", ["all", "last"], ["indices"])
+    model.node("ScatterND", ["x", "indices", "update"], ["y"])
+    model.output("y", ["N", 2])
+    let graph = try importModel(model).graph
+    #expect(graph.nodes.map(\.opcode) == ["relu"])
+  }
+
   /// Items that read from others, and numbers of items as values.
   @Test func othersAreRefused() throws {
     for wrong in [model(places: [0, 6]), model(places: [0], step: 3)] {

@@ -105,6 +105,18 @@ extension Converter {
     case "Unsqueeze":
       let axes = others.first??.elements
       result = try axes.map { try indices.unsqueezed($0) }
+    case "Slice":
+      // x[:], which takes all items.
+      let parts = numbers.dropFirst()
+      let ends = node.inputs.count > 2 ? numbers[2]?.first : nil
+      let isWhole = ends.map { $0 == .batch || ($0.constant ?? 0) >= Int(Int32.max) } ?? false
+      if position == 0, parts.first == [0], isWhole, numbers.dropFirst(3).first ?? [0] == [0],
+        numbers.dropFirst(4).first ?? [1] == [1], indices.base.rank == 1
+      {
+        result = indices
+      }
+    case "ScatterND":
+      if position == 1, try scatter(node, inputs, indices) { return true }
     case "Gather":
       if position == 1, try gather(node, inputs, indices, place) { return true }
     default: break
@@ -115,6 +127,20 @@ extension Converter {
         "its input \(node.inputs[position].quotedForDisplay) numbers the items of the batch")
     }
     set(output, .itemIndices(result), isLiteral: true)
+    return true
+  }
+
+  /// A ScatterND that replaces every item by the update of its number: the updates.
+  private mutating func scatter(
+    _ node: FileNode, _ inputs: [ONNXNode.Input?], _ indices: ItemIndices
+  ) throws -> Bool {
+    guard indices.base.shape == [1, 1], indices.base.elements == [0], indices.step == 1,
+      indices.axis == 0, inputs.count == 3, let x = inputs[0]?.type, let updates = inputs[2]?.type,
+      x.rank > 0, x.shape[0] == .batch, x == updates,
+      try seen(node, inputs).string("reduction", default: "none") == "none",
+      let output = node.outputs.first, let value = imported(node.inputs[2])
+    else { return false }
+    alias(output, to: value, named: node.inputs[2])
     return true
   }
 

@@ -57,6 +57,16 @@ public struct DecompositionBuilder {
     return result
   }
 
+  /// Adds a constant of one element.
+  public mutating func scalar(_ number: Double, like value: ValueID) throws -> ValueID {
+    let type = TensorType(graph.type(of: value).dtype, [])
+    return graph.addParameter(
+      graph.unusedName("constant"), type,
+      Parameter(
+        derivation: "constant of a decomposition", isLiteral: true,
+        data: try TensorData(packing: [number], as: type.dtype, shape: [])))
+  }
+
   /// Adds nodes that apply `activation`, decomposed if ONNX does not have it.
   public mutating func apply(_ activation: Activation, to x: ValueID) throws -> ValueID {
     guard let function = activation.function else { return x }

@@ -71,26 +71,29 @@ public enum Pipeline {
         "after normalizations and activations are folded, before the kernels of convolutions are chosen"
     ),
     PipelineEntry(
-      FoldConstants(), because: "the bias of phases is repeated"),
-    PipelineEntry(
       SinkRowTransposes(),
       because: "after biases and activations are in the gemm, before its residual is"),
     PipelineEntry(
       SinkReshapes(), because: "the additions behind such a gemm can now be its residual"),
-    PipelineEntry(FuseResidual(), because: "the addition is fused together with its activation"),
     PipelineEntry(
-      FoldAttentionViews(), because: "after all other passes have moved and merged movements"),
+      FoldConstants(), because: "the bias of phases is repeated, and vectors have been reshaped"),
+    PipelineEntry(FuseResidual(), because: "the addition is fused together with its activation"),
     PipelineEntry(
       MergeCommonSubexpressions(), because: "branches may have become identical"),
     PipelineEntry(
       RemoveDeadCode(), because: "folding leaves unused parameters behind"),
   ]
 
-  /// The layout pass after it; with scheduling in GraftPlanning, `graft dump --stage scheduled`.
+  /// The passes about memory after it; with scheduling in GraftPlanning, `graft dump --stage scheduled`.
   public static let layout: [PipelineEntry] = [
     PipelineEntry(
+      FoldAttentionViews(),
+      because:
+        "after all other passes have moved and merged movements, and because a view is of memory"
+    ),
+    PipelineEntry(
       AssignLayout(),
-      because: "last, because passes do not match patterns that contain layout conversions")
+      because: "last, because passes do not match patterns that contain layout conversions"),
   ]
 
   /// The names that `graft dump --after` takes, in the order in which the passes first run.

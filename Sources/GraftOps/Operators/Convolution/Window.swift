@@ -102,6 +102,8 @@ public struct Window: Hashable, Sendable {
     window.dilations = try node.optionalInts("dilations") ?? [1, 1]
     window.pads = try node.optionalInts("pads") ?? [0, 0, 0, 0]
     try window.validate("ONNX")
+    // Nothing lies between the elements of a window that has one.
+    for axis in kernel.indices where kernel[axis] == 1 { window.dilations[axis] = 1 }
     let mode = try node.string("auto_pad", default: "NOTSET")
     switch mode {
     case "NOTSET", "": break

@@ -159,6 +159,29 @@ public struct Attention: RealOperator {
   }
 }
 
+extension Attention {
+  /// Products around a softmax, if there are no views.
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    guard views == nil else { return nil }
+    let q = try builder.operand(0)
+    let rank = builder.shape(of: q).rank
+    let turn = Transpose(permutation: Array(0..<(rank - 2)) + [rank - 1, rank - 2])
+    let factor = try builder.scalar(scale, like: q)
+    let scaled = try builder.apply(Multiply(), [q, factor])
+    let k = try builder.apply(turn, [try builder.operand(1)])
+    var scores = try builder.apply(MatrixMultiply(), [scaled, k])
+    for index in 3..<5 {
+      guard let addend = builder.optionalOperand(index) else { continue }
+      let own = builder.shape(of: addend).rank
+      let permutation = Array(0..<(own - 2)) + [own - 1, own - 2]
+      let turned = try builder.apply(Transpose(permutation: permutation), [addend])
+      scores = try builder.apply(Add(), [scores, turned])
+    }
+    let weights = try builder.apply(Softmax(axis: rank - 1), [scores])
+    return try builder.apply(MatrixMultiply(), [weights, try builder.operand(2)])
+  }
+}
+
 extension Attention: DifferentiableOperator {
   /// The gradients of q, k and v by ``AttentionGradient``, which needs no matrix of scores. Those of bias, mask and
   /// logsum do: ds = p · (v · dyᵀ − Σ dy · y + dlogsum), keys first, with p = exp(scores − logsum).
