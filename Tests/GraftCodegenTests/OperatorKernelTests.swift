@@ -195,6 +195,29 @@ import Testing
     try harness.check(range: 0.5...2)
   }
 
+  /// Blocks, with and without borders and empty lanes, and planes.
+  @Test(arguments: [Target.native, .generic]) func channelsLast(target: Target) throws {
+    var harness = KernelHarness(seed: 17, target: target)
+    for channels in [3, 16, 37] {
+      for border in [(0, 0), (1, 2)] {
+        let x = try harness.image([channels, 5, 7], border: border)
+        let y = try harness.apply(Transpose(permutation: [0, 2, 3, 1]), [x])[0]
+        try harness.output(y)
+      }
+      let planes = try harness.image([channels, 5, 7], border: (1, 1), isPlanar: true)
+      try harness.output(try harness.apply(Transpose(permutation: [0, 2, 3, 1]), [planes])[0])
+      // And back, into blocks.
+      let rows = harness.input([.batch, 5, 7, Dimension(channels)])
+      for border in [(0, 0), (1, 2)] {
+        let image = try harness.apply(
+          Transpose(permutation: [0, 3, 1, 2]), [rows],
+          layout: .blocked(target.lanes, border: border))[0]
+        try harness.output(image)
+      }
+    }
+    try harness.check(tolerance: 0)
+  }
+
   @Test func matrices() throws {
     var harness = KernelHarness(seed: 15)
     for (inputs, outputs) in [(1, 1), (7, 10), (33, 100), (1300, 37), (64, 1000)] {

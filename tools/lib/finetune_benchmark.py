@@ -9,7 +9,7 @@ import subprocess
 
 import onnx
 import torch
-from lib import benchmark, networks, onnx_export, performance_page, photographs, zoo
+from lib import benchmark, families, networks, onnx_export, performance_page, photographs, zoo
 from lib.resnet20 import ResNet20
 from onnx import numpy_helper
 
@@ -19,9 +19,16 @@ JOBS = [
     ("layer4 unfrozen", "resnet18", {"unfreeze": "layer4", "bn": "frozen", "epochs": 10}, "run"),
     ("everything", "resnet18", {"unfreeze": "all", "bn": "train", "epochs": 3}, "step"),
     ("everything", "resnet20", {"unfreeze": "all", "bn": "train", "epochs": 3}, "step"),
+    ("head only", "convnext_tiny", {"unfreeze": "none", "bn": "frozen", "epochs": 10}, "run"),
+    ("last stage unfrozen", "convnext_tiny", {"unfreeze": "features.7", "bn": "frozen", "epochs": 3}, "step"),
+    ("everything", "convnext_tiny", {"unfreeze": "all", "bn": "frozen", "epochs": 2}, "step"),
+    ("head only", "vit_b_16", {"unfreeze": "none", "bn": "frozen", "epochs": 10}, "run"),
+    ("two blocks unfrozen", "vit_b_16",
+     {"unfreeze": "encoder.layers.encoder_layer_10", "bn": "frozen", "epochs": 3}, "step"),
+    ("everything", "vit_b_16", {"unfreeze": "all", "bn": "frozen", "epochs": 2}, "step"),
 ]
-BATCHES = {"resnet18": 32, "resnet20": 100}
-PICTURES = {"resnet18": 400, "resnet20": 2000}
+BATCHES = {"resnet18": 32, "resnet20": 100, "convnext_tiny": 16, "vit_b_16": 16}
+PICTURES = {"resnet18": 400, "resnet20": 2000, "convnext_tiny": 96, "vit_b_16": 96}
 
 
 def carry_out(arguments: argparse.Namespace, page: pathlib.Path | None) -> None:
@@ -48,11 +55,11 @@ def prepare(name: str, graft: str, work: pathlib.Path) -> None:
         network.load_state_dict(state)
         shutil.copyfile(networks.RESNET20, work / f"{name}.onnx")
     else:
-        network = zoo.seed(name)
-        side = zoo.size(name)
-        onnx_export.export(
-            network, torch.zeros(2, 3, side, side), str(work / f"{name}.onnx"), 17, "constants"
-        )
+        if name in families.ALL:
+            network, example = families.seed(name)
+        else:
+            network, example = zoo.seed(name), torch.zeros(2, 3, zoo.size(name), zoo.size(name))
+        onnx_export.export(network, example, str(work / f"{name}.onnx"), 17, "constants")
     torch.save(network.state_dict(), work / f"{name}.pth")
     preset = "cifar10" if name == "resnet20" else "imagenet"
     command = [graft, "compile", work / f"{name}.onnx", "-o", work / f"{name}.graft"]

@@ -14,7 +14,7 @@ import time
 import warnings
 
 import torch
-from lib import zoo
+from lib import families, zoo
 from lib.resnet20 import ResNet20
 from torch import nn
 
@@ -25,12 +25,14 @@ torch.manual_seed(1)
 
 from torchvision import datasets, transforms  # noqa: E402
 
+HEADS = {"vit_b_16": "heads.head", "convnext_tiny": "classifier.2"}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 steps = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
 if job["network"] == "resnet20":
     network = ResNet20()
 else:
-    network = zoo.create(job["network"])
+    name = job["network"]
+    network = families.create(name)[0] if name in families.ALL else zoo.create(name)
     steps = [transforms.Resize(256), transforms.CenterCrop(224), *steps]
 network.load_state_dict(torch.load(job["weights"], weights_only=True))
 
@@ -42,9 +44,18 @@ loader = torch.utils.data.DataLoader(
 for parameter in network.parameters():
     parameter.requires_grad = job["unfreeze"] == "all"
 if job["unfreeze"] not in ("none", "all"):
-    for parameter in network.get_submodule(job["unfreeze"]).parameters():
+    # From there on, in the order of the modules, which is that of the forward pass.
+    names = [name for name, _ in network.named_parameters()]
+    first = next(i for i, name in enumerate(names) if name.startswith(job["unfreeze"] + "."))
+    for name, parameter in list(network.named_parameters())[first:]:
         parameter.requires_grad = True
-network.fc = nn.Linear(network.fc.in_features, len(data.classes))
+for module in network.modules():
+    # Graft drops no blocks.
+    if type(module).__name__ == "StochasticDepth":
+        module.p = 0.0
+place, _, last = HEADS.get(job["network"], "fc").rpartition(".")
+holder = network.get_submodule(place)
+setattr(holder, last, nn.Linear(getattr(holder, last).in_features, len(data.classes)))
 trained = [p for p in network.parameters() if p.requires_grad]
 optimizer = torch.optim.SGD(trained, lr=0.001, momentum=0.9)
 network.train()

@@ -71,6 +71,8 @@ public enum LayoutSupport: Hashable, Sendable {
   case blocked
   /// Row-major, or all rank-4 operands channel-blocked; the results are row-major either way.
   case reducing
+  /// Row-major operands; the results are row-major, or all of rank 4 channel-blocked.
+  case spreading
   /// Converts between layouts; only `convert_layout`.
   case conversion
 }

@@ -52,6 +52,9 @@ extension Graph {
       guard support != .reducing || results.allSatisfy(\.layout.isPlain) else {
         throw GraftError(.invalidGraph, "the operator's kernels support only plain results [V4]")
       }
+      guard support != .spreading || operands.allSatisfy({ $0?.layout.isPlain ?? true }) else {
+        throw GraftError(.invalidGraph, "the operator's kernels support only plain operands [V4]")
+      }
       let blocks = Set(layouts.filter(\.isBlocked).map(\.channelBlock))
       guard blocks.count <= 1 || support == .conversion else {
         throw GraftError(

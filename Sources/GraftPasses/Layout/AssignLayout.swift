@@ -92,7 +92,8 @@ private struct LayoutAssignment {
       for operand in Set(costs.images(of: node, operations[index])) {
         let readsPlanes =
           operand == node.operand(0) && costs.readsPlanes(node, operations[index])
-        readers[operand, default: []].append(readsPlanes ? network.sink : index)
+        let readsPlain = readsPlanes || costs.spreads(node, operations[index])
+        readers[operand, default: []].append(readsPlain ? network.sink : index)
       }
     }
     for output in graph.outputs where costs.isImage(output.value) {
@@ -153,7 +154,7 @@ private struct LayoutAssignment {
         guard let operand, costs.isImage(operand),
           !costs.isWeight(position, of: operations[index])
         else { continue }
-        let isBlocked = blocked.contains(index)
+        let isBlocked = blocked.contains(index) && !costs.spreads(node, operations[index])
         let readsPlanes =
           isBlocked && position == 0 && costs.readsPlanes(node, operations[index])
         let need: Need = readsPlanes ? .planes : (isBlocked ? .blocks : .plain)

@@ -37,7 +37,7 @@ struct LayoutCosts {
     [.weight, .scale].contains(type(of: operation).role(at: position))
   }
 
-  /// The images that a node reads.
+  /// The images that a node reads, in blocks where it runs on them unless it ``spreads(_:_:)``.
   func images(of node: Node, _ operation: any Operator) -> [ValueID] {
     node.operands.enumerated().compactMap { position, operand in
       operand.flatMap { isImage($0) && !isWeight(position, of: operation) ? $0 : nil }
@@ -46,19 +46,30 @@ struct LayoutCosts {
 
   /// Whether a node can read blocks, but has plain results.
   func reduces(_ node: Node, _ operation: any Operator) -> Bool {
+    support(node, operation) == .reducing
+  }
+
+  /// Whether a node reads plain images, but can have results in blocks.
+  func spreads(_ node: Node, _ operation: any Operator) -> Bool {
+    support(node, operation) == .spreading
+  }
+
+  private func support(_ node: Node, _ operation: any Operator) -> LayoutSupport {
     operation.layoutSupport(
-      operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)) == .reducing
+      operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
   }
 
   /// Why a node does not support blocks; nil if it does.
   func obstacle(_ node: Node, _ operation: any Operator) -> String? {
-    let support = operation.layoutSupport(
-      operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node))
+    let hasImages = !node.results.isEmpty && node.results.allSatisfy(isImage)
     let takesBlocks =
-      support == .blocked
-      ? !node.results.isEmpty && node.results.allSatisfy(isImage)
-      : support == .reducing && node.operand(0).map(isImage) ?? false
+      switch support(node, operation) {
+      case .blocked, .spreading: hasImages
+      case .reducing: node.operand(0).map(isImage) ?? false
+      case .plain, .conversion: false
+      }
     guard takesBlocks else { return "its kernels support only plain layouts" }
+    if spreads(node, operation) { return nil }
     for (index, operand) in node.operands.enumerated() {
       guard let operand, graph.type(of: operand).rank == 4 else { continue }
       if isWeight(index, of: operation) { continue }
@@ -93,7 +104,7 @@ struct LayoutCosts {
   private func blockedLayouts(of node: Node, _ operation: any Operator) -> [ValueID: Layout] {
     var layouts: [ValueID: Layout] = [:]
     let types = graph.operandTypes(of: node)
-    for (position, operand) in node.operands.enumerated() {
+    for (position, operand) in node.operands.enumerated() where !spreads(node, operation) {
       guard let operand, isImage(operand), !isWeight(position, of: operation) else { continue }
       let border = operation.border(ofOperand: position, types: types)
       let channels = position == 0 && readsPlanes(node, operation) ? 1 : block

@@ -35,6 +35,9 @@ public enum Pipeline {
     PipelineEntry(
       SinkReshapes(), because: "and so does the reshape of a gemm's rows"),
     PipelineEntry(
+      FoldConstants(), because: "what moved behind a gemm may be a constant for each of its columns"
+    ),
+    PipelineEntry(
       Canonicalize(),
       because: "merged transposes, and transposes of small images, may now be reshapes"),
     PipelineEntry(

@@ -241,5 +241,7 @@ extension DataType {
 extension Templates {
   static let copyRows = Template("copy_rows.c", PackageResources.copy_rows_c_in)
   static let convertLayout = Template("convert_layout.c", PackageResources.convert_layout_c_in)
+  static let rowsToBlocks = Template("rows_to_blocks.c", PackageResources.rows_to_blocks_c_in)
+  static let blocksToRows = Template("blocks_to_rows.c", PackageResources.blocks_to_rows_c_in)
   static let gatherChannels = Template("gather_channels.c", PackageResources.gather_channels_c_in)
 }

@@ -110,7 +110,7 @@ extension ONNXNode {
     for (position, value) in indices.enumerated() {
       if let ignored, value.constant == ignored { continue }
       let axis = axes[position % axes.count]
-      guard let extent = shape[axis].constant else { continue }
+      guard let extent = shape[axis].constant, extent >= 0 else { continue }
       guard let value = value.constant, (-extent..<extent).contains(value) else {
         throw GraftError(.invalidModel, "index \(value) is outside axis \(axis) of \(shape)")
       }

@@ -37,6 +37,15 @@ public struct Transpose: StructuralOperator, ONNXExportable {
     return [try DenseTensor(shape: extents[0], elements: elements)]
   }
 
+  /// Channel blocks become channels in the last place, and the reverse, in one pass.
+  public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
+    switch permutation {
+    case [0, 2, 3, 1]: .reducing
+    case [0, 3, 1, 2]: .spreading
+    default: .plain
+    }
+  }
+
   public static let onnx = [
     ONNXBinding("Transpose") { node in
       let rank = try node.input(0).type.rank
