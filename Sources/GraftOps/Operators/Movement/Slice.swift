@@ -160,13 +160,16 @@ public struct Slice: StructuralOperator, ONNXExportable {
       operands: [0])
   }
 
+  /// An end behind every batch: exporters write 10⁹, 2³¹ − 1 or 2⁶³ − 1 for none.
+  static let endOfAnyBatch = 1 << 26
+
   /// Whether a slice takes all of its axis at every batch.
   private static func isWhole(
     _ extent: Dimension, from start: Dimension, to end: Dimension, step: Int, freedBatch: Int?
   ) -> Bool {
     guard step == 1, start == 0 else { return false }
     if end.isBatch { return extent.isBatch && end.coefficient >= extent.coefficient }
-    if end.coefficient >= Int(Int32.max) { return true }
+    if end.coefficient >= Self.endOfAnyBatch { return true }
     guard extent.isBatch else { return end.coefficient >= extent.coefficient }
     guard let fixed = freedBatch.flatMap({ extent.extent(batch: $0) }) else { return false }
     return end.coefficient >= fixed
