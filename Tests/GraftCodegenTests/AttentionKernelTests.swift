@@ -14,19 +14,29 @@ import Testing
     [33, 300, 20, 70],
   ]
 
+  private struct Inputs {
+    let q, k, v, bias: ValueID
+  }
+
+  /// Two heads of each item of the batch, and a bias for all items.
+  private func inputs(_ extents: [Int], _ harness: inout KernelHarness) throws -> Inputs {
+    let sizes = extents.map { Dimension($0) }
+    let heads: [Dimension] = [.batch, 2]
+    return Inputs(
+      q: harness.input(heads + [sizes[0], sizes[2]]),
+      k: harness.input(heads + [sizes[1], sizes[2]]),
+      v: harness.input(heads + [sizes[1], sizes[3]]),
+      bias: try harness.parameter([2, extents[1], extents[0]]))
+  }
+
   @Test(arguments: [Target.native, .generic]) func forward(target: Target) throws {
     var harness = KernelHarness(seed: 91, target: target)
     for extents in Self.extents {
-      let (queries, keys) = (Dimension(extents[0]), Dimension(extents[1]))
-      let (size, width) = (Dimension(extents[2]), Dimension(extents[3]))
-      let q = harness.input([.batch, 2, queries, size])
-      let (k, v) = (
-        harness.input([.batch, 2, keys, size]), harness.input([.batch, 2, keys, width])
-      )
+      let given = try inputs(extents, &harness)
+      let (q, k, v, bias) = (given.q, given.k, given.v, given.bias)
       let attention = Attention(scale: 0.5)
       for result in try harness.apply(attention, [q, k, v]) { try harness.output(result) }
-      let bias = try harness.parameter([2, extents[1], extents[0]])
-      let mask = harness.input([.batch, 1, keys, queries])
+      let mask = harness.input([.batch, 1, Dimension(extents[1]), Dimension(extents[0])])
       try harness.output(try harness.apply(attention, [q, k, v, bias])[0])
       try harness.output(try harness.apply(attention, [q, k, v, nil, mask])[0])
       for result in try harness.apply(attention, [q, k, v, bias, mask]) {
@@ -34,6 +44,21 @@ import Testing
       }
     }
     try harness.check(batches: [2, 1], tolerance: 1e-5)
+  }
+
+  /// Parts of vectors, several tiles and blocks: nothing outside of the operands and the scratch memory.
+  @Test func staysWithinItsMemory() throws {
+    var harness = KernelHarness(seed: 95)
+    for extents in [[17, 33, 5, 9], [70, 130, 20, 70], [33, 300, 20, 70]] {
+      let given = try inputs(extents, &harness)
+      let dy = harness.input([.batch, 2, Dimension(extents[0]), Dimension(extents[3])])
+      let operands = [given.q, given.k, given.v]
+      let forward = try harness.apply(Attention(scale: 0.5), operands + [given.bias])
+      for gradient in try harness.apply(
+        AttentionGradient(scale: 0.5), [dy] + operands + forward + [given.bias])
+      { try harness.output(gradient) }
+    }
+    try harness.checkSanitized(tolerance: 1e-5)
   }
 
   /// No leading axis, a batch behind another one, and windows of a batch.
@@ -73,14 +98,9 @@ import Testing
   @Test(arguments: [Target.native, .generic]) func gradients(target: Target) throws {
     var harness = KernelHarness(seed: 94, target: target)
     for extents in Self.extents {
-      let (queries, keys) = (Dimension(extents[0]), Dimension(extents[1]))
-      let (size, width) = (Dimension(extents[2]), Dimension(extents[3]))
-      let q = harness.input([.batch, 2, queries, size])
-      let (k, v) = (
-        harness.input([.batch, 2, keys, size]), harness.input([.batch, 2, keys, width])
-      )
-      let dy = harness.input([.batch, 2, queries, width])
-      let bias = try harness.parameter([2, extents[1], extents[0]])
+      let given = try inputs(extents, &harness)
+      let (q, k, v, bias) = (given.q, given.k, given.v, given.bias)
+      let dy = harness.input([.batch, 2, Dimension(extents[0]), Dimension(extents[3])])
       for addend in [nil, bias] {
         let forward = try harness.apply(Attention(scale: 0.5), [q, k, v, addend])
         let gradients = try harness.apply(

@@ -46,7 +46,7 @@ import Testing
     // A test that only ever meets refusals tests nothing.
     for type in Catalog.operators {
       // With many operands few mutations leave all of them sound.
-      let least = type.operands.count > 4 ? 1 : 10
+      let least = type.operands.count > 5 ? 1 : 10
       #expect(accepted[type.opcode, default: 0] >= least, "\(type.opcode)")
     }
   }

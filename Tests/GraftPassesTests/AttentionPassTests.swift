@@ -58,49 +58,65 @@ import Testing
       """)
   }
 
-  /// k is already turned, and each head has a factor of its own, as in Swin V2.
-  @Test func takesFactorsOfHeads() throws {
+  private func checkWindows(
+    _ golden: String, fires: Bool = true, k: String, added: String, _ body: String,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
     try checkPass(
-      FuseAttention(), "fuse-attention-factors",
+      FuseAttention(), "fuse-attention-\(golden)", fires: fires,
       graphText(
         """
-        %0 "q" = input : f32[N,2,5,4]
-        %1 "k" = input : f32[N,2,4,5]
-        %2 "v" = input : f32[N,2,5,4]
-        %3 "factor" = parameter : f32[2,1,1]
-        """,
-        """
-        %4 = matmul(%0, %1) : f32[N,2,5,5] from "qk"
-        %5 = mul(%4, %3) : f32[N,2,5,5] from "factor"
-        %6 = softmax(%5) {axis=3} : f32[N,2,5,5] from "softmax"
-        %7 "y" = matmul(%6, %2) : f32[N,2,5,4] from "pv"
-        output "y" = %7
-        """))
+        %0 "q" = input : f32[3N,2,5,4]
+        %1 "k" = input : \(k)
+        %2 "v" = input : f32[3N,2,5,4]
+        %3 "bias" = parameter : f32[1,2,5,5]
+        %4 "added" = parameter : \(added)
+        """, body), sourceLocation: sourceLocation)
+  }
+
+  /// k is already turned, and each head has a factor of its own, as in Swin V2.
+  @Test func takesFactorsOfHeads() throws {
+    try checkWindows(
+      "factors", k: "f32[3N,2,4,5]", added: "f32[2,1,1]",
+      """
+      %5 = matmul(%0, %1) : f32[3N,2,5,5] from "qk"
+      %6 = mul(%5, %4) : f32[3N,2,5,5] from "factor"
+      %7 = softmax(%6) {axis=3} : f32[3N,2,5,5] from "softmax"
+      %8 "y" = matmul(%7, %2) : f32[3N,2,5,4] from "pv"
+      output "y" = %8
+      """)
+  }
+
+  /// Factors of windows, which q does not have as an axis.
+  @Test func leavesFactorsOfOtherAxes() throws {
+    try checkWindows(
+      "factors-of-windows", fires: false, k: "f32[3N,2,4,5]", added: "f32[3,1,1,1]",
+      """
+      %5 = matmul(%0, %1) : f32[3N,2,5,5] from "qk"
+      %6 = reshape(%5) {shape=shape [N,3,2,5,5]} : f32[N,3,2,5,5] from "split"
+      %7 = mul(%6, %4) : f32[N,3,2,5,5] from "factor"
+      %8 = softmax(%7) {axis=4} : f32[N,3,2,5,5] from "softmax"
+      %9 = reshape(%8) {shape=shape [3N,2,5,5]} : f32[3N,2,5,5] from "join"
+      %10 "y" = matmul(%9, %2) : f32[3N,2,5,4] from "pv"
+      output "y" = %10
+      """)
   }
 
   /// A mask of windows, added where the batch and the windows are axes of their own.
   @Test func takesMasksOfWindows() throws {
-    try checkPass(
-      FuseAttention(), "fuse-attention-windows",
-      graphText(
-        """
-        %0 "q" = input : f32[3N,2,5,4]
-        %1 "k" = input : f32[3N,2,5,4]
-        %2 "v" = input : f32[3N,2,5,4]
-        %3 "bias" = parameter : f32[1,2,5,5]
-        %4 "mask" = parameter : f32[1,3,1,5,5]
-        """,
-        """
-        %5 = transpose(%1) {permutation=[0, 1, 3, 2]} : f32[3N,2,4,5] from "t"
-        %6 = matmul(%0, %5) : f32[3N,2,5,5] from "qk"
-        %7 = add(%6, %3) : f32[3N,2,5,5] from "bias"
-        %8 = reshape(%7) {shape=shape [N,3,2,5,5]} : f32[N,3,2,5,5] from "split"
-        %9 = add(%8, %4) : f32[N,3,2,5,5] from "mask"
-        %10 = reshape(%9) {shape=shape [3N,2,5,5]} : f32[3N,2,5,5] from "join"
-        %11 = softmax(%10) {axis=3} : f32[3N,2,5,5] from "softmax"
-        %12 "y" = matmul(%11, %2) : f32[3N,2,5,4] from "pv"
-        output "y" = %12
-        """))
+    try checkWindows(
+      "windows", k: "f32[3N,2,5,4]", added: "f32[1,3,1,5,5]",
+      """
+      %5 = transpose(%1) {permutation=[0, 1, 3, 2]} : f32[3N,2,4,5] from "t"
+      %6 = matmul(%0, %5) : f32[3N,2,5,5] from "qk"
+      %7 = add(%6, %3) : f32[3N,2,5,5] from "bias"
+      %8 = reshape(%7) {shape=shape [N,3,2,5,5]} : f32[N,3,2,5,5] from "split"
+      %9 = add(%8, %4) : f32[N,3,2,5,5] from "mask"
+      %10 = reshape(%9) {shape=shape [3N,2,5,5]} : f32[3N,2,5,5] from "join"
+      %11 = softmax(%10) {axis=3} : f32[3N,2,5,5] from "softmax"
+      %12 "y" = matmul(%11, %2) : f32[3N,2,5,4] from "pv"
+      output "y" = %12
+      """)
   }
 
   @Test func leavesWhatReadsScores() throws {

@@ -274,7 +274,7 @@ class Trainer:
             found = float((gradient * direction).sum())
             size = np.linalg.norm(direction)
             allowed = TOLERANCE * max(np.linalg.norm(gradient) * size, abs(expected))
-            allowed += 4e-7 * np.linalg.norm(array) * size / np.sqrt(array.size) + 4e-6
+            allowed += 4e-7 * np.linalg.norm(array) * size / np.sqrt(array.size) + 1e-6
             self.checked += 1
             if abs(found - expected) <= allowed:
                 continue

@@ -91,26 +91,18 @@ public struct Evaluator {
     warnings += opening
     var metrics = try ClassificationMetrics(
       classCount: network.classCount, outputKind: outputKind)
-    let clock = ContinuousClock()
-    let start = clock.now
-    let loader = try network.loader(dataset, batchSize: batchSize, threads: session.threads)
-    while let batch = try loader.next() {
-      let outputs = try session.run(try network.tensors(batch))
-      let rows = outputs[network.output.name]?.elements ?? []
-      try add(batch, rows: rows, of: dataset, to: &metrics)
-      progress(loader.deliveredCount + loader.brokenCount, dataset.count)
-    }
-    let seconds = (clock.now - start) / .seconds(1)
-    warnings += loader.warnings
+    let run = try network.run(
+      on: dataset, with: session, batchSize: batchSize, progress: progress
+    ) { try add($0, of: dataset, to: &metrics) }
+    warnings += run.warnings
     confusion = metrics.confusion
-    let rate = Double(loader.deliveredCount) / max(seconds, 1e-9)
     guard several.count == 0 else {
-      return severalReport(skipped: loader.brokenCount, imagesPerSecond: rate)
+      return severalReport(skipped: run.skipped, imagesPerSecond: run.itemsPerSecond)
     }
     return Report(
-      images: metrics.count, skipped: loader.brokenCount, top1: metrics.top1 ?? 0,
+      images: metrics.count, skipped: run.skipped, top1: metrics.top1 ?? 0,
       top5: metrics.topK ?? 0, loss: metrics.loss,
-      imagesPerSecond: rate,
+      imagesPerSecond: run.itemsPerSecond,
       classes: metrics.classReports.map {
         ClassResult(
           label: network.label($0.index), images: $0.support, precision: $0.precision,
@@ -134,43 +126,33 @@ public struct Evaluator {
   }
 
   private mutating func add(
-    _ batch: Batch, rows: [Float], of dataset: any Dataset, to metrics: inout ClassificationMetrics
+    _ answer: ImageNetwork.Answer, of dataset: any Dataset,
+    to metrics: inout ClassificationMetrics
   ) throws {
-    let width = network.outputWidth
-    guard rows.count == batch.count * width else {
-      throw GraftError(.inconsistency, "\(rows.count) outputs for \(batch.count) items")
+    let scores = network.scores(answer.row)
+    let best = network.best(1, of: answer.row).first ?? 0
+    let own: [Int]
+    switch answer.target {
+    case .label(let label):
+      try metrics.add(network.isBinary ? scores[...] : answer.row, label: label)
+      own = [label]
+    case .values(let values) where network.isMultiLabel && values.count == network.outputWidth:
+      try several.add(scores, targets: values)
+      own = values.indices.filter { values[$0] >= 0.5 }
+    default:
+      throw GraftError(
+        .invalidData, "\(answer.file.quotedForDisplay) has no class",
+        at: SourceLocation(file: dataset.location),
+        advice: "Evaluation needs one folder per class, or class indices in y.npy"
+          + (network.isMultiLabel ? ", or a 0 or 1 per class." : "."))
     }
-    for item in 0..<batch.count {
-      let name = dataset.name(of: batch.indices[item])
-      let row = rows[item * width..<(item + 1) * width]
-      try at(SourceLocation(file: dataset.path(of: batch.indices[item]))) {
-        try network.check(row)
-      }
-      let scores = network.scores(row)
-      let best = network.best(1, of: row).first ?? 0
-      let own: [Int]
-      switch batch.targets[item] {
-      case .label(let label):
-        try metrics.add(network.isBinary ? scores[...] : row, label: label)
-        own = [label]
-      case .values(let values) where network.isMultiLabel && values.count == width:
-        try several.add(scores, targets: values)
-        own = values.indices.filter { values[$0] >= 0.5 }
-      default:
-        throw GraftError(
-          .invalidData, "\(name.quotedForDisplay) has no class",
-          at: SourceLocation(file: dataset.location),
-          advice: "Evaluation needs one folder per class, or class indices in y.npy"
-            + (network.isMultiLabel ? ", or a 0 or 1 per class." : "."))
-      }
-      let taken =
-        several.count > 0 ? scores.indices.filter { scores[$0] >= 0.5 } : [best]
-      predictions.append(
-        Prediction(
-          file: name, label: own.map(network.label).joined(separator: "|"),
-          predicted: taken.map(network.label).joined(separator: "|"),
-          probability: Double(scores[best])))
-    }
+    let taken =
+      several.count > 0 ? scores.indices.filter { scores[$0] >= 0.5 } : [best]
+    predictions.append(
+      Prediction(
+        file: answer.file, label: own.map(network.label).joined(separator: "|"),
+        predicted: taken.map(network.label).joined(separator: "|"),
+        probability: Double(scores[best])))
   }
 
   /// The class labels in the order of the confusion matrix.

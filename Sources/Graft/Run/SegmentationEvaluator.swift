@@ -83,25 +83,19 @@ public struct SegmentationEvaluator {
   ) throws -> Report {
     let (dataset, opening) = try network.open(path)
     warnings += opening
-    let clock = ContinuousClock()
-    let start = clock.now
-    let loader = try network.loader(dataset, batchSize: batchSize, threads: session.threads)
-    while let batch = try loader.next() {
-      let outputs = try session.run(try network.tensors(batch))
-      try add(batch, outputs[network.output.name]?.elements ?? [], of: dataset)
-      progress(loader.deliveredCount + loader.brokenCount, dataset.count)
-    }
-    warnings += loader.warnings
-    let seconds = (clock.now - start) / .seconds(1)
+    let run = try network.run(
+      on: dataset, with: session, batchSize: batchSize, progress: progress
+    ) { try add($0, of: dataset) }
+    warnings += run.warnings
     guard let accuracy = metrics.accuracy, let mean = metrics.meanIntersectionOverUnion else {
       throw GraftError(
         .invalidData, "no pixel has a class: all are \(LabelMap.ignored)",
         at: SourceLocation(file: path))
     }
     return Report(
-      images: loader.deliveredCount, skipped: loader.brokenCount, pixelAccuracy: accuracy,
+      images: run.items, skipped: run.skipped, pixelAccuracy: accuracy,
       meanIntersectionOverUnion: mean, loss: metrics.loss,
-      imagesPerSecond: Double(loader.deliveredCount) / max(seconds, 1e-9),
+      imagesPerSecond: run.itemsPerSecond,
       classes: metrics.classReports.map {
         ClassResult(
           label: network.label($0.index), pixels: $0.support,
@@ -109,30 +103,21 @@ public struct SegmentationEvaluator {
       })
   }
 
-  private mutating func add(
-    _ batch: Batch, _ values: [Float], of dataset: any Dataset
-  ) throws {
-    let width = network.outputWidth
-    for (item, index) in batch.indices.enumerated() {
-      let row = values[item * width..<(item + 1) * width]
-      guard case .map(let map) = batch.targets[item], let scores = network.positionScores(row)
-      else {
-        throw GraftError(
-          .invalidData, "\(dataset.name(of: index).quotedForDisplay) has no mask",
-          at: SourceLocation(file: dataset.location))
-      }
-      var own = try PositionMetrics(
-        classCount: network.classCount, outputKind: network.positionKind)
-      try at(SourceLocation(file: dataset.path(of: index))) {
-        try network.check(row)
-        try own.add(scores, labels: map.values)
-      }
-      metrics.add(own)
-      items.append(
-        ItemResult(
-          file: dataset.name(of: index), accuracy: own.accuracy,
-          meanIntersectionOverUnion: own.meanIntersectionOverUnion))
+  private mutating func add(_ answer: ImageNetwork.Answer, of dataset: any Dataset) throws {
+    guard case .map(let map) = answer.target, let scores = network.positionScores(answer.row)
+    else {
+      throw GraftError(
+        .invalidData, "\(answer.file.quotedForDisplay) has no mask",
+        at: SourceLocation(file: dataset.location))
     }
+    var own = try PositionMetrics(
+      classCount: network.classCount, outputKind: network.positionKind)
+    try own.add(scores, labels: map.values)
+    metrics.add(own)
+    items.append(
+      ItemResult(
+        file: answer.file, accuracy: own.accuracy,
+        meanIntersectionOverUnion: own.meanIntersectionOverUnion))
   }
 
   /// Writes the confusion matrix of pixels as SVG, PNG or CSV, by the extension of `path`.

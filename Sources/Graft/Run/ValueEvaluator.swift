@@ -17,7 +17,8 @@ public struct ValueEvaluator {
     /// The share of the targets' variance that the outputs explain, 1 at best, averaged over the outputs.
     public var determination: Double?
     /// For outputs that are images, of one or three channels: the peak signal-to-noise ratio in decibels and the
-    /// structural similarity (Wang et al. 2004), averaged over the images.
+    /// structural similarity (Wang et al. 2004), averaged over the images. The first is absent where an output
+    /// equals its target, for then it is infinite.
     public var peakSignalToNoise: Double?
     public var structuralSimilarity: Double?
     public var itemsPerSecond: Double
@@ -64,63 +65,48 @@ public struct ValueEvaluator {
   ) throws -> Report {
     let (dataset, opening) = try network.open(path, answers: .values(network.output))
     warnings += opening
-    let shown = DatasetSample(Self.shownItems, of: dataset)
-    let values = try (0..<shown.count).flatMap {
-      try Self.values(shown.sample(at: $0).target) ?? []
-    }
-    metrics = ValueMetrics(
-      width: network.outputWidth,
-      image: ImageSimilarity(
-        shape: network.output.shape, peak: ImageSimilarity.peak(of: values)))
-    let clock = ContinuousClock()
-    let start = clock.now
-    let loader = try network.loader(dataset, batchSize: batchSize, threads: session.threads)
-    while let batch = try loader.next() {
-      let outputs = try session.run(try network.tensors(batch))
-      try add(batch, outputs[network.output.name]?.elements ?? [], of: dataset)
-      progress(loader.deliveredCount + loader.brokenCount, dataset.count)
-    }
-    warnings += loader.warnings
-    let seconds = (clock.now - start) / .seconds(1)
+    metrics = ValueMetrics(width: network.outputWidth, image: Self.similarity(network, dataset))
+    let run = try network.run(
+      on: dataset, with: session, batchSize: batchSize, progress: progress
+    ) { try add($0, of: dataset) }
+    warnings += run.warnings
     guard let squared = metrics.meanSquaredError, let absolute = metrics.meanAbsoluteError else {
       throw GraftError(
         .invalidData, "no item could be read", at: SourceLocation(file: path))
     }
     return Report(
-      items: loader.deliveredCount, skipped: loader.brokenCount, meanSquaredError: squared,
+      items: run.items, skipped: run.skipped, meanSquaredError: squared,
       meanAbsoluteError: absolute, determination: metrics.determination,
       peakSignalToNoise: metrics.peakSignalToNoise.flatMap { $0.isFinite ? $0 : nil },
       structuralSimilarity: metrics.structuralSimilarity,
-      itemsPerSecond: Double(loader.deliveredCount) / max(seconds, 1e-9))
+      itemsPerSecond: run.itemsPerSecond)
+  }
+
+  /// How images compare, by the values that the first readable targets have; nil where the output is no image.
+  private static func similarity(
+    _ network: ImageNetwork, _ dataset: any Dataset
+  ) -> ImageSimilarity? {
+    let shown = DatasetSample(shownItems, of: dataset)
+    // What cannot be read is skipped, and told, when its turn comes.
+    let seen = (0..<shown.count).flatMap { index in
+      (try? shown.sample(at: index)).flatMap { values($0.target) } ?? []
+    }
+    return ImageSimilarity(
+      shape: network.output.shape, peak: ImageSimilarity.peak(of: seen))
   }
 
   private static func values(_ target: Target) -> [Float]? {
     if case .values(let values) = target { values } else { nil }
   }
 
-  private mutating func add(
-    _ batch: Batch, _ values: [Float], of dataset: any Dataset
-  ) throws {
-    let width = network.outputWidth
-    for (item, index) in batch.indices.enumerated() {
-      let row = values[item * width..<(item + 1) * width]
-      guard let targets = Self.values(batch.targets[item]) else {
-        throw GraftError(
-          .invalidData, "\(dataset.name(of: index).quotedForDisplay) has no values",
-          at: SourceLocation(file: dataset.location))
-      }
-      try at(SourceLocation(file: dataset.path(of: index))) {
-        try network.check(row)
-        try metrics.add(outputs: row, targets: targets)
-      }
-      names.append(dataset.name(of: index))
+  private mutating func add(_ answer: ImageNetwork.Answer, of dataset: any Dataset) throws {
+    guard let targets = Self.values(answer.target) else {
+      throw GraftError(
+        .invalidData, "\(answer.file.quotedForDisplay) has no values",
+        at: SourceLocation(file: dataset.location))
     }
-  }
-
-  /// - Throws: ``GraftError`` of kind `invalidArgument`: values have no confusion matrix.
-  public func writeConfusion(to path: String) throws {
-    throw GraftError(
-      .invalidArgument, "--confusion needs classes, and the network's outputs are values")
+    try metrics.add(outputs: answer.row, targets: targets)
+    names.append(answer.file)
   }
 
   /// Writes one CSV line per item: file, mse, mae, and for images psnr and ssim.

@@ -189,11 +189,7 @@ public struct TrainingGraph: Sendable {
     }
     if specification.loss == .binaryCrossEntropy { return try appendBinaryLoss(type) }
     let targets = step.addInput(Input.targets.rawValue, type)
-    switch specification.loss {
-    case .binaryCrossEntropy:
-      throw GraftError(.inconsistency, "binary cross-entropy needs its own targets")
-    case .meanSquaredError, .meanAbsoluteError, .charbonnier:
-      let measure = specification.loss.measure ?? .squared
+    if let measure = specification.loss.measure {
       let weights = step.addInput(
         Input.weights.rawValue, TensorType(.float32, TensorShape([type.shape[0]])))
       return (
@@ -205,39 +201,38 @@ public struct TrainingGraph: Sendable {
             RegressionErrorGradient(measure), [graph.outputs[0].value, targets, weights])[0]
         }
       )
-    case .crossEntropy:
-      guard let rows = Rows(type) else {
-        throw GraftError(
-          .unsupported,
-          "the output \(output.name.quotedForDisplay) is \(type), expected "
-            + "[batch, classes] or [batch, positions, classes]")
-      }
-      let teacher =
-        specification.distills ? step.addInput(Input.teacherTargets.rawValue, type) : nil
-      return (
-        { graph, settings in
-          let logits = try rows.table(of: output.value, &graph)
-          let loss = try graph.append(
-            CrossEntropy(), [logits, try rows.table(of: targets, &graph)])[0]
-          guard let teacher else { return try rows.sum(of: loss, &graph) }
-          let soft = try Self.softened(logits, settings, &graph)
-          let second = try graph.append(
-            CrossEntropy(), [soft.logits, try rows.table(of: teacher, &graph)])[0]
-          return try rows.sum(of: try graph.append(Add(), [loss, second])[0], &graph)
-        },
-        { graph, settings in
-          let logits = try rows.table(of: output.value, &graph)
-          let gradient = try graph.append(
-            CrossEntropyGradient(), [logits, try rows.table(of: targets, &graph)])[0]
-          guard let teacher else { return try rows.restored(gradient, &graph) }
-          let soft = try Self.softened(logits, settings, &graph)
-          let second = try graph.append(
-            CrossEntropyGradient(), [soft.logits, try rows.table(of: teacher, &graph)])[0]
-          let scaled = try graph.append(Divide(), [second, soft.temperature])[0]
-          return try rows.restored(try graph.append(Add(), [gradient, scaled])[0], &graph)
-        }
-      )
     }
+    guard let rows = Rows(type) else {
+      throw GraftError(
+        .unsupported,
+        "the output \(output.name.quotedForDisplay) is \(type), expected "
+          + "[batch, classes] or [batch, positions, classes]")
+    }
+    let teacher =
+      specification.distills ? step.addInput(Input.teacherTargets.rawValue, type) : nil
+    return (
+      { graph, settings in
+        let logits = try rows.table(of: output.value, &graph)
+        let loss = try graph.append(
+          CrossEntropy(), [logits, try rows.table(of: targets, &graph)])[0]
+        guard let teacher else { return try rows.sum(of: loss, &graph) }
+        let soft = try Self.softened(logits, settings, &graph)
+        let second = try graph.append(
+          CrossEntropy(), [soft.logits, try rows.table(of: teacher, &graph)])[0]
+        return try rows.sum(of: try graph.append(Add(), [loss, second])[0], &graph)
+      },
+      { graph, settings in
+        let logits = try rows.table(of: output.value, &graph)
+        let gradient = try graph.append(
+          CrossEntropyGradient(), [logits, try rows.table(of: targets, &graph)])[0]
+        guard let teacher else { return try rows.restored(gradient, &graph) }
+        let soft = try Self.softened(logits, settings, &graph)
+        let second = try graph.append(
+          CrossEntropyGradient(), [soft.logits, try rows.table(of: teacher, &graph)])[0]
+        let scaled = try graph.append(Divide(), [second, soft.temperature])[0]
+        return try rows.restored(try graph.append(Add(), [gradient, scaled])[0], &graph)
+      }
+    )
   }
 
   /// A loss of every position: logits [batch, positions, classes] as a matrix with a row for each position of

@@ -10,7 +10,8 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     discussion: """
       The data is a directory with one folder of images per class, CIFAR-10's binary batches, or x.npy and \
       y.npy. Folders are matched with the bundle's labels by name. For a network with a class for every pixel \
-      it has images/NAME.jpg and masks/NAME.png, or maps of classes in y.npy; for a regression, y.npy has the values. Running a bundle executes its author's code.
+      it has images/NAME.jpg and masks/NAME.png, or maps of classes in y.npy; for a regression, \
+      y.npy has the values. Running a bundle executes its author's code.
       """)
 
   @Argument(help: "The bundle.", completion: .directory)
@@ -68,9 +69,6 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
   func run() throws {
     let opened = try ModelBundle(opening: bundle)
     if values || opened.givesValues {
-      guard confusion == nil else {
-        throw ValidationError("--confusion needs classes, and the network's outputs are values")
-      }
       let evaluator = try ValueEvaluator(
         opened, output: output, threads: threads.count, batchSize: batchSize)
       return try evaluate(with: evaluator, valueTable)
@@ -78,25 +76,31 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     if opened.hasPositions, output == nil { return try evaluatePositions(of: opened) }
     let evaluator = try Evaluator(
       opened, output: output, threads: threads.count, batchSize: batchSize)
-    try evaluate(with: evaluator, table)
+    try evaluate(with: evaluator, writeConfusion: { try $0.writeConfusion(to: $1) }, table)
   }
 
   private func evaluatePositions(of opened: ModelBundle) throws {
     let evaluator = try SegmentationEvaluator(
       opened, threads: threads.count, batchSize: batchSize)
-    try evaluate(with: evaluator, positionTable)
+    try evaluate(
+      with: evaluator, writeConfusion: { try $0.writeConfusion(to: $1) }, positionTable)
   }
 
+  /// - Parameter writeConfusion: nil for values, which have no confusion matrix.
   private func evaluate<Own: DataEvaluator>(
-    with evaluator: Own, _ table: (Own.Report) -> String
+    with evaluator: Own, writeConfusion: ((Own, _ path: String) throws -> Void)? = nil,
+    _ table: (Own.Report) -> String
   ) throws {
+    guard confusion == nil || writeConfusion != nil else {
+      throw ValidationError("--confusion needs classes, and the network's outputs are values")
+    }
     var evaluator = evaluator
     let report = try evaluator.evaluate(data) { done, all in
       ProgressLine.show("\(done) of \(all) images")
     }
     ProgressLine.clear()
     Console.warn(evaluator.warnings)
-    if let confusion { try evaluator.writeConfusion(to: confusion) }
+    if let confusion { try writeConfusion?(evaluator, confusion) }
     if let predictions { try evaluator.writePredictions(to: predictions) }
     if json { return try Console.json(report) }
     try Console.result(table(report))
@@ -172,12 +176,11 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
   }
 }
 
-/// What the evaluators of classes and of positions have in common.
+/// What the evaluators of classes, positions and values have in common.
 private protocol DataEvaluator {
   associatedtype Report: Encodable
   var warnings: [Warning] { get }
   mutating func evaluate(_ path: String, progress: (Int, Int) -> Void) throws -> Report
-  func writeConfusion(to path: String) throws
   func writePredictions(to path: String) throws
 }
 

@@ -50,7 +50,7 @@ public struct ValueMetrics: Sendable {
       Item(
         meanSquaredError: squares / count, meanAbsoluteError: absolute / count,
         peakSignalToNoise: image?.peakSignalToNoise(meanSquaredError: squares / count),
-        structuralSimilarity: try image?.structuralSimilarity(Array(outputs), targets)))
+        structuralSimilarity: image?.structuralSimilarity(Array(outputs), targets)))
   }
 
   public var meanSquaredError: Double? { mean(\.meanSquaredError) }
@@ -115,7 +115,7 @@ public struct ImageSimilarity: Sendable {
   /// The mean structural similarity (Wang et al. 2004, equation 13): windows of 11 × 11 with Gaussian weights of
   /// deviation 1.5, K₁ = 0.01 and K₂ = 0.03, over all channels and all windows within the image.
   /// - Returns: nil if the image is smaller than a window.
-  func structuralSimilarity(_ a: [Float], _ b: [Float]) throws -> Double? {
+  func structuralSimilarity(_ a: [Float], _ b: [Float]) -> Double? {
     guard height >= Self.window.count, width >= Self.window.count else { return nil }
     let (c1, c2) = (0.0001 * peak * peak, 0.0009 * peak * peak)
     var (sum, count) = (0.0, 0)

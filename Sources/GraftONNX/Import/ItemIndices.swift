@@ -97,8 +97,10 @@ extension Converter {
     switch node.opType {
     case "Identity", "Cast": result = indices
     case "Mul":
-      if let factor = others.first??.elements, factor.count == 1 {
-        result = try indices.times(factor[0])
+      if let factor = others.first ?? nil, factor.elements.count == 1,
+        factor.rank <= indices.base.rank
+      {
+        result = try indices.times(factor.elements[0])
       }
     case "Add":
       if let other = others.first ?? nil { result = try indices.plus(other) }
@@ -106,15 +108,7 @@ extension Converter {
       let axes = others.first??.elements
       result = try axes.map { try indices.unsqueezed($0) }
     case "Slice":
-      // x[:], which takes all items.
-      let parts = numbers.dropFirst()
-      let ends = node.inputs.count > 2 ? numbers[2]?.first : nil
-      let isWhole = ends.map { $0 == .batch || ($0.constant ?? 0) >= Int(Int32.max) } ?? false
-      if position == 0, parts.first == [0], isWhole, numbers.dropFirst(3).first ?? [0] == [0],
-        numbers.dropFirst(4).first ?? [1] == [1], indices.base.rank == 1
-      {
-        result = indices
-      }
+      if position == 0, isWhole(numbers), indices.base.rank == 1 { result = indices }
     case "ScatterND":
       if position == 1, try scatter(node, inputs, indices) { return true }
     case "Gather":
@@ -128,6 +122,17 @@ extension Converter {
     }
     set(output, .itemIndices(result), isLiteral: true)
     return true
+  }
+
+  /// Whether these inputs of a Slice take all items of its first axis, as x[:] does.
+  private func isWhole(_ inputs: [[Dimension]?]) -> Bool {
+    func number(_ index: Int) -> [Dimension]? {
+      inputs.indices.contains(index) ? inputs[index] : nil
+    }
+    guard number(1) == [0], let end = number(2)?.first,
+      end == .batch || (end.constant ?? 0) >= Slice.endOfAnyBatch
+    else { return false }
+    return [nil, [0]].contains(number(3)) && [nil, [1]].contains(number(4))
   }
 
   /// A ScatterND that replaces every item by the update of its number: the updates.

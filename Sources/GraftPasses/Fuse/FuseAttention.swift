@@ -55,9 +55,7 @@ public struct FuseAttention: Pass {
         ? value : try append(Reshape(shape: TensorShape(shape)), [value], &graph)
     }
     func turned(_ value: ValueID, _ graph: inout Graph) throws -> ValueID {
-      let rank = graph.type(of: value).rank
-      return try append(
-        Transpose(permutation: Array(0..<(rank - 2)) + [rank - 1, rank - 2]), [value], &graph)
+      try append(Transpose.ofMatrices(rank: graph.type(of: value).rank), [value], &graph)
     }
     var q = match.q
     for factor in match.factors { q = try append(Multiply(), [q, factor], &graph) }
@@ -247,7 +245,7 @@ private struct AttentionMatch {
           return false
         }
         match.factors.append(other)
-        return match.leadings.allSatisfy { $0 == shape.dimensions.dropLast(2) }
+        return true
       }
     case let divide as Divide where divide.activation == .none:
       guard let x = node.operand(0), let by = node.operand(1),
@@ -280,10 +278,10 @@ private struct AttentionMatch {
   private mutating func product(
     _ node: Node, _ graph: Graph, _ context: PassContext
   ) throws -> Bool {
-    guard let left = node.operand(0), let right = node.operand(1), leadings.last != nil else {
-      return false
-    }
+    guard let left = node.operand(0), let right = node.operand(1) else { return false }
     let leading = graph.type(of: node.results[0]).shape.dimensions.dropLast(2)
+    // Factors of heads become factors of q, which has the axes of the product.
+    guard factors.isEmpty || leadings.allSatisfy({ $0[...] == leading }) else { return false }
     q = try unscaled(left, graph, context)
     k = try unscaled(right, graph, context)
     guard
@@ -296,7 +294,7 @@ private struct AttentionMatch {
       let source = turn.operand(0)
     {
       let rank = operation.permutation.count
-      if operation.permutation == Array(0..<(rank - 2)) + [rank - 1, rank - 2] {
+      if rank >= 2, operation.permutation == Transpose.ofMatrices(rank: rank).permutation {
         absorbed.insert(turn, at: 0)
         k = try unscaled(source, graph, context)
         isTurned = true

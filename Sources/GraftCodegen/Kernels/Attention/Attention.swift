@@ -19,10 +19,10 @@ extension KernelFamily {
 }
 
 private struct AttentionSchedule: KernelSchedule {
-  /// Most queries of a tile and keys of a block: their scores are 32 KiB.
+  /// Most queries of a tile and keys of a block: their scores are 64 KiB.
   private static let tileQueries = 64
   private static let blockKeys = 256
-  /// Most bytes of a tile's queries with their components turned into rows; a thread has them on its stack.
+  /// Most bytes of a tile's queries with their components turned into rows.
   private static let turnedBytes = 1 << 16
 
   let operation: Attention
@@ -67,9 +67,18 @@ private struct AttentionSchedule: KernelSchedule {
   }
 
   private var wide: Int { (tileVectors + (longerTiles > 0 ? 1 : 0)) * target.lanes }
-  /// Vectors and rows of a register tile: the sums, a row of vectors and a broadcast.
-  private var registerVectors: Int { target.registers >= 32 ? 4 : 2 }
-  private var registerRows: Int { 6 }
+  private var product: ProductTile { ProductTile(target) }
+
+  /// Floats of the turned queries (and gradients of the results), and of the scores (and their gradients).
+  private var turned: Int { (extents.size + (isGradient ? extents.width : 0)) * wide }
+  private var scores: Int { block * wide * (isGradient ? 2 : 1) }
+
+  /// These, and the copies of last columns.
+  var scratchBytes: Int {
+    let copied = [extents.size, extents.width].map(product.copiedColumns).max() ?? 0
+    let floats = turned + scores + copied * max(block, wide)
+    return (floats * MemoryLayout<Float>.size + 63) / 64 * 64
+  }
 
   var summary: String {
     "tiles of up to \(wide) queries by blocks of \(block) keys, threads split "
@@ -119,12 +128,6 @@ private struct AttentionSchedule: KernelSchedule {
     }
     if !present.isEmpty && !isGradient { lines.append("store(scores + key * WIDE + at, score);") }
     values["add_biases"] = lines.joined(separator: "\n")
-    values["tile_rows"] = "\(registerRows)"
-    values["tile_vectors"] = "\(registerVectors)"
-    values["rests"] = (1..<registerVectors).map { "REST_OF(\($0))" }.joined(separator: "\n")
-    let hasParts = [extents.size, extents.width].contains { $0 % target.lanes != 0 }
-    values["parts"] =
-      hasParts ? (1...registerVectors).map { "PART_OF(\($0))" }.joined(separator: "\n") : ""
     let label =
       "attention\(isGradient ? "_gradient" : "")_f32_\(extents.queries)x\(extents.keys)x\(extents.size)"
       + (extents.width == extents.size ? "" : "x\(extents.width)")
@@ -132,12 +135,13 @@ private struct AttentionSchedule: KernelSchedule {
     let kernel = try program.library.add(label, algorithm: summary) { name in
       let all = values.merging(["name": name]) { $1 }
       let template = isGradient ? Templates.attentionGradient : Templates.attention
-      return try Templates.attentionProduct.render(all) + "\n" + template.render(all)
+      return try product.code(name: name) + Templates.attentionParts.render(all)
+        + template.render(all)
     }
     let matrices = TensorShape(extents.leading).elementCount ?? 1
     let arguments = try (node.presentOperands + node.results).map { try program.address($0) }
     program.emit(
-      kernel, arguments + batch.arguments,
+      kernel, arguments + batch.arguments + ["scratch"],
       units: WorkUnits(isGradient ? 1 : tiles, times: matrices))
   }
 
@@ -182,6 +186,6 @@ extension Templates {
   static let attention = Template("attention.c", PackageResources.attention_c_in)
   static let attentionGradient = Template(
     "attention_gradient.c", PackageResources.attention_gradient_c_in)
-  static let attentionProduct = Template(
-    "attention_product.c", PackageResources.attention_product_c_in)
+  static let attentionParts = Template(
+    "attention_parts.c", PackageResources.attention_parts_c_in)
 }

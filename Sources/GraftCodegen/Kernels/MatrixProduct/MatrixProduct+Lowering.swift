@@ -219,12 +219,12 @@ extension Lowering {
     guard let units = rows.multiplied(by: matrices) else {
       throw GraftError(.unsupported, "a product whose size grows with the square of the batch")
     }
-    if let tiles = ProductTiles(
+    if let product = TiledProduct(
       rows: rows, depth: depth, columns: columns, aSteps: aSteps, bSteps: bSteps, target),
       finish.isEmpty
     {
       return try tiledProduct(
-        a, b, to: output, tiles, matrices: matrices, aOffset: aOffset, bOffset: bOffset)
+        a, b, to: output, product, matrices: matrices, aOffset: aOffset, bOffset: bOffset)
     }
     // Where rows grow with the batch and belong to one matrix, no number of them is needed.
     let rowCount = rows.isBatch && matrices == 1 ? "((size_t)-1)" : rows.count
@@ -254,10 +254,39 @@ extension Lowering {
   }
 }
 
-/// The register tile of a product of two computed matrices of constant size, both row by row.
-private struct ProductTiles {
+/// The register tile of a product of matrices that are not packed, and its code: `NAME_multiply` of product_tile.c.
+struct ProductTile {
+  /// Vectors of columns.
+  let vectors: Int
+  let rows: Int
+  private let lanes: Int
+
+  init(_ target: Target) {
+    vectors = target.registers >= 32 ? 4 : 2
+    // Sums, one row of vectors and a broadcast.
+    rows = min(6, (target.registers - vectors - 1) / vectors)
+    lanes = target.lanes
+  }
+
+  /// Columns of the vectors behind the last whole tile of a matrix, if these vectors are not whole: a kernel copies
+  /// so many floats for each row of b.
+  func copiedColumns(of columns: Int) -> Int {
+    guard !columns.isMultiple(of: lanes) else { return 0 }
+    return (columns % (vectors * lanes) + lanes - 1) / lanes * lanes
+  }
+
+  func code(name: String) throws -> String {
+    try Templates.productTile.render([
+      "name": name, "tile_rows": "\(rows)", "tile_vectors": "\(vectors)",
+      "rests": (1...vectors).map { "REST_OF(\($0))" }.joined(separator: "\n"),
+    ])
+  }
+}
+
+/// A product of two computed matrices of constant size, both row by row.
+private struct TiledProduct {
   /// Rows of a piece of work; each piece copies the last columns once.
-  static let rowsOfPiece = 24
+  static let piece = 24
   /// Bytes of the copy of the last columns, which is on the stack.
   static let largestCopy = 1 << 17
 
@@ -266,8 +295,7 @@ private struct ProductTiles {
   let columns: Int
   let aRow: Int
   let bRow: Int
-  let vectors: Int
-  let tileRows: Int
+  let tile: ProductTile
 
   init?(
     rows: Dimension, depth: Int, columns: Dimension,
@@ -278,50 +306,50 @@ private struct ProductTiles {
       depth > 0, aSteps.column == 1, bSteps.column == 1, let aRow = aSteps.row.constant,
       let bRow = bSteps.row.constant
     else { return nil }
-    let most = target.registers >= 32 ? 4 : 2
-    vectors = min(most, (columns + target.lanes - 1) / target.lanes)
-    let rest = (columns % (vectors * target.lanes) + target.lanes - 1) / target.lanes
-    guard depth * rest * target.lanes * 4 <= Self.largestCopy else { return nil }
-    // Sums, one row of vectors and a broadcast.
-    tileRows = max(1, min(6, (target.registers - vectors - 1) / vectors, rows))
+    tile = ProductTile(target)
+    guard depth * tile.copiedColumns(of: columns) * 4 <= Self.largestCopy else { return nil }
     (self.rows, self.depth, self.columns) = (rows, depth, columns)
     (self.aRow, self.bRow) = (aRow, bRow)
   }
 
-  var piece: Int { max(tileRows, Self.rowsOfPiece / tileRows * tileRows) }
+  /// Floats of the copy.
+  var copy: Int { depth * tile.copiedColumns(of: columns) }
 }
 
 extension Lowering {
   private mutating func tiledProduct(
-    _ a: ValueID, _ b: ValueID, to output: ValueID, _ tiles: ProductTiles, matrices: Dimension,
+    _ a: ValueID, _ b: ValueID, to output: ValueID, _ product: TiledProduct, matrices: Dimension,
     aOffset: String, bOffset: String
   ) throws {
     let batch = BatchParameter(readBy: [aOffset, bOffset])
+    let tile = product.tile
     let algorithm =
-      "tile of \(tiles.tileRows) rows x \(tiles.vectors * target.lanes) columns, threads split "
-      + "pieces of \(tiles.piece) rows"
+      "tile of \(tile.rows) rows x \(tile.vectors * target.lanes) columns, threads split "
+      + "pieces of \(TiledProduct.piece) rows"
     let kernel = try library.add(
-      "matmul_f32_\(tiles.rows)x\(tiles.depth)x\(tiles.columns)_tiled", algorithm: algorithm
+      "matmul_f32_\(product.rows)x\(product.depth)x\(product.columns)_tiled", algorithm: algorithm
     ) { name in
-      try Templates.matmulTiled.render([
-        "banner": "Product of computed matrices [\(tiles.rows), \(tiles.depth)] and "
-          + "[\(tiles.depth), \(tiles.columns)]: \(algorithm).",
-        "name": name, "depth": "\(tiles.depth)", "columns": "\(tiles.columns)",
-        "total_rows": "\(tiles.rows)", "a_row": "\(tiles.aRow)", "b_row": "\(tiles.bRow)",
-        "tile_rows": "\(tiles.tileRows)", "tile_vectors": "\(tiles.vectors)",
-        "piece": "\(tiles.piece)", "batch": batch.declaration, "a_offset": aOffset,
-        "b_offset": bOffset,
-      ])
+      try tile.code(name: name)
+        + Templates.matmulTiled.render([
+          "banner": "Product of computed matrices [\(product.rows), \(product.depth)] and "
+            + "[\(product.depth), \(product.columns)]: \(algorithm).",
+          "name": name, "depth": "\(product.depth)", "columns": "\(product.columns)",
+          "total_rows": "\(product.rows)", "a_row": "\(product.aRow)", "b_row": "\(product.bRow)",
+          "piece": "\(TiledProduct.piece)", "rest": "\(max(1, product.copy))",
+          "batch": batch.declaration, "a_offset": aOffset, "b_offset": bOffset,
+        ])
     }
     let left = try address(a)
     let right = try address(b)
     emit(
       kernel, [left, right, try address(output)] + batch.arguments,
-      units: WorkUnits((tiles.rows + tiles.piece - 1) / tiles.piece, times: matrices))
+      units: WorkUnits(
+        (product.rows + TiledProduct.piece - 1) / TiledProduct.piece, times: matrices))
   }
 }
 
 extension Templates {
+  static let productTile = Template("product_tile.c", PackageResources.product_tile_c_in)
   static let matmulTiled = Template("matmul_tiled.c", PackageResources.matmul_tiled_c_in)
   static let fullyConnected = Template("fully_connected.c", PackageResources.fully_connected_c_in)
   static let matmul = Template("matmul.c", PackageResources.matmul_c_in)

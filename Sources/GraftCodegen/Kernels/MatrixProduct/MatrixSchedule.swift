@@ -30,8 +30,8 @@ struct MatrixSchedule: Hashable {
     return schedules.min { $0.time(target) < $1.time(target) } ?? schedules[0]
   }
 
-  /// Vector operations for a row and an input: multiply-adds, with those of empty lanes, and loads of weights and
-  /// broadcasts, of which a core starts two in a cycle as well but which delay it less.
+  /// The time of a row and an input, in vector multiply-adds: those, with the ones of empty lanes, and for each a
+  /// share of a load of weights and of a broadcast, which mostly run beside them. Where no lane is empty, 4 blocks win.
   private func time(_ target: Target) -> Double {
     let vectors = Double(tileBlocks * groups(target))
     let loads = 1 / Double(tileBlocks) + 1 / Double(tileRows)

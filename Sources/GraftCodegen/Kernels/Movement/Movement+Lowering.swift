@@ -15,28 +15,43 @@ extension Lowering {
         loop: try StridedLoop(extents: [storedCount(output)], strides: [[1], [1]]),
         from: address(input), to: address(output), dtype: type(output).dtype)
     }
+    let (x, y) = (try ImageGeometry(type(input)), try ImageGeometry(type(output)))
+    try convert(
+      input, x, to: output, y, Templates.convertLayout, from: x.form, to: y.form,
+      rows: y.blocks * y.height)
+  }
+
+  /// Channels in blocks or planes to channels in the last place, or the reverse, where the other value is plain.
+  mutating func moveChannels(_ input: ValueID, to output: ValueID) throws {
+    let isLast = type(output).layout.isPlain
+    let image = try ImageGeometry(type(isLast ? input : output))
+    try convert(
+      input, image, to: output, image, isLast ? Templates.blocksToRows : Templates.rowsToBlocks,
+      from: isLast ? image.form : "nhwc", to: isLast ? "nhwc" : image.form,
+      rows: isLast ? image.height : image.blocks * image.height)
+  }
+
+  /// - Parameters:
+  ///   - from: the names of the two orders, for the kernel's own.
+  ///   - rows: the units of work in an image.
+  private mutating func convert(
+    _ input: ValueID, _ x: ImageGeometry, to output: ValueID, _ y: ImageGeometry,
+    _ template: Template, from: String, to: String, rows: Int
+  ) throws {
     try requireFloat([input, output])
-    let x = try ImageGeometry(type(input))
-    let y = try ImageGeometry(type(output))
-    let form = { (image: ImageGeometry) in
-      (image.block == 1 ? "plain" : "c\(image.block)")
-        + (image.hasBorder ? "b\(image.borderHeight)x\(image.borderWidth)" : "")
-    }
     let kernel = try library.add(
-      "convert_f32_\(form(x))_to_\(form(y))_\(x.channels)_\(x.height)x\(x.width)",
+      "convert_f32_\(from)_to_\(to)_\(x.channels)_\(x.height)x\(x.width)",
       algorithm: "row by row, threads split rows"
     ) { name in
-      try Templates.convertLayout.render(
+      try template.render(
         imageValues(x, y).merging([
-          "banner":
-            "[\(x.channels), \(x.height), \(x.width)] from layout \(form(x)) to \(form(y)).",
+          "banner": "[\(x.channels), \(x.height), \(x.width)] from layout \(from) to \(to).",
           "name": name,
         ]) { $1 })
     }
     let source = try address(input)
     try emit(
-      kernel, [source, address(output)],
-      units: WorkUnits(y.blocks * y.height, times: y.images))
+      kernel, [source, address(output)], units: WorkUnits(rows, times: y.images))
   }
 
   private func storedCount(_ value: ValueID) throws -> Dimension {
@@ -220,6 +235,14 @@ extension Lowering {
     try emit(
       kernel, inputs.map { try address($0) } + [address(output)],
       units: WorkUnits(y.blocks * y.height, times: y.images))
+  }
+}
+
+extension ImageGeometry {
+  /// The layout as part of a kernel's name.
+  fileprivate var form: String {
+    (block == 1 ? "plain" : "c\(block)")
+      + (hasBorder ? "b\(borderHeight)x\(borderWidth)" : "")
   }
 }
 

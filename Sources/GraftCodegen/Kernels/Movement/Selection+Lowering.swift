@@ -88,8 +88,9 @@ extension Lowering {
 
   mutating func lower(_ operation: Transpose, _ node: Node) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
-    guard type(input).layout.isPlain else { return try channelsLast(input, to: output) }
-    guard type(output).layout.isPlain else { return try channelsFirst(input, to: output) }
+    guard type(input).layout.isPlain, type(output).layout.isPlain else {
+      return try moveChannels(input, to: output)
+    }
     let strides = try type(input).shape.plainStrides()
     let shape = type(output).shape
     try copyPlain(
@@ -97,46 +98,6 @@ extension Lowering {
         extents: shape.dimensions,
         strides: [operation.permutation.map { strides[$0] }, try shape.plainStrides()]),
       from: address(input), to: address(output), dtype: type(output).dtype)
-  }
-
-  /// Blocks of channels as plain [batch, height, width, channels].
-  private mutating func channelsLast(_ input: ValueID, to output: ValueID) throws {
-    try requireFloat([input, output])
-    let x = try ImageGeometry(type(input))
-    let kernel = try library.add(
-      "channels_last_f32_\(x.channels)_\(x.height)x\(x.width)",
-      algorithm: "pixel by pixel, threads split rows"
-    ) { name in
-      try Templates.blocksToRows.render(
-        imageValues(x, x).merging([
-          "banner":
-            "[\(x.channels), \(x.height), \(x.width)] in blocks of \(x.block) to channels last.",
-          "name": name,
-        ]) { $1 })
-    }
-    try emit(
-      kernel, [address(input), address(output)], units: WorkUnits(x.height, times: x.images))
-  }
-
-  /// Plain [batch, height, width, channels] as blocks of channels.
-  private mutating func channelsFirst(_ input: ValueID, to output: ValueID) throws {
-    try requireFloat([input, output])
-    let y = try ImageGeometry(type(output))
-    let border = y.hasBorder ? "_b\(y.borderHeight)x\(y.borderWidth)" : ""
-    let kernel = try library.add(
-      "channels_first_f32_\(y.channels)_\(y.height)x\(y.width)\(border)",
-      algorithm: "row by row, threads split rows of blocks"
-    ) { name in
-      try Templates.rowsToBlocks.render(
-        imageValues(y, y).merging([
-          "banner":
-            "[\(y.height), \(y.width), \(y.channels)] to channels first in blocks of \(y.block).",
-          "name": name,
-        ]) { $1 })
-    }
-    try emit(
-      kernel, [address(input), address(output)],
-      units: WorkUnits(y.blocks * y.height, times: y.images))
   }
 
   mutating func lowerExpand(_ node: Node) throws {

@@ -161,7 +161,7 @@ public struct Slice: StructuralOperator, ONNXExportable {
   }
 
   /// An end behind every batch: exporters write 10⁹, 2³¹ − 1 or 2⁶³ − 1 for none.
-  static let endOfAnyBatch = 1 << 26
+  public static let endOfAnyBatch = 1 << 26
 
   /// Whether a slice takes all of its axis at every batch.
   private static func isWhole(

@@ -16,6 +16,11 @@ public struct Transpose: StructuralOperator, ONNXExportable {
   public var permutation: [Int]
 
   public init(permutation: [Int]) { self.permutation = permutation }
+
+  /// Matrices turned: the last two of `rank` axes, at least 2, swapped.
+  public static func ofMatrices(rank: Int) -> Transpose {
+    Transpose(permutation: Array(0..<(rank - 2)) + [rank - 1, rank - 2])
+  }
   public init(attributes: Attributes) throws { permutation = try attributes.ints("permutation") }
   public var attributes: Attributes { ["permutation": .ints(permutation)] }
 

@@ -157,11 +157,10 @@ extension MatrixMultiply: DifferentiableOperator {
     }
   }
 
-  private static func transposed(
+  static func transposed(
     _ matrices: ValueID, _ builder: inout GradientBuilder
   ) throws -> ValueID {
     let rank = builder.shape(of: matrices).rank
-    return try builder.apply(
-      Transpose(permutation: Array(0..<(rank - 2)) + [rank - 1, rank - 2]), [matrices])
+    return try builder.apply(Transpose.ofMatrices(rank: rank), [matrices])
   }
 }

@@ -48,14 +48,8 @@ public struct AttentionGradient: RealOperator {
     let leading = Array(extents[0].dropLast(2))
     let (queries, size) = (extents[0][leading.count], extents[0][leading.count + 1])
     let (keys, width) = (extents[2][leading.count], extents[2][leading.count + 1])
-    let scores = leading + [keys, queries]
-    let added = try (6..<8).compactMap { index in
-      try optionalTensor(index, of: operands).map { bias in
-        try strided(
-          bias.elements, offset: 0, strides: broadcastStrides(of: bias.shape, to: scores),
-          extents: scores)
-      }
-    }
+    let added = try Attention.addends(
+      (6..<8).compactMap { optionalTensor($0, of: operands) }, to: leading + [keys, queries])
     var gradients = extents.map { DenseTensor(shape: $0, repeating: Scalar(0)) }
     for matrix in 0..<leading.reduce(1, *) {
       for query in 0..<queries {

@@ -31,16 +31,33 @@ public enum ErrorMeasure: String, Hashable, Sendable, CaseIterable {
     }
   }
 
-  fileprivate init(attributes: Attributes) throws {
-    let name = try attributes.string("measure", default: Self.squared.rawValue)
+}
+
+/// An operator on the results and targets of a regression, with a weight for each item.
+public protocol MeasuringOperator: RealOperator {
+  var measure: ErrorMeasure { get }
+  init(_ measure: ErrorMeasure)
+}
+
+extension MeasuringOperator {
+  public static var group: OperatorGroup { .training }
+  public static var operands: [OperandRule] {
+    [.required("y"), .required("targets"), .required("weights")]
+  }
+
+  public init(attributes: Attributes) throws {
+    let name = try attributes.string("measure", default: ErrorMeasure.squared.rawValue)
     guard let measure = ErrorMeasure(rawValue: name) else {
       throw GraftError(.invalidGraph, "no error is measured as \(name.quotedForDisplay)")
     }
-    self = measure
+    self.init(measure)
+  }
+  public var attributes: Attributes {
+    measure == .squared ? [:] : ["measure": .string(measure.rawValue)]
   }
 
-  fileprivate var attributes: Attributes {
-    self == .squared ? [:] : ["measure": .string(rawValue)]
+  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
+    OperatorCost(multiplyAdds: elementCount(optionalOperand(0, of: operands)))
   }
 }
 
@@ -51,22 +68,13 @@ public enum ErrorMeasure: String, Hashable, Sendable, CaseIterable {
 ///
 /// - C1: y and targets have one floating-point type and shape, of rank 1 or more.
 /// - C2: weights are [batch].
-public struct RegressionError: RealOperator {
+public struct RegressionError: MeasuringOperator {
   public static let opcode: Opcode = "regression_error"
-  public static let group = OperatorGroup.training
   public static let summary = "weighted error of each row"
-  public static let operands: [OperandRule] = [
-    .required("y"), .required("targets"), .required("weights"),
-  ]
   public static let resultNames = ["loss"]
 
   public var measure: ErrorMeasure
-
-  public init(_ measure: ErrorMeasure = .squared) { self.measure = measure }
-  public init(attributes: Attributes) throws {
-    measure = try ErrorMeasure(attributes: attributes)
-  }
-  public var attributes: Attributes { measure.attributes }
+  public init(_ measure: ErrorMeasure) { self.measure = measure }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let y = try requireRegression(operands)
@@ -87,28 +95,17 @@ public struct RegressionError: RealOperator {
     }
     return [try DenseTensor(shape: extents[0], elements: losses)]
   }
-
-  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
-    OperatorCost(multiplyAdds: elementCount(optionalOperand(0, of: operands)))
-  }
 }
 
 /// dy[n, …] = weights[n] · measure′(y[n, …] − targets[n, …]): the gradient of the sum of all losses of
 /// ``RegressionError``, with the same constraints.
-public struct RegressionErrorGradient: RealOperator {
+public struct RegressionErrorGradient: MeasuringOperator {
   public static let opcode: Opcode = "regression_error_gradient"
-  public static let group = OperatorGroup.training
   public static let summary = "gradient of a weighted error"
-  public static let operands: [OperandRule] = RegressionError.operands
   public static let resultNames = ["dy"]
 
   public var measure: ErrorMeasure
-
-  public init(_ measure: ErrorMeasure = .squared) { self.measure = measure }
-  public init(attributes: Attributes) throws {
-    measure = try ErrorMeasure(attributes: attributes)
-  }
-  public var attributes: Attributes { measure.attributes }
+  public init(_ measure: ErrorMeasure) { self.measure = measure }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let y = try requireRegression(operands)
@@ -125,10 +122,6 @@ public struct RegressionErrorGradient: RealOperator {
       weights[$0 / width] * measure.slope(y.elements[$0] - targets.elements[$0])
     }
     return [try DenseTensor(shape: extents[0], elements: elements)]
-  }
-
-  public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
-    OperatorCost(multiplyAdds: elementCount(results.first))
   }
 }
 
