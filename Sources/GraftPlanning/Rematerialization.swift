@@ -20,8 +20,8 @@ public struct RematerializationReport: Hashable, Sendable {
 }
 
 extension Graph {
-  /// Recomputes elementwise nodes whose result is live across the step with the most live bytes only for a
-  /// later reader, while all of their operands are live anyway.
+  /// Recomputes elementwise nodes, layer normalizations and transposes whose result is live across the step with the
+  /// most live bytes only for a later reader, while all of their operands are live anyway.
   ///
   /// A typical case is a normalization with its activation: its input is kept for its own gradient, so its
   /// result, which the gradient of the next convolution reads, need not be kept. The bits stay the same. No
@@ -64,36 +64,66 @@ extension Graph {
     let order = nodes
     var made: [NodeID] = []
     for (step, node) in order.enumerated() where step < peak {
-      guard node.results.count == 1, let value = node.results.first, !outputs.contains(value),
-        let bytes = type(of: value).batchBytes, try isElementwise(node),
+      guard let value = node.results.first, !outputs.contains(value),
+        let bytes = type(of: value).storedByteCount?.coefficient,
         let position = uses.steps[value]?.firstIndex(where: { $0 > peak }),
-        let reuse = uses.steps[value]?[position]
+        let reuse = uses.steps[value]?[position],
+        let chain = try recomputation(of: node, bytes: bytes, at: reuse, uses)
       else { continue }
-      let isThere = node.presentOperands.allSatisfy { operand in
-        if self[operand].parameter != nil || self[operand].definition == .input { return true }
-        return (uses.steps[operand]?.last ?? -1) >= reuse
-          || (type(of: operand).storedByteCount?.coefficient ?? .max) < bytes / 16
+      var copies: [ValueID: ValueID] = [:]
+      for link in chain {
+        let results = addNode(
+          link.opcode, link.operands.map { $0.map { copies[$0] ?? $0 } }, link.attributes,
+          types: resultTypes(of: link), names: link.results.map { _ in nil }, origins: link.origins,
+          before: order[reuse].id)
+        for (old, new) in zip(link.results, results) { copies[old] = new }
+        for operand in link.presentOperands where copies[operand] == nil {
+          uses.add(reuse, to: operand)
+        }
       }
-      guard isThere else { continue }
-      let again = addNode(
-        node.opcode, node.operands, node.attributes, types: [type(of: value)],
-        names: [nil], origins: node.origins, before: order[reuse].id)[0]
+      guard let again = copies[value] else { continue }
       for step in uses.steps[value]?[position...] ?? [] {
         let reader = order[step].id
         self[reader].operands = self[reader].operands.map { $0 == value ? again : $0 }
       }
       uses.steps[value]?.removeSubrange(position...)
-      for operand in node.presentOperands { uses.add(reuse, to: operand) }
-      if let id = producer(of: again)?.id { made.append(id) }
+      made += chain.compactMap { link in
+        link.results.first.flatMap { copies[$0] }.flatMap { producer(of: $0)?.id }
+      }
     }
     return made
   }
 
-  /// Whether a node costs one pass over its operands and has no state.
-  private func isElementwise(_ node: Node) throws -> Bool {
+  /// The nodes to compute again for a node's result at the step `reuse`: the node, or if it moves elements the one
+  /// before it and the node; nil if an operand is not there.
+  private func recomputation(
+    of node: Node, bytes: Int, at reuse: Int, _ uses: Uses
+  ) throws -> [Node]? {
+    func isThere(_ operand: ValueID) -> Bool {
+      if self[operand].parameter != nil || self[operand].definition == .input { return true }
+      return (uses.steps[operand]?.last ?? -1) >= reuse
+        || (type(of: operand).storedByteCount?.coefficient ?? .max) < bytes / 16
+    }
+    if try isOnePass(node), node.presentOperands.allSatisfy(isThere) { return [node] }
+    let operation = try Catalog.operation(of: node)
+    guard operation.isView || isMovement(operation), let x = node.operand(0),
+      let source = producer(of: x), source.results.first == x, try isOnePass(source),
+      source.presentOperands.allSatisfy(isThere)
+    else { return nil }
+    return [source, node]
+  }
+
+  /// Whether a node costs one pass over its operands and has no state. Of a layer normalization the statistics, which
+  /// are small, are kept.
+  private func isOnePass(_ node: Node) throws -> Bool {
     let operation = try Catalog.operation(of: node)
     return operation is any UnaryElementwise || operation is any BinaryElementwise
-      || operation is any ChannelwiseOperator
+      || operation is any ChannelwiseOperator || operation is LayerNormalization
+      || isMovement(operation)
+  }
+
+  private func isMovement(_ operation: any Operator) -> Bool {
+    operation is Transpose || operation is ConvertLayout
   }
 }
 

@@ -73,7 +73,7 @@ struct TrainingDumpTests {
     #expect(try GraphPage.html(moment).contains("\"phase\":\"backward\""))
   }
 
-  /// What a ResNet's backward pass makes again: normalizations with their activations.
+  /// What a ResNet's backward pass makes again: normalizations with their activations, and conversions of layouts.
   @Test func everyFormatMarksWhatIsRecomputed() throws {
     let resnet = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().appending(path: "models/resnet20-cifar10.onnx").path
@@ -84,11 +84,11 @@ struct TrainingDumpTests {
     let again = zip(moment.graph.nodes, moment.recomputed).filter(\.1).map(\.0)
     try #require(!again.isEmpty && again.count < moment.graph.nodeCount / 4)
     for node in again {
-      // The first run has the same operator and the same origin.
+      // An earlier one has the same operator and the same origin.
       let same = moment.graph.nodes.filter {
         $0.opcode == node.opcode && $0.origins == node.origins
       }
-      #expect(same.count == 2 && same.last == node)
+      #expect(same.dropFirst().contains(node))
     }
     #expect(zip(moment.phases, moment.recomputed).allSatisfy { !$1 || $0 == .backward })
     #expect(moment.text.contains("\n  // backward, recomputed\n"))

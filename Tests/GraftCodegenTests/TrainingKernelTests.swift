@@ -289,7 +289,11 @@ import Testing
       let w = harness.input(shape.map { Dimension($0) })
       try harness.output(try harness.apply(TransposeWeights(groups: groups), [w])[0])
     }
-    for axes in [[0], [1], [3], [0, 1], [2, 3], [0, 1, 2, 3]] {
+    for columns in [1, 5, 16, 33, 48, 130] {
+      let table = harness.input([.batch(times: 75), Dimension(columns)])
+      try harness.output(try harness.apply(ReduceSum(axes: [0]), [table])[0])
+    }
+    for axes in [[0], [1], [3], [0, 1], [2, 3], [0, 1, 2], [0, 1, 2, 3]] {
       for keeps in [false, true] {
         try harness.output(
           try harness.apply(ReduceSum(axes: axes, keepsAxes: keeps), [plain])[0])
@@ -304,6 +308,27 @@ import Testing
       let a = harness.input([.batch, Dimension(rows)])
       let b = harness.input([.batch, Dimension(columns)])
       try harness.output(try harness.apply(BatchOuterProduct(), [a, b])[0])
+    }
+    // More rows than are summed at a time.
+    for (rows, columns) in [(3, 70), (200, 300)] {
+      let a = harness.input([.batch(times: 10), Dimension(rows)])
+      let b = harness.input([.batch(times: 10), Dimension(columns)])
+      try harness.output(try harness.apply(BatchOuterProduct(), [a, b])[0])
+    }
+    try harness.check(batches: [37, 1, 2])
+  }
+
+  @Test func layerNormalizationParameters() throws {
+    var harness = KernelHarness(seed: 44)
+    for (shape, axis) in [([.batch, 7, 33], 2), ([.batch, 50, 64], 2), ([.batch, 3, 5, 4], 2)]
+      as [([Dimension], Int)]
+    {
+      let rows = TensorShape(Array(shape[..<axis]) + shape[axis...].map { _ in 1 })
+      let operands = [TensorShape(shape), TensorShape(shape), rows, rows]
+        .map { harness.input($0.dimensions) }
+      for value in try harness.apply(LayerNormalizationParameterGradient(axis: axis), operands) {
+        try harness.output(value)
+      }
     }
     try harness.check(batches: [37, 1, 2])
   }

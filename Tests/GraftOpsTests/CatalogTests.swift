@@ -219,7 +219,7 @@ private func trainingNodes() -> [(operation: any Operator, types: [TensorType?])
     (
       LayerNormalizationGradient(axis: 1),
       [matrix, matrix, TensorType(.float32, [3]), number, number]
-    ),
+    ), (LayerNormalizationParameterGradient(axis: 1), [matrix, matrix, number, number]),
     (CrossEntropy(), [matrix, matrix]), (CrossEntropyGradient(), [matrix, matrix]),
     (RegressionError(.charbonnier), [matrix, matrix, TensorType(.float32, [.batch])]),
     (RegressionErrorGradient(.absolute), [matrix, matrix, TensorType(.float32, [.batch])]),

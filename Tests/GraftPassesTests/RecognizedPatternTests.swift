@@ -164,6 +164,20 @@ import Testing
       """)
   }
 
+  @Test func takesTheTransposeOfATrainedMatrix() throws {
+    try checkPass(
+      LowerMatrixMultiply(), "lower-matrix-multiply-transposed", mode: .training,
+      """
+      graph "g" {
+        %0 "x" = input : f32[N,2,4]
+        %1 "w" = parameter {trained=true} : f32[3,4]
+        %2 = transpose(%1) {permutation=[1, 0]} : f32[4,3] from "t"
+        %3 "fc.out" = matmul(%0, %2) : f32[N,2,3] from "fc"
+        output "y" = %3
+      }
+      """)
+  }
+
   @Test func leavesProductsOfBatches() throws {
     try checkPass(
       LowerMatrixMultiply(), "lower-matrix-multiply-batch", fires: false,

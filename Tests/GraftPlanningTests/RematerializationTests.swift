@@ -58,4 +58,37 @@ import Testing
     #expect(report.bytesAfter == report.bytesBefore)
     #expect(graph.description == before)
   }
+
+  /// Its statistics are kept; the view of its result, which is read last, is made again with it.
+  @Test func aNormalizationIsMadeAgainWithItsView() throws {
+    var graph = try Graph(
+      parsing: """
+        graph "g" {
+          %0 "x" = input : f32[N,8,16]
+          %1 "scale" = parameter : f32[16]
+          %2 = channel_shuffle(%0) {groups=2} : f32[N,8,16] from "conv"
+          %3, %4, %5 = layer_normalization(%2, %1) {axis=2, epsilon=0.00001} : f32[N,8,16], f32[N,8,1], f32[N,8,1] from "ln"
+          %6 = reshape(%3) {shape=shape [8N,16]} : f32[8N,16] from "rows"
+          %7 = channel_shuffle(%6) {groups=2} : f32[8N,16] from "next"
+          %8 = channel_shuffle(%7) {groups=2} : f32[8N,16] from "turn"
+          %9 = add(%8, %7) : f32[8N,16] from "back"
+          %10 = channel_shuffle(%9) {groups=2} : f32[8N,16] from "back2"
+          %11 = add(%10, %6) : f32[8N,16] from "reader"
+          %12 = reshape(%11) {shape=shape [N,8,16]} : f32[N,8,16] from "rows"
+          %13 = layer_normalization_gradient(%12, %2, %1, %4, %5) {axis=2} : f32[N,8,16] from "last"
+          output "y" = %13
+        }
+        """)
+    try graph.verify()
+    let report = try graph.rematerialize()
+    try graph.verify()
+    #expect(report.again.map { graph[$0].opcode } == ["layer_normalization", "reshape"])
+    // The statistics are made again too, though nothing reads them.
+    #expect(report.bytesAfter == report.bytesBefore - 8 * 16 * 4 + 2 * 8 * 4)
+    let reader = try #require(graph.nodes.first { $0.origins == ["reader"] })
+    #expect(reader.operand(1).flatMap { graph.producer(of: $0)?.id } == report.again.last)
+    let last = try #require(graph.nodes.first { $0.origins == ["last"] })
+    let first = try #require(graph.nodes.first { $0.opcode == "layer_normalization" })
+    #expect(last.operands.suffix(2) == first.results.suffix(2).map { $0 })
+  }
 }

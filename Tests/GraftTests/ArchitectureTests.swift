@@ -95,6 +95,12 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
     "GraftPasses/Fuse/FuseAttention.swift": (
       ["MatrixMultiply", "Softmax", "Add", "Multiply", "Divide"], "parts of what it recognizes"
     ),
+    "GraftPasses/Fuse/FoldColumnScale.swift": (
+      ["Gemm", "Transpose"], "whose columns are scaled, and what may move them"
+    ),
+    "GraftPlanning/Rematerialization.swift": (
+      ["LayerNormalization", "Transpose", "ConvertLayout"], "of other operators, those of one pass"
+    ),
     "GraftPasses/Rewriting/MovementChain.swift": (
       ["Transpose", "Slice", "Split"], "the movements that a view has strides for"
     ),

@@ -15,6 +15,10 @@ extern "C" {
  * error instead of a signal. */
 void CProcess_secureDescriptors(void);
 
+/* Memory of a megabyte or more goes back to the system when it is freed. By default the C library raises this limit to
+ * the size of what is freed, up to 32 MB, and keeps what is smaller. */
+void CProcess_returnFreedMemory(void);
+
 /* The number of cores that this process may run on by its CPU affinity; 0 if the system does not say. */
 int CProcess_usableCores(void);
 

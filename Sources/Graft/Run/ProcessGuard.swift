@@ -9,8 +9,9 @@ import GraftIR
 public enum ProcessGuard {
   /// Ensures that descriptors 0 to 2 are open. Closed pipes and file size limits become errors instead of
   /// signals. Truncated mapped files read as zeros until ``checkMappedFiles()`` throws. SIGINT, SIGTERM and
-  /// SIGHUP remove unfinished bundles and files before they end the process.
+  /// SIGHUP remove unfinished bundles and files before they end the process. Freed memory goes back to the system.
   public static func install() {
+    CProcess_returnFreedMemory()
     CProcess_secureDescriptors()
     CProcess_surviveCutFiles()
     TemporaryPaths.removeOnInterrupt()

@@ -62,14 +62,12 @@ package struct FineTuningPlan {
     try Self.check(ending, task, options)
     let newHead = try Head(of: replaced)
     var tail = parts.tail
-    // Before gradients: those of an attention need no matrix of scores either.
-    let attention = PipelineEntry(FuseAttention(), because: "its gradient is one operator")
-    _ = try PassManager([attention], mode: .training).run(&tail)
     let statistics = Self.statistics(of: tail)
     let trained = parts.tailParameters.filter { !statistics.contains($0) }
     let groups = ParameterGroups(
       trained, of: tail, head: newHead.node, in: replaced, options)
     groupRates = groups.rates
+    try Self.prepare(&tail, training: Set(groups.groups.keys))
     specification = TrainingSpecification(
       loss: task == .labels ? .binaryCrossEntropy : options.loss,
       optimizer: options.optimizer == .sgd
@@ -173,6 +171,18 @@ package struct FineTuningPlan {
     throw GraftError(
       .unsupported, "no gradient is available for \(list.joined(separator: "; "))",
       at: tail.location(of: first.node), advice: advice)
+  }
+
+  /// Runs the passes that come before gradients.
+  /// - Parameter names: of the parameters that train, with which passes may not compute.
+  private static func prepare(_ tail: inout Graph, training names: Set<String>) throws {
+    for id in tail.parameters {
+      guard let name = tail[id].name, names.contains(name), var parameter = tail[id].parameter
+      else { continue }
+      parameter.isTrained = true
+      tail[id].definition = .parameter(parameter)
+    }
+    _ = try PassManager(Pipeline.gradients, mode: .training).run(&tail)
   }
 
   /// The names of running means and variances.

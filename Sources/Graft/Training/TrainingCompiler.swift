@@ -61,6 +61,7 @@ package struct TrainingCompiler {
       report.notes.append(try graph.scheduleForMemory().note)
       return LoweredGraph(graph: graph, plan: try MemoryPlan(planning: graph), passes: report)
     }
+    try graph.updateEarly()
     let recomputation: RematerializationReport
     if let limit,
       let answer = graph.outputs.first(where: {
@@ -72,6 +73,8 @@ package struct TrainingCompiler {
     } else {
       recomputation = try graph.rematerialize()
     }
+    // What is computed again reads parameters too.
+    try graph.updateEarly()
     report.notes.append(recomputation.note)
     return LoweredGraph(
       graph: graph, plan: try MemoryPlan(planning: graph), passes: report,

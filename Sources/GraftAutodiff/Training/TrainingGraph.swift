@@ -97,9 +97,7 @@ public struct TrainingGraph: Sendable {
     _ name: String, like parameter: ValueID, role: TrainingInterface.StateRole
   ) throws -> ValueID {
     let type = step.type(of: parameter)
-    let shape = type.shape.constants ?? []
-    let zeros = try TensorData(
-      Array(repeating: Float(0), count: shape.reduce(1, *)), shape: shape)
+    let zeros = try TensorData(zeros: type.shape.constants ?? [])
     return step.addParameter(
       name, type, Parameter(isTrained: true, group: role.group, data: zeros))
   }
@@ -328,9 +326,7 @@ public struct TrainingGraph: Sendable {
   /// weight decay still changes it.
   private mutating func zeroGradient(of parameter: ValueID) throws -> ValueID {
     let type = step.type(of: parameter)
-    let shape = type.shape.constants ?? []
-    let zeros = try TensorData(
-      Array(repeating: Float(0), count: shape.reduce(1, *)), shape: shape)
+    let zeros = try TensorData(zeros: type.shape.constants ?? [])
     return step.addParameter(
       step.unusedName("\(step[parameter].name ?? "")/zero"), type, Parameter(data: zeros))
   }

@@ -13,13 +13,13 @@ struct TrainingOrder {
 }
 
 extension Lowering {
-  /// The graph's own order, but that running statistics and accumulated gradients come before the
-  /// update: every micro-batch runs them.
+  /// The graph's own order. If it accumulates gradients, then running statistics and accumulated gradients come before
+  /// the update: every micro-batch runs them.
   /// - Throws: ``GraftError`` of kind `inconsistency` if another node comes after the update's first.
   func trainingOrder() throws -> TrainingOrder {
     let nodes = graph.nodes
     let operations = try nodes.map { try Catalog.operation(of: $0) }
-    guard places.hasStates,
+    guard places.hasStates, graph.accumulatesGradients,
       let begin = operations.firstIndex(where: { Self.stage(of: $0) == .everyUpdate })
     else {
       return TrainingOrder(nodes: nodes, updateBegin: nil)

@@ -27,6 +27,35 @@ public final class MemoryBytes: ByteSource {
   ) rethrows -> Result { try bytes.withUnsafeBytes(body) }
 }
 
+/// Zeros, in pages that are never written and so take no memory.
+final class ZeroBytes: ByteSource, @unchecked Sendable {
+  // Unchecked because a pointer is not Sendable; nothing writes through it.
+  private let bytes: UnsafeRawBufferPointer
+  var count: Int { bytes.count }
+
+  /// - Throws: ``GraftError`` of kind `machine` if the address space is exhausted.
+  init(count: Int) throws {
+    guard count > 0 else {
+      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      return
+    }
+    guard let start = mmap(nil, count, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      start != MAP_FAILED
+    else { throw GraftError(.machine, "there is not enough memory: \(count) bytes are needed") }
+    bytes = UnsafeRawBufferPointer(start: start, count: count)
+  }
+
+  deinit {
+    if let start = bytes.baseAddress {
+      munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
+    }
+  }
+
+  func withUnsafeBytes<Result>(
+    _ body: (UnsafeRawBufferPointer) throws -> Result
+  ) rethrows -> Result { try body(bytes) }
+}
+
 /// A tensor's elements, dense, row-major and little-endian, in the element type of the file.
 public struct TensorData: Sendable {
   public let dtype: DataType
@@ -60,6 +89,13 @@ public struct TensorData: Sendable {
   public init(_ elements: [Float], shape: [Int]) throws {
     try self.init(
       .float32, shape, in: MemoryBytes(elements.withUnsafeBytes { Array($0) }))
+  }
+
+  /// Float32 zeros, which take no memory.
+  /// - Throws: ``GraftError`` of kind `machine` if the address space is exhausted.
+  public init(zeros shape: [Int]) throws {
+    let count = try TensorShape(shape).extents(batch: 1).reduce(1, *)
+    try self.init(.float32, shape, in: ZeroBytes(count: count * DataType.float32.byteCount))
   }
 
   /// Int64 elements in row-major order.

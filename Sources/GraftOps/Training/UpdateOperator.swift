@@ -1,6 +1,8 @@
 // What operators say of their part in the update at the end of a training step. Passes, planning and code
 // generation ask this, and name no operator.
 
+import GraftIR
+
 /// When an operator of the update runs.
 public enum UpdateStage: Hashable, Sendable {
   /// In every micro-batch: running statistics, and gradients that add up.
@@ -26,4 +28,12 @@ public protocol OptimizerUpdate: StateUpdate {
 
 extension OptimizerUpdate {
   public static var updateStage: UpdateStage { .everyUpdate }
+}
+
+extension Graph {
+  /// Whether a training step adds its gradients to those of earlier micro-batches.
+  public var accumulatesGradients: Bool {
+    let group = TrainingInterface.StateRole.accumulator.group
+    return parameters.contains { self[$0].parameter?.group == group }
+  }
 }

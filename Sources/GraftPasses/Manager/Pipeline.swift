@@ -87,7 +87,23 @@ public enum Pipeline {
       RemoveDeadCode(), because: "folding leaves unused parameters behind"),
   ]
 
-  /// The passes about memory after it; with scheduling in GraftPlanning, `graft dump --stage scheduled`.
+  /// The passes on the layers that train, before gradients are appended: what they make one operator has one
+  /// gradient, and needs none of the values between its parts.
+  public static let gradients: [PipelineEntry] = [
+    PipelineEntry(RecognizeActivations(), because: "the gradient needs the argument alone"),
+    PipelineEntry(FuseAttention(), because: "the gradient needs no matrix of scores"),
+    PipelineEntry(
+      LowerMatrixMultiply(),
+      because: "the gradient of the weights then is a product in their own order"),
+    PipelineEntry(
+      SinkReshapes(), because: "the reshape of a gemm's rows is between the product and its bias"),
+    PipelineEntry(FuseBias(), because: "the product without its bias then is no value"),
+    PipelineEntry(
+      FoldColumnScale(),
+      because: "with the bias, the gradient of the scale is one of small matrices"),
+  ]
+
+  /// The passes about memory after inference; with scheduling in GraftPlanning, `graft dump --stage scheduled`.
   public static let layout: [PipelineEntry] = [
     PipelineEntry(
       FoldAttentionViews(),

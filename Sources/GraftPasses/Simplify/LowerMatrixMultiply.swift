@@ -5,7 +5,8 @@ import GraftIR
 import GraftOps
 
 /// A MatMul of an operand of any rank with one matrix becomes a gemm of all its rows, into which a bias, an
-/// activation and a residual can be folded.
+/// activation and a residual can be folded. A transpose of the matrix, which is one of a parameter that trains,
+/// becomes the gemm's.
 ///
 /// ```
 /// %2 = matmul(%0, %1) : f32[N,5,8] from "fc"
@@ -29,6 +30,11 @@ public struct LowerMatrixMultiply: Pass {
       guard node.opcode == MatrixMultiply.opcode, let a = node.operand(0), let b = node.operand(1)
       else { continue }
       let (left, right) = (graph.type(of: a), graph.type(of: b))
+      let transpose = try graph.producer(of: b, as: Transpose.self)
+        .flatMap { $0.operation.permutation == [1, 0] ? $0.node : nil }
+      let gemm = Gemm(transposesB: transpose != nil)
+      let matrix = transpose?.operand(0) ?? b
+      let absorbed = transpose.map { [$0] } ?? []
       guard right.rank == 2, left.rank >= 2 else {
         context.left(
           graph.title(node), because: "it multiplies \(left) and \(right), not rows and a matrix")
@@ -36,7 +42,7 @@ public struct LowerMatrixMultiply: Pass {
       }
       if left.rank == 2 {
         context.did("made matmul \(graph.title(node)) a gemm")
-        try graph.replace(node, with: Gemm(), node.operands)
+        try graph.replace(node, with: gemm, [a, matrix], absorbing: absorbed)
         continue
       }
       guard
@@ -50,9 +56,10 @@ public struct LowerMatrixMultiply: Pass {
       let table = try graph.append(
         Reshape(shape: [rows, left.shape[left.rank - 1]]), [a], origins: node.origins, before: id)
       let product = try graph.append(
-        Gemm(), [table[0], b], origins: node.origins, before: id)
+        gemm, [table[0], matrix], origins: node.origins, before: id)
       let shape = graph.type(of: node.results[0]).shape
       try graph.replace(node, with: Reshape(shape: shape), [product[0]])
+      graph.removeUnread(absorbed)
     }
   }
 }

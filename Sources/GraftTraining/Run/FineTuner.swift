@@ -247,6 +247,28 @@ public struct FineTuner {
     _ plan: RunPlan, to output: String, _ checkpoint: Checkpoint, _ records: RunRecords,
     observe: (Event) throws -> Void
   ) throws -> Trained {
+    let finished = try perform(plan, to: output, checkpoint, records, observe: observe)
+    // The data is released by now: this is a copy of the weights beside the trainer's memory.
+    return Trained(
+      network: try finished.plan.network(trainedBy: finished.trainer),
+      loss: finished.plan.specification.loss, classes: finished.classes, draft: finished.draft,
+      report: finished.report)
+  }
+
+  /// What is left of a run without its data.
+  private struct Finished {
+    var plan: FineTuningPlan
+    var trainer: LoadedTrainer
+    var classes: [String]
+    var draft: ReportDraft
+    var report: Report
+  }
+
+  /// Trains, loads the best weights into the trainer, and collects what the report shows.
+  private mutating func perform(
+    _ plan: RunPlan, to output: String, _ checkpoint: Checkpoint, _ records: RunRecords,
+    observe: (Event) throws -> Void
+  ) throws -> Finished {
     let peakBefore = try ResidentMemory.peak()
     let ready = try prepare(plan, observe: observe)
     if !plan.options.resumes { checkpoint.removeState() }
@@ -264,9 +286,8 @@ public struct FineTuner {
       peakAfter > peakBefore ? peakAfter : try ResidentMemory.now()
     measurements.pictureBytes = ready.views?.meanPictureBytes ?? 0
     try run.restoreBest()
-    return Trained(
-      network: try ready.plan.network(trainedBy: ready.trainer),
-      loss: ready.plan.specification.loss, classes: ready.classes,
+    return Finished(
+      plan: ready.plan, trainer: ready.trainer, classes: ready.classes,
       draft: try draftReport(on: run, ready, plan, to: output),
       report: Report(
         epochs: run.history, kept: run.bestEpoch, trainingItems: ready.items.count,

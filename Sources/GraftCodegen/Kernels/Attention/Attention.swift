@@ -135,7 +135,7 @@ private struct AttentionSchedule: KernelSchedule {
     let kernel = try program.library.add(label, algorithm: summary) { name in
       let all = values.merging(["name": name]) { $1 }
       let template = isGradient ? Templates.attentionGradient : Templates.attention
-      return try product.code(name: name) + Templates.attentionParts.render(all)
+      return try product.multiply(name: name) + Templates.attentionParts.render(all)
         + template.render(all)
     }
     let matrices = TensorShape(extents.leading).elementCount ?? 1

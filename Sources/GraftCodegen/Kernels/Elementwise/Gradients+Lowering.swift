@@ -1,5 +1,5 @@
 // Gradient kernels other than sums and updates: activation derivatives, zero insertion, pooling gradients,
-// transposed weights, outer products, dropout.
+// transposed weights, dropout.
 
 import GraftDiagnostics
 import GraftIR
@@ -145,38 +145,6 @@ extension Lowering {
       units: WorkUnits(fixed: channels * groups))
   }
 
-  /// y[p, q] = Σ a[n, p] · b[n, q].
-  mutating func lowerBatchOuterProduct(_ node: Node) throws {
-    let (a, b) = (try operand(0, of: node), try operand(1, of: node))
-    let output = try result(of: node)
-    try requireFloat([a, b, output])
-    guard let rows = type(a).shape[1].constant, let columns = type(b).shape[1].constant,
-      rows > 0, columns > 0
-    else { throw GraftError(.unsupported, "an outer product of \(type(a)) and \(type(b))") }
-    // Sums, two factors, one broadcast, and a product where they are not fused.
-    let blocks = columns > target.lanes ? 2 : 1
-    let spare = blocks + (target.hasFusedMultiplyAdd ? 1 : 2)
-    let tileRows = min(rows, (target.registers - spare) / blocks, 8)
-    let piece = 512
-    let kernel = try library.add(
-      "batch_outer_product_f32_\(rows)x\(columns)",
-      algorithm: "tile of \(tileRows) rows x \(blocks * target.lanes) columns, summed over the "
-        + "batch, threads split tiles of rows and \(piece) columns"
-    ) { name in
-      try Templates.batchOuterProduct.render([
-        "banner": "Sum over the batch of the products of \(rows) and \(columns) elements.",
-        "name": name, "rows": "\(rows)", "columns": "\(columns)", "tile_rows": "\(tileRows)",
-        "tile_blocks": "\(blocks)", "piece": "\(piece)",
-        "last_rows": "\(rows % tileRows == 0 ? tileRows : rows % tileRows)",
-      ])
-    }
-    let units = (rows + tileRows - 1) / tileRows * ((columns + piece - 1) / piece)
-    try emit(
-      kernel,
-      [address(a), address(b), address(output), type(a).shape[0].expression],
-      units: WorkUnits(fixed: units))
-  }
-
   // MARK: Dropout
 
   mutating func lower(_ operation: RandomDropout, _ node: Node) throws {
@@ -209,8 +177,6 @@ extension Lowering {
 extension Templates {
   static let insertZeros = Template("insert_zeros.c", PackageResources.insert_zeros_c_in)
   static let poolGradient = Template("pool_gradient.c", PackageResources.pool_gradient_c_in)
-  static let batchOuterProduct = Template(
-    "batch_outer_product.c", PackageResources.batch_outer_product_c_in)
   static let randomDropout = Template("random_dropout.c", PackageResources.random_dropout_c_in)
   static let transposeWeights = Template(
     "transpose_weights.c", PackageResources.transpose_weights_c_in)

@@ -17,6 +17,9 @@ extension KernelFamily {
       .serving(LayerNormalizationGradient.self) { operation, node, context in
         [try LayerNormalizationSchedule(node, x: 1, axis: operation.axis, context, .gradient)]
       },
+      .emitting(LayerNormalizationParameterGradient.self) { operation, node, program in
+        try program.lower(operation, node)
+      },
     ])
 }
 

@@ -254,35 +254,6 @@ extension Lowering {
   }
 }
 
-/// The register tile of a product of matrices that are not packed, and its code: `NAME_multiply` of product_tile.c.
-struct ProductTile {
-  /// Vectors of columns.
-  let vectors: Int
-  let rows: Int
-  private let lanes: Int
-
-  init(_ target: Target) {
-    vectors = target.registers >= 32 ? 4 : 2
-    // Sums, one row of vectors and a broadcast.
-    rows = min(6, (target.registers - vectors - 1) / vectors)
-    lanes = target.lanes
-  }
-
-  /// Columns of the vectors behind the last whole tile of a matrix, if these vectors are not whole: a kernel copies
-  /// so many floats for each row of b.
-  func copiedColumns(of columns: Int) -> Int {
-    guard !columns.isMultiple(of: lanes) else { return 0 }
-    return (columns % (vectors * lanes) + lanes - 1) / lanes * lanes
-  }
-
-  func code(name: String) throws -> String {
-    try Templates.productTile.render([
-      "name": name, "tile_rows": "\(rows)", "tile_vectors": "\(vectors)",
-      "rests": (1...vectors).map { "REST_OF(\($0))" }.joined(separator: "\n"),
-    ])
-  }
-}
-
 /// A product of two computed matrices of constant size, both row by row.
 private struct TiledProduct {
   /// Rows of a piece of work; each piece copies the last columns once.
@@ -329,7 +300,7 @@ extension Lowering {
     let kernel = try library.add(
       "matmul_f32_\(product.rows)x\(product.depth)x\(product.columns)_tiled", algorithm: algorithm
     ) { name in
-      try tile.code(name: name)
+      try tile.multiply(name: name)
         + Templates.matmulTiled.render([
           "banner": "Product of computed matrices [\(product.rows), \(product.depth)] and "
             + "[\(product.depth), \(product.columns)]: \(algorithm).",
@@ -349,7 +320,6 @@ extension Lowering {
 }
 
 extension Templates {
-  static let productTile = Template("product_tile.c", PackageResources.product_tile_c_in)
   static let matmulTiled = Template("matmul_tiled.c", PackageResources.matmul_tiled_c_in)
   static let fullyConnected = Template("fully_connected.c", PackageResources.fully_connected_c_in)
   static let matmul = Template("matmul.c", PackageResources.matmul_c_in)

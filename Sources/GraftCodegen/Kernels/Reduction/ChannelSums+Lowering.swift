@@ -1,5 +1,6 @@
 // Sums over a batch, one or two for each channel: gradients of biases, statistics of a batch, gradients of
-// a normalization's scale and bias. Rows are summed in float vectors, rows of rows in double, in an order
+// a normalization's scale and bias. A kernel each for channel blocks, plain images, and tables, whose channels are
+// innermost. Rows are summed in float vectors, rows of rows in double, in an order
 // that only the shapes decide: parts of the batch first, which threads share, then the parts in turn.
 
 import GraftDiagnostics
@@ -12,6 +13,10 @@ private struct ChannelSums {
   var name: String
   /// The images, [batch, channels, …] and laid alike, as a, b.
   var images: [ValueID]
+  /// What they are where channels are innermost: the number of rows, and channels.
+  var table: (rows: Dimension, channels: Int)?
+  /// Values with one number for each row of a table, that the summands read, by name.
+  var rowNumbers: [(name: String, value: ValueID)] = []
   /// Vectors [channels] that the summands read, as p, q.
   var vectors: [ValueID] = []
   /// Whether p is each channel's first element instead.
@@ -30,11 +35,17 @@ extension Lowering {
   mutating func lower(_ operation: ReduceSum, _ node: Node) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
     let rank = type(input).rank
+    var sums = ChannelSums(
+      name: "channel_sum", images: [input], summands: ["a_value"],
+      finish: "y0[i] = (float)sum[0];", results: [output])
+    if rank >= 2, operation.axes == Array(0..<(rank - 1)), type(input).layout.isPlain,
+      type(input).dtype == .float32
+    {
+      sums.table = table(type(input).shape, from: rank - 1)
+      if sums.table != nil { return try channelSums(sums) }
+    }
     if rank >= 2, operation.axes == [0] + Array(2..<rank), !type(input).shape[1].isBatch {
-      return try channelSums(
-        ChannelSums(
-          name: "channel_sum", images: [input], summands: ["a_value"],
-          finish: "y0[i] = (float)sum[0];", results: [output]))
+      return try channelSums(sums)
     }
     try reduce(input, to: output, axes: operation.axes, .sum(type(output).dtype))
   }
@@ -71,14 +82,35 @@ extension Lowering {
         finishVectors: [("variance", try operand(3, of: node))], results: node.results))
   }
 
+  mutating func lower(_ operation: LayerNormalizationParameterGradient, _ node: Node) throws {
+    let x = try operand(1, of: node)
+    try channelSums(
+      ChannelSums(
+        name: "layer_normalization_parameter_gradient", images: [try operand(0, of: node), x],
+        table: table(type(x).shape, from: operation.axis),
+        rowNumbers: [("mean", try operand(2, of: node)), ("factor", try operand(3, of: node))],
+        summands: ["a_value * ((b_value - mean) * factor)", "a_value"],
+        finish: "y0[i] = (float)sum[0];\ny1[i] = (float)sum[1];", results: node.results))
+  }
+
+  /// The rows and elements of a row if a value's rows are the axes from `axis` on.
+  private func table(_ shape: TensorShape, from axis: Int) -> (rows: Dimension, channels: Int)? {
+    guard let rows = TensorShape(Array(shape.dimensions[..<axis])).elementCount,
+      let count = TensorShape(Array(shape.dimensions[axis...])).elementCount?.constant, count > 0
+    else { return nil }
+    return (rows, count)
+  }
+
   // MARK: Kernels
 
   private mutating func channelSums(_ sums: ChannelSums) throws {
-    try requireFloat(sums.images + sums.vectors + sums.results)
+    try requireFloat(sums.images + sums.vectors + sums.rowNumbers.map(\.value) + sums.results)
     guard let image = sums.images.first,
       sums.results.allSatisfy({ type($0).layout.isPlain })
     else { throw GraftError(.inconsistency, "sums over a batch are plain vectors") }
-    if type(image).layout.isPlain {
+    if let table = sums.table ?? table(of: type(image)) {
+      try channelSumsColumns(sums, rows: table.rows, channels: table.channels)
+    } else if type(image).layout.isPlain {
       try channelSumsPlain(sums, image)
     } else {
       try channelSumsBlocked(sums, image)
@@ -142,6 +174,63 @@ extension Lowering {
       images: images, pixels: geometry.height * geometry.width, shift: shift)
   }
 
+  /// A plain image of one pixel is a table.
+  private func table(of image: TensorType) -> (rows: Dimension, channels: Int)? {
+    guard image.layout.isPlain, image.rank >= 2,
+      image.shape.dimensions.dropFirst(2).allSatisfy({ $0 == 1 })
+    else { return nil }
+    return table(image.shape, from: 1)
+  }
+
+  private mutating func channelSumsColumns(
+    _ sums: ChannelSums, rows: Dimension, channels: Int
+  ) throws {
+    let lanes = target.lanes
+    let blocks = (channels + lanes - 1) / lanes
+    // Of 4, 3, 2 and 1 vectors at a time the most that leave fewest empty.
+    let vectors = [4, 3, 2, 1].min { ($0 - blocks % $0) % $0 < ($1 - blocks % $1) % $1 } ?? 1
+    let groups = (blocks + vectors - 1) / vectors
+    let isWhole = channels.isMultiple(of: lanes) && blocks.isMultiple(of: vectors)
+    let parts = parts(for: groups)
+    func load(_ address: String) -> String {
+      isWhole
+        ? "load(\(address))"
+        : "lanes[v] == LANES ? load(\(address)) : load_part(\(address), lanes[v])"
+    }
+    let loads = zip(Self.operandNames, sums.images).map { name, _ in
+      "const vf \(name)_value = \(load("\(name) + place + v * LANES"));"
+    }
+    let hasVector = sums.isShifted || !sums.vectors.isEmpty
+    let vector = sums.isShifted ? "a" : "p"
+    let kernel = try library.add(
+      "\(sums.name)_f32_columns_\(channels)",
+      algorithm: "64 rows in float, parts in double, threads split columns and \(parts) parts"
+    ) { name in
+      try Templates.channelSumsColumns.render([
+        "banner": "Sums of \(sums.summands.joined(separator: " and ")) over rows of \(channels).",
+        "name": name, "parameters": sumParameters(sums), "channels": "\(channels)",
+        "blocks": "\(blocks)", "vectors": "\(vectors)", "parts": "\(parts)",
+        "sums": "\(sums.summands.count)", "whole": isWhole ? "1" : "0",
+        "vector_declaration": hasVector ? "vf p_values[VECTORS];" : "",
+        "vector_load": hasVector ? "p_values[v] = \(load("\(vector) + at"));" : "",
+        "row_loads": sums.rowNumbers.map { "const float \($0.name) = \($0.name)s[row];" }
+          .joined(separator: "\n"),
+        "loads": (loads + (hasVector ? ["const vf p_value = p_values[v];"] : []))
+          .joined(separator: "\n"),
+        "accumulate": sums.summands.enumerated().map { "sum[v][\($0.offset)] += \($0.element);" }
+          .joined(separator: "\n"),
+      ])
+    }
+    let partial = workspaceDoubles(
+      workspace(floats: 2 * sums.summands.count * parts * blocks * lanes))
+    emit(
+      kernel, try sumArguments(sums) + [partial, rows.expression],
+      units: WorkUnits(fixed: parts * groups))
+    try finish(
+      sums, form: "columns_\(channels)", channels: channels, parts: parts, partial: partial,
+      images: rows.expression, pixels: 1, shift: "a[i]")
+  }
+
   private mutating func channelSumsPlain(_ sums: ChannelSums, _ image: ValueID) throws {
     let shape = type(image).shape
     guard shape.rank >= 2, let channels = shape[1].constant, channels > 0,
@@ -191,11 +280,12 @@ extension Lowering {
 
   private func sumParameters(_ sums: ChannelSums) -> String {
     (Self.operandNames.prefix(sums.images.count).map { "const float *\($0)," }
-      + (sums.vectors.isEmpty ? [] : ["const float *p,"])).joined(separator: " ")
+      + (sums.vectors.isEmpty ? [] : ["const float *p,"])
+      + sums.rowNumbers.map { "const float *\($0.name)s," }).joined(separator: " ")
   }
 
   private mutating func sumArguments(_ sums: ChannelSums) throws -> [String] {
-    try (sums.images + sums.vectors).map { try address($0) }
+    try (sums.images + sums.vectors + sums.rowNumbers.map(\.value)).map { try address($0) }
   }
 
   private func accumulations(_ sums: ChannelSums) -> [String] {
@@ -233,6 +323,8 @@ extension Lowering {
 extension Templates {
   static let channelSumsBlocked = Template(
     "channel_sums_blocked.c", PackageResources.channel_sums_blocked_c_in)
+  static let channelSumsColumns = Template(
+    "channel_sums_columns.c", PackageResources.channel_sums_columns_c_in)
   static let channelSumsPlain = Template(
     "channel_sums_plain.c", PackageResources.channel_sums_plain_c_in)
   static let channelSumsFinish = Template(
