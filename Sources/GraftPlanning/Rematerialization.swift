@@ -94,8 +94,8 @@ extension Graph {
     return made
   }
 
-  /// The nodes to compute again for a node's result at the step `reuse`: the node, or if it moves elements the one
-  /// before it and the node; nil if an operand is not there.
+  /// The nodes to compute again for a node's result at the step `reuse`: the node, and if it moves elements those
+  /// before it, in order; nil if an operand is not there.
   private func recomputation(
     of node: Node, bytes: Int, at reuse: Int, _ uses: Uses
   ) throws -> [Node]? {
@@ -104,14 +104,20 @@ extension Graph {
       return (uses.steps[operand]?.last ?? -1) >= reuse
         || (type(of: operand).storedByteCount?.coefficient ?? .max) < bytes / 16
     }
-    if try isOnePass(node), node.presentOperands.allSatisfy(isThere) { return [node] }
-    let operation = try Catalog.operation(of: node)
-    guard operation.isView || isMovement(operation), let x = node.operand(0),
-      let source = producer(of: x), source.results.first == x, try isOnePass(source),
-      source.presentOperands.allSatisfy(isThere)
-    else { return nil }
-    return [source, node]
+    var chain: [Node] = []
+    var next: Node? = node
+    while let link = next, chain.count < Self.longestChain {
+      chain.insert(link, at: 0)
+      if try isOnePass(link), link.presentOperands.allSatisfy(isThere) { return chain }
+      let operation = try Catalog.operation(of: link)
+      guard operation.isView || isMovement(operation), let x = link.operand(0) else { return nil }
+      next = producer(of: x).flatMap { $0.results.first == x ? $0 : nil }
+    }
+    return nil
   }
+
+  /// The most nodes that are computed again for one value, all but the first of which move elements.
+  private static let longestChain = 3
 
   /// Whether a node costs one pass over its operands and has no state. Of a layer normalization the statistics, which
   /// are small, are kept.

@@ -52,6 +52,12 @@ public final class LoadedTrainer: @unchecked Sendable {
 
   deinit { library.api.destroy?(session) }
 
+  /// Gives the memory of activations back to the system until the next step or evaluation.
+  /// - Throws: ``GraftError`` if the session is in use by another caller.
+  public func releaseActivations() throws {
+    try withMessage { library.api.trim?(session, $0, $1) ?? GRAFT_OK }
+  }
+
   /// The hyperparameters of one parameter group; finite, at least 0, betas below 1. Those that the compiled
   /// optimizer does not use are ignored.
   public struct Hyperparameters: Hashable, Sendable {

@@ -64,9 +64,16 @@ public final class TrainingLibrary: @unchecked Sendable {
       try opened.symbol("graft_training"),
       to: (@convention(c) () -> UnsafePointer<graft_training_api>?).self)
     guard let table = function(), table.pointee.abi_version == GRAFT_TRAINING_ABI_VERSION,
-      table.pointee.table_bytes >= MemoryLayout<graft_training_api>.size
+      table.pointee.table_bytes >= MemoryLayout<graft_training_api>.offset(of: \.trim) ?? 0
     else { throw opened.hasAnotherVersion(than: GRAFT_TRAINING_ABI_VERSION) }
-    api = table.pointee
+    // What an older library lacks is nil.
+    var api = graft_training_api()
+    withUnsafeMutableBytes(of: &api) {
+      $0.copyMemory(
+        from: UnsafeRawBufferPointer(
+          start: table, count: min($0.count, Int(table.pointee.table_bytes))))
+    }
+    self.api = api
     guard let description = api.describe() else {
       throw GraftError(.invalidBundle, "\(path.quotedForDisplay) does not describe itself")
     }

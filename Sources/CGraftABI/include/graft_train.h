@@ -152,6 +152,10 @@ typedef struct graft_training_api {
   uint32_t (*step_times)(
       graft_training_session *session, uint64_t *nanoseconds, uint32_t capacity);
   void (*destroy)(graft_training_session *session);
+  /* Gives the memory of activations back to the system until the next step or evaluation. A library whose
+   * table_bytes end before it has no such function. */
+  graft_status (*trim)(
+      graft_training_session *session, char *message, size_t message_bytes);
 } graft_training_api;
 
 /* The only exported symbol. Never fails; runs on any CPU of the architecture. */

@@ -43,6 +43,10 @@ void graft_release(graft_memory *memory) {
   memset(memory, 0, sizeof *memory);
 }
 
+void graft_give_back(graft_memory *memory) {
+  if (memory->mapping) (void)madvise(memory->mapping, memory->mapping_bytes, MADV_DONTNEED);
+}
+
 void graft_shrink(graft_memory *memory, uint64_t bytes) {
   if (!memory->mapping || bytes >= memory->bytes) return;
   const size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -100,6 +100,8 @@ typedef struct graft_memory {
 
 bool graft_allocate(graft_memory *memory, uint64_t bytes);
 void graft_release(graft_memory *memory);
+/* Gives back all pages; they read as zeros when they are next used. */
+void graft_give_back(graft_memory *memory);
 /* Gives back the pages behind the first `bytes`, which must be no more than there are. */
 void graft_shrink(graft_memory *memory, uint64_t bytes);
 /* Reads exactly `bytes` at `offset`; false with errno set, or errno 0 where the file ends early. */

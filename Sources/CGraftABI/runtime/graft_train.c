@@ -279,6 +279,15 @@ static graft_status progress(
   return status;
 }
 
+static graft_status trim(
+    graft_training_session *session, char *message, size_t message_bytes) {
+  const graft_status status = enter(session, message, message_bytes);
+  if (status != GRAFT_OK) return status;
+  graft_give_back(&session->engine.arena);
+  graft_engine_leave(&session->engine);
+  return GRAFT_OK;
+}
+
 static uint32_t step_times(
     graft_training_session *session, uint64_t *nanoseconds, uint32_t capacity) {
   if (enter(session, NULL, 0) != GRAFT_OK) return 0;
@@ -305,6 +314,7 @@ __attribute__((visibility("default"))) const graft_training_api *graft_training(
       .progress = progress,
       .step_times = step_times,
       .destroy = destroy,
+      .trim = trim,
   };
   return &api;
 }

@@ -61,7 +61,11 @@ struct BundleWriter {
 
   private func writePacked(to folder: String) throws {
     let file = try OutputFile(ModelBundle.join(folder, BundleLayout.packed))
-    try generated.packed.write { try file.write($0) }
+    try generated.packed.write {
+      try file.write($0)
+      // What a large section was packed from is not read again soon.
+      if $0.count > 1 << 20 { model.graph.releaseWeightPages() }
+    }
     try file.close()
   }
 

@@ -87,7 +87,10 @@ enum Safetensors {
     let file = try OutputFile(path)
     try withUnsafeBytes(of: UInt64(text.count).littleEndian) { try file.write($0) }
     try text.withUnsafeBytes { try file.write($0) }
-    for (_, data) in ordered { try data.withUnsafeBytes { try file.write($0) } }
+    for (_, data) in ordered {
+      try data.withUnsafeBytes { try file.write($0) }
+      if data.byteCount > 1 << 20 { data.releasePages() }
+    }
     try file.close()
   }
 

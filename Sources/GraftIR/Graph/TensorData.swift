@@ -194,3 +194,10 @@ extension TensorData {
     }
   }
 }
+
+extension Graph {
+  /// Releases the pages of the files that parameters are in.
+  public func releaseWeightPages() {
+    for id in parameters { self[id].parameter?.data?.releasePages() }
+  }
+}

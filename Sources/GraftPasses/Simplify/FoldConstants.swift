@@ -15,7 +15,8 @@ import GraftOps
 /// ```
 /// %1 "w.folded" = parameter {derivation="folded transpose \"transpose\""} : f32[4,8]
 /// ```
-/// Results that are outputs, or that have many more elements than their operands, are not folded.
+/// Results that are outputs, or that have many more elements than their operands, are not folded; nor are transposes
+/// that ``LowerMatrixMultiply`` takes in.
 public struct FoldConstants: Pass {
   public static let name = "fold-constants"
   public static let summary = "computes nodes that depend only on parameters"
@@ -34,6 +35,10 @@ public struct FoldConstants: Pass {
       let node = graph[id]
       let operands = node.presentOperands
       guard !operands.isEmpty, operands.allSatisfy({ context.isConstant($0, in: graph) }) else {
+        continue
+      }
+      if try LowerMatrixMultiply.takesIn(node, in: graph) {
+        context.left(graph.title(node), because: "the product after it takes the matrix as it is")
         continue
       }
       if let reason = obstacle(node, graph, &added) {

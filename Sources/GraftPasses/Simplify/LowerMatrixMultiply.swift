@@ -40,15 +40,13 @@ public struct LowerMatrixMultiply: Pass {
           graph.title(node), because: "it multiplies \(left) and \(right), not rows and a matrix")
         continue
       }
+      let rows = Self.rows(of: left)
       if left.rank == 2 {
         context.did("made matmul \(graph.title(node)) a gemm")
         try graph.replace(node, with: gemm, [a, matrix], absorbing: absorbed)
         continue
       }
-      guard
-        let rows = TensorShape(Array(left.shape.dimensions.dropLast())).elementCount,
-        left.dtype == .float32, rows != 0
-      else {
+      guard let rows else {
         context.left(graph.title(node), because: "its rows are those of \(left)")
         continue
       }
@@ -61,5 +59,28 @@ public struct LowerMatrixMultiply: Pass {
       try graph.replace(node, with: Reshape(shape: shape), [product[0]])
       graph.removeUnread(absorbed)
     }
+  }
+
+  /// The rows of an operand of rank 2 or more; nil if it does not become a matrix.
+  private static func rows(of left: TensorType) -> Dimension? {
+    let rows = TensorShape(Array(left.shape.dimensions.dropLast())).elementCount
+    return left.rank == 2 || left.dtype == .float32 && rows != 0 ? rows : nil
+  }
+
+  /// Whether every reader of a transposed matrix takes it as it was before, so that it need not be computed.
+  static func takesIn(_ transpose: Node, in graph: Graph) throws -> Bool {
+    guard
+      let operation = try graph.operation(transpose, as: Transpose.self),
+      operation.permutation == [1, 0], !graph.isOutput(transpose.results[0])
+    else { return false }
+    let readers = graph.readers(of: transpose.results[0]).map { graph[$0] }
+    return !readers.isEmpty
+      && readers.allSatisfy { reader in
+        guard reader.opcode == MatrixMultiply.opcode, let a = reader.operand(0),
+          a != transpose.results[0], reader.operand(1) == transpose.results[0]
+        else { return false }
+        let left = graph.type(of: a)
+        return left.rank >= 2 && rows(of: left) != nil
+      }
   }
 }

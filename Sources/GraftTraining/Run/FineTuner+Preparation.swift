@@ -63,8 +63,7 @@ extension FineTuner {
     measurements.itemsRead = size.read
     measurements.cachedRows = size.rows
     // The trainer and the trunk have their own copies of the weights now.
-    let graph = training.parts.network
-    for id in graph.parameters { graph[id].parameter?.data?.releasePages() }
+    training.parts.network.releaseWeightPages()
     return Preparation(
       plan: training, trainer: trainer, batchSize: batchSize, classes: dataset.classes,
       data: read.data, items: read.items, validation: read.validation,

@@ -248,7 +248,8 @@ public struct FineTuner {
     observe: (Event) throws -> Void
   ) throws -> Trained {
     let finished = try perform(plan, to: output, checkpoint, records, observe: observe)
-    // The data is released by now: this is a copy of the weights beside the trainer's memory.
+    // The data is released by now. The network is a copy of the weights.
+    try finished.trainer.releaseActivations()
     return Trained(
       network: try finished.plan.network(trainedBy: finished.trainer),
       loss: finished.plan.specification.loss, classes: finished.classes, draft: finished.draft,
