@@ -65,6 +65,7 @@ import Testing
   @Test(arguments: [
     Choice(unfreeze: "none", head: "linear", bn: "frozen"),
     Choice(unfreeze: "layer3", head: "mlp:24", bn: "train", tail: "layer3.0.conv1.weight"),
+    Choice(unfreeze: "none", head: "/layer2/layer2.2/relu_1/Relu_output_0", bn: "frozen"),
   ])
   func trainsAsFinetuneDoes(_ choice: Choice) throws {
     try withTemporaryFolder { folder in
@@ -107,7 +108,7 @@ import Testing
         #expect(bytes != first[state.name]?.bytes, "\(state.name) did not train")
       }
       let weights = training.states.filter { $0.role == "weight" }.map(\.name)
-      #expect(weights.contains("fc.weight"))
+      #expect(weights.contains(choice.head.hasPrefix("/") ? "head.weight" : "fc.weight"))
       if let tail = choice.tail { #expect(weights.contains(tail)) }
     }
   }

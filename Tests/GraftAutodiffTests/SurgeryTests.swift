@@ -42,6 +42,40 @@ private struct Builder {
 
 @Suite("Surgery")
 struct SurgeryTests {
+  @Test("a head on a named value reads its features, and what comes after is left out")
+  func headOnAValue() throws {
+    var builder = Builder()
+    let tokens = builder.graph.addInput("tokens", TensorType(.float32, [.batch, 5, 4]))
+    let image = builder.graph.addInput("image", TensorType(.float32, [.batch, 3, 2, 2]))
+    let features = try builder.graph.append(
+      Relu(), [try builder.gemm("a", 6)], names: ["features"], origins: ["act"])[0]
+    let last = try builder.parameter("b.weight", [6, 2])
+    builder.output("y", try builder.node(Gemm(), [features, last]))
+    for (value, name) in [(tokens, "t"), (image, "i")] {
+      let made = try builder.graph.append(Relu(), [value], names: [name], origins: [])[0]
+      builder.output(name, made)
+    }
+    try builder.graph.verify()
+    for (name, width) in [("features", 6), ("act", 6), ("t", 4), ("i", 3)] {
+      let graph = try HeadReplacement(name).prepared(builder.graph)
+      try graph.verify()
+      #expect(graph.outputs.map(\.name) == ["y"])
+      let head = try Head(of: graph)
+      #expect(head.features == width && head.classes == 1)
+      #expect(graph.nodes.last?.id == head.node.id)
+      #expect(graph.parameter(named: "b.weight") == nil)
+      let replaced = try graph.replacingHead(
+        head, by: HeadReplacement(name), classes: 7, seed: 1)
+      #expect(replaced.outputs.map { replaced.type(of: $0.value).shape } == [[.batch, 7]])
+    }
+    let kept = try HeadReplacement.linear.prepared(builder.graph)
+    #expect(kept == builder.graph)
+    for name in ["nothing", "x"] {
+      #expect(throws: GraftError.self) { try HeadReplacement(name).prepared(builder.graph) }
+    }
+    #expect(throws: GraftError.self) { try HeadReplacement("") }
+  }
+
   @Test("what stands where an operator has numbers of its own trains, whatever the operator")
   func rolesTrain() throws {
     for fixture in try OperatorFixture.all() {

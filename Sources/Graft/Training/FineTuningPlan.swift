@@ -39,8 +39,15 @@ package struct FineTuningPlan {
   ///   - graph: a graph whose only output is the one to train.
   ///   - classes: the number of classes of the data, or of regression outputs.
   package init(_ graph: Graph, classes: Int, options: TrainingChoices) throws {
-    let head = try Head(of: graph)
     let isRegression = options.loss.measure != nil
+    if case .on(let name) = options.head, isRegression {
+      throw GraftError(
+        .unsupported,
+        "a head on the value \(name.quotedForDisplay) has classes, and cannot be trained for values",
+        advice: "Leave out --loss, or use --head linear.")
+    }
+    let graph = try options.head.prepared(graph)
+    let head = try Head(of: graph)
     let old = try Self.ending(of: graph)
     let replaced = try graph.replacingHead(
       head, by: options.head, classes: !isRegression && old.isBinary && classes == 2 ? 1 : classes,

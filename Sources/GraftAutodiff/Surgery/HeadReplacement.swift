@@ -12,20 +12,25 @@ public enum HeadReplacement: Hashable, Sendable {
   case mlp(hidden: Int)
   /// The existing head with its weights.
   case keep
+  /// A linear layer that reads the value of this name; what comes after the value is left out.
+  case on(String)
 
-  /// Reads `linear`, `mlp:K` or `keep`.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` for anything else.
+  /// Reads `linear`, `mlp:K`, `keep` or the name of a value.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for another K, and for no name.
   public init(_ text: String) throws {
     switch text {
     case "linear": self = .linear
     case "keep": self = .keep
     default:
-      guard text.hasPrefix("mlp:"), let hidden = Int(text.dropFirst(4)),
-        (1...65536).contains(hidden)
-      else {
+      guard text.hasPrefix("mlp:") || text.isEmpty else {
+        self = .on(text)
+        return
+      }
+      guard let hidden = Int(text.dropFirst(4)), (1...65536).contains(hidden) else {
         throw GraftError(
           .invalidArgument,
-          "the head \(text.quotedForDisplay) must be linear, mlp:K with K from 1 to 65536, or keep")
+          "the head \(text.quotedForDisplay) must be linear, mlp:K with K from 1 to 65536, keep, or the name of a "
+            + "value")
       }
       self = .mlp(hidden: hidden)
     }
@@ -39,6 +44,7 @@ extension HeadReplacement: CustomStringConvertible {
     case .linear: "linear"
     case .mlp(let hidden): "mlp:\(hidden)"
     case .keep: "keep"
+    case .on(let name): name
     }
   }
 }

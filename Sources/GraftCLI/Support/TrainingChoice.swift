@@ -8,7 +8,7 @@ import GraftTraining
 struct TrainingChoice: ParsableArguments {
   @Option(
     help:
-      "The head that the training step trains: linear, mlp:K (K from 1 to 65536), or keep. (default: linear)"
+      "The head that the training step trains: linear, mlp:K (K from 1 to 65536), keep, or the name of a value that a linear layer reads. (default: linear)"
   )
   var head: String?
 

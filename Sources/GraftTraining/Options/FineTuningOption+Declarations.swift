@@ -41,7 +41,9 @@ extension FineTuningOption {
     text(
       "head", .head,
       "The new head (last layer): linear, mlp:K (with a hidden layer of K units before it, K from 1 to "
-        + "65536), or keep (the network's own)", form: .words(["linear", "keep"], isOpen: true),
+        + "65536), keep (the network's own), or the name of a value that a linear layer is to read, in place of "
+        + "all that comes after it (tokens and images by their mean)",
+      form: .words(["linear", "keep"], isOpen: true),
       get: { "\($0.head)" }, set: { $0.head = try FineTuner.Head($1) })
     text(
       "unfreeze", .head,

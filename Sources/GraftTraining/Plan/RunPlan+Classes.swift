@@ -15,8 +15,13 @@ struct DataRequests {
   init(_ options: FineTuner.Options, _ network: ImageNetwork, _ manifest: Manifest) {
     self.options = options
     self.network = network
-    answers =
-      options.loss.measure != nil ? .values(network.output) : network.targetKind
+    if options.loss.measure != nil {
+      answers = .values(network.output)
+    } else if case .on = options.head {
+      answers = .classes
+    } else {
+      answers = network.targetKind
+    }
     let keeps = options.head == .keep
     training = DatasetRequest(
       inputs: network.inputs, answers: answers, labels: keeps ? manifest.labels : nil,
