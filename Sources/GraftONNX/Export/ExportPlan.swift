@@ -103,7 +103,7 @@ struct ExportPlan {
     let exported = try operation.exported(
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node), opset: opset)
     let since = Catalog.bindings(onnx: exported.opType).map(\.opsets.lowerBound).min()
-    firstOpset = max(firstOpset, since ?? 1)
+    firstOpset = max(firstOpset, since ?? 1, exported.firstOpset ?? 1)
     let name = unusedNode(node.origins.first ?? node.opcode.rawValue)
     for result in node.results where names[result] == nil {
       names[result] = unused(graph[result].name ?? "\(name)_output")

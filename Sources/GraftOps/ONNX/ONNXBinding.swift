@@ -97,11 +97,15 @@ public struct ExportedOperator: Sendable {
   /// In the order in which they are written.
   public var attributes: [(name: String, value: ONNXAttributeValue)]
   public var inputs: [Input]
+  /// The first opset in which the operator has these attributes, where it is older than they are; the file is
+  /// written in that opset if it would be in an older one.
+  public var firstOpset: Int?
 
   public init(
     _ opType: String, attributes: [(name: String, value: ONNXAttributeValue)] = [],
-    inputs: [Input]
+    inputs: [Input], since firstOpset: Int? = nil
   ) {
+    self.firstOpset = firstOpset
     self.opType = opType
     self.attributes = attributes
     self.inputs = inputs

@@ -102,6 +102,8 @@ extension ONNXFunction {
         }
       }
       let mask = f.constant(try TensorData(packing: keeps, as: .bool, shape: [rows, columns]))
+      // onnxruntime has no Where of booleans, and would not run an export with one.
+      if x.type.dtype == .bool { return [try f.apply(LogicalAnd(), mask, x)] }
       return [try f.apply(Where(), mask, x, try f.scalar(0, like: x))]
     },
     /// With its mask, which keeps everything in inference.

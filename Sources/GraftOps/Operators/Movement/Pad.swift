@@ -191,15 +191,12 @@ public struct Pad: StructuralOperator, ONNXExportable {
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
-    guard mode != .wrap || opset >= 19 else {
-      throw GraftError(
-        .unsupported, "Pad has the mode \"wrap\" since opset 19, but opset \(opset) is written")
-    }
     let dtype = try operand(0, of: operands).dtype
     return ExportedOperator(
       "Pad", attributes: [("mode", .string(mode.rawValue))],
       inputs: [.operand(0), .constant(try .vector(pads))]
-        + (mode == .constant ? [.constant(try value.data(dtype, shape: []))] : []))
+        + (mode == .constant ? [.constant(try value.data(dtype, shape: []))] : []),
+      since: mode == .wrap ? 19 : nil)
   }
 }
 

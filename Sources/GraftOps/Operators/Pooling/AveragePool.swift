@@ -62,14 +62,10 @@ public struct AveragePool: Pooling {
   public func exported(
     operands: [TensorType?], results: [TensorType], opset: Int
   ) throws -> ExportedOperator {
-    guard opset >= 19 || window.dilations == [1, 1] else {
-      throw GraftError(
-        .unsupported, "AveragePool has dilations since opset 19, but opset \(opset) is written")
-    }
-    return ExportedOperator(
+    ExportedOperator(
       "AveragePool",
       attributes: onnxAttributes + [("count_include_pad", .int(countIncludePad ? 1 : 0))],
-      inputs: [.operand(0)])
+      inputs: [.operand(0)], since: window.dilations == [1, 1] ? nil : 19)
   }
 }
 
