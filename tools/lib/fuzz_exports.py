@@ -5,7 +5,7 @@ One export has all cells of a pack; those that onnxruntime did not run before th
 
 import numpy as np
 import onnx
-from lib import fuzz_programs
+from lib import fuzz_known, fuzz_programs
 from lib.fuzz_pack import Made
 from lib.graft import Failed
 
@@ -62,6 +62,8 @@ def run(model: onnx.ModelProto, cells: list[Made], everyone: list[Made], batch: 
             except NoArray:
                 continue
             except Exception as error:
+                if any(words in str(error) for words in fuzz_known.REFUSALS):
+                    continue
                 refused.append((cell, " ".join(str(error).split())[:300]))
         return found, refused
 

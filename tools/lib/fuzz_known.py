@@ -32,6 +32,11 @@ FAULTS = {
             lambda n, *_: attribute(n, "coordinate_transformation_mode") == "align_corners" and len(n.input) < 4,
             "align_corners takes the resized length as a whole number, not input times scale",
         ),
+        (
+            "Shrink",
+            lambda n, _, types: types[n.input[0]] == "f64",
+            "float64 is computed in float32",
+        ),
         ("ReduceLogSumExp", lambda *_: True, "infinite above 88, where the exponential overflows"),
     ],
     "reference": [
@@ -43,6 +48,11 @@ FAULTS = {
     ],
 }
 
+
+# Words of onnxruntime's refusals of valid exports.
+REFUSALS = {
+    "Pad should be smaller than kernel": "pools with pads of the kernel's size, which dilated ones may need",
+}
 
 # Conditions that are left out while their finding is open: name → condition on a cell and the opset.
 OPEN_FINDINGS = {}
