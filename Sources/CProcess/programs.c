@@ -19,8 +19,6 @@
 
 extern char **environ;
 
-void CProcess_returnFreedMemory(void) { mallopt(M_MMAP_THRESHOLD, 1 << 20); }
-
 int CProcess_usableCores(void) {
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof cores, &cores) != 0) return 0;

@@ -118,7 +118,8 @@ struct Liveness {
     _ result: ValueID, of node: Node, _ operation: any Operator, at step: Int,
     outputs: Set<ValueID>
   ) throws -> Bool {
-    if isFreeView(node, operation), let source = node.operand(0), let index = groupOf[source] {
+    if graph.isFreeView(node, operation), let source = node.operand(0), let index = groupOf[source]
+    {
       if !outputs.contains(result) {
         join(result, index)
         return true
@@ -155,12 +156,14 @@ struct Liveness {
       return overwritable.contains(position)
     }
   }
+}
 
+extension Graph {
   /// Whether the first result has the same bytes as the first operand: a reshape of plain memory, or a layout
   /// conversion that moves nothing.
-  private func isFreeView(_ node: Node, _ operation: any Operator) -> Bool {
+  func isFreeView(_ node: Node, _ operation: any Operator) -> Bool {
     guard let operand = node.operand(0), let result = node.results.first else { return false }
-    let (old, new) = (graph.type(of: operand), graph.type(of: result))
+    let (old, new) = (type(of: operand), type(of: result))
     if operation.isView { return old.layout.isPlain && new.layout.isPlain }
     let support = operation.layoutSupport(operands: [old], results: [new])
     return support == .conversion && old.isSameMemory(as: new)

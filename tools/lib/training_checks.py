@@ -45,8 +45,8 @@ PERTURBATION = 2e-6
 # before a BatchNorm in training mode), in float64 and in float32.
 ZERO, ROUNDING = 1e-9, 1e-4
 # Of losses, absolute below 1: by how much ten steps may differ, and by how much at most PyTorch's own
-# float32, and its float64 from near weights, differs from its float64 where they are compared. At larger rates activations cross kinks,
-# and two correct implementations lose each other.
+# float32, and its float64 from near weights, differs from its float64 where they are compared. At larger
+# rates activations cross kinks, and two correct implementations lose each other.
 LOSS_LIMIT, LOSS_CONDITION = 1e-3, 2e-4
 RATES = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
 OPTIMIZERS = {

@@ -41,7 +41,7 @@ struct BundleWriter {
   /// Writes everything except the manifest: graph, weights, C, objects and libraries.
   mutating func writeFiles(to folder: String) throws {
     try writeGraph(to: folder)
-    try writePacked(to: folder)
+    try generated.packed.write(to: ModelBundle.join(folder, BundleLayout.packed), from: model.graph)
     try toolchain.compile(generated, into: folder, reusing: previous)
     trainingEntry = try training?.write(to: folder, target: generated.target)
   }
@@ -57,16 +57,6 @@ struct BundleWriter {
       return (name, data)
     }
     try Safetensors.write(tensors, to: ModelBundle.join(folder, BundleLayout.weights))
-  }
-
-  private func writePacked(to folder: String) throws {
-    let file = try OutputFile(ModelBundle.join(folder, BundleLayout.packed))
-    try generated.packed.write {
-      try file.write($0)
-      // What a large section was packed from is not read again soon.
-      if $0.count > 1 << 20 { model.graph.releaseWeightPages() }
-    }
-    try file.close()
   }
 
   private static func digests(of folder: String) throws -> [String: Manifest.File] {

@@ -91,9 +91,8 @@ package struct TrainingCompiler {
     let generated = try TrainingGenerator(target: target).generate(
       step: step.graph, stepPlan: step.plan, evaluation: evaluation.graph,
       evaluationPlan: evaluation.plan, groupNames: groupNames)
-    let file = try OutputFile(ModelBundle.join(folder, BundleLayout.trainingWeights))
-    try generated.packed.write { try file.write($0) }
-    try file.close()
+    try generated.packed.write(
+      to: ModelBundle.join(folder, BundleLayout.trainingWeights), from: step.graph)
     try Toolchain.find().compile(generated, into: folder)
     return CompiledStep(
       states: generated.states, plan: step.plan,

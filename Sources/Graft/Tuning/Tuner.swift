@@ -195,9 +195,7 @@ private final class TrialBuild {
     sites = model.steps.map(\.site)
     names = model.sources.map(\.name)
     let library = try toolchain.compile(model, into: folder.path, reusing: previous)
-    let file = try OutputFile(ModelBundle.join(folder.path, BundleLayout.packed))
-    try model.packed.write { try file.write($0) }
-    try file.close()
+    try model.packed.write(to: ModelBundle.join(folder.path, BundleLayout.packed))
     let loaded = try LoadedModel(
       library: ModelLibrary(path: library), bundle: folder.path, largestBatch: 1, threads: threads)
     var random = RandomInputs()

@@ -1,5 +1,5 @@
-// Code generation of training: a training step and the evaluation of the same network become two programs
-// of one library. They share the table of state, the kernels and the file of constants.
+// Code generation for training. One library contains two programs: the training step, and the evaluation of the same
+// network. Both use the same table of state, kernels and file of constants.
 
 import GraftDiagnostics
 import GraftIR

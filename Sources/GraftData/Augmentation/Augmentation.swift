@@ -8,8 +8,8 @@ import GraftDiagnostics
 public struct Augmentation: Hashable, Sendable {
   /// The transforms, in the order in which they are applied.
   public enum Step: String, Hashable, Sendable, CaseIterable {
-    /// Replaces the preprocessing's resize and crop with a random region of the decoded image: 8 % to 100 %
-    /// of its area, with an aspect ratio from 3/4 to 4/3 (Szegedy et al. 2015).
+    /// Crops a random region of the decoded image instead of the preprocessing's resize and crop. The region has
+    /// 8 % to 100 % of the area and an aspect ratio from 3/4 to 4/3 (Szegedy et al. 2015).
     case resizedCrop = "resized-crop"
     /// Pads the preprocessed image with an eighth of black on each side, then crops a random region of the
     /// original size.

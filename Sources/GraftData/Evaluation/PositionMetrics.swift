@@ -1,5 +1,4 @@
-// Accuracy, intersection over union and loss of networks with a class for every position, such as the pixels
-// of an image.
+// Accuracy, intersection over union and loss of networks that classify every position, such as every pixel.
 
 import Foundation
 import GraftDiagnostics

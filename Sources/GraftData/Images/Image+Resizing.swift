@@ -1,7 +1,6 @@
-// Resizing with the same bits as Pillow: horizontally, rounded to 8 bits, then vertically, with the weights
-// of ResampleWeights.swift. From version 13 on, Pillow resizes vertically first if the height shrinks much more
-// than the width; the results can then differ by 1 of 255. Only a window of the result is computed, because a crop
-// usually follows.
+// Resizing, bit for bit as in Pillow: first horizontally, rounded to 8 bits, then vertically, with the weights of
+// ResampleWeights.swift. Pillow 13 and later resizes vertically first if the height shrinks much more than the width;
+// pixels can then differ by 1. Only the requested window is computed, because a crop usually follows.
 
 import GraftDiagnostics
 

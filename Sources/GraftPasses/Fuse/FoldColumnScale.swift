@@ -7,8 +7,8 @@ import GraftOps
 /// The product of a gemm's columns and a vector becomes one of its matrix and bias:
 /// (x · W + b) · s = x · (W · s) + b · s. Reshapes and transposes may lie between the two.
 ///
-/// The gradient of the vector then is computed from that of the matrix, and no value with rows is kept or multiplied for
-/// it. Constants are folded by ``FoldBatchNormalization`` instead, once.
+/// The gradient of the vector then is computed from that of the matrix, and no value with rows is kept or multiplied
+/// for it. Constants are folded by ``FoldBatchNormalization`` instead, once.
 ///
 /// ```
 /// %3 = gemm(%0, %1) {transposes_b=true} : f32[5N,8] from "fc"

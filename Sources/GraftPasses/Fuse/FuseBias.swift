@@ -25,9 +25,7 @@ public struct FuseBias: Pass {
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     for id in graph.nodeIDs where graph.contains(id) {
       let node = graph[id]
-      guard let add = try graph.operation(node, as: Add.self), node.operands.count == 2,
-        let a = node.operand(0), let b = node.operand(1)
-      else { continue }
+      guard let (add, a, b) = try graph.addition(node) else { continue }
       for (product, vector) in [(a, b), (b, a)] {
         guard case (let producer, var gemm)? = try graph.producer(of: product, as: Gemm.self) else {
           continue

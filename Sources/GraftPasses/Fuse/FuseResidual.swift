@@ -27,9 +27,7 @@ public struct FuseResidual: Pass {
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     for id in graph.nodeIDs where graph.contains(id) {
       let node = graph[id]
-      guard let add = try graph.operation(node, as: Add.self), node.operands.count == 2,
-        let a = node.operand(0), let b = node.operand(1)
-      else { continue }
+      guard let (add, a, b) = try graph.addition(node) else { continue }
       let order = Dictionary(
         graph.nodeIDs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
       let candidates = [(a, b), (b, a)].sorted { left, right in

@@ -24,6 +24,14 @@ extension Graph {
     return (node, operation)
   }
 
+  /// The operands of an addition of two values, and its operator; nil if the node is none.
+  func addition(_ node: Node) throws -> (add: Add, a: ValueID, b: ValueID)? {
+    guard let add = try operation(node, as: Add.self), node.operands.count == 2,
+      let a = node.operand(0), let b = node.operand(1)
+    else { return nil }
+    return (add, a, b)
+  }
+
   /// The node's operator, if it is an `Operation`.
   func operation<Operation: Operator>(_ node: Node, as: Operation.Type) throws -> Operation? {
     guard node.opcode == Operation.opcode else { return nil }

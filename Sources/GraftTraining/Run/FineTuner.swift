@@ -247,29 +247,6 @@ public struct FineTuner {
     _ plan: RunPlan, to output: String, _ checkpoint: Checkpoint, _ records: RunRecords,
     observe: (Event) throws -> Void
   ) throws -> Trained {
-    let finished = try perform(plan, to: output, checkpoint, records, observe: observe)
-    // The data is released by now. The network is a copy of the weights.
-    try finished.trainer.releaseActivations()
-    return Trained(
-      network: try finished.plan.network(trainedBy: finished.trainer),
-      loss: finished.plan.specification.loss, classes: finished.classes, draft: finished.draft,
-      report: finished.report)
-  }
-
-  /// What is left of a run without its data.
-  private struct Finished {
-    var plan: FineTuningPlan
-    var trainer: LoadedTrainer
-    var classes: [String]
-    var draft: ReportDraft
-    var report: Report
-  }
-
-  /// Trains, loads the best weights into the trainer, and collects what the report shows.
-  private mutating func perform(
-    _ plan: RunPlan, to output: String, _ checkpoint: Checkpoint, _ records: RunRecords,
-    observe: (Event) throws -> Void
-  ) throws -> Finished {
     let peakBefore = try ResidentMemory.peak()
     let ready = try prepare(plan, observe: observe)
     if !plan.options.resumes { checkpoint.removeState() }
@@ -287,9 +264,12 @@ public struct FineTuner {
       peakAfter > peakBefore ? peakAfter : try ResidentMemory.now()
     measurements.pictureBytes = ready.views?.meanPictureBytes ?? 0
     try run.restoreBest()
-    return Finished(
-      plan: ready.plan, trainer: ready.trainer, classes: ready.classes,
-      draft: try draftReport(on: run, ready, plan, to: output),
+    let draft = try draftReport(on: run, ready, plan, to: output)
+    // The network is a copy of the weights.
+    try ready.trainer.releaseActivations()
+    return Trained(
+      network: try ready.plan.network(trainedBy: ready.trainer),
+      loss: ready.plan.specification.loss, classes: ready.classes, draft: draft,
       report: Report(
         epochs: run.history, kept: run.bestEpoch, trainingItems: ready.items.count,
         validationItems: ready.validation?.items.count ?? 0,

@@ -1,7 +1,7 @@
 // Sums over a batch, one or two for each channel: gradients of biases, statistics of a batch, gradients of
-// a normalization's scale and bias. A kernel each for channel blocks, plain images, and tables, whose channels are
-// innermost. Rows are summed in float vectors, rows of rows in double, in an order
-// that only the shapes decide: parts of the batch first, which threads share, then the parts in turn.
+// a normalization's scale and bias. There is one kernel for channel blocks, one for plain images, and one for tables,
+// whose channels are innermost. Rows are summed in float vectors, rows of rows in double, in an order that only the
+// shapes decide: parts of the batch first, which threads share, then the parts in turn.
 
 import GraftDiagnostics
 import GraftIR
@@ -39,10 +39,10 @@ extension Lowering {
       name: "channel_sum", images: [input], summands: ["a_value"],
       finish: "y0[i] = (float)sum[0];", results: [output])
     if rank >= 2, operation.axes == Array(0..<(rank - 1)), type(input).layout.isPlain,
-      type(input).dtype == .float32
+      type(input).dtype == .float32, let table = table(type(input).shape, from: rank - 1)
     {
-      sums.table = table(type(input).shape, from: rank - 1)
-      if sums.table != nil { return try channelSums(sums) }
+      sums.table = table
+      return try channelSums(sums)
     }
     if rank >= 2, operation.axes == [0] + Array(2..<rank), !type(input).shape[1].isBatch {
       return try channelSums(sums)

@@ -43,16 +43,46 @@ extension LayerNormalization: DifferentiableOperator {
   }
 }
 
+/// A gradient of ``LayerNormalization``, whose first operands are dy and x, and whose last are mean and factor, the
+/// forward pass's results. The rows are the axes from ``axis`` on.
+///
+/// - C1: x has a floating-point type.
+/// - C5: dy has x's type; mean and factor have x's shape with 1 for every normalized axis.
+public protocol RowGradient: RealOperator {
+  var axis: Int { get }
+  init(axis: Int)
+}
+
+extension RowGradient {
+  public init(attributes: Attributes) throws { self.init(axis: try attributes.int("axis")) }
+  public var attributes: Attributes { ["axis": .int(axis)] }
+
+  /// The type of x, and its rows.
+  /// - Parameter first: the position of mean, before factor.
+  /// - Throws: ``GraftError`` if C1 or C5 does not hold, or the axis is not one of ``LayerNormalization``.
+  func checkedRows(
+    _ operands: [TensorType?], statisticsFrom first: Int
+  ) throws -> (x: TensorType, rows: NormalizedRows) {
+    let x = try operand(1, of: operands)
+    try requireReal("C1", x)
+    let rows = try NormalizedRows(x, axis: axis)
+    for (index, shape) in [(0, x.shape), (first, rows.statistics), (first + 1, rows.statistics)] {
+      let type = try operand(index, of: operands)
+      try require(
+        "C5", type.dtype == x.dtype && type.shape == shape,
+        "\(Self.operands[index].name) must be \(x.dtype.rawValue)\(shape), found \(type)")
+    }
+    return (x, rows)
+  }
+}
+
 /// dx = factor · (g − mean of g − n · mean of g · n) over each row, with g = dy · scale and n = (x − mean) ·
 /// factor: the gradient of ``LayerNormalization``.
 ///
-/// Operands: dy and x; scale; mean and factor, the forward pass's results. The axis is one of
-/// ``LayerNormalization``.
+/// Operands: dy, x, scale, mean and factor. Constraints of ``RowGradient``.
 ///
-/// - C1: x has a floating-point type.
 /// - C3: scale has x's type and the shape of the normalized axes.
-/// - C5: dy has x's type; mean and factor have x's shape with 1 for every normalized axis.
-public struct LayerNormalizationGradient: RealOperator {
+public struct LayerNormalizationGradient: RowGradient {
   public static let opcode: Opcode = "layer_normalization_gradient"
   public static let group = OperatorGroup.training
   public static let summary = "input gradient of a layer normalization"
@@ -65,20 +95,13 @@ public struct LayerNormalizationGradient: RealOperator {
   public var axis: Int
 
   public init(axis: Int) { self.axis = axis }
-  public init(attributes: Attributes) throws { axis = try attributes.int("axis") }
-  public var attributes: Attributes { ["axis": .int(axis)] }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
-    let x = try operand(1, of: operands)
-    try requireReal("C1", x)
-    let rows = try NormalizedRows(x, axis: axis)
-    let wanted = [x.shape, x.shape, rows.row, rows.statistics, rows.statistics]
-    for (index, shape) in wanted.enumerated() {
-      let type = try operand(index, of: operands)
-      try require(
-        index == 2 ? "C3" : "C5", type.dtype == x.dtype && type.shape == shape,
-        "\(Self.operands[index].name) must be \(x.dtype.rawValue)\(shape), found \(type)")
-    }
+    let (x, rows) = try checkedRows(operands, statisticsFrom: 3)
+    let scale = try operand(2, of: operands)
+    try require(
+      "C3", scale.dtype == x.dtype && scale.shape == rows.row,
+      "scale must be \(x.dtype.rawValue)\(rows.row), found \(scale)")
     return [TensorType(x.dtype, x.shape)]
   }
 
@@ -110,11 +133,8 @@ public struct LayerNormalizationGradient: RealOperator {
 
 /// dscale = Σ dy · (x − mean) · factor and dbias = Σ dy over all rows.
 ///
-/// Operands: dy and x; mean and factor, the forward pass's results. The axis is one of ``LayerNormalization``.
-///
-/// - C1: x has a floating-point type.
-/// - C5: dy has x's type; mean and factor have x's shape with 1 for every normalized axis.
-public struct LayerNormalizationParameterGradient: RealOperator {
+/// Operands: dy, x, mean and factor. Constraints of ``RowGradient``.
+public struct LayerNormalizationParameterGradient: RowGradient {
   public static let opcode: Opcode = "layer_normalization_parameter_gradient"
   public static let group = OperatorGroup.training
   public static let summary = "gradients of a layer normalization's scale and bias"
@@ -126,20 +146,9 @@ public struct LayerNormalizationParameterGradient: RealOperator {
   public var axis: Int
 
   public init(axis: Int) { self.axis = axis }
-  public init(attributes: Attributes) throws { axis = try attributes.int("axis") }
-  public var attributes: Attributes { ["axis": .int(axis)] }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
-    let x = try operand(1, of: operands)
-    try requireReal("C1", x)
-    let rows = try NormalizedRows(x, axis: axis)
-    let wanted = [x.shape, x.shape, rows.statistics, rows.statistics]
-    for (index, shape) in wanted.enumerated() {
-      let type = try operand(index, of: operands)
-      try require(
-        "C5", type.dtype == x.dtype && type.shape == shape,
-        "\(Self.operands[index].name) must be \(x.dtype.rawValue)\(shape), found \(type)")
-    }
+    let (x, rows) = try checkedRows(operands, statisticsFrom: 2)
     return Array(repeating: TensorType(x.dtype, rows.row), count: 2)
   }
 

@@ -1,4 +1,5 @@
-// Normalization over the last axes of every row (Ba, Kiros and Hinton 2016, arXiv:1607.06450). ONNX LayerNormalization, opset 17;
+// Normalization over the last axes of every row (Ba, Kiros and Hinton 2016, arXiv:1607.06450). ONNX
+// LayerNormalization, opset 17;
 // https://onnx.ai/onnx/operators/onnx__LayerNormalization.html
 
 import GraftDiagnostics

@@ -1,11 +1,13 @@
-// A head on a value that the user names, for networks whose own ending is none: what comes after the value is left out.
+// A new head on a value that the user names, for networks that end in features or have no head that can be replaced.
+// The nodes after the value are removed.
 
 import GraftDiagnostics
 import GraftIR
 import GraftOps
 
 extension HeadReplacement {
-  /// `graph`, or what is left of it with a head of one unit on the value that this names, which is then replaced.
+  /// `graph` itself, or for ``on(_:)`` the graph that ends in a head of one unit on that value. The head is then
+  /// replaced like any other.
   /// - Throws: ``GraftError`` as ``Graph/endingInHead(on:)``.
   public func prepared(_ graph: Graph) throws -> Graph {
     guard case .on(let name) = self else { return graph }
@@ -14,10 +16,10 @@ extension HeadReplacement {
 }
 
 extension Graph {
-  /// The graph up to a value, and a linear layer of one unit that reads it. Its result has the name of the output.
+  /// The graph up to a value, followed by a linear layer of one unit. The output keeps its name.
   ///
-  /// Of tokens [batch, tokens, features] the layer reads the mean over the tokens; of images [batch, features, …] of
-  /// rank 4 or more the mean over all other axes.
+  /// The input of the layer is the value [batch, features] itself. For tokens [batch, tokens, features] it is the mean
+  /// over the tokens, and for images [batch, features, height, width, …] the mean over height, width and later axes.
   /// - Parameter name: the name of the value, or of the node that makes it.
   /// - Throws: ``GraftError`` of kind `invalidArgument` if there is no such value, or it has no features.
   func endingInHead(on name: String) throws -> Graph {
