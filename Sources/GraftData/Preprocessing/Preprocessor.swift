@@ -6,15 +6,16 @@ import GraftDiagnostics
 /// An executable ``Preprocessing`` with lookup tables for all pixel values.
 public struct Preprocessor: Sendable {
   public let specification: Preprocessing
-  /// The results for pixel values 0 … 255, 256 per channel, in the channel order of the input.
-  private let tables: [Float]
+  /// The results for pixel values 0 … 255, for each channel in the order of the input.
+  public let coding: ByteCoding
 
   public init(_ specification: Preprocessing) {
     self.specification = specification
     // Computed in double precision and rounded once, for correct rounding.
-    tables = zip(specification.mean, specification.std).flatMap { mean, std in
-      (0..<256).map { Float((Double($0) * specification.scale - mean) / std) }
-    }
+    coding = ByteCoding(
+      zip(specification.mean, specification.std).flatMap { mean, std in
+        (0..<256).map { Float((Double($0) * specification.scale - mean) / std) }
+      }, channels: specification.color.channels, isPlanar: specification.layout == .nchw)
   }
 
   /// The preprocessed pixels as an image: resized, cropped, in gray or RGB (only ``write(_:into:)`` converts
@@ -70,7 +71,7 @@ public struct Preprocessor: Sendable {
     let planar = specification.layout == .nchw
     let count = pixels.width * pixels.height
     pixels.pixels.withUnsafeBufferPointer { source in
-      tables.withUnsafeBufferPointer { tables in
+      coding.values.withUnsafeBufferPointer { tables in
         for channel in 0..<channels {
           let stored = reversed ? channels - 1 - channel : channel
           let table = channel * 256

@@ -5,17 +5,28 @@ import Foundation
 import GraftData
 import GraftDiagnostics
 
+/// A kind of row of a ``FeatureStore``.
+struct RowForm {
+  /// Floats per row.
+  let width: Int
+  /// How each float is stored in a byte; nil stores it as it is.
+  var coding: ByteCoding?
+
+  /// Bytes of a stored row.
+  var byteCount: Int { coding == nil ? 4 * width : width }
+}
+
 /// Rows of floats for a number of items; one kind of row per value at the freeze line, and a last one with the
 /// class of every position where items have several.
 final class FeatureStore {
-  /// Floats per item, for each kind of row.
-  let widths: [Int]
-  /// The offset of the rows of each kind, in floats.
+  /// The kinds of rows of an item.
+  let forms: [RowForm]
+  /// The offset of the rows of each kind, in bytes.
   private let starts: [Int]
   private let place: Place
 
   private enum Place {
-    case memory(UnsafeMutableBufferPointer<Float>)
+    case memory(UnsafeMutableRawBufferPointer)
     /// Rows are read and written, not mapped, so that the page cache does not count as memory of this
     /// process.
     case file(Int32)
@@ -24,10 +35,10 @@ final class FeatureStore {
   /// The maximum size in memory, in bytes; larger stores use a file if there is disk space.
   static let largestInMemory = 64 << 20
 
-  static func byteCount(items: Int, widths: [Int]) -> Int {
-    let (floats, overflow) = items.multipliedReportingOverflow(by: widths.reduce(0, +))
-    let (bytes, more) = floats.multipliedReportingOverflow(by: 4)
-    return overflow || more ? Int.max : bytes
+  static func byteCount(items: Int, forms: [RowForm]) -> Int {
+    let (bytes, overflow) = items.multipliedReportingOverflow(
+      by: forms.reduce(0) { $0 + $1.byteCount })
+    return overflow ? Int.max : bytes
   }
 
   /// - Parameters:
@@ -36,15 +47,24 @@ final class FeatureStore {
   ///   - folder: the folder of the file, if one is needed.
   /// - Throws: ``GraftError`` if there is neither disk space nor memory.
   init(
-    items: Int, widths: [Int], inMemory largest: Int = FeatureStore.largestInMemory,
+    items: Int, forms: [RowForm], inMemory largest: Int = FeatureStore.largestInMemory,
     folder: String = NSTemporaryDirectory()
   ) throws {
-    self.widths = widths
-    let bytes = Self.byteCount(items: items, widths: widths)
+    self.forms = forms
+    let bytes = Self.byteCount(items: items, forms: forms)
     guard bytes < Int.max else {
       throw GraftError(.machine, "the features are too large for the address space")
     }
-    starts = widths.indices.map { items * widths[..<$0].reduce(0, +) }
+    // Floats first, so that their rows are aligned.
+    var starts = forms.map { _ in 0 }
+    var end = 0
+    for isCoded in [false, true] {
+      for (kind, form) in forms.enumerated() where (form.coding != nil) == isCoded {
+        starts[kind] = end
+        end += items * form.byteCount
+      }
+    }
+    self.starts = starts
     if bytes > largest {
       if let file = Self.makeFile(of: bytes, in: folder) {
         place = .file(file)
@@ -66,14 +86,12 @@ final class FeatureStore {
         .machine, "not enough memory or disk space for \(bytes.asBytes) of features",
         at: SourceLocation(file: folder), advice: "Set TMPDIR to a folder on a larger disk.")
     }
-    place = .memory(
-      UnsafeMutableBufferPointer(
-        start: address.bindMemory(to: Float.self, capacity: bytes / 4), count: bytes / 4))
+    place = .memory(UnsafeMutableRawBufferPointer(start: address, count: bytes))
   }
 
   deinit {
     switch place {
-    case .memory(let floats): munmap(floats.baseAddress, max(floats.count * 4, 1))
+    case .memory(let bytes): munmap(bytes.baseAddress, max(bytes.count, 1))
     case .file(let file): close(file)
     }
   }
@@ -95,36 +113,55 @@ final class FeatureStore {
 
   /// Writes the row of one item.
   /// - Throws: ``GraftError`` of kind `inputOutput`.
-  func write(_ values: some Collection<Float>, to item: Int, kind: Int) throws {
-    let width = widths[kind]
-    let start = starts[kind] + item * width
-    guard values.count == width else {
-      throw GraftError(.inconsistency, "\(values.count) values for a row of \(width)")
+  func write(_ values: ArraySlice<Float>, to item: Int, kind: Int) throws {
+    let form = forms[kind]
+    guard values.count == form.width else {
+      throw GraftError(.inconsistency, "\(values.count) values for a row of \(form.width)")
     }
-    switch place {
-    case .memory(let floats):
-      _ = UnsafeMutableBufferPointer(rebasing: floats[start..<(start + width)])
-        .update(fromContentsOf: values)
-    case .file(let file):
-      let row = Array(values)
-      try row.withUnsafeBytes { bytes in
-        try Self.transfer(bytes.count, from: start * 4) { done, position in
-          pwrite(file, bytes.baseAddress?.advanced(by: done), bytes.count - done, position)
-        }
+    try values.withUnsafeBufferPointer { values in
+      guard let coding = form.coding else {
+        return try write(UnsafeRawBufferPointer(values), to: item, kind: kind)
+      }
+      try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: form.width) { bytes in
+        try coding.encode(values, into: bytes)
+        try write(UnsafeRawBufferPointer(bytes), to: item, kind: kind)
       }
     }
   }
 
-  private func read(_ item: Int, kind: Int, into buffer: UnsafeMutableBufferPointer<Float>) throws {
-    let width = widths[kind]
-    let start = starts[kind] + item * width
+  private func write(_ row: UnsafeRawBufferPointer, to item: Int, kind: Int) throws {
+    let start = starts[kind] + item * row.count
     switch place {
-    case .memory(let floats):
-      _ = buffer.update(fromContentsOf: floats[start..<(start + width)])
+    case .memory(let bytes):
+      UnsafeMutableRawBufferPointer(rebasing: bytes[start..<(start + row.count)])
+        .copyMemory(from: row)
     case .file(let file):
-      let bytes = UnsafeMutableRawBufferPointer(buffer)
-      try Self.transfer(bytes.count, from: start * 4) { done, position in
-        pread(file, bytes.baseAddress?.advanced(by: done), bytes.count - done, position)
+      try Self.transfer(row.count, from: start) { done, position in
+        pwrite(file, row.baseAddress?.advanced(by: done), row.count - done, position)
+      }
+    }
+  }
+
+  private func read(
+    _ item: Int, kind: Int, into buffer: UnsafeMutableBufferPointer<Float>
+  ) throws {
+    guard let coding = forms[kind].coding else {
+      return try read(item, kind: kind, into: UnsafeMutableRawBufferPointer(buffer))
+    }
+    try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: buffer.count) { bytes in
+      try read(item, kind: kind, into: UnsafeMutableRawBufferPointer(bytes))
+      coding.decode(UnsafeBufferPointer(bytes), into: buffer)
+    }
+  }
+
+  private func read(_ item: Int, kind: Int, into row: UnsafeMutableRawBufferPointer) throws {
+    let start = starts[kind] + item * row.count
+    switch place {
+    case .memory(let bytes):
+      row.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start..<(start + row.count)]))
+    case .file(let file):
+      try Self.transfer(row.count, from: start) { done, position in
+        pread(file, row.baseAddress?.advanced(by: done), row.count - done, position)
       }
     }
   }
@@ -148,8 +185,8 @@ final class FeatureStore {
   /// The concatenated rows of `items`, one array per kind.
   /// - Throws: ``GraftError`` of kind `inputOutput`.
   func gather(_ items: ArraySlice<Int>) throws -> [[Float]] {
-    try widths.indices.map { kind in
-      let width = widths[kind]
+    try forms.enumerated().map { kind, form in
+      let width = form.width
       return try [Float](unsafeUninitializedCapacity: items.count * width) { buffer, count in
         for (position, item) in items.enumerated() {
           let row = UnsafeMutableBufferPointer(

@@ -115,7 +115,7 @@ struct LoadedTeacher {
     progress: (Int, Int) -> Void
   ) throws -> FeatureStore {
     let store = try FeatureStore(
-      items: names.count, widths: [columns.count], inMemory: largest)
+      items: names.count, forms: [RowForm(width: columns.count)], inMemory: largest)
     let loader = try network.loader(dataset, batchSize: batchSize, threads: threads)
     var position = 0
     while let batch = try loader.next() {

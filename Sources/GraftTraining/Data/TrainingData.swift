@@ -34,6 +34,8 @@ struct FeatureReader {
   let areClasses: Bool
   /// The number of positions and of their classes where every position has a class; otherwise nil.
   let positions: (count: Int, classes: Int)?
+  /// The rows that are stored of each item.
+  let forms: [RowForm]
   /// The size of the features in bytes above which they are stored in a file.
   let largestInMemory: Int
 
@@ -46,15 +48,13 @@ struct FeatureReader {
   ) throws -> TrainingData {
     let count = places?.count ?? dataset.count
     var data = TrainingData(
-      features: try FeatureStore(
-        items: count, widths: trunk.widths + (positions.map { [$0.count] } ?? []),
-        inMemory: largestInMemory))
+      features: try FeatureStore(items: count, forms: forms, inMemory: largestInMemory))
     let loader = try network.loader(
       dataset, batchSize: batchSize, threads: threads, order: places)
     while let batch = try loader.next() {
       try trunk.run(batch, into: data.features, from: data.count)
       for (item, classes) in batch.positionClasses.enumerated() where positions != nil {
-        try data.features.write(classes, to: data.count + item, kind: trunk.widths.count)
+        try data.features.write(classes[...], to: data.count + item, kind: trunk.widths.count)
       }
       try add(batch, of: dataset, to: &data)
       progress(loader.deliveredCount + loader.brokenCount, count)
@@ -70,8 +70,7 @@ struct FeatureReader {
     progress: (Int, Int) -> Void
   ) throws -> TrainingData {
     var data = TrainingData(
-      features: try FeatureStore(
-        items: 0, widths: trunk.widths + (positions.map { [$0.count] } ?? [])))
+      features: try FeatureStore(items: 0, forms: forms))
     let loader = try network.loader(
       dataset, batchSize: batchSize, threads: threads, view: (views, 0))
     while let batch = try loader.next() {

@@ -55,9 +55,9 @@ final class StoredFeed: TrainingFeed {
       throw GraftError(.machine, "\(views) views are too large for the address space")
     }
     features = try FeatureStore(
-      items: rows, widths: reader.data.features.widths, inMemory: largest)
+      items: rows, forms: reader.data.features.forms, inMemory: largest)
     teacherLogits = try reader.teacher.map {
-      try FeatureStore(items: rows, widths: [$0.classCount], inMemory: largest)
+      try FeatureStore(items: rows, forms: [RowForm(width: $0.classCount)], inMemory: largest)
     }
     isMade = Array(repeating: false, count: views)
   }
@@ -139,7 +139,7 @@ struct ViewReader {
 
   /// The rows of a batch, as in a ``FeatureStore``.
   func values(of batch: Batch) throws -> [[Float]] {
-    let hasClasses = data.features.widths.count > trunk.widths.count
+    let hasClasses = data.features.forms.count > trunk.widths.count
     return try trunk.run(batch) + (hasClasses ? [batch.positionClasses.flatMap(\.self)] : [])
   }
 
@@ -166,12 +166,12 @@ struct ViewReader {
       let logits = try teacher?.logits(of: batch)
       for (position, row) in own.enumerated() {
         let target = view * data.count + row
-        for (kind, width) in features.widths.enumerated() {
+        for (kind, width) in features.forms.map(\.width).enumerated() {
           try features.write(
             values[kind][(position * width)..<((position + 1) * width)], to: target, kind: kind)
         }
         if let logits, let teacherLogits {
-          let width = teacherLogits.widths[0]
+          let width = teacherLogits.forms[0].width
           try teacherLogits.write(
             logits[(position * width)..<((position + 1) * width)], to: target, kind: 0)
         }

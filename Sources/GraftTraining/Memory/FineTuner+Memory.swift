@@ -38,7 +38,7 @@ struct MemoryEstimate {
     training = measured.trainingPeak + (room.arena == nil ? 0 : rehearsal.residue)
     session = measured.sessionBytes
     arena = measured.arenaBytes
-    let cache = FeatureStore.byteCount(items: measured.cachedRows, widths: size.widths)
+    let cache = FeatureStore.byteCount(items: measured.cachedRows, forms: size.forms)
     let pictures = measured.pictureBytes * (size.pictures > 0 ? measured.itemsRead : 0)
     kept = (cache <= room.largestCache ? cache : 0) + min(pictures, room.pictures)
     pictureBytes = measured.pictureBytes

@@ -129,6 +129,25 @@ extension RunPlan {
   /// Whether held-out items are read separately from training items.
   var readsHeldOutApart: Bool { options.isRandom || validation != nil }
 
+  /// The rows that are stored of each item: the values at the freeze line and, where positions have classes,
+  /// these. Pixels and classes are stored as bytes.
+  func rowForms() throws -> [RowForm] {
+    let coding = pixelCoding
+    return try training.parts.cutWidths().map { RowForm(width: $0, coding: coding) }
+      + (training.task == .positions
+        ? [RowForm(width: training.positionCount, coding: .numbers)] : [])
+  }
+
+  /// The code of the values at the freeze line if these are the pixels of images.
+  private var pixelCoding: ByteCoding? {
+    // Erased regions are zeros, which are no pixel's value.
+    let storesErased = options.cacheViews != nil && options.augmentation.steps.contains(.erase)
+    guard training.parts.cutNames == network.inputs.map(\.name), whole.holdsImages,
+      validation?.holdsImages != false, !storesErased
+    else { return nil }
+    return bundle.manifest.preprocessing.map { Preprocessor($0).coding }
+  }
+
   /// The size of the data and of the caches.
   /// - Parameters:
   ///   - count: the number of items before the split.
@@ -141,8 +160,7 @@ extension RunPlan {
     return RunSize(
       count: count, items: items, held: held, read: count + (readsHeldOutApart ? held : 0),
       stores: (readsHeldOutApart ? [(held, held)] : []) + [(rows * views, count * views)],
-      widths: try training.parts.cutWidths()
-        + (training.task == .positions ? [training.positionCount] : []),
+      forms: try rowForms(),
       pictures: options.isRandom ? count : 0)
   }
 
@@ -182,8 +200,8 @@ struct RunSize {
   var read: Int
   /// Rows of values at the freeze line: used rows and capacity of each store.
   var stores: [(rows: Int, capacity: Int)]
-  /// Floats per row.
-  var widths: [Int]
+  /// The rows of an item.
+  var forms: [RowForm]
   /// The number of images that random views are made from.
   var pictures: Int
 
@@ -196,12 +214,12 @@ struct RunSize {
 
   /// Bytes of all rows.
   var cacheBytes: Int {
-    stores.reduce(0) { $0 + FeatureStore.byteCount(items: $1.rows, widths: widths) }
+    stores.reduce(0) { $0 + FeatureStore.byteCount(items: $1.rows, forms: forms) }
   }
 
   /// Bytes of the rows in memory, if stores larger than `largest` use a file.
   func residentBytes(inMemory largest: Int) -> Int {
-    stores.filter { FeatureStore.byteCount(items: $0.capacity, widths: widths) <= largest }
-      .reduce(0) { $0 + FeatureStore.byteCount(items: $1.rows, widths: widths) }
+    stores.filter { FeatureStore.byteCount(items: $0.capacity, forms: forms) <= largest }
+      .reduce(0) { $0 + FeatureStore.byteCount(items: $1.rows, forms: forms) }
   }
 }

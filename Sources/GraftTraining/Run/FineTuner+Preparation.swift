@@ -111,11 +111,11 @@ extension FineTuner {
       areClasses: plan.training.task == .labels,
       positions: plan.training.task == .positions
         ? (plan.training.positionCount, plan.training.outputWidth) : nil,
-      largestInMemory: room.largestCache)
+      forms: try plan.rowForms(), largestInMemory: room.largestCache)
     var found: [Warning] = []
     func features(of dataset: any Dataset, _ places: [Int]? = nil) throws -> TrainingData {
       let count = places?.count ?? dataset.count
-      let bytes = FeatureStore.byteCount(items: count, widths: trunk.widths)
+      let bytes = FeatureStore.byteCount(items: count, forms: reader.forms)
       try observe(
         .note(
           "\(count) \(count == 1 ? "item" : "items"), \(bytes.asBytes) of frozen features; "
@@ -188,7 +188,7 @@ extension FineTuner {
     }
     let bytes = FeatureStore.byteCount(
       items: reader.data.count.multipliedReportingOverflow(by: count).partialValue,
-      widths: trunk.widths)
+      forms: read.data.features.forms)
     try observe(.note("\(count) views of each image, \(bytes.asBytes) of frozen features"))
     return try StoredFeed(reader, views: count, inMemory: room.largestCache)
   }
