@@ -85,6 +85,22 @@ import Testing
     Sample(
       opType: "TensorScatter", attributes: ["axis": .int(1), "mode": .string("circular")],
       shapes: [[2, 5, 3], [2, 2, 3]], constants: [[1, 2]]),
+    Sample(opType: "IsInf", attributes: ["detect_positive": .int(0)], shapes: [[2, 3]]),
+    Sample(opType: "Swish", attributes: ["alpha": .float(2)], shapes: [[2, 3]]),
+    Sample(opType: "SwiGLU", attributes: ["alpha": .float(2)], shapes: [[2, 3], [2, 3]]),
+    Sample(opType: "Hardmax", attributes: ["axis": .int(1)], shapes: [[2, 3]]),
+    Sample(
+      opType: "Conv",
+      attributes: [
+        "group": .int(2), "pads": .ints([1, 0, 0, 1, 1, 0]), "strides": .ints([2, 1, 2]),
+      ], shapes: [[1, 4, 3, 2, 2], [2, 2, 2, 2, 2], [2]]),
+    Sample(
+      opType: "RotaryEmbedding", attributes: ["interleaved": .int(1)],
+      shapes: [[2, 3, 4, 8], [2, 4, 4], [2, 4, 4]]),
+    Sample(
+      opType: "Attention", attributes: ["is_causal": .int(1), "left_window_size": .int(2)],
+      shapes: [[2, 3, 4, 8], [2, 3, 5, 8], [2, 3, 5, 8], [4, 5]]),
+    Sample(opType: "Compress", shapes: [[3, 2]], constants: [[1, 0, 1]]),
   ]
 
   @Test func noFunctionTraps() throws {
@@ -138,5 +154,65 @@ import Testing
     for sample in Self.samples {
       #expect(accepted[sample.opType, default: 0] >= 10, "\(sample.opType)")
     }
+  }
+
+  /// What once ended the process.
+  @Test func whatCannotBeIsRefused() throws {
+    func refused(
+      _ opType: String, _ attributes: [String: ONNXAttributeValue] = [:],
+      _ inputs: [ONNXNode.Input?], because reason: String
+    ) throws {
+      let node = ONNXNode(
+        opType: opType, opset: 28, attributes: attributes, inputs: inputs, outputCount: 1)
+      let function = try #require(ONNXFunction.find(opType, opset: 28))
+      var builder = FunctionBuilder(node)
+      let error = #expect(throws: GraftError.self) { _ = try function.build(&builder) }
+      #expect(error?.message.contains(reason) == true, "\(opType): \(error?.message ?? "")")
+    }
+    func tensor(_ shape: TensorShape, _ dtype: DataType = .float32) -> ONNXNode.Input {
+      ONNXNode.Input(type: TensorType(dtype, shape))
+    }
+    func vector(_ elements: [Int]) throws -> ONNXNode.Input {
+      ONNXNode.Input(
+        type: TensorType(.int64, [Dimension(elements.count)]),
+        integers: try DenseTensor(
+          shape: [elements.count], elements: elements.map { Dimension($0) }),
+        data: try TensorData(elements.map(Int64.init), shape: [elements.count]))
+    }
+    for opType in ["IsInf", "Swish"] {
+      try refused(
+        opType, ["alpha": .float(.nan)], [tensor([2], .int32)], because: "floating-point tensor")
+    }
+    try refused("AffineGrid", [:], [tensor([]), vector([1, 1, 2, 2])], because: "a grid")
+    try refused(
+      "Conv", ["group": .int(.max)], [tensor([1, 2, 3, 3, 3]), tensor([2, 2, 1, 1, 1])],
+      because: "do not match weights")
+    try refused(
+      "Conv", [:], [tensor([1, 2, 1_048_576, 1, 1]), tensor([2, 2, 1_048_576, 1, 1])],
+      because: "a kernel of 1048576 slices")
+    let heads = tensor([2, 3, 4, 8])
+    try refused(
+      "Attention", [:], [heads, heads, heads, nil, nil, nil, tensor([], .int64)],
+      because: "nonpad_kv_seqlen")
+    try refused(
+      "RotaryEmbedding", [:], [heads, tensor([]), tensor([]), vector([0])],
+      because: "no table of angles")
+    try refused(
+      "Col2Im",
+      [
+        "strides": .ints(Array(repeating: 1 << 20, count: 5)),
+        "pads": .ints(Array(repeating: 0, count: 10)),
+      ],
+      [tensor([1, 1, 1]), vector(Array(repeating: 1 << 20, count: 5)), vector([1, 1, 1, 1, 1])],
+      because: "an image of")
+    for opType in ["Hardmax", "Trilu", "EyeLike"] {
+      let (rows, columns) = opType == "Hardmax" ? (1, 1 << 34) : (1 << 34, 0)
+      try refused(
+        opType, [:], [tensor([Dimension(rows), Dimension(columns)])], because: "17179869184")
+    }
+    try refused(
+      "Compress", ["axis": .int(0)], [tensor([2, 2]), vector([0, 0, 1])], because: "element 2")
+    try refused(
+      "ReverseSequence", [:], [tensor([4, 2]), vector([5, 1])], because: "length 5")
   }
 }

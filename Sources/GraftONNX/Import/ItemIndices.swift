@@ -158,7 +158,7 @@ extension Converter {
       indices.step > 0, indices.base.elements.allSatisfy({ (0..<indices.step).contains($0) })
     else { return false }
     let shape = TensorShape([.batch] + indices.base.shape.dropFirst().map { Dimension($0) })
-    if indices.base.elements == Array(0..<indices.step) {
+    if indices.base.elements.elementsEqual(0..<indices.step) {
       try append(Reshape(shape: shape), [node.inputs[0]], for: node, place) { _ in node.outputs }
       return true
     }

@@ -62,6 +62,9 @@ extension ONNXFunction {
       let tables = try [1, 2].map { index -> FunctionBuilder.Term in
         var table = try f.input(index)
         if let places = f.optionalInput(3) {
+          guard table.rank == 2 else {
+            throw GraftError(.invalidModel, "\(table.type) is no table of angles by position")
+          }
           try f.node.requireIndices(3, in: [0], of: table.shape)
           table = try f.apply(Gather(axis: 0), table, places)
         }
@@ -212,13 +215,17 @@ private struct AttentionInputs {
     let isCausal = try f.node.flag("is_causal", default: false)
     let left = try f.node.int("left_window_size", default: -1)
     let right = try f.node.int("right_window_size", default: -1)
-    let (area, overflow) = queries.multipliedReportingOverflow(by: keys)
-    guard !overflow, area <= ONNXFunction.largestConstant else {
+    let limit = ONNXFunction.largestConstant
+    guard queries <= limit, keys <= limit, queries * keys <= limit else {
       throw GraftError(.unsupported, "\(queries) queries and \(keys) keys")
     }
     /// How far each key lies behind its query, [queries, keys], where the first query has `offset` keys before it.
     let distances = (0..<queries).flatMap { query in (0..<keys).map { query - $0 } }
     if let lengths = f.optionalInput(6) {
+      guard lengths.rank == 1 else {
+        throw GraftError(
+          .invalidModel, "nonpad_kv_seqlen \(lengths.type) has no length for each item")
+      }
       // Each item has its own number of keys; its last query is the last of them.
       canMaskRows = true
       let count = try f.reshape(

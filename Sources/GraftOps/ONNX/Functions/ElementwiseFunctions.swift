@@ -23,6 +23,7 @@ extension ONNXFunction {
     },
     ONNXFunction("IsInf", since: 10) { f in
       let x = try f.input(0)
+      try requireReal("ONNX", x.type)
       var found: [FunctionBuilder.Term] = []
       for (name, value) in [
         ("detect_positive", Double.infinity), ("detect_negative", -.infinity),
@@ -48,6 +49,7 @@ extension ONNXFunction {
     /// x · sigmoid(alpha · x)
     ONNXFunction("Swish", since: 24) { f in
       let x = try f.input(0)
+      try requireReal("ONNX", x.type)
       let alpha = try f.node.float("alpha", default: 1)
       guard alpha != 1 else { return [try f.apply(Silu(), x)] }
       let scaled = try f.apply(Multiply(), x, try f.scalar(alpha, like: x))
@@ -56,6 +58,7 @@ extension ONNXFunction {
     /// ONNX SwiGLU, opset 28: a · sigmoid(alpha · a) · b
     ONNXFunction("SwiGLU", since: 28) { f in
       let (a, b) = (try f.input(0), try f.input(1))
+      try requireReal("ONNX", a.type)
       guard a.type == b.type else {
         throw GraftError(.invalidModel, "the inputs \(a.type) and \(b.type) differ")
       }

@@ -36,9 +36,12 @@ extension ONNXFunction {
     /// The slices along an axis, or the elements, where a constant condition holds.
     ONNXFunction("Compress", since: 9) { f in
       let x = try f.input(0)
-      guard let condition = try f.node.input(1).data?.integers() else {
+      guard let data = try f.node.input(1).data, data.elementCount <= largestConstant,
+        let condition = data.integers()
+      else {
         throw GraftError(
-          .unsupported, "its condition is computed, so the size of its result would be too")
+          .unsupported,
+          "its condition is computed or too large, and the size of its result depends on it")
       }
       let places = condition.indices.filter { condition[$0] != 0 }
       let hasAxis = f.node.attributes["axis"] != nil
@@ -49,6 +52,10 @@ extension ONNXFunction {
       let from =
         hasAxis ? x : try f.reshape(x, to: TensorShape([x.shape.elementCount ?? 0]))
       try f.node.refuseBatch(among: hasAxis ? [axis] : [])
+      if let extent = from.shape[axis].constant, let last = places.last, last >= extent {
+        throw GraftError(
+          .invalidModel, "its condition chooses element \(last) of axis \(axis) of \(from.type)")
+      }
       let indices = f.constant(try TensorData(packing: places, as: .int64, shape: [places.count]))
       return [try f.apply(Gather(axis: axis), from, indices)]
     },
@@ -62,6 +69,11 @@ extension ONNXFunction {
         (1...largestConstant).contains(extent)
       else {
         throw GraftError(.unsupported, "sequences of \(x.type) with lengths \(lengths.type)")
+      }
+      if let known = try f.node.input(1).integers?.elements.compactMap(\.constant),
+        let wrong = known.first(where: { !(0...extent).contains($0) })
+      {
+        throw GraftError(.invalidModel, "a sequence of length \(wrong) in \(x.type)")
       }
       var (line, items) = (
         Array(repeating: 1, count: x.rank), Array(repeating: Dimension(1), count: x.rank)
@@ -85,6 +97,9 @@ extension ONNXFunction {
           .unsupported,
           "how many elements are not 0 depends on what the network computes, but Graft knows all shapes at "
             + "compile time")
+      }
+      guard data.elementCount <= largestConstant else {
+        throw GraftError(.unsupported, "its operand \(x.type) is too large")
       }
       let elements = data.doubles()
       var places: [[Int]] = []

@@ -88,8 +88,8 @@ extension ONNXFunction {
       guard x.rank >= 2, let rows = x.shape[x.rank - 2].constant,
         let columns = x.shape[x.rank - 1].constant
       else { throw GraftError(.unsupported, "matrices without a constant size") }
-      let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
-      guard !overflow, count <= 1 << 26 else {
+      guard rows <= largestConstant, columns <= largestConstant, rows * columns <= largestConstant
+      else {
         throw GraftError(.unsupported, "matrices of \(rows)x\(columns)")
       }
       let diagonal = try f.node.fixedIntegers(1, named: "k")?.first ?? 0
@@ -166,7 +166,7 @@ extension ONNXFunction {
     ONNXFunction("EyeLike", since: 9) { f in
       let x = try f.input(0)
       guard x.rank == 2, let rows = x.shape[0].constant, let columns = x.shape[1].constant,
-        rows * columns <= 1 << 24
+        rows <= largestConstant, columns <= largestConstant, rows * columns <= largestConstant
       else { throw GraftError(.unsupported, "\(x.type) is no matrix of constant size") }
       let code = try f.node.int("dtype", default: x.type.dtype.onnxCode)
       guard let dtype = DataType(onnx: code) else {
@@ -211,10 +211,10 @@ extension ONNXFunction {
     /// Where the pixels of a picture come from that an affine map turns: [N, H, W, 2], or [N, D, H, W, 3].
     ONNXFunction("AffineGrid", since: 20) { f in
       let theta = try f.input(0)
-      guard let size = try f.node.constantIntegers(1, named: "size"),
+      guard theta.rank == 3, let size = try f.node.constantIntegers(1, named: "size"),
         size.count == theta.shape[1].constant.map({ $0 + 2 }),
         let extents = TensorShape(Array(size[2...])).constants, (2...3).contains(extents.count),
-        extents.allSatisfy({ (1...Window.largest).contains($0) }), theta.rank == 3,
+        extents.allSatisfy({ (1...Window.largest).contains($0) }),
         saturatingProduct(extents) <= largestConstant / 4
       else { throw GraftError(.unsupported, "a grid of the size of input 1 by \(theta.type)") }
       let alignsCorners = try f.node.flag("align_corners", default: false)
@@ -255,7 +255,7 @@ extension ONNXFunction {
         throw GraftError(
           .invalidModel, "a range from \(numbers[0]) to \(numbers[1]) by \(numbers[2])")
       }
-      let elements = (0..<max(0, Int(count))).map { numbers[0] + Double($0) * numbers[2] }
+      let elements = (0..<Int(max(0, count))).map { numbers[0] + Double($0) * numbers[2] }
       let data = try TensorData(packing: elements, as: dtype, shape: [elements.count])
       return [try f.apply(Identity(), f.constant(data))]
     },
@@ -305,6 +305,9 @@ extension FunctionBuilder {
   mutating func oneHot(
     _ indices: Term, depth: Int, axis: Int, on: Term, off: Term
   ) throws -> Term {
+    guard depth <= ONNXFunction.largestConstant else {
+      throw GraftError(.unsupported, "\(depth) classes, one for each index")
+    }
     var shape = indices.shape.dimensions
     shape.insert(1, at: axis)
     let wide = try reshape(indices, to: TensorShape(shape))

@@ -96,12 +96,9 @@ public struct FunctionBuilder {
   }
 
   /// A single number of the element type of `like`.
+  /// - Throws: ``GraftError`` of kind `unsupported` if it does not fit.
   mutating func scalar(_ value: Double, like term: Term) throws -> Term {
-    let dtype = term.type.dtype
-    return constant(
-      dtype.isFloatingPoint
-        ? try TensorData(packing: [value], as: dtype, shape: [])
-        : try TensorData(packing: [Int(value)], as: dtype, shape: []))
+    constant(try TensorData(packing: [value], as: term.type.dtype, shape: []))
   }
 
   mutating func matrix(_ rows: [[Double]], like term: Term) throws -> Term {

@@ -97,6 +97,9 @@ extension ONNXFunction {
     ONNXFunction("QLinearConv", since: 10) { f in
       var sum = try f.wholeConvolution(x: 0, zero: 2, w: 3, zero: 5)
       if let bias = f.optionalInput(8) {
+        guard bias.rank == 1 else {
+          throw GraftError(.invalidModel, "the bias \(bias.type) must be a vector")
+        }
         sum = try f.apply(Add(), sum, try f.reshape(bias, to: [bias.shape[0], 1, 1]))
       }
       let (x, w, y, zero) = (try f.input(1), try f.input(4), try f.input(6), try f.input(7))

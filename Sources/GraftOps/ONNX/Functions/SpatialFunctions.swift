@@ -166,15 +166,20 @@ extension FunctionBuilder {
     }
     let groups = try node.int("group", default: 1)
     let (taps, each) = (weights[2], weights[1])
-    guard groups >= 1, each * groups == channels, weights[0].isMultiple(of: groups) else {
+    guard groups >= 1, channels.isMultiple(of: groups), channels / groups == each,
+      weights[0].isMultiple(of: groups)
+    else {
       throw GraftError(
         .invalidModel, "\(channels) channels in \(groups) groups do not match weights \(w.shape)")
     }
     let (stride, dilation) = (
       try parts("strides")?.first[0] ?? 1, try parts("dilations")?.first[0] ?? 1
     )
-    guard [stride, dilation, taps].allSatisfy({ (1...Window.largest).contains($0) }) else {
+    guard [stride, dilation].allSatisfy({ (1...Window.largest).contains($0) }) else {
       throw GraftError(.invalidModel, "strides and dilations must be positive")
+    }
+    guard (1...Self.mostTaps).contains(taps) else {
+      throw GraftError(.unsupported, "a kernel of \(taps) slices")
     }
     let reach = (taps - 1) * dilation + 1
     var pads = try parts("pads")?.first ?? [0, 0]
@@ -260,6 +265,9 @@ extension FunctionBuilder {
       - along.pads[2]
     guard (1...Window.largest).contains(result), depth * stride <= Window.largest else {
       throw GraftError(.invalidModel, "a result of \(result) slices")
+    }
+    guard weights[2] <= Self.mostTaps else {
+      throw GraftError(.unsupported, "a kernel of \(weights[2]) slices")
     }
 
     let slices = try reshape(

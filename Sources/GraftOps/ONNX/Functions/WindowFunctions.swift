@@ -73,10 +73,10 @@ extension ONNXFunction {
         throw GraftError(.unsupported, "\(count) blocks of \(block)")
       }
       let padded = image.indices.map { image[$0] + window.begins[$0] + window.ends[$0] }
-      let steps = rowMajorStrides(padded)
       guard saturatingProduct(padded) <= TensorShape.largestElementCount else {
         throw GraftError(.unsupported, "an image of \(padded)")
       }
+      let steps = rowMajorStrides(padded)
       var indices: [Int] = []
       forEachIndex(of: block) { tap in
         forEachIndex(of: places) { place in
@@ -191,7 +191,8 @@ struct SpatialWindow {
 }
 
 extension FunctionBuilder {
-  private static let mostTaps = 1 << 10
+  /// The largest number of taps that become nodes of their own.
+  static let mostTaps = 1 << 10
 
   /// A MaxPool over any number of spatial axes with the indices of its maxima, or of integers: the larger of what one
   /// tap of all windows reads and the taps before it. Of equal elements the first is the maximum, as in ONNX.

@@ -127,8 +127,15 @@ public struct RegionPool: Operator, ONNXExportable {
   ) throws -> DenseTensor<Scalar> {
     var y = DenseTensor<Scalar>(shape: extents, repeating: 0)
     let plane = x.shape[2] * x.shape[3]
+    var room = 1 << 30
     for region in 0..<extents[0] {
       let place = try RegionPlace(self, regions, batches, region, of: x.shape)
+      // Where regions say how many places a bin has, they need not be modest.
+      let samples = kind == .pixels ? 0 : saturatingProduct([place.samples, extents[1]])
+      guard samples <= room else {
+        throw GraftError(.unsupported, "regions of more than \(1 << 30) places")
+      }
+      room -= samples
       for channel in 0..<extents[1] {
         let from = (place.image * x.shape[1] + channel) * plane
         for bin in 0..<(bins[0] * bins[1]) {
@@ -250,8 +257,10 @@ struct RegionPlace<Scalar: Real & BinaryFloatingPoint & Sendable> {
       if pool.kind == .pixels {
         // Beyond these nothing is in the image.
         let limit = Scalar(1 << 24)
+        // As in the kernel, what is no number is there too.
         func pixel(_ number: Scalar) -> Scalar {
-          min(max((number * Scalar(pool.scale)).rounded(), -limit), limit)
+          let place = (number * Scalar(pool.scale)).rounded()
+          return place > -limit ? min(place, limit) : -limit
         }
         starts.append(pixel(start))
         lengths.append(max(pixel(end) - pixel(start) + 1, 1))
@@ -265,15 +274,22 @@ struct RegionPlace<Scalar: Real & BinaryFloatingPoint & Sendable> {
     }
   }
 
+  /// The places of a bin along an axis.
+  private func count(_ axis: Int) -> Int {
+    guard pool.places == 0 else { return pool.places }
+    let each = lengths[axis] / Scalar(pool.bins[axis])
+    return each > 0 ? Int(min(each.rounded(.up), Scalar(RegionPool.mostPlaces))) : 0
+  }
+
+  /// The places of all bins.
+  var samples: Int { saturatingProduct(pool.bins + [count(0), count(1)]) }
+
   /// The pixels around the places of bin `bin` with their weights; none where the place is outside.
   func places(of bin: Int) -> [[(pixel: Int, weight: Scalar)]] {
     let index = [bin / pool.bins[1], bin % pool.bins[1]]
     let axes = (0..<2).map { axis -> [(low: Int, high: Int, part: Scalar)?] in
       let each = lengths[axis] / Scalar(pool.bins[axis])
-      let count =
-        pool.places > 0
-        ? pool.places
-        : each > 0 ? Int(min(each.rounded(.up), Scalar(RegionPool.mostPlaces))) : 0
+      let count = count(axis)
       return (0..<count).map { number in
         let place =
           starts[axis] + Scalar(index[axis]) * each + (Scalar(number) + 0.5) * each / Scalar(count)
