@@ -11,7 +11,7 @@ import Testing
 @Suite struct WinogradTests {
   /// A · ((G · g) ⊙ (B · d)) is the correlation of d with g. All inputs are small integers and the points dyadic,
   /// so that only G rounds.
-  @Test(arguments: [WinogradTransform.two, .four])
+  @Test(arguments: [WinogradTransform.two, .four, .twoOfTwo, .threeOfTwo])
   func transformsComputeACorrelation(transform: WinogradTransform) {
     let (input, weight, output) = (
       transform.inputMatrix, transform.weightMatrix, transform.outputMatrix
@@ -94,6 +94,16 @@ import Testing
     .init(
       channels: 24, height: 61, width: 37, outputs: 24, kernel: [3, 3], pads: [1, 1, 1, 1],
       hasResidual: true),
+    // 2×2, as transposed convolutions have them: one pixel, both parities, wide pads, chunks, many tiles.
+    .init(channels: 5, height: 1, width: 1, outputs: 33, kernel: [2, 2], pads: [1, 1, 1, 1]),
+    .init(
+      channels: 19, height: 13, width: 10, outputs: 41, kernel: [2, 2], pads: [1, 1, 1, 1],
+      hasResidual: true, activation: .relu, resultBorder: (1, 1)),
+    .init(channels: 12, height: 9, width: 14, outputs: 20, kernel: [2, 2], pads: [0, 1, 2, 0]),
+    .init(
+      channels: 136, height: 5, width: 9, outputs: 200, kernel: [2, 2], pads: [1, 1, 1, 1],
+      activation: .leakyRelu(alpha: 0.1)),
+    .init(channels: 24, height: 61, width: 37, outputs: 24, kernel: [2, 2]),
   ]
 
   /// Every image of a batch, at every position, on one thread and on several, gives the same bits.
@@ -109,7 +119,9 @@ import Testing
   @Test(arguments: [ConvolutionAlgorithm.winograd2, .winograd4])
   func otherTargets(algorithm: ConvolutionAlgorithm) throws {
     var harness = KernelHarness(seed: 32, target: .generic, convolutions: algorithm)
-    for test in Self.cases.prefix(7) { try ConvolutionKernelTests.add(test, to: &harness) }
+    for test in Self.cases.prefix(7) + Self.cases.suffix(5) {
+      try ConvolutionKernelTests.add(test, to: &harness)
+    }
     try harness.check(batches: [2], tolerance: 4e-6)
   }
 
@@ -156,6 +168,14 @@ import Testing
     #expect(try choice(512, 7) == .winograd2)
     #expect(try choice(512, 7, batch: 16) == .winograd4)
     #expect(try choice(512, 7, .x8664v4) == .winograd2)
+    // The phases of a transposed convolution of 4×4 (Radford et al. 2016).
+    var harness = KernelHarness(seed: 36, target: .x8664v4)
+    try ConvolutionKernelTests.add(
+      .init(
+        channels: 128, height: 16, width: 16, outputs: 256, kernel: [2, 2], pads: [1, 1, 1, 1]),
+      to: &harness)
+    let phases = try harness.schedules(typicalBatch: 1).compactMap { $0 as? any ConvolutionKernel }
+    #expect(phases.first?.algorithm == .winograd4)
     // Two output pixels of sixteen, beside transforms.
     #expect(try choice(8, 2) == .direct)
     #expect(try choice(64, 56, stride: 2) == .direct)

@@ -17,9 +17,11 @@ from onnx import numpy_helper
 from onnx.backend.test.case import node as node_cases
 
 DEBIAN = pathlib.Path("/usr/share/libonnx-testdata/data")
-# Folders of whole networks whose weights are on the internet are left out.
 # What these draw is compared by type and shape alone.
 DRAWING = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+# Which inputs of a test are made initializers, in the order in which it is tried: those from this one on.
+BAKED = {"": None, "all but the first": 1, "all": 0}
+# Folders of whole networks whose weights are on the internet are left out.
 FOLDERS = ["node", "simple", "pytorch-converted", "pytorch-operator", "light"]
 
 
@@ -102,8 +104,8 @@ def _run(test: Test, graft: Graft, work: pathlib.Path) -> Result:
     operators = sorted({node.op_type for node in model.graph.node})
     common = [test.set, test.folder, test.name, test.path, operators]
     first = ""
-    for baked, start in (("", len(model.graph.input)), ("all but the first", 1), ("all", 0)):
-        if baked and len(model.graph.input) <= start:
+    for baked, start in BAKED.items():
+        if start is not None and len(model.graph.input) <= start:
             continue
         with tempfile.TemporaryDirectory(dir=work) as folder:
             try:
@@ -113,7 +115,7 @@ def _run(test: Test, graft: Graft, work: pathlib.Path) -> Result:
                 first = first or str(error)
             except (Failed, AssertionError, ValueError, KeyError) as error:
                 text = str(error)
-                if not _is_refusal(text):
+                if not is_refusal(text):
                     return Result(*common, "failed", " ".join(text.split())[-300:], baked)
                 first = first or _reason(text)
     return Result(*common, "refused", first)
@@ -123,15 +125,19 @@ class Unsupported(Exception):
     """What no tensor file holds: sequences, optionals, texts."""
 
 
-def _check(test: Test, model: onnx.ModelProto, start: int, graft: Graft, work: pathlib.Path) -> None:
-    """Compiles the model with its inputs from `start` on as initializers, and compares its outputs."""
-    sets = sorted(test.path.glob("test_data_set_*"))
-    if start < len(model.graph.input):
-        # The values are the first set's: others would need networks of their own.
-        sets = sets[:1]
+def baked(result: Result) -> tuple[onnx.ModelProto, list[str]]:
+    """The model of a test as it passed, and the names of the inputs that were made initializers."""
+    model = onnx.load(result.path / "model.onnx")
+    return _baked(result, model, BAKED[result.baked])
+
+
+def _baked(test: Test, model: onnx.ModelProto, start: int | None) -> tuple[onnx.ModelProto, list[str]]:
+    """The model with its inputs from `start` on as initializers, with the values of the first set."""
+    if start is None:
+        return model, []
     baked = onnx.ModelProto()
     baked.CopyFrom(model)
-    values = _tensors(sets[0], "input", model.graph.input)
+    values = _tensors(test.path / "test_data_set_0", "input", model.graph.input)
     known = [name for name in list(values)[start:]]
     held = {tensor.name for tensor in model.graph.initializer}
     baked.graph.initializer.extend(
@@ -139,7 +145,19 @@ def _check(test: Test, model: onnx.ModelProto, start: int, graft: Graft, work: p
     inputs = [value for value in model.graph.input if value.name not in known]
     del baked.graph.input[:]
     baked.graph.input.extend(inputs)
-    onnx.save(baked, work / "model.onnx")
+    return baked, known
+
+
+def _check(
+    test: Test, model: onnx.ModelProto, start: int | None, graft: Graft, work: pathlib.Path
+) -> None:
+    """Compiles the model with its inputs from `start` on as initializers, and compares its outputs."""
+    sets = sorted(test.path.glob("test_data_set_*"))
+    if start is not None:
+        # The values are the first set's: others would need networks of their own.
+        sets = sets[:1]
+    own, known = _baked(test, model, start)
+    onnx.save(own, work / "model.onnx")
     graft.call("compile", work / "model.onnx", "-o", work / "b.graft", "--tune", "off")
     if "nodes in training mode are read as in inference" in graft.told:
         raise Unsupported("training mode: read as in inference, with a warning")
@@ -182,7 +200,7 @@ def _tensors(folder: pathlib.Path, kind: str, declared: Iterable) -> dict[str, n
     return values
 
 
-def _is_refusal(text: str) -> bool:
+def is_refusal(text: str) -> bool:
     """A clear message is a refusal; what says that Graft contradicts itself, a signal or a wrong number is not."""
     return "exited with 1:" in text and "is a bug" not in text and "libmodel" not in text
 

@@ -5,10 +5,24 @@ import pathlib
 import re
 
 import onnx
-from lib import conformance
+from lib import conformance, conformance_probe
+
+FLOATS = ["float32", "float64", "float16", "bfloat16"]
+INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (64, 32, 16, 8)]
 
 
-def render(results: list, operators: pathlib.Path) -> str:
+def _types(types: list[str]) -> str:
+    """Element types in few words."""
+    parts = []
+    for title, group in (("floats", FLOATS), ("integers", INTEGERS), ("bool", ["bool"])):
+        own = [name for name in group if name in types]
+        parts += [title] if own == group else own
+    return ", ".join(parts)
+
+
+def render(
+    results: list, probes: dict[str, conformance_probe.Probe], operators: pathlib.Path
+) -> str:
     known = {}
     for row in operators.read_text().splitlines():
         if match := re.match(r"\| `(\w+)` \| .* \| (.*) \|$", row):
@@ -38,10 +52,13 @@ def render(results: list, operators: pathlib.Path) -> str:
         "## Operators",
         "",
         "Opsets are those of the model in which Graft reads the operator; tests are the node tests of one "
-        "operator, of both sets. Operators without a row here are refused by name.",
+        "operator, of both sets. Operators without a row here are refused by name. Element types are those of "
+        "the first operand for which Graft has kernels; floats are float32, float64, float16 and bfloat16, "
+        "integers those of 8 to 64 bits with and without sign. An operator trains if the gradient of its first "
+        "operand is known. Both were found on the networks of the tests that pass.",
         "",
-        "| operator | opsets | Graft's | tests passed | why others are refused |",
-        "|---|---|---|---|---|",
+        "| operator | opsets | Graft's | element types | trains | tests passed | why others are refused |",
+        "|---|---|---|---|---|---|---|",
     ]
     tests = collections.defaultdict(list)
     for result in results:
@@ -53,11 +70,13 @@ def render(results: list, operators: pathlib.Path) -> str:
         if name not in known and passed == 0:
             continue
         opcode, opsets = known.get(name, ("", "1–28"))
+        found = probes.get(name)
+        types, trains = (_types(found.types), "yes" if found.trains else "no") if found else ("", "")
         reasons = collections.Counter(
             re.sub(rf"^{name}: ", "", r.reason) for r in own if r.outcome == "refused")
         text = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(2))
         lines.append(
-            f"| {name} | {opsets} | {f'`{opcode}`' if opcode else 'others'} | {passed} of {len(own)} | "
+            f"| {name} | {opsets} | {f'`{opcode}`' if opcode else 'others'} | {types} | {trains} | {passed} of {len(own)} | "
             + text.replace("|", "\\|") + " |")
     refused = sorted(name for name in tests if name not in known
                      and not any(r.outcome == "passed" for r in tests[name]))

@@ -22,7 +22,7 @@ struct WeightPanels {
     /// Row `tap · inputs + i` has weight `tap` of input `i` of each output; `first_input` is a panel's first
     /// where outputs have inputs of their own.
     case copies(taps: Int, inputs: Int, source: Source)
-    /// Row i at point p, `p · point` floats further, has the transform of the 3x3 weights of channel
+    /// Row i at point p, `p · point` floats further, has the transform of the weights of channel
     /// `first_input + i` at that point, in float64 and rounded once.
     case transforms(WinogradTransform, channels: Int)
   }
@@ -49,7 +49,7 @@ struct WeightPanels {
     _ weights: [Float], into packed: UnsafeMutableBufferPointer<Float>, lanes: Int,
     scale: Float = 1
   ) throws {
-    let filters = ThreeTapFilters(contents)
+    let filters = TransformedFilters(contents)
     try weights.withUnsafeBufferPointer { weights in
       for unit in 0..<count {
         guard let names = names(of: unit), let place = names["place"], let width = names["width"],
@@ -82,12 +82,13 @@ struct WeightPanels {
           let point = names["point"] ?? 0
           let last = (transform.side * transform.side - 1) * point + (lanes - 1) * row + width
           try require(place >= 0 && place + last <= packed.count, unit)
-          try require(outputs.upperBound * channels * 9 <= weights.count, unit)
+          let filter = transform.taps * transform.taps
+          try require(outputs.upperBound * channels * filter <= weights.count, unit)
           for input in 0..<max(0, min(lanes, channels - firstInput)) {
             for output in outputs {
               filters.transform(
-                weights, at: (output * channels + firstInput + input) * 9, into: packed,
-                at: place + input * row + output - firstOutput, step: point)
+                weights, at: (output * channels + firstInput + input) * filter,
+                into: packed, at: place + input * row + output - firstOutput, step: point)
             }
           }
         }
@@ -131,6 +132,11 @@ struct WeightPanels {
       }
     case .transforms(let transform, let channels):
       values["channels"] = "\(channels)"
+      values["taps"] = "\(transform.taps)"
+      values["line_sum"] = (0..<transform.taps)
+        .map { "m[\($0)] * weights[\($0) * TAPS + column]" }.joined(separator: " + ")
+      values["sum"] = (0..<transform.taps).map { "transformed[\($0)] * n[\($0)]" }
+        .joined(separator: " + ")
       values["side"] = "\(transform.side)"
       values["matrix"] = transform.weightMatrix
         .map { "{" + $0.map { "\($0)" }.joined(separator: ", ") + "}," }
@@ -167,35 +173,43 @@ extension WeightPanels.Source {
   }
 }
 
-/// G of a Winograd transform, as packing applies it to one 3x3 filter after the other.
-private struct ThreeTapFilters {
-  /// The rows of G, three numbers each; none where weights are copied.
-  private let rows: [(Double, Double, Double)]
+/// G of a Winograd transform, as packing applies it to one filter after the other.
+private struct TransformedFilters {
+  /// G, row by row; empty where weights are copied.
+  private let matrix: [Double]
+  private let taps: Int
 
   init(_ contents: WeightPanels.Contents) {
     guard case .transforms(let transform, _) = contents else {
-      rows = []
+      (matrix, taps) = ([], 1)
       return
     }
-    rows = transform.weightMatrix.map { ($0[0], $0[1], $0[2]) }
+    (matrix, taps) = (Array(transform.weightMatrix.joined()), transform.taps)
   }
 
-  /// Writes G · weights · Gᵀ of the 3x3 weights at `from`, `step` floats from point to point.
+  /// Writes G · weights · Gᵀ of the weights at `from`, `step` floats from point to point.
   func transform(
     _ weights: UnsafeBufferPointer<Float>, at from: Int,
     into packed: UnsafeMutableBufferPointer<Float>, at place: Int, step: Int
   ) {
     var point = place
-    for row in rows {
-      // One row of G · weights, then times the columns of Gᵀ.
-      func element(_ column: Int) -> Double {
-        row.0 * Double(weights[from + column]) + row.1 * Double(weights[from + 3 + column])
-          + row.2 * Double(weights[from + 6 + column])
-      }
-      let (left, middle, right) = (element(0), element(1), element(2))
-      for column in rows {
-        packed[point] = Float(left * column.0 + middle * column.1 + right * column.2)
-        point += step
+    matrix.withUnsafeBufferPointer { matrix in
+      withUnsafeTemporaryAllocation(of: Double.self, capacity: taps) { line in
+        for row in stride(from: 0, to: matrix.count, by: taps) {
+          // One row of G · weights, then times the columns of Gᵀ.
+          for column in 0..<taps {
+            line[column] = matrix[row] * Double(weights[from + column])
+            for tap in 1..<taps {
+              line[column] += matrix[row + tap] * Double(weights[from + tap * taps + column])
+            }
+          }
+          for column in stride(from: 0, to: matrix.count, by: taps) {
+            var sum = line[0] * matrix[column]
+            for tap in 1..<taps { sum += line[tap] * matrix[column + tap] }
+            packed[point] = Float(sum)
+            point += step
+          }
+        }
       }
     }
   }

@@ -8,16 +8,19 @@ import GraftOps
 /// are not candidates.
 public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseIterable {
   case direct
-  /// F(2×2, 3×3).
+  /// F(2×2, 3×3); of a 2×2 kernel, F(2×2, 2×2).
   case winograd2
-  /// F(4×4, 3×3).
+  /// F(4×4, 3×3); of a 2×2 kernel, F(3×3, 2×2).
   case winograd4
 
-  var transform: WinogradTransform? {
-    switch self {
-    case .direct: nil
-    case .winograd2: .two
-    case .winograd4: .four
+  /// The transform for a kernel of `taps` × `taps`; nil for a direct sum, and for other kernels.
+  func transform(taps: Int) -> WinogradTransform? {
+    switch (self, taps) {
+    case (.winograd2, 2): .twoOfTwo
+    case (.winograd2, 3): .two
+    case (.winograd4, 2): .threeOfTwo
+    case (.winograd4, 3): .four
+    default: nil
     }
   }
 }

@@ -12,12 +12,12 @@ struct WinogradWeightGradient: WeightGradientKernel {
   /// time, if it saves at least a tenth; nil if it does not, or cannot do the work.
   init?(_ node: WeightGradientNode, _ preferred: ConvolutionAlgorithm? = nil) {
     let (shape, target, images) = (node.shape, node.target, node.images)
-    guard !node.isPlanar, WinogradSchedule.fits(shape) else { return nil }
+    guard !node.isPlanar, WinogradSchedule.taps(of: shape) == 3 else { return nil }
     let inputBlocks = (shape.channels + target.lanes - 1) / target.lanes
     let tile = BlockedWeightGradientSchedule.tile(
       groupBlocks: inputBlocks, inputBlock: target.lanes, kernelWidth: 1, target: target)
     let candidates = (preferred.map { [$0] } ?? ConvolutionAlgorithm.allCases)
-      .compactMap(\.transform).map {
+      .compactMap { $0.transform(taps: 3) }.map {
         WinogradGradientSchedule(
           shape, transform: $0, tileBlocks: tile.blocks, tileOutputs: tile.channels,
           images: images, target: target)

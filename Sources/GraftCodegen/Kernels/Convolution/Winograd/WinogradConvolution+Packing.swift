@@ -4,19 +4,20 @@ import GraftIR
 import GraftOps
 
 extension WinogradConvolution {
-  /// [outputs, channels, 3, 3] → [set of outputs][point][output group][input channel][block of the
+  /// [outputs, channels, taps, taps] → [set of outputs][point][output group][input channel][block of the
   /// group][lane], transformed.
   var weightOrder: WeightOrder {
-    let step = schedule.transform.step
+    let (step, taps) = (schedule.transform.step, schedule.transform.taps)
     return WeightOrder(
       form: "winograd \(schedule.packedForm) \(lanes)",
       floatCount: schedule.weightFloats(lanes: lanes), lanes: lanes, panels: panels,
-      kernelName: "pack_winograd\(step)_f32_\(shape.channels)to\(shape.outputs)"
+      kernelName: "pack_winograd\(step)_\(taps)x\(taps)_f32_\(shape.channels)to\(shape.outputs)"
         + "_\(schedule.setBlocks)_by_\(schedule.groupBlocks)",
       algorithm: "weights transformed into the convolution's order, threads split output and input "
         + "blocks",
-      banner: "Transforms weights [\(shape.outputs), \(shape.channels), 3, 3] for Winograd's "
-        + "F(\(step)x\(step), 3x3).")
+      banner:
+        "Transforms weights [\(shape.outputs), \(shape.channels), \(taps), \(taps)] for Winograd's "
+        + "\(schedule.transform.title).")
   }
 
   /// A panel is one block of outputs × one block of inputs.

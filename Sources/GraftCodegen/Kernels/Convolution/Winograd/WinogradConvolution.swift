@@ -1,4 +1,4 @@
-// 3x3 convolutions with stride 1 by Winograd's algorithm (Lavin and Gray, 2015, "Fast Algorithms for
+// Convolutions of 3x3 and 2x2 with stride 1 by Winograd's algorithm (Lavin and Gray, 2015, "Fast Algorithms for
 // Convolutional Neural Networks").
 
 import GraftIR
@@ -10,10 +10,11 @@ extension KernelFamily {
     rules: [
       .serving(Convolution.self) { operation, node, context in
         let convolution = try ConvolutionNode(operation, node, context)
-        guard convolution.takesWinograd else { return [] }
+        guard convolution.takesWinograd, let taps = WinogradSchedule.taps(of: convolution.shape)
+        else { return [] }
         let variant = context.preferences.variant(at: convolution.site)
         let algorithms = variant.map { [$0.algorithm] } ?? ConvolutionAlgorithm.allCases
-        return algorithms.compactMap(\.transform).map { transform in
+        return algorithms.compactMap { $0.transform(taps: taps) }.map { transform in
           WinogradConvolution(
             convolution: convolution,
             schedule: WinogradSchedule(
@@ -27,7 +28,9 @@ extension KernelFamily {
 
 extension ConvolutionNode {
   /// Whether Winograd's algorithm is applicable.
-  var takesWinograd: Bool { isBlocked && !isPlanar && WinogradSchedule.fits(shape) }
+  var takesWinograd: Bool {
+    isBlocked && !isPlanar && WinogradSchedule.taps(of: shape) != nil
+  }
 }
 
 struct WinogradConvolution: ConvolutionKernel {
@@ -36,7 +39,7 @@ struct WinogradConvolution: ConvolutionKernel {
   /// The batch size, or a typical one.
   let images: Int
 
-  var algorithm: ConvolutionAlgorithm { schedule.transform == .two ? .winograd2 : .winograd4 }
+  var algorithm: ConvolutionAlgorithm { schedule.transform.step == 2 ? .winograd2 : .winograd4 }
 
   var summary: String { schedule.description(lanes: lanes) }
 

@@ -1,4 +1,4 @@
-// The schedule of a 3x3 convolution by Winograd's algorithm: transform, tiles per block, register tile of the
+// The schedule of a convolution by Winograd's algorithm: transform, tiles per block, register tile of the
 // products, division among threads.
 
 import GraftIR
@@ -45,11 +45,10 @@ struct WinogradSchedule: Hashable {
   func scratchFloats(lanes: Int) -> Int { inputFloats(lanes: lanes) + productFloats(lanes: lanes) }
 
   /// The key of the packed weight order.
-  var packedForm: String { "F\(transform.step) \(setBlocks) \(groupBlocks)" }
+  var packedForm: String { "\(transform.title) \(setBlocks) \(groupBlocks)" }
 
   func description(lanes: Int) -> String {
-    let step = transform.step
-    return "Winograd F(\(step)x\(step), 3x3), up to \(blockTiles) of \(tiles) tiles at a time, "
+    "Winograd \(transform.title), up to \(blockTiles) of \(tiles) tiles at a time, "
       + "register tile of \(groupBlocks * lanes) outputs x \(groupTiles) tiles, \(chunk) of "
       + "\(inputBlocks) input blocks at a time, threads split "
       + (splitsTiles ? "tiles of all images" : "\(sets) sets of \(setBlocks * lanes) outputs")
@@ -93,9 +92,12 @@ struct WinogradSchedule: Hashable {
     streamsWeights = weightBytes > target.cacheBytes / 2
   }
 
-  /// Whether Winograd's algorithm is applicable.
-  static func fits(_ shape: ConvolutionShape) -> Bool {
-    shape.window.kernel == [3, 3] && shape.window.strides == [1, 1]
-      && shape.window.dilations == [1, 1] && shape.groups == 1
+  /// The rows and columns of a kernel that Winograd's algorithm is applicable to; nil for others.
+  static func taps(of shape: ConvolutionShape) -> Int? {
+    let kernel = shape.window.kernel
+    guard [[2, 2], [3, 3]].contains(kernel), shape.window.strides == [1, 1],
+      shape.window.dilations == [1, 1], shape.groups == 1
+    else { return nil }
+    return kernel[0]
   }
 }

@@ -2,7 +2,7 @@
 
 import GraftOps
 
-/// Tiles of the result of a 3x3 convolution, and blocks of its channels.
+/// Tiles of the result of a convolution, and blocks of its channels.
 struct WinogradTiling: Hashable {
   var transform: WinogradTransform
   /// Tiles of an image.

@@ -18,6 +18,14 @@ struct WinogradTransform: Hashable {
   /// sum.
   static let four = WinogradTransform(step: 4, taps: 3, points: [0, 0.75, -0.75, 1.5, -1.5])
 
+  /// F(2, 2), with no more rounding error than a direct sum.
+  static let twoOfTwo = WinogradTransform(step: 2, taps: 2, points: [0, 1])
+  /// F(3, 2), likewise.
+  static let threeOfTwo = WinogradTransform(step: 3, taps: 2, points: [0, 1, -1])
+
+  /// As in the literature, for images: `F(4x4, 3x3)`.
+  var title: String { "F(\(step)x\(step), \(taps)x\(taps))" }
+
   /// Inputs of a line, and its products.
   var side: Int { points.count + 1 }
 
