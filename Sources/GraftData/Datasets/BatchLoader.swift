@@ -54,16 +54,18 @@ public final class BatchLoader {
   ///   - order: The indices of the items to read, in order; all by default.
   ///   - view: The number of the random view of images; nil for no augmentation.
   ///   - mapSize: The size of the network's map of class scores; maps of classes are scaled to it.
+  ///   - picture: The network's output if it is an image; targets that are images become its values.
   /// - Throws: ``GraftError`` if images cannot be converted to the network's input, of kind `machine` if no
   ///   thread can be started.
   public init(
     _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
     batchSize: Int, threads: Int, order: [Int]? = nil,
     view: (views: AugmentedViews, number: Int)? = nil,
-    mapSize: (height: Int, width: Int)? = nil
+    mapSize: (height: Int, width: Int)? = nil, picture: PictureOutput? = nil
   ) throws {
     let items = try ItemReader(
-      dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view, mapSize: mapSize)
+      dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view, mapSize: mapSize,
+      picture: picture)
     self.dataset = dataset
     self.order = order ?? Array(0..<dataset.count)
     self.batchSize = max(1, batchSize)
@@ -172,12 +174,14 @@ private struct ItemReader: Sendable {
   let preprocessor: Preprocessor?
   let view: (views: AugmentedViews, number: Int)?
   let mapSize: (height: Int, width: Int)?
+  let picture: PictureOutput?
   /// Values per item, for each input.
   let sizes: [Int]
 
   init(
     dataset: any Dataset, inputs: [TensorSpecification], preprocessing: Preprocessing?,
-    view: (views: AugmentedViews, number: Int)?, mapSize: (height: Int, width: Int)?
+    view: (views: AugmentedViews, number: Int)?, mapSize: (height: Int, width: Int)?,
+    picture: PictureOutput?
   ) throws {
     sizes = try inputs.map { input in
       guard let count = input.elementCount, count > 0 else {
@@ -204,6 +208,7 @@ private struct ItemReader: Sendable {
     self.inputs = inputs
     self.view = view
     self.mapSize = mapSize
+    self.picture = picture
     preprocessor = preprocessing.map(Preprocessor.init)
   }
 
@@ -224,10 +229,32 @@ private struct ItemReader: Sendable {
       return try at(SourceLocation(file: dataset.path(of: index))) {
         let (preprocessor, input, size) = try feeding()
         let pixels = try preprocessor.pixels(of: image)
-        var target = sample.target
-        if case .map(let map) = target { target = .map(try scaled(preprocessor.map(of: map))) }
+        let target = try target(sample.target, of: index) { map in
+          try preprocessor.map(of: map)
+        } picture: { picture, output in
+          try preprocessor.target(picture, for: image.size, as: output)
+        }
         return Item(
-          inputs: [try values(of: pixels, from: image, preprocessor, input, size)], target: target)
+          inputs: [try values(of: pixels, from: image.size, preprocessor, input, size)],
+          target: target)
+      }
+    }
+  }
+
+  /// The target of an item as the network's output has it; the functions move pixels like those of the image.
+  private func target(
+    _ target: Target, of index: Int, map: (LabelMap) throws -> LabelMap,
+    picture: (Image, PictureOutput) throws -> Image
+  ) throws -> Target {
+    try at(SourceLocation(file: dataset.targetPath(of: index))) {
+      switch target {
+      case .map(let classes): return .map(try scaled(map(classes)))
+      case .picture(let image):
+        guard let output = self.picture else {
+          throw GraftError(.inconsistency, "a target that is an image without its meaning")
+        }
+        return .values(try output.coder.values(of: picture(image, output)))
+      case .label, .values, .unknown: return target
       }
     }
   }
@@ -248,19 +275,25 @@ private struct ItemReader: Sendable {
     let (preprocessor, input, size) = try feeding()
     let layout = preprocessor.specification.layout
     let extent =
-      layout == .nchw ? (input.shape[1], input.shape[2]) : (input.shape[0], input.shape[1])
-    var target = dataset.label(of: index).map { Target.label($0) } ?? .unknown
-    if let map = try dataset.map(of: index) {
-      target = .map(
-        try scaled(views.map(map, of: index, view: number, preprocessor, size: extent)))
-    }
-    let pixels = try views.pixels(of: index, view: number, preprocessor, size: extent) {
+      layout == .nchw
+      ? PixelSize(height: input.shape[1], width: input.shape[2])
+      : PixelSize(height: input.shape[0], width: input.shape[1])
+    let (pixels, decoded) = try views.pixels(
+      of: index, view: number, preprocessor, size: extent
+    ) {
       guard case .image(let image) = try dataset.sample(at: index).content else {
         throw GraftError(.inconsistency, "item \(index) is not an image")
       }
       return image
     }
-    var values = try values(of: pixels, from: pixels, preprocessor, input, size)
+    let target = try target(dataset.target(of: index), of: index) { map in
+      try views.map(map, of: index, view: number, preprocessor, size: extent)
+    } picture: { picture, output in
+      try views.target(
+        picture, of: index, view: number, preprocessor, decoded: decoded, size: extent,
+        output: output)
+    }
+    var values = try values(of: pixels, from: decoded, preprocessor, input, size)
     values.withUnsafeMutableBufferPointer {
       views.erase($0, of: index, view: number, size: extent, layout: layout)
     }
@@ -268,7 +301,8 @@ private struct ItemReader: Sendable {
   }
 
   private func values(
-    of pixels: Image, from image: Image, _ preprocessor: Preprocessor, _ input: TensorSpecification,
+    of pixels: Image, from image: PixelSize, _ preprocessor: Preprocessor,
+    _ input: TensorSpecification,
     _ size: Int
   ) throws -> [Float] {
     let specification = preprocessor.specification
@@ -281,11 +315,7 @@ private struct ItemReader: Sendable {
           + "the network needs \(input.shape)",
         advice: "Use preprocessing with a resize or a crop, which gives all images the same size.")
     }
-    return try [Float](unsafeUninitializedCapacity: size) { target, count in
-      try preprocessor.write(
-        pixels, into: UnsafeMutableBufferPointer(rebasing: target[..<size]))
-      count = size
-    }
+    return try preprocessor.coder.values(of: pixels)
   }
 }
 

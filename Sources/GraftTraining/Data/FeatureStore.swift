@@ -6,7 +6,7 @@ import GraftData
 import GraftDiagnostics
 
 /// Rows of floats for a number of items; one kind of row per value at the freeze line, and a last one with the
-/// class of every position where items have several.
+/// targets where items have many (``FineTuningPlan/targetWidth``).
 final class FeatureStore {
   /// Floats per item, for each kind of row.
   let widths: [Int]

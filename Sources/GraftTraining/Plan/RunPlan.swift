@@ -27,10 +27,12 @@ struct RunPlan {
 
   /// - Throws: ``GraftError`` that names the file, the node or the option.
   init(_ bundle: ModelBundle, at path: String, _ options: FineTuner.Options) throws {
+    let options = try options.resolved(for: bundle)
     self.options = options
     self.bundle = bundle
     self.path = path
-    network = try ImageNetwork(bundle, output: options.output)
+    network = try ImageNetwork(
+      bundle, output: options.output, seesPictures: options.loss?.measure != nil)
     warnings += network.warnings
     let requests = DataRequests(options, network, bundle.manifest)
     let found = try openDataset(at: options.data, for: requests.training)
@@ -39,9 +41,10 @@ struct RunPlan {
     let classes = try requests.classes(of: whole)
     warnings += classes.warnings
     let location = SourceLocation(file: path)
+    let output = network.picture == nil ? options.output : network.output.name
     let graph = try at(location) {
       try bundle.loadGraph().keepingOutput(
-        options.output, labels: bundle.manifest.labels?.count
+        output, labels: bundle.manifest.labels?.count
       ).widened()
     }
     training = try at(location) {
@@ -62,7 +65,18 @@ struct RunPlan {
       teacher = nil
     }
     for dataset in [whole] + (validation.map { [$0] } ?? []) { try network.checkCanRead(dataset) }
+    try checkPicture()
     try checkRandomViews()
+  }
+
+  /// Throws if the output is an image, and would not be one of the same size with the new head.
+  private func checkPicture() throws {
+    guard network.picture != nil, training.outputWidth != network.outputWidth else { return }
+    throw GraftError(
+      .invalidArgument,
+      "with --head \(options.head?.description ?? "linear") the output would not have the shape "
+        + "\(network.output.shape) of an image", at: SourceLocation(file: path),
+      advice: "Use --head keep.")
   }
 
   /// Throws if the data, the network or the teacher do not support the requested random views.
@@ -141,8 +155,7 @@ extension RunPlan {
     return RunSize(
       count: count, items: items, held: held, read: count + (readsHeldOutApart ? held : 0),
       stores: (readsHeldOutApart ? [(held, held)] : []) + [(rows * views, count * views)],
-      widths: try training.parts.cutWidths()
-        + (training.task == .positions ? [training.positionCount] : []),
+      widths: try training.parts.cutWidths() + (training.targetWidth.map { [$0] } ?? []),
       pictures: options.isRandom ? count : 0)
   }
 
@@ -164,7 +177,10 @@ extension RunPlan {
     for dataset in [whole] + (validation.map { [$0] } ?? []) where dataset.holdsImages {
       for index in 0..<dataset.count {
         let file = dataset.path(of: index)
-        if let bytes = Image.decodingByteCount(of: file) { found.append((bytes, file)) }
+        guard var bytes = Image.decodingByteCount(of: file) else { continue }
+        let target = dataset.targetPath(of: index)
+        if target != file { bytes += Image.decodingByteCount(of: target) ?? 0 }
+        found.append((bytes, file))
       }
     }
     let largest = found.sorted { $0.bytes > $1.bytes }.prefix(max(1, options.threads))
