@@ -126,7 +126,7 @@ struct PictureTests {
       let pairs = try Self.pairs(in: folder)
       var writer = try DataWriter(bundle)
       #expect(try writer.write(pairs, to: folder + "/arrays", threads: 2) == 5)
-      #expect(writer.data == "5 inputs of inputs/ with targets/" && writer.warnings.isEmpty)
+      #expect(writer.data == "5 inputs with targets" && writer.warnings.isEmpty)
       for name in ["x.npy", "y.npy"] {
         let found = try Self.array(name, in: folder + "/arrays")
         #expect(try Self.difference(found, Self.array(name)) <= 1e-6, "\(name)")

@@ -94,6 +94,10 @@ import Testing
         "{\"resize\"", "{\"output\":{\"std\":[1,1,-1]},\"resize\"",
         "\"output.std\" is -1.0, but must be positive"
       ),
+      (
+        "{\"resize\"", "{\"output\":{\"mean\":[1e30,0,0],\"std\":[1e-30,1,1]},\"resize\"",
+        "\"output.std\" is 1e-30, so that a pixel of 0 has a value that float32 cannot"
+      ),
     ])
   func refuses(edit: (String, String, String)) throws {
     #expect(Self.imagenet.contains(edit.0))

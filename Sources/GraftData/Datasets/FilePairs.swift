@@ -26,7 +26,8 @@ struct FilePairs {
   var count: Int { items.count }
   /// What was found.
   var summary: String {
-    "\(count) \(count == 1 ? first.one : first.many) of \(first.folder)/ with \(second.folder)/"
+    count == 1
+      ? "1 \(first.one) with its \(second.one)" : "\(count) \(first.many) with \(second.many)"
   }
 
   /// - Parameter reason: what advice says about the network.

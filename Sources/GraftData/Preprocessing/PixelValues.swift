@@ -38,6 +38,14 @@ public struct PixelValues: Hashable, Sendable {
     if let value = std.first(where: { $0 < 1e-30 }) {
       throw Preprocessing.error(prefix + "std", "is \(value), but must be positive")
     }
+    for channel in mean.indices {
+      for pixel in [0, 255] where !Float(value(of: pixel, channel: channel)).isFinite {
+        throw Preprocessing.error(
+          prefix + "std",
+          "is \(std[channel]), so that a pixel of \(pixel) has a value that float32 cannot represent"
+        )
+      }
+    }
   }
 
   /// The value of a pixel in channel `channel`. In double precision, so that rounding once is correct.
