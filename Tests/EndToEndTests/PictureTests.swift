@@ -259,7 +259,8 @@ struct PictureTests {
         "1 input has no target and is skipped: lonely.jpg",
         "1 target has no input and is skipped: alone.png",
         "the target is 30 × 10, its image 40 × 30",
-        "the image is truncated", "not an image",
+        "the image is truncated: targets/0.png",
+        "2 items are skipped, not an image: inputs/1.png, targets/3.png",
       ] {
         #expect(warnings.contains(part), "\(part) is not in \(warnings)")
       }
@@ -322,6 +323,11 @@ struct PictureTests {
           "there are no x.npy and y.npy, but the targets are values", "output in the preprocessing",
         ]
       )
+      try GraftProgram.expectFailure(
+        ["evaluate", silent + "/network.graft", "--data", folder + "/pairs"],
+        saying: [
+          "there is no folder \"images\"", "If its output is an image, describe it by output",
+        ])
       try Data(
         (text.dropLast() + ", \"output\": {\"color\": \"L\", \"mean\": [0], \"std\": [1]}}").utf8
       )

@@ -296,23 +296,23 @@ private func expectMoments(
         }
         #expect(decoded == photo.size)
         let moved = try views.target(
-          target, of: 3, view: view, preprocessor, decoded: decoded, size: size, output: output)
+          of: 3, view: view, preprocessor, image: decoded, size: size, output: output
+        ) { target }
         #expect(try moved == enlarged(pixels, scale), "\(steps), view \(view)")
         seen.insert(moved)
       }
       #expect(seen.count >= (steps == "flip" ? 2 : 6))
     }
     // Colors are not changed in targets.
-    let views = AugmentedViews(try Augmentation("jitter"), seed: 4)
+    func whole(_ steps: String, _ target: Image) throws -> Image {
+      try AugmentedViews(try Augmentation(steps), seed: 4).target(
+        of: 3, view: 0, preprocessor, image: photo.size, size: size, output: output
+      ) { target }
+    }
     #expect(
-      try views.target(
-        target, of: 3, view: 0, preprocessor, decoded: photo.size, size: size, output: output)
-        == preprocessor.target(target, for: photo.size, as: output))
-    let whole = AugmentedViews(try Augmentation("resized-crop"), seed: 4)
+      try whole("jitter", target) == preprocessor.target(target, for: photo.size, as: output))
     expectError(.invalidData, containing: "the target is 24 × 24, its image 40 × 30") {
-      _ = try whole.target(
-        target.cropped(x: 0, y: 0, width: 24, height: 24), of: 3, view: 0, preprocessor,
-        decoded: photo.size, size: size, output: output)
+      _ = try whole("resized-crop", target.cropped(x: 0, y: 0, width: 24, height: 24))
     }
     expectError(.invalidData, containing: "the target is 80 × 60, but must be", "with a resize") {
       let other = try #require(PictureOutput(spec, shape: [3, 48, 72]))

@@ -1,4 +1,4 @@
-// Random views of the images of a data set, and the cache of decoded images that views are made from.
+// Random views of the images of a data set, and the cache of decoded images and targets that views are made from.
 
 import Foundation
 import GraftDiagnostics
@@ -9,9 +9,15 @@ public final class AugmentedViews: @unchecked Sendable {
   public let augmentation: Augmentation
   public let seed: UInt64
   private let lock = NSLock()
-  private var kept: [Int: Source] = [:]
+  private var kept: [Key: Source] = [:]
   private var room: Int
-  private var decoded = (pictures: 0, bytes: 0)
+  private var decoded = (items: 0, bytes: 0)
+
+  /// The image of an item, or its target.
+  private struct Key: Hashable {
+    var index: Int
+    var isTarget: Bool
+  }
 
   /// The image that views are made from, and its size when it was decoded.
   private struct Source {
@@ -30,27 +36,21 @@ public final class AugmentedViews: @unchecked Sendable {
     self.room = room
   }
 
-  /// The mean size in bytes of the images decoded so far; 0 before the first.
+  /// The mean size in bytes of the images of an item, with its target if that is one, of those decoded so far; 0 before
+  /// the first.
   public var meanPictureBytes: Int {
-    lock.withLock { decoded.bytes / max(1, decoded.pictures) }
+    lock.withLock { decoded.bytes / max(1, decoded.items) }
   }
 
-  /// The image that views are made from, from the cache or from `decode`.
-  private func source(
-    of index: Int, _ preprocessor: Preprocessor, _ decode: () throws -> Image
-  ) throws -> Source {
-    if let source = lock.withLock({ kept[index] }) { return source }
-    let decodedImage = try decode()
-    let isGray = preprocessor.specification.color == .gray
-    let source = Source(
-      image: try augmentation.takesOriginals
-        ? isGray ? decodedImage.convertedToGray() : decodedImage
-        : preprocessor.pixels(of: decodedImage),
-      decoded: decodedImage.size)
+  /// The image that views are made from, from the cache or from `make`.
+  private func source(_ key: Key, _ make: () throws -> Source) throws -> Source {
+    if let source = lock.withLock({ kept[key] }) { return source }
+    let source = try make()
     let bytes = source.image.pixels.count
     lock.withLock {
-      decoded = (decoded.pictures + 1, decoded.bytes + bytes)
-      if bytes <= room, kept.updateValue(source, forKey: index) == nil { room -= bytes }
+      decoded.items += key.isTarget ? 0 : 1
+      decoded.bytes += bytes
+      if bytes <= room, kept.updateValue(source, forKey: key) == nil { room -= bytes }
     }
     return source
   }
@@ -61,10 +61,17 @@ public final class AugmentedViews: @unchecked Sendable {
     of index: Int, view: Int, _ preprocessor: Preprocessor, size: PixelSize,
     decode: () throws -> Image
   ) throws -> (pixels: Image, decoded: PixelSize) {
-    let source = try source(of: index, preprocessor, decode)
+    let isGray = preprocessor.specification.color == .gray
+    let source = try source(Key(index: index, isTarget: false)) {
+      let image = try decode()
+      return Source(
+        image: try augmentation.takesOriginals
+          ? isGray ? image.convertedToGray() : image : preprocessor.pixels(of: image),
+        decoded: image.size)
+    }
     var image = try moved(
       source.image, of: index, view: view, as: source.image.size, to: size, preprocessor)
-    if preprocessor.specification.color != .gray { image = image.expandedToRGB() }
+    if !isGray { image = image.expandedToRGB() }
     if augmentation.steps.contains(.jitter) {
       var draws = draws(.jitter, index, view)
       image = image.jittered(&draws)
@@ -82,23 +89,26 @@ public final class AugmentedViews: @unchecked Sendable {
 
   /// The target of a view, which moves like the image.
   /// - Parameters:
-  ///   - decoded: the size of the decoded image.
+  ///   - image: the size of the decoded image.
   ///   - size: the input size.
   func target(
-    _ original: Image, of index: Int, view: Int, _ preprocessor: Preprocessor,
-    decoded: PixelSize, size: PixelSize, output: PictureOutput
+    of index: Int, view: Int, _ preprocessor: Preprocessor, image: PixelSize, size: PixelSize,
+    output: PictureOutput, decode: () throws -> Image
   ) throws -> Image {
     let isGray = output.coder.values.color == .gray
-    if augmentation.takesOriginals {
-      try preprocessor.checkProportions(of: original.size, to: decoded, output)
-      let moved = try moved(
-        isGray ? original.convertedToGray() : original, of: index, view: view, as: decoded,
-        to: output.size, preprocessor)
-      return isGray ? moved : moved.expandedToRGB()
+    let source = try source(Key(index: index, isTarget: true)) {
+      let target = try decode()
+      guard augmentation.takesOriginals else {
+        return Source(
+          image: try preprocessor.target(target, for: image, as: output), decoded: target.size)
+      }
+      try preprocessor.checkProportions(of: target.size, to: image, output)
+      return Source(image: isGray ? target.convertedToGray() : target, decoded: target.size)
     }
-    return try moved(
-      preprocessor.target(original, for: decoded, as: output), of: index, view: view, as: size,
+    let moved = try moved(
+      source.image, of: index, view: view, as: augmentation.takesOriginals ? image : size,
       to: output.size, preprocessor)
+    return isGray ? moved : moved.expandedToRGB()
   }
 
   /// A view of pixels that cover the same region as an image, possibly in another resolution: its geometric steps.

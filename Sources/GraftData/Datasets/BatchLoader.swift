@@ -117,7 +117,7 @@ public final class BatchLoader {
         let kind = error.message.prefix { $0 != ":" }
         var entry = brokenKinds[String(kind)] ?? (0, [])
         entry.count += 1
-        if entry.names.count < 3 { entry.names.append(dataset.name(of: index)) }
+        if entry.names.count < 3 { entry.names.append(name(of: error, at: index)) }
         brokenKinds[String(kind)] = entry
       }
       position += 1
@@ -126,6 +126,14 @@ public final class BatchLoader {
     if batch.count > 0 { return batch }
     if deliveredCount == 0 { throw nothingReadable() }
     return nil
+  }
+
+  /// The file that an error of an item is about: its own or that of its target.
+  private func name(of error: GraftError, at index: Int) -> String {
+    let target = dataset.targetPath(of: index)
+    let isTarget = error.location.file == target && target != dataset.path(of: index)
+    return isTarget && target.hasPrefix(dataset.location + "/")
+      ? String(target.dropFirst(dataset.location.count + 1)) : dataset.name(of: index)
   }
 
   /// The next item on its own, broken or not, or nil after the last.
@@ -229,10 +237,13 @@ private struct ItemReader: Sendable {
       return try at(SourceLocation(file: dataset.path(of: index))) {
         let (preprocessor, input, size) = try feeding()
         let pixels = try preprocessor.pixels(of: image)
-        let target = try target(sample.target, of: index) { map in
-          try preprocessor.map(of: map)
-        } picture: { picture, output in
-          try preprocessor.target(picture, for: image.size, as: output)
+        let target = try at(SourceLocation(file: dataset.targetPath(of: index))) {
+          switch sample.target {
+          case .map(let map): Target.map(try scaled(preprocessor.map(of: map)))
+          case .picture(let picture):
+            try values { try preprocessor.target(picture, for: image.size, as: $0) }
+          case .label, .values, .unknown: sample.target
+          }
         }
         return Item(
           inputs: [try values(of: pixels, from: image.size, preprocessor, input, size)],
@@ -241,22 +252,12 @@ private struct ItemReader: Sendable {
     }
   }
 
-  /// The target of an item as the network's output has it; the functions move pixels like those of the image.
-  private func target(
-    _ target: Target, of index: Int, map: (LabelMap) throws -> LabelMap,
-    picture: (Image, PictureOutput) throws -> Image
-  ) throws -> Target {
-    try at(SourceLocation(file: dataset.targetPath(of: index))) {
-      switch target {
-      case .map(let classes): return .map(try scaled(map(classes)))
-      case .picture(let image):
-        guard let output = self.picture else {
-          throw GraftError(.inconsistency, "a target that is an image without its meaning")
-        }
-        return .values(try output.coder.values(of: picture(image, output)))
-      case .label, .values, .unknown: return target
-      }
+  /// The values of a target that is an image.
+  private func values(of target: (PictureOutput) throws -> Image) throws -> Target {
+    guard let picture else {
+      throw GraftError(.inconsistency, "a target that is an image, of a network that gives none")
     }
+    return .values(try picture.coder.values(of: target(picture)))
   }
 
   private func scaled(_ map: LabelMap) throws -> LabelMap {
@@ -286,18 +287,38 @@ private struct ItemReader: Sendable {
       }
       return image
     }
-    let target = try target(dataset.target(of: index), of: index) { map in
-      try views.map(map, of: index, view: number, preprocessor, size: extent)
-    } picture: { picture, output in
-      try views.target(
-        picture, of: index, view: number, preprocessor, decoded: decoded, size: extent,
-        output: output)
+    let target = try at(SourceLocation(file: dataset.targetPath(of: index))) {
+      try self.target(of: index, number, views, preprocessor, image: decoded, size: extent)
     }
     var values = try values(of: pixels, from: decoded, preprocessor, input, size)
     values.withUnsafeMutableBufferPointer {
       views.erase($0, of: index, view: number, size: extent, layout: layout)
     }
     return Item(inputs: [values], target: target)
+  }
+
+  /// The target of a random view of an image of this size.
+  private func target(
+    of index: Int, _ number: Int, _ views: AugmentedViews, _ preprocessor: Preprocessor,
+    image: PixelSize, size: PixelSize
+  ) throws -> Target {
+    // Images are decoded only if the views do not have them.
+    if picture != nil {
+      return try values { output in
+        try views.target(
+          of: index, view: number, preprocessor, image: image, size: size, output: output
+        ) {
+          guard case .picture(let target) = try dataset.target(of: index) else {
+            throw GraftError(.inconsistency, "item \(index) has no image as its target")
+          }
+          return target
+        }
+      }
+    }
+    let target = try dataset.target(of: index)
+    guard case .map(let map) = target else { return target }
+    return .map(
+      try scaled(views.map(map, of: index, view: number, preprocessor, size: size)))
   }
 
   private func values(

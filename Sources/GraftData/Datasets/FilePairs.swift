@@ -30,18 +30,17 @@ struct FilePairs {
       ? "1 \(first.one) with its \(second.one)" : "\(count) \(first.many) with \(second.many)"
   }
 
-  /// - Parameter reason: what advice says about the network.
+  /// - Parameter advice: how the folder must be, for the case that it is not.
   /// - Throws: ``GraftError``: `inputOutput` if a folder cannot be read, `invalidData` if one is missing or there is no
   ///   pair.
-  init(in path: String, _ first: Part, with second: Part, because reason: String) throws {
+  init(in path: String, _ first: Part, with second: Part, advice: String) throws {
     (location, self.first, self.second) = (path, first, second)
     let top = try FolderListing(of: path).entries
-    let example = "\(first.folder)/NAME\(first.extensions[0]) with \(second.folder)/NAME.png"
     for name in [first.folder, second.folder]
     where !top.contains(where: { $0.name == name && $0.kind == .folder }) {
       throw GraftError(
         .invalidData, "there is no folder \(name.quotedForDisplay)", at: SourceLocation(file: path),
-        advice: "\(reason), so its data are \(example), or x.npy with y.npy.")
+        advice: advice)
     }
     var stray = StrayFiles()
     let firsts = try Self.files(of: first, in: path, &stray)

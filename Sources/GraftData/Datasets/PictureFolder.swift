@@ -5,7 +5,7 @@ import GraftDiagnostics
 /// A folder with `inputs/` and `targets/`, both JPEG or PNG. An input and its target have the same name before the
 /// extension.
 public struct PictureFolder: Dataset {
-  private static let inputs = FilePairs.Part(
+  static let inputs = FilePairs.Part(
     folder: "inputs", one: "input", many: "inputs", extensions: FilePairs.pictureExtensions)
   private static let targets = FilePairs.Part(
     folder: "targets", one: "target", many: "targets", extensions: FilePairs.pictureExtensions)
@@ -25,7 +25,9 @@ public struct PictureFolder: Dataset {
   public init(_ path: String) throws {
     location = path
     pairs = try FilePairs(
-      in: path, Self.inputs, with: Self.targets, because: "The network's output is an image")
+      in: path, Self.inputs, with: Self.targets,
+      advice: "The network's output is an image, so its data are inputs/NAME.jpg with "
+        + "targets/NAME.png, or x.npy with y.npy.")
   }
 
   public func name(of index: Int) -> String { pairs.name(of: index) }

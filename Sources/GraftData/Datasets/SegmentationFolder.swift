@@ -31,13 +31,17 @@ public struct SegmentationFolder: Dataset {
   ///   with a mask, or the classes are not the network's.
   public init(_ path: String, labels: [String]? = nil, classCount: Int? = nil) throws {
     location = path
+    let top = try FolderListing(of: path).entries
+    let hasInputs = top.contains { $0.name == PictureFolder.inputs.folder && $0.kind == .folder }
     pairs = try FilePairs(
       in: path, Self.images, with: Self.masks,
-      because: "The network has a class for every pixel")
+      advice: "The network has a class for every pixel, so its data are images/NAME.jpg with "
+        + "masks/NAME.png, or x.npy with y.npy."
+        + (hasInputs
+          ? " If its output is an image, describe it by output in the preprocessing "
+            + "(graft compile BUNDLE -o NEW.graft --preprocess FILE.json)." : ""))
     let listed =
-      try FolderListing(of: path).entries.contains {
-        $0.name == Self.classesName && $0.kind == .file
-      }
+      try top.contains { $0.name == Self.classesName && $0.kind == .file }
       ? Self.names(in: path + "/" + Self.classesName) : nil
     if let labels, let listed, labels != listed {
       throw GraftError(
