@@ -36,8 +36,9 @@ extension FineTuningOption {
 
   @OptionList private static var head: [FineTuningOption] {
     text(
-      "output", .head, "The name of the output with the class scores, if the network has several",
-      form: .value("name"), absence: "the output that looks most like class scores",
+      "output", .head, "The name of the output to train, if the network has several",
+      form: .value("name"),
+      absence: "the output that is an image, else the one that looks most like class scores",
       get: { $0.output }, set: { $0.output = $1 })
     text(
       "head", .head,

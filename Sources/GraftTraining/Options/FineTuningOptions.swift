@@ -48,7 +48,7 @@ extension FineTuner {
     /// Nil holds ``validationSplit`` of ``data`` out.
     public var validationData: String?
     public var validationSplit = 0.2
-    /// Nil takes the output that looks most like class scores.
+    /// Nil takes the output that is an image, else the one that looks most like class scores.
     public var output: String?
     /// Nil keeps the head of a network whose output is an image, unless it is trained for classes; else it is linear.
     public var head: HeadReplacement?
