@@ -34,7 +34,7 @@ struct StoredPixelsTests {
         of: Image(width: 16, height: 16, channels: color.channels, pixels: pixels)
       ).values
       let forms = [
-        RowForm(width: row.count, coding: preprocessor.coding), RowForm(width: 3),
+        RowForm(width: row.count, coding: preprocessor.coder.coding), RowForm(width: 3),
         RowForm(width: 4, coding: .numbers),
       ]
       #expect(FeatureStore.byteCount(items: 2, forms: forms) == 2 * (row.count + 12 + 4))
@@ -53,7 +53,7 @@ struct StoredPixelsTests {
   @Test func aValueThatIsNoPixelIsRefused() throws {
     let preprocessor = Preprocessor(try Self.specification(.gray, .nchw, scale: 1))
     let store = try FeatureStore(
-      items: 1, forms: [RowForm(width: 1, coding: preprocessor.coding)])
+      items: 1, forms: [RowForm(width: 1, coding: preprocessor.coder.coding)])
     for value: Float in [0, -1e9, 1e9, .nan] {
       let error = #expect(throws: GraftError.self) { try store.write([value], to: 0, kind: 0) }
       #expect(error?.message.contains("is not the value of a pixel") == true)

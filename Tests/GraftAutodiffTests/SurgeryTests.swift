@@ -165,6 +165,21 @@ struct SurgeryTests {
     #expect(error?.advice != nil)
   }
 
+  @Test("a head that is kept may be any layer, with paths around it")
+  func keptLayer() throws {
+    var net = Builder()
+    let first = try net.gemm("first", 4)
+    let weight = try net.parameter("last.weight", [4, 4])
+    let last = try net.node(Gemm(transposesA: true), [weight, weight])
+    let residual = try net.node(MatrixMultiply(), [first, last])
+    net.output("y", try net.node(Subtract(), [net.x, residual]))
+    #expect(throws: GraftError.self) { try Head(of: net.graph) }
+    #expect(try Head.lastLayer(of: net.graph).results == [residual])
+    let parts = try NetworkParts(net.graph, unfreezing: .none, answer: .output)
+    #expect(parts.tailParameters == ["last.weight"])
+    #expect(parts.cut == [net.x, first])
+  }
+
   @Test("numbers of the network's code do not train, scales of layers do")
   func literals() throws {
     var net = Builder()

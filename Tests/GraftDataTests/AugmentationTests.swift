@@ -109,12 +109,11 @@ private func expectMoments(
     #expect(cases.count == 3)
     for (arguments, expected) in cases {
       let numbers = arguments.compactMap(Int.init)
-      let preprocessor = Preprocessor(
-        try Preprocessing(.imagenet, inputShape: [3, 24, 24], layout: .nchw))
-      let found = try preprocessor.pixels(
-        of: photo,
-        part: PixelRectangle(x: numbers[1], y: numbers[0], width: numbers[3], height: numbers[2]),
-        size: (numbers[4], numbers[4]))
+      let part = PixelRectangle(
+        x: numbers[1], y: numbers[0], width: numbers[3], height: numbers[2])
+      let found = try photo.cropped(to: part).resized(
+        to: PixelSize(height: numbers[4], width: numbers[4]),
+        by: Preprocessing.Resize(.shorter(1), filter: .bilinear))
       #expect(difference(found, expected).greatest == 0, "\(arguments)")
     }
   }
@@ -137,7 +136,9 @@ private func expectMoments(
     }
     #expect(windows.count == 81)
     for view in 0..<8100 {
-      let found = try views.pixels(of: 7, view: view, preprocessor, size: (32, 32)) { small }
+      let found = try views.pixels(
+        of: 7, view: view, preprocessor, size: PixelSize(height: 32, width: 32)
+      ) { small }.pixels
       let count = try #require(windows[found], "view \(view) is no window")
       windows[found] = count + 1
     }
@@ -240,7 +241,9 @@ private func expectMoments(
     let all = try Augmentation("erase,jitter,flip,resized-crop")
     #expect(all.description == "resized-crop-flip-jitter-erase")
     func view(_ views: AugmentedViews, _ index: Int, _ number: Int) throws -> Image {
-      try views.pixels(of: index, view: number, preprocessor, size: (32, 32)) { photo }
+      try views.pixels(
+        of: index, view: number, preprocessor, size: PixelSize(height: 32, width: 32)
+      ) { photo }.pixels
     }
     let (keeping, decoding) = (AugmentedViews(all, seed: 5), AugmentedViews(all, seed: 5, room: 0))
     // Whatever was asked for before, and whether or not the picture was kept.
@@ -259,6 +262,90 @@ private func expectMoments(
     #expect(abs(flipped.count { $0 == plain } - 500) < 80)
   }
 
+  /// An image in which every pixel of another has `scale` × `scale` pixels.
+  private func enlarged(_ image: Image, _ scale: Int) throws -> Image {
+    let width = image.width * scale
+    let pixels = (0..<image.height * scale).flatMap { y in
+      (0..<width).flatMap { x in image[x: x / scale, y: y / scale] ?? [] }
+    }
+    return try Image(
+      width: width, height: image.height * scale, channels: image.channels, pixels: pixels)
+  }
+
+  @Test("A target moves along with its image, in its own resolution", arguments: [1, 2])
+  func targets(_ scale: Int) throws {
+    let photo = try Fixture.image("photo.png").resized(width: 40, height: 30, filter: .bilinear)
+    let spec = try Preprocessing(
+      resize: nil, crop: .init(height: 16, width: 24), color: .rgb, layout: .nchw, scale: 1,
+      mean: [0, 0, 0], std: [1, 1, 1],
+      output: PixelValues(color: .rgb, scale: 1, mean: [0, 0, 0], std: [1, 1, 1]))
+    let preprocessor = Preprocessor(spec)
+    let size = PixelSize(height: 16, width: 24)
+    let output = try #require(PictureOutput(spec, shape: [3, 16 * scale, 24 * scale]))
+    let target = try enlarged(photo, scale)
+    #expect(
+      try preprocessor.target(target, for: photo.size, as: output)
+        == enlarged(preprocessor.pixels(of: photo), scale))
+    // Between pixels, only equal resolutions are interpolated alike. Erasing changes values, not pixels.
+    for steps in ["flip", "crop-erase", "crop-flip"] + (scale == 1 ? ["resized-crop-flip"] : []) {
+      let views = AugmentedViews(try Augmentation(steps), seed: 4)
+      var seen = Set<Image>()
+      for view in 0..<30 {
+        let (pixels, decoded) = try views.pixels(of: 3, view: view, preprocessor, size: size) {
+          photo
+        }
+        #expect(decoded == photo.size)
+        let moved = try views.target(
+          of: 3, view: view, preprocessor, image: decoded, size: size, output: output
+        ) { target }
+        #expect(try moved == enlarged(pixels, scale), "\(steps), view \(view)")
+        seen.insert(moved)
+      }
+      #expect(seen.count >= (steps == "flip" ? 2 : 6))
+    }
+    // Colors are not changed in targets.
+    func whole(_ steps: String, _ target: Image) throws -> Image {
+      try AugmentedViews(try Augmentation(steps), seed: 4).target(
+        of: 3, view: 0, preprocessor, image: photo.size, size: size, output: output
+      ) { target }
+    }
+    #expect(
+      try whole("jitter", target) == preprocessor.target(target, for: photo.size, as: output))
+    expectError(.invalidData, containing: "the target is 24 × 24, its image 40 × 30") {
+      _ = try whole("resized-crop", target.cropped(x: 0, y: 0, width: 24, height: 24))
+    }
+    expectError(.invalidData, containing: "the target is 80 × 60, but must be", "with a resize") {
+      let other = try #require(PictureOutput(spec, shape: [3, 48, 72]))
+      _ = try preprocessor.target(
+        photo.resized(width: 80, height: 60, filter: .bilinear), for: photo.size, as: other)
+    }
+  }
+
+  @Test("A target of the output's size that is not in proportion to its image is taken as it is")
+  func preparedTargets() throws {
+    let spec = try Preprocessing(
+      resize: .init(.shorter(16)), crop: .init(height: 16, width: 16), color: .rgb, layout: .nchw,
+      scale: 1, mean: [0, 0, 0], std: [1, 1, 1],
+      output: PixelValues(color: .gray, scale: 1, mean: [0], std: [1]))
+    let output = try #require(PictureOutput(spec, shape: [1, 32, 32]))
+    let preprocessor = Preprocessor(spec)
+    let photo = try Fixture.image("photo.png")
+    let square = try photo.cropped(x: 3, y: 2, width: 32, height: 32)
+    let image = PixelSize(height: 16, width: 24)
+    #expect(
+      try preprocessor.target(square, for: image, as: output) == square.convertedToGray())
+    expectError(.invalidData, containing: "the target is 31 × 32, its image 24 × 16") {
+      _ = try preprocessor.target(
+        photo.cropped(x: 3, y: 2, width: 31, height: 32), for: image, as: output)
+    }
+    // An exact size has no proportions to keep.
+    var exact = spec
+    (exact.resize, exact.crop) = (.init(.exact(height: 16, width: 16)), nil)
+    #expect(
+      try Preprocessor(exact).target(photo, for: image, as: output)
+        == photo.convertedToGray().resized(width: 32, height: 32, filter: .bilinear))
+  }
+
   @Test("What is erased becomes zero in either layout", arguments: Preprocessing.Layout.allCases)
   func erases(_ layout: Preprocessing.Layout) throws {
     let views = AugmentedViews(try Augmentation("erase"), seed: 8)
@@ -266,7 +353,8 @@ private func expectMoments(
     for view in 0..<50 {
       var values = [Float](repeating: 1, count: 3 * 8 * 10)
       values.withUnsafeMutableBufferPointer {
-        views.erase($0, of: 1, view: view, size: (8, 10), layout: layout)
+        views.erase(
+          $0, of: 1, view: view, size: PixelSize(height: 8, width: 10), layout: layout)
       }
       var random = RandomDraws(.erase, seed: 8, epoch: view, item: 1)
       let part = PixelRectangle.erased(ofWidth: 10, height: 8, &random)

@@ -25,7 +25,7 @@ import Testing
     #expect(inception.resize?.target == .shorter(342))
     let cifar = try Preprocessing(.cifar10, inputShape: [32, 32, 3], layout: .nhwc)
     #expect(cifar.resize?.target == .exact(height: 32, width: 32))
-    #expect(cifar.crop == nil && cifar.layout == .nhwc && cifar.mean == preset.mean)
+    #expect(cifar.crop == nil && cifar.layout == .nhwc && cifar.input == preset.input)
     expectError(.invalidArgument, containing: "the preset imagenet is for square images") {
       _ = try Preprocessing(.imagenet, inputShape: [3, 224, 192], layout: .nchw)
     }
@@ -73,11 +73,90 @@ import Testing
       ("0.00392156862745098", "1e999", "preprocessing"),
       ("\"scale\":0.00392156862745098,", "", "\"scale\" is missing"),
       ("{\"resize\"", "[{\"resize\"", "preprocessing is not a JSON object"),
+      ("{\"resize\"", "{\"output\":1,\"resize\"", "\"output\" must be an object"),
+      (
+        "{\"resize\"", "{\"output\":{\"layout\":\"NCHW\"},\"resize\"",
+        "\"output.layout\" is an unknown key"
+      ),
+      (
+        "{\"resize\"", "{\"output\":{\"color\":\"L\"},\"resize\"",
+        "\"output.mean\" has 3 values; color L needs 1"
+      ),
+      (
+        "{\"resize\"", "{\"output\":{\"color\":\"gray\"},\"resize\"",
+        "\"output.color\" must be one of RGB, BGR, L, found \"gray\""
+      ),
+      (
+        "{\"resize\"", "{\"output\":{\"scale\":0},\"resize\"",
+        "\"output.scale\" is 0.0, but must not be 0"
+      ),
+      (
+        "{\"resize\"", "{\"output\":{\"std\":[1,1,-1]},\"resize\"",
+        "\"output.std\" is -1.0, but must be positive"
+      ),
+      (
+        "{\"resize\"", "{\"output\":{\"mean\":[1e30,0,0],\"std\":[1e-30,1,1]},\"resize\"",
+        "\"output.std\" is 1e-30, so that a pixel of 0 has a value that float32 cannot"
+      ),
     ])
   func refuses(edit: (String, String, String)) throws {
     #expect(Self.imagenet.contains(edit.0))
     let text = Self.imagenet.replacingOccurrences(of: edit.0, with: edit.1)
     expectError(.invalidArgument, containing: edit.2) { _ = try Self.spec(text) }
+  }
+
+  @Test("What output leaves open is as for the input, and it is read back")
+  func output() throws {
+    func output(_ object: String) throws -> PixelValues {
+      let text = Self.imagenet.replacing("{\"resize\"", with: "{\"output\":\(object),\"resize\"")
+      let spec = try Self.spec(text)
+      #expect(try Preprocessing(json: spec.json()) == spec)
+      return try #require(spec.output)
+    }
+    let input = try Self.spec(Self.imagenet).input
+    #expect(try Self.spec(Self.imagenet).output == nil)
+    #expect(try output("{}") == input)
+    #expect(
+      try output("{\"color\":\"L\",\"scale\":1,\"mean\":[2],\"std\":[4]}")
+        == PixelValues(color: .gray, scale: 1, mean: [2], std: [4]))
+    #expect(try output("{\"color\":\"BGR\"}").mean == input.mean)
+    // (255 / 255 − 0.406) / 0.225 and (0 − 0.485) / 0.229 are the ends.
+    #expect(abs(input.span - (0.594 / 0.225 + 0.485 / 0.229)) < 1e-9)
+  }
+
+  @Test(
+    "An output becomes the image that its values are of",
+    arguments: Preprocessing.Color.allCases, Preprocessing.Layout.allCases)
+  func pictures(_ color: Preprocessing.Color, _ layout: Preprocessing.Layout) throws {
+    let channels = color.channels
+    let spec = try Preprocessing(
+      resize: nil, crop: nil, color: .rgb, layout: .nchw, scale: 1, mean: [0, 0, 0],
+      std: [1, 1, 1],
+      output: PixelValues(
+        color: color, scale: -2, mean: Array([3, 5, 7].suffix(channels)),
+        std: Array([0.5, 2, 4].suffix(channels))))
+    let shape = layout.shape(channels: channels, height: 4, width: 5)
+    let output = try #require(PictureOutput(spec, shape: shape))
+    let image = try Image(
+      width: 5, height: 4, channels: channels,
+      pixels: (0..<20 * channels).map { UInt8(255 * $0 / (20 * channels - 1)) })
+    let values = try output.coder.values(of: image)
+    #expect(try output.image(of: values[...]) == image)
+    // The last channel of the last pixel, or for BGR its first.
+    let last = image.pixels[color == .bgr ? image.pixels.count - channels : image.pixels.count - 1]
+    #expect(values.last == (Float(last) * -2 - 7) / 4)
+    // Rounded to the nearest and clamped, and without a trap for what is no number.
+    let numbers: [Float] = [-.infinity, .infinity, .nan, 1e38, -1e38]
+    let wild = try output.image(of: (0..<values.count).map { numbers[$0 % 5] }[...])
+    #expect(Set(wild.pixels) == [0, 255])
+    expectError(.invalidData, containing: "\(values.count - 1) values for an image of 5 × 4") {
+      _ = try output.image(of: values.dropLast())
+    }
+    #expect(PictureOutput(spec, shape: [2, 4, 5]) == nil && PictureOutput(spec, shape: [4]) == nil)
+    expectError(.invalidArgument, containing: "the network's outputs are [10], of no fixed shape") {
+      try spec.check(outputShapes: [[10], nil])
+    }
+    try spec.check(outputShapes: [[10], shape])
   }
 
   @Test func namesTheFile() throws {

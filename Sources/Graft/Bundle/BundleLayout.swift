@@ -4,7 +4,7 @@
 public enum BundleLayout {
   /// Readers reject another major version; minor versions only add keys and files.
   public static let formatMajor = 1
-  public static let formatMinor = 7
+  public static let formatMinor = 8
 
   public static let manifest = "manifest.json"
   /// The manifest's SHA-256 in hexadecimal.

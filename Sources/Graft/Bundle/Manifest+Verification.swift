@@ -58,7 +58,10 @@ extension Manifest {
     else {
       throw damaged("the manifest has preprocessing, but the network's input is not an image")
     }
-    do { try preprocessing.check(inputShape: shape) } catch let error as GraftError {
+    do {
+      try preprocessing.check(inputShape: shape)
+      try preprocessing.check(outputShapes: graph.outputShapes)
+    } catch let error as GraftError {
       throw damaged(error.message)
     }
   }

@@ -13,7 +13,7 @@ extension Preprocessing {
   /// `none`, a preset's name, or the path of a JSON file.
   /// - Returns: nil for `none`.
   /// - Throws: ``GraftError`` if there is no such preset or file, or if it does not match the network's only
-  ///   input.
+  ///   input or its outputs.
   static func chosen(_ choice: String, for graph: Graph) throws -> Preprocessing? {
     if choice == "none" { return nil }
     let (shape, elements) = try pictureInput(of: graph)
@@ -22,6 +22,7 @@ extension Preprocessing {
       try at(SourceLocation(file: choice)) {
         try specification.check(inputShape: shape)
         try specification.check(elements: elements)
+        try specification.check(outputShapes: graph.outputShapes)
       }
       return specification
     }
@@ -44,5 +45,12 @@ extension Preprocessing {
     }
     let extents = try graph.type(of: input).shape.extents(batch: 1)
     return (Array(extents.dropFirst()), graph.type(of: input).dtype)
+  }
+}
+
+extension Graph {
+  /// The shapes of the outputs without the batch; nil for those that are not fixed.
+  var outputShapes: [[Int]?] {
+    outputs.map { TensorShape(Array(type(of: $0.value).shape.dimensions.dropFirst())).constants }
   }
 }

@@ -71,20 +71,12 @@ public struct Classifier {
   public func classify(
     _ paths: [String], top: Int = 5, _ body: (Answer) throws -> Void
   ) throws {
-    let loader = try network.loader(ImageList(paths), batchSize: 1, threads: session.threads)
-    while let (index, item) = try loader.nextItem() {
-      var answer = Answer(file: paths[index], classes: [])
-      switch item {
-      case .success(let batch):
-        let outputs = try session.run(try network.tensors(batch))
-        let row = outputs[network.output.name]?.elements ?? []
-        do {
-          try network.check(row[...])
-          answer.classes = classes(of: row[...], top: top)
-        } catch let error as GraftError { answer.error = error.message }
-      case .failure(let error): answer.error = error.message
+    try network.run(on: paths, with: session) { path, result in
+      switch result {
+      case .success(let row):
+        try body(Answer(file: path, classes: classes(of: row[...], top: top)))
+      case .failure(let error): try body(Answer(file: path, classes: [], error: error.message))
       }
-      try body(answer)
     }
   }
 

@@ -8,6 +8,8 @@ import GraftDiagnostics
 public struct DataWriter {
   private let network: ImageNetwork
   public private(set) var warnings: [Warning] = []
+  /// What the data were, once they were written.
+  public private(set) var data = ""
 
   public init(_ bundle: ModelBundle) throws { network = try ImageNetwork(bundle) }
 
@@ -20,7 +22,7 @@ public struct DataWriter {
 
   /// Writes `x.npy` (N × the input's shape, in its element type; with several inputs, one file per input
   /// name), `y.npy` (N int64 class indices; for a class for every pixel N × height × width uint8 indices, 255 where
-  /// there is none) and `files.txt` (one name per line) to `folder`.
+  /// there is none; for an output that is an image N × the output's shape of its values) and `files.txt` (one name per line) to `folder`.
   /// - Returns: the number of items written.
   /// - Throws: ``GraftError`` if the data cannot be used or the folder cannot be written.
   public mutating func write(
@@ -28,6 +30,7 @@ public struct DataWriter {
   ) throws -> Int {
     let (dataset, opening) = try network.open(path)
     warnings += opening
+    data = dataset.summary
     var count = 0
     try DirectoryReplacement.fill(folder) {
       count = try write(dataset, into: $0, threads: threads, progress: progress)
@@ -41,10 +44,16 @@ public struct DataWriter {
     let writers = try zip(tensorNames, network.inputs).map { name, input in
       try NPYWriter(ModelBundle.join(folder, name), element: input.element, rowShape: input.shape)
     }
-    let maps = try network.mapSize.map { size in
-      try NPYWriter(
-        ModelBundle.join(folder, "y.npy"), element: .uint8, rowShape: [size.height, size.width])
-    }
+    let path = ModelBundle.join(folder, "y.npy")
+    let rows: NPYWriter? =
+      if let size = network.mapSize {
+        try NPYWriter(path, element: .uint8, rowShape: [size.height, size.width])
+      } else if network.picture != nil {
+        // Networks in another type are trained in float32.
+        try NPYWriter(path, element: .float32, rowShape: network.output.shape)
+      } else {
+        nil
+      }
     var labels: [Int64] = []
     var count = 0
     var files = ""
@@ -53,11 +62,13 @@ public struct DataWriter {
       for (writer, values) in zip(writers, batch.inputs) { try writer.append(values) }
       for (index, target) in zip(batch.indices, batch.targets) {
         switch target {
-        case .label(let label) where maps == nil: labels.append(Int64(label))
-        case .map(let map): try maps?.append(map.values.map { Float($0) })
+        case .label(let label) where rows == nil: labels.append(Int64(label))
+        case .map(let map): try rows?.append(map.values.map { Float($0) })
+        case .values(let values) where network.picture != nil: try rows?.append(values)
         default:
           throw GraftError(
-            .invalidData, "\(dataset.name(of: index).quotedForDisplay) has no class",
+            .invalidData,
+            "\(dataset.name(of: index).quotedForDisplay) has no \(network.picture == nil ? "class" : "target")",
             at: SourceLocation(file: dataset.location))
         }
         count += 1
@@ -67,11 +78,10 @@ public struct DataWriter {
     }
     warnings += loader.warnings
     for writer in writers { try writer.finish() }
-    if let maps {
-      try maps.finish()
+    if let rows {
+      try rows.finish()
     } else {
-      try FileReplacement(at: ModelBundle.join(folder, "y.npy")).write(
-        try NPYArray(labels, shape: [labels.count]).encoded())
+      try FileReplacement(at: path).write(try NPYArray(labels, shape: [labels.count]).encoded())
     }
     try FileReplacement(at: ModelBundle.join(folder, "files.txt")).write(Array(files.utf8))
     return count

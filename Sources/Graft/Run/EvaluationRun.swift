@@ -1,4 +1,5 @@
-// One run of a network over all items of a data set, which the evaluators of classes, positions and values share.
+// Runs of a network that its users share: over all items of a data set, for the evaluators of classes, positions and
+// values, and over a list of images, for predictions.
 
 import GraftData
 import GraftDiagnostics
@@ -52,5 +53,27 @@ extension ImageNetwork {
       items: loader.deliveredCount, skipped: loader.brokenCount,
       itemsPerSecond: Double(loader.deliveredCount) / max(seconds, 1e-9),
       warnings: loader.warnings)
+  }
+
+  /// Runs the network on images one at a time, so that an output does not depend on other images.
+  /// - Parameter body: called for every image as soon as its output is available, in the order of `paths`, with the
+  ///   output, or why there is none: the image cannot be read, or the output is not finite.
+  /// - Throws: ``GraftError`` if the network cannot run, and errors of `body`.
+  func run(
+    on paths: [String], with session: Session,
+    _ body: (_ path: String, Result<[Float], GraftError>) throws -> Void
+  ) throws {
+    let loader = try loader(ImageList(paths), batchSize: 1, threads: session.threads)
+    while let (index, item) = try loader.nextItem() {
+      var result: Result<[Float], GraftError>
+      switch item {
+      case .failure(let error): result = .failure(error)
+      case .success(let batch):
+        let values = try session.run(try tensors(batch))[output.name]?.elements ?? []
+        result = .success(values)
+        do { try check(values[...]) } catch let error as GraftError { result = .failure(error) }
+      }
+      try body(paths[index], result)
+    }
   }
 }

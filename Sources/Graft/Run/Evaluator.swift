@@ -51,6 +51,8 @@ public struct Evaluator {
   }
 
   public private(set) var warnings: [Warning] = []
+  /// What the data were, once they were evaluated.
+  public private(set) var data = ""
   public private(set) var confusion: ConfusionMatrix
   public private(set) var predictions: [Prediction] = []
   private let network: ImageNetwork
@@ -89,6 +91,7 @@ public struct Evaluator {
   ) throws -> Report {
     let (dataset, opening) = try network.open(path)
     warnings += opening
+    data = dataset.summary
     var metrics = try ClassificationMetrics(
       classCount: network.classCount, outputKind: outputKind)
     let run = try network.run(

@@ -15,21 +15,34 @@ package struct ImageNetwork {
   package let outputWidth: Int
   /// Where the output has class scores for every position of an item; nil if it is one row.
   package let positions: Positions?
+  /// The output if it is an image; then it has no classes.
+  package let picture: PictureOutput?
   package let activation: Manifest.OutputActivation
   /// Warnings about the output.
   package private(set) var warnings: [Warning] = []
 
-  /// - Parameter name: the class output; nil takes the one that looks most like class scores.
+  /// - Parameters:
+  ///   - name: the output to use; nil takes the one that is an image, else the one that looks most like class
+  ///     scores.
+  ///   - seesPictures: whether an output that the preprocessing describes as an image is one, and not class scores.
   /// - Throws: ``GraftError`` if there is no such output, or it is not one row per item.
-  package init(_ bundle: ModelBundle, output name: String? = nil) throws {
+  package init(
+    _ bundle: ModelBundle, output name: String? = nil, seesPictures: Bool = true
+  ) throws {
     self.bundle = bundle
     let manifest = bundle.manifest
     let location = SourceLocation(file: bundle.path)
     inputs = try manifest.inputs.map { try Self.specification($0) }
     let names = manifest.outputs.map(\.name.quotedForDisplay).joined(separator: ", ")
+    func picture(_ tensor: Manifest.Tensor) -> PictureOutput? {
+      guard seesPictures, manifest.preprocessing?.output != nil,
+        let shape = (try? Self.specification(tensor))?.shape
+      else { return nil }
+      return PictureOutput(manifest.preprocessing, shape: shape)
+    }
     let index =
       name.map { wanted in manifest.outputs.firstIndex { $0.name == wanted } }
-      ?? manifest.classOutput ?? 0
+      ?? manifest.outputs.firstIndex { picture($0) != nil } ?? manifest.classOutput ?? 0
     guard let index, manifest.outputs.indices.contains(index) else {
       throw GraftError(
         name == nil ? .unsupported : .invalidArgument,
@@ -44,8 +57,9 @@ package struct ImageNetwork {
         at: location)
     }
     outputWidth = width
+    self.picture = picture(chosen)
     positions =
-      index == manifest.classOutput ?? 0
+      index == manifest.classOutput ?? 0 && self.picture == nil
       ? Positions(output, classAxis: manifest.classAxis) : nil
     let each = manifest.outputActivations ?? []
     activation =
@@ -54,13 +68,19 @@ package struct ImageNetwork {
     if name == nil, manifest.outputs.count > 1 {
       warnings.append(
         Warning(
-          "the outputs are \(names): \(chosen.name.quotedForDisplay) is used for the class scores; --output "
-            + "NAME chooses another", at: location))
+          "the outputs are \(names): \(chosen.name.quotedForDisplay) is used "
+            + (self.picture == nil ? "for the class scores" : "as the image")
+            + "; --output NAME chooses another", at: location))
     }
   }
 
   /// - Throws: ``GraftError`` of kind `unsupported` if the output is not one row of scores per item.
   package func requireClasses() throws {
+    guard picture == nil else {
+      throw GraftError(
+        .unsupported, "the output \(output.name.quotedForDisplay) is an image",
+        at: SourceLocation(file: bundle.path), advice: "Use ImageTranslator and ValueEvaluator.")
+    }
     guard output.shape.count(where: { $0 != 1 }) > 1 else { return }
     guard positions == nil else {
       throw GraftError(
@@ -169,8 +189,9 @@ package struct ImageNetwork {
   /// The size of the map of classes, if the output is one.
   package var mapSize: (height: Int, width: Int)? { positions.map { ($0.height, $0.width) } }
 
-  /// The targets that training for classes needs.
+  /// The targets that training needs: images, or else classes.
   package var targetKind: TargetKind {
+    if picture != nil { return .pictures(output) }
     if let positions { return .maps(height: positions.height, width: positions.width) }
     return activation == .sigmoid ? .labels : .classes
   }
@@ -189,6 +210,19 @@ package struct ImageNetwork {
     return TensorSpecification(name: tensor.name, shape: rest, element: type.dtype)
   }
 
+  /// The output if it is an image.
+  /// - Throws: ``GraftError`` of kind `unsupported` if it is none.
+  package func requirePicture() throws -> PictureOutput {
+    guard let picture else {
+      throw GraftError(
+        .unsupported, "the output \(output.name.quotedForDisplay) is no image",
+        at: SourceLocation(file: bundle.path),
+        advice: "Describe an output that is one by output in the preprocessing "
+          + "(graft compile BUNDLE -o NEW.graft --preprocess FILE.json).")
+    }
+    return picture
+  }
+
   /// The largest batch size of at most `wanted` that the network supports.
   package func batchSize(_ wanted: Int) -> Int { bundle.manifest.hasFreeBatch ? wanted : 1 }
 
@@ -200,7 +234,9 @@ package struct ImageNetwork {
       at: path,
       for: DatasetRequest(
         inputs: inputs,
-        answers: answers ?? (positions == nil ? (isMultiLabel ? .labels : .classes) : targetKind),
+        answers: answers
+          ?? (positions == nil && picture == nil
+            ? (isMultiLabel ? .labels : .classes) : targetKind),
         labels: bundle.manifest.labels,
         classCount: classCount, part: .test))
   }
@@ -236,7 +272,7 @@ package struct ImageNetwork {
     return try BatchLoader(
       dataset, feeding: inputs, preprocessing: bundle.manifest.preprocessing,
       batchSize: self.batchSize(batchSize), threads: threads, order: order, view: view,
-      mapSize: mapSize)
+      mapSize: mapSize, picture: picture)
   }
 
   /// The tensors of a batch by input name.
@@ -304,9 +340,18 @@ extension ModelBundle {
   /// Whether the class output has scores for every position of an item, such as the pixels of an image:
   /// ``Segmenter`` and ``SegmentationEvaluator`` are for such networks, ``Classifier`` and ``Evaluator`` for
   /// others.
-  public var hasPositions: Bool { manifest.classAxis != nil }
-  /// Whether it was fine-tuned as a regression, so that its outputs are values, not scores.
-  public var givesValues: Bool {
+  public var hasPositions: Bool { manifest.classAxis != nil && !givesPictures() }
+  /// Whether an output is an image, as the preprocessing describes it: ``ImageTranslator`` and ``ValueEvaluator`` are for
+  /// such networks.
+  /// - Parameter output: nil for the one that is used by default.
+  public func givesPictures(from output: String? = nil) -> Bool {
+    manifest.preprocessing?.output != nil
+      && (try? ImageNetwork(self, output: output))?.picture != nil
+  }
+  /// Whether an output has values, not scores: an image, or what a regression was fine-tuned for.
+  /// - Parameter output: nil for the one that is used by default.
+  public func givesValues(from output: String? = nil) -> Bool {
+    if givesPictures(from: output) { return true }
     let loss = manifest.fineTuning.flatMap { TrainingSpecification.Loss(rawValue: $0.loss) }
     return loss?.measure != nil
   }

@@ -56,6 +56,8 @@ public struct SegmentationEvaluator {
   }
 
   public private(set) var warnings: [Warning] = []
+  /// What the data were, once they were evaluated.
+  public private(set) var data = ""
   public private(set) var items: [ItemResult] = []
   private let network: ImageNetwork
   private let session: Session
@@ -83,6 +85,7 @@ public struct SegmentationEvaluator {
   ) throws -> Report {
     let (dataset, opening) = try network.open(path)
     warnings += opening
+    data = dataset.summary
     let run = try network.run(
       on: dataset, with: session, batchSize: batchSize, progress: progress
     ) { try add($0, of: dataset) }

@@ -72,9 +72,14 @@ public struct Segmenter {
 
   /// The names of the files that ``Answer/write(to:)`` writes for an image.
   public static func fileNames(of image: String) -> (mask: String, overlay: String) {
-    let name = image.split(separator: "/").last.map(String.init) ?? image
-    let stem = String(name[..<(name.lastIndex(of: ".") ?? name.endIndex)])
+    let stem = stem(of: image)
     return (stem + ".mask.png", stem + ".overlay.png")
+  }
+
+  /// The name of a file without folders and extension.
+  static func stem(of image: String) -> String {
+    let name = image.split(separator: "/").last.map(String.init) ?? image
+    return String(name[..<(name.lastIndex(of: ".") ?? name.endIndex)])
   }
 
   private let network: ImageNetwork
@@ -93,15 +98,11 @@ public struct Segmenter {
   /// images that cannot be read or have non-finite outputs. Images are processed one at a time.
   /// - Throws: ``GraftError`` if the network cannot run, and errors of `body`.
   public func segment(_ paths: [String], _ body: (Answer) throws -> Void) throws {
-    let list = ImageList(paths)
-    let loader = try network.loader(list, batchSize: 1, threads: session.threads)
-    while let (index, item) = try loader.nextItem() {
-      var answer = Answer(paths[index])
+    try network.run(on: paths, with: session) { path, result in
+      var answer = Answer(path)
       do {
-        let outputs = try session.run(try network.tensors(item.get()))
-        let values = outputs[network.output.name]?.elements ?? []
-        try network.check(values[...])
-        let image = try Image(contentsOf: paths[index])
+        let values = try result.get()
+        let image = try Image(contentsOf: path)
         answer.set(try map(values, of: image), of: image, network.label)
       } catch let error as GraftError { answer.error = error.message }
       try body(answer)

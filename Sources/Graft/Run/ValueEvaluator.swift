@@ -4,7 +4,8 @@ import GraftData
 import GraftDiagnostics
 
 /// Measures the errors of a bundle's outputs on data with target values: x.npy and y.npy, whose items have the
-/// output's shape.
+/// output's shape, or inputs/ and targets/ for a network whose output is an image. All errors are of the output's
+/// values, not of pixels.
 public struct ValueEvaluator {
   /// The JSON object of `graft evaluate --json`; absent numbers do not apply to the data.
   public struct Report: Encodable, Sendable {
@@ -35,6 +36,8 @@ public struct ValueEvaluator {
   }
 
   public private(set) var warnings: [Warning] = []
+  /// What the data were, once they were evaluated.
+  public private(set) var data = ""
   private var metrics: ValueMetrics
   private var names: [String] = []
   private let network: ImageNetwork
@@ -63,8 +66,10 @@ public struct ValueEvaluator {
   public mutating func evaluate(
     _ path: String, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Report {
-    let (dataset, opening) = try network.open(path, answers: .values(network.output))
+    let (dataset, opening) = try network.open(
+      path, answers: network.picture == nil ? .values(network.output) : network.targetKind)
     warnings += opening
+    data = dataset.summary
     metrics = ValueMetrics(width: network.outputWidth, image: Self.similarity(network, dataset))
     let run = try network.run(
       on: dataset, with: session, batchSize: batchSize, progress: progress
@@ -82,10 +87,14 @@ public struct ValueEvaluator {
       itemsPerSecond: run.itemsPerSecond)
   }
 
-  /// How images compare, by the values that the first readable targets have; nil where the output is no image.
+  /// How images compare, by the values that the preprocessing says they can have, or that the first readable targets
+  /// have; nil where the output is no image.
   private static func similarity(
     _ network: ImageNetwork, _ dataset: any Dataset
   ) -> ImageSimilarity? {
+    if let picture = network.picture {
+      return ImageSimilarity(shape: network.output.shape, peak: picture.coder.values.span)
+    }
     let shown = DatasetSample(shownItems, of: dataset)
     // What cannot be read is skipped, and told, when its turn comes.
     let seen = (0..<shown.count).flatMap { index in

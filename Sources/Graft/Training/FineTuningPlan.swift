@@ -47,11 +47,13 @@ package struct FineTuningPlan {
         advice: "Leave out --loss, or use --head linear.")
     }
     let graph = try options.head.prepared(graph)
-    let head = try Head(of: graph)
     let old = try Self.ending(of: graph)
-    let replaced = try graph.replacingHead(
-      head, by: options.head, classes: !isRegression && old.isBinary && classes == 2 ? 1 : classes,
-      seed: options.seed)
+    let replaced =
+      options.head == .keep
+      ? graph
+      : try graph.replacingHead(
+        Head(of: graph), by: options.head,
+        classes: !isRegression && old.isBinary && classes == 2 ? 1 : classes, seed: options.seed)
     let ending = try Self.ending(of: replaced)
     parts = try NetworkParts(
       replaced, unfreezing: options.unfreeze, answer: isRegression ? .output : .logits)
@@ -67,12 +69,12 @@ package struct FineTuningPlan {
       outputWidth = ending.classes
     }
     try Self.check(ending, task, options)
-    let newHead = try Head(of: replaced)
+    let newHead = try Head.lastLayer(of: replaced)
     var tail = parts.tail
     let statistics = Self.statistics(of: tail)
     let trained = parts.tailParameters.filter { !statistics.contains($0) }
     let groups = ParameterGroups(
-      trained, of: tail, head: newHead.node, in: replaced, options)
+      trained, of: tail, head: newHead, in: replaced, options)
     groupRates = groups.rates
     try Self.prepare(&tail, training: Set(groups.groups.keys))
     specification = TrainingSpecification(

@@ -89,6 +89,8 @@ package struct TrainableNetwork {
     loss = plan.specification.loss
     model.graph = plan.parts.network
     model.warnings += plan.warnings
+    // The step trains classes, so the output is no image.
+    model.preprocessing?.output = nil
     if options.head != .keep { model.labels = nil }
   }
 

@@ -5,7 +5,7 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// The last operator with weights on every path to the output.
+/// The last operator with weights on every path to the output, as far as it can be replaced.
 public struct Head: Sendable {
   public let node: Node
   /// The current number of classes: the units of a gemm or matmul, the channels of a convolution.
@@ -52,8 +52,25 @@ public struct Head: Sendable {
     return found
   }
 
-  /// - Throws: ``GraftError`` of kind `unsupported` if there is no such operator or more than one.
+  /// - Throws: ``GraftError`` of kind `unsupported` if there is no such operator or more than one, or it cannot be
+  ///   replaced.
   public init(of graph: Graph) throws {
+    let found = try Self.search(in: graph)
+    guard found.isOnEveryPath else {
+      throw Self.joined(at: found.join ?? found.node, in: graph)
+    }
+    try self.init(found.node, in: graph)
+  }
+
+  /// The last operator with weights on which the output depends, whatever it is and if there are paths around it: what
+  /// is trained as the head if it is kept.
+  /// - Throws: ``GraftError`` of kind `unsupported` if there is no such operator.
+  public static func lastLayer(of graph: Graph) throws -> Node { try search(in: graph).node }
+
+  /// - Returns: the last operator with weights before the output, and the last operator that joins several values.
+  private static func search(
+    in graph: Graph
+  ) throws -> (node: Node, isOnEveryPath: Bool, join: Node?) {
     guard let output = graph.outputs.first, graph.outputs.count == 1 else {
       throw GraftError(
         .unsupported,
@@ -65,11 +82,7 @@ public struct Head: Sendable {
     var open: Set = [output.value]
     var join: Node?
     for node in graph.nodes.reversed() where node.results.contains(where: open.contains) {
-      if Self.hasWeights(node, in: graph) {
-        guard open == Set(node.results) else { throw Self.joined(at: join ?? node, in: graph) }
-        try self.init(node, in: graph)
-        return
-      }
+      if hasWeights(node, in: graph) { return (node, open == Set(node.results), join) }
       open.subtract(node.results)
       let operands = Set(node.presentOperands.filter(computed.contains))
       if operands.count > 1, join == nil { join = node }
@@ -77,7 +90,7 @@ public struct Head: Sendable {
     }
     throw GraftError(
       .unsupported, "the network has no operator with weights before its output",
-      advice: "Fine-tuning needs a gemm, a matmul or a 1x1 convolution with weights as its head.")
+      advice: "Fine-tuning needs layers with weights.")
   }
 
   private static func joined(at node: Node, in graph: Graph) -> GraftError {
@@ -85,8 +98,8 @@ public struct Head: Sendable {
       .unsupported,
       "\(node.opcode) combines several values after the last weights, so there is no single head",
       at: graph.location(of: node),
-      advice: "Choose an output before it with --output NAME if the file has one, or export the "
-        + "network with only one of its heads.")
+      advice: "Choose an output before it with --output NAME if the file has one, export the "
+        + "network with only one of its heads, or keep the last layer with --head keep.")
   }
 
   /// Whether a value is a parameter, or one transposed.

@@ -34,8 +34,7 @@ public struct NetworkParts: Sendable {
   public init(
     _ graph: Graph, unfreezing: Unfreezing, answer: Answer = .logits
   ) throws {
-    let head = try Head(of: graph)
-    let line = try FreezeLine(unfreezing, in: graph, head: head.node)
+    let line = try FreezeLine(unfreezing, in: graph, head: Head.lastLayer(of: graph))
     let nodes = graph.nodes
     network = graph
     cut = line.cut

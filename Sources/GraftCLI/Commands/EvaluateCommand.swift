@@ -10,8 +10,9 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
     discussion: """
       The data is a directory with one folder of images per class, CIFAR-10's binary batches, or x.npy and \
       y.npy. Folders are matched with the bundle's labels by name. For a network with a class for every pixel \
-      it has images/NAME.jpg and masks/NAME.png, or maps of classes in y.npy; for a regression, \
-      y.npy has the values. Running a bundle executes its author's code.
+      it has images/NAME.jpg and masks/NAME.png, or maps of classes in y.npy; for a network whose output is an image \
+      (output in its preprocessing) inputs/NAME.jpg and targets/NAME.png, or values in y.npy; for another regression, \
+      y.npy has the values. Errors of images are in the output's values, not in gray levels. Running a bundle executes its author's code.
       """)
 
   @Argument(help: "The bundle.", completion: .directory)
@@ -32,7 +33,7 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
   @Flag(
     help: """
       y.npy has values of the output's shape, not classes, as for a network that graft finetune trained with \
-      --loss mse, mae or charbonnier, where this is the default.
+      --loss mse, mae or charbonnier, where this is the default, as for a network whose output is an image.
       """)
   var values = false
 
@@ -41,7 +42,7 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
 
   @Option(
     help:
-      "The name of the output with the class scores. (default: the output that looks most like class scores)"
+      "The name of the output. (default: the one that is an image, else the one that looks most like class scores)"
   )
   var output: String?
 
@@ -68,7 +69,7 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
 
   func run() throws {
     let opened = try ModelBundle(opening: bundle)
-    if values || opened.givesValues {
+    if values || opened.givesValues(from: output) {
       let evaluator = try ValueEvaluator(
         opened, output: output, threads: threads.count, batchSize: batchSize)
       return try evaluate(with: evaluator, valueTable)
@@ -99,6 +100,7 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
       ProgressLine.show("\(done) of \(all) images")
     }
     ProgressLine.clear()
+    Console.note("\(data.escapedForDisplay): \(evaluator.data)")
     Console.warn(evaluator.warnings)
     if let confusion { try writeConfusion?(evaluator, confusion) }
     if let predictions { try evaluator.writePredictions(to: predictions) }
@@ -180,6 +182,7 @@ struct EvaluateCommand: ParsableCommand, UsesPaths {
 private protocol DataEvaluator {
   associatedtype Report: Encodable
   var warnings: [Warning] { get }
+  var data: String { get }
   mutating func evaluate(_ path: String, progress: (Int, Int) -> Void) throws -> Report
   func writePredictions(to path: String) throws
 }

@@ -1,4 +1,4 @@
-// graft predict: classifies images.
+// graft predict: classifies images or their pixels, or computes images.
 
 import ArgumentParser
 import Foundation
@@ -7,10 +7,13 @@ import GraftDiagnostics
 
 struct PredictCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
-    commandName: "predict", abstract: "Classify images, or their pixels.",
+    commandName: "predict",
+    abstract: "Classify images or their pixels, or compute images from them.",
     discussion: """
       For a network with a class for every pixel, the classes are listed with the part of the image that they \
-      cover, and --output-dir writes masks and overlays. If an image cannot be read, its line says why, the others are still classified, and the exit status is 1. \
+      cover, and --output-dir writes masks and overlays. For a network whose output is an image \
+      (output in its preprocessing), --output-dir writes these as PNG. If an image cannot be read, its line says why, \
+      the others are still processed, and the exit status is 1. \
       Running a bundle executes its author's code.
       """)
 
@@ -32,15 +35,17 @@ struct PredictCommand: ParsableCommand, UsesPaths {
   var csv: String?
 
   @Option(
-    help:
-      "The name of the output with the class scores. (default: the output that looks most like class scores)"
-  )
+    help: """
+      The name of the output with the class scores, or that is an image. (default: the one that is an image, else the \
+      one that looks most like class scores)
+      """)
   var output: String?
 
   @Option(
     help: ArgumentHelp(
-      "For a class for every pixel: the folder for NAME.mask.png, whose palette indices are the classes, and "
-        + "NAME.overlay.png. (default: not written)"),
+      "The folder for images: for a class for every pixel NAME.mask.png, whose palette indices are the classes, and "
+        + "NAME.overlay.png; for a network whose output is an image, which needs it, NAME.output.png. (default: not "
+        + "written)"),
     completion: .directory)
   var outputDir: String?
 
@@ -55,27 +60,65 @@ struct PredictCommand: ParsableCommand, UsesPaths {
     uses.read("BUNDLE", bundle)
     for image in images { uses.read("IMAGE", image) }
     try uses.writeText("--csv", csv)
-    let written = images.flatMap { image -> [String] in
-      let names = Segmenter.fileNames(of: image)
-      return [names.mask, names.overlay]
+    if outputDir != nil {
+      let opened = try ModelBundle(opening: bundle)
+      uses.write("--output-dir", outputDir, .files(images.flatMap { names(of: $0, by: opened) }))
     }
-    uses.write("--output-dir", outputDir, .files(written))
     return uses
+  }
+
+  /// The names of the files that --output-dir gets for an image.
+  private func names(of image: String, by opened: ModelBundle) -> [String] {
+    if opened.givesPictures(from: output) { return [ImageTranslator.fileName(of: image)] }
+    let names = Segmenter.fileNames(of: image)
+    return [names.mask, names.overlay]
   }
 
   func run() throws {
     let opened = try ModelBundle(opening: bundle)
+    if opened.givesPictures(from: output) { return try translate(with: opened) }
     if opened.hasPositions, output == nil { return try segment(with: opened) }
     if outputDir != nil {
       throw GraftError(
-        .invalidArgument, "--output-dir is for networks with a class for every pixel",
+        .invalidArgument,
+        "--output-dir is for networks whose output is an image or a class for every pixel",
         at: SourceLocation(file: bundle))
     }
     try classify(with: opened)
   }
 
+  private func translate(with opened: ModelBundle) throws {
+    guard let outputDir else {
+      throw GraftError(
+        .invalidArgument, "the network's output is an image, and there is no folder for the images",
+        at: SourceLocation(file: bundle), advice: "Pass --output-dir DIR.")
+    }
+    guard csv == nil else {
+      throw GraftError(
+        .invalidArgument, "--csv is for classes, but the network's output is an image",
+        at: SourceLocation(file: bundle))
+    }
+    try checkNames(by: opened)
+    let translator = try ImageTranslator(opened, output: output, threads: threads.count)
+    Console.warn(translator.warnings)
+    let list = json ? try Console.JSONList(named: "predictions") : nil
+    var failures = Failures(count: images.count, verb: "computed")
+    try translator.translate(images) { answer in
+      var answer = answer
+      try answer.write(to: outputDir)
+      if let error = answer.error { failures.add(answer.file, error) }
+      if let list { return try list.append(answer) }
+      try show(
+        answer.file, error: answer.error,
+        rows: answer.output.map { [("\(answer.width) × \(answer.height)", outputDir + "/" + $0)] }
+          ?? [])
+    }
+    try list?.finish()
+    try failures.check()
+  }
+
   private func segment(with opened: ModelBundle) throws {
-    try checkNames()
+    try checkNames(by: opened)
     let segmenter = try Segmenter(opened, threads: threads.count)
     Console.warn(segmenter.warnings)
     let table = try csv.map { try AnswerTable(at: $0, of: segmenter) }
@@ -98,16 +141,18 @@ struct PredictCommand: ParsableCommand, UsesPaths {
   }
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` if two images would have the same files.
-  private func checkNames() throws {
+  private func checkNames(by opened: ModelBundle) throws {
     guard outputDir != nil else { return }
     var seen: [String: String] = [:]
     for image in images {
-      if let other = seen.updateValue(image, forKey: Segmenter.fileNames(of: image).mask) {
-        throw GraftError(
-          .invalidArgument,
-          "the masks of \(other.quotedForDisplay) and \(image.quotedForDisplay) would have the same name",
-          advice: "Predict them with different --output-dir.")
-      }
+      guard let name = names(of: image, by: opened).first,
+        let other = seen.updateValue(image, forKey: name)
+      else { continue }
+      throw GraftError(
+        .invalidArgument,
+        "the files of \(other.quotedForDisplay) and \(image.quotedForDisplay) would have the same name, "
+          + name.quotedForDisplay,
+        advice: "Predict them with different --output-dir.")
     }
   }
 

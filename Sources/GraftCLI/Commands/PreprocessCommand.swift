@@ -7,7 +7,7 @@ import GraftDiagnostics
 struct PreprocessCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "preprocess",
-    abstract: "Write preprocessed inputs, labels and file names as x.npy, y.npy and files.txt.",
+    abstract: "Write preprocessed inputs, targets and file names as x.npy, y.npy and files.txt.",
     discussion: "The bundle's code is not loaded.")
 
   @Argument(help: "The bundle.", completion: .directory)
@@ -38,6 +38,7 @@ struct PreprocessCommand: ParsableCommand, UsesPaths {
       ProgressLine.show("\(done) of \(all) images")
     }
     ProgressLine.clear()
+    Console.note("\(data.escapedForDisplay): \(writer.data)")
     Console.warn(writer.warnings)
     Console.note("\(outputDir): \(count) items")
   }

@@ -85,6 +85,19 @@ struct PixelRectangle: Hashable {
 }
 
 extension PixelRectangle {
+  /// The same region in another resolution, at least one pixel each way, to the nearest pixels.
+  func scaled(from old: PixelSize, to new: PixelSize) -> Self {
+    guard old != new else { return self }
+    // Edges are below 2²⁸.
+    func scaled(_ place: Int, _ new: Int, _ old: Int) -> Int {
+      Int((Double(place * new) / Double(old)).rounded())
+    }
+    return Self(
+      x: scaled(x, new.width, old.width), y: scaled(y, new.height, old.height),
+      width: max(1, scaled(width, new.width, old.width)),
+      height: max(1, scaled(height, new.height, old.height)))
+  }
+
   /// The region of RandomResizedCrop: ten attempts at an area and an aspect ratio, then the largest central
   /// region with an allowed aspect ratio.
   static func resizedCrop(ofWidth width: Int, height: Int, _ draws: inout RandomDraws) -> Self {

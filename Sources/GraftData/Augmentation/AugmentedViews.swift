@@ -1,4 +1,4 @@
-// Random views of the images of a data set, and the cache of decoded images that views are made from.
+// Random views of the images of a data set, and the cache of decoded images and targets that views are made from.
 
 import Foundation
 import GraftDiagnostics
@@ -9,9 +9,21 @@ public final class AugmentedViews: @unchecked Sendable {
   public let augmentation: Augmentation
   public let seed: UInt64
   private let lock = NSLock()
-  private var kept: [Int: Image] = [:]
+  private var kept: [Key: Source] = [:]
   private var room: Int
-  private var decoded = (pictures: 0, bytes: 0)
+  private var decoded = (items: 0, bytes: 0)
+
+  /// The image of an item, or its target.
+  private struct Key: Hashable {
+    var index: Int
+    var isTarget: Bool
+  }
+
+  /// The image that views are made from, and its size when it was decoded.
+  private struct Source {
+    var image: Image
+    var decoded: PixelSize
+  }
 
   /// The default maximum size of the decoded image cache in bytes.
   public static let defaultRoom = 512 << 20
@@ -24,76 +36,108 @@ public final class AugmentedViews: @unchecked Sendable {
     self.room = room
   }
 
-  /// The mean size in bytes of the images decoded so far; 0 before the first.
+  /// The mean size in bytes of the images of an item, with its target if that is one, of those decoded so far; 0 before
+  /// the first.
   public var meanPictureBytes: Int {
-    lock.withLock { decoded.bytes / max(1, decoded.pictures) }
+    lock.withLock { decoded.bytes / max(1, decoded.items) }
   }
 
-  /// The decoded image, from the cache or from `decode`.
-  private func source(of index: Int, _ decode: () throws -> Image) throws -> Image {
-    if let image = lock.withLock({ kept[index] }) { return image }
-    let image = try decode()
+  /// The image that views are made from, from the cache or from `make`.
+  private func source(_ key: Key, _ make: () throws -> Source) throws -> Source {
+    if let source = lock.withLock({ kept[key] }) { return source }
+    let source = try make()
+    let bytes = source.image.pixels.count
     lock.withLock {
-      decoded = (decoded.pictures + 1, decoded.bytes + image.pixels.count)
-      if image.pixels.count <= room, kept.updateValue(image, forKey: index) == nil {
-        room -= image.pixels.count
-      }
+      decoded.items += key.isTarget ? 0 : 1
+      decoded.bytes += bytes
+      if bytes <= room, kept.updateValue(source, forKey: key) == nil { room -= bytes }
     }
-    return image
+    return source
   }
 
-  /// The pixels of a view, as ``Preprocessor/write(_:into:)`` takes them.
+  /// The pixels of a view, as ``Preprocessor/coder`` takes them, and the size of the decoded image.
   /// - Parameter size: the input size, to which a crop of the decoded image is resized.
   func pixels(
-    of index: Int, view: Int, _ preprocessor: Preprocessor, size: (height: Int, width: Int),
+    of index: Int, view: Int, _ preprocessor: Preprocessor, size: PixelSize,
     decode: () throws -> Image
-  ) throws -> Image {
-    var image = try source(of: index) {
+  ) throws -> (pixels: Image, decoded: PixelSize) {
+    let isGray = preprocessor.specification.color == .gray
+    let source = try source(Key(index: index, isTarget: false)) {
       let image = try decode()
-      return augmentation.takesOriginals ? image : try preprocessor.pixels(of: image)
+      return Source(
+        image: try augmentation.takesOriginals
+          ? isGray ? image.convertedToGray() : image : preprocessor.pixels(of: image),
+        decoded: image.size)
     }
+    var image = try moved(
+      source.image, of: index, view: view, as: source.image.size, to: size, preprocessor)
+    if !isGray { image = image.expandedToRGB() }
+    if augmentation.steps.contains(.jitter) {
+      var draws = draws(.jitter, index, view)
+      image = image.jittered(&draws)
+    }
+    return (image, source.decoded)
+  }
+
+  /// The map of classes of a view, which moves like the image.
+  func map(
+    _ original: LabelMap, of index: Int, view: Int, _ preprocessor: Preprocessor, size: PixelSize
+  ) throws -> LabelMap {
+    let map = try augmentation.takesOriginals ? original : preprocessor.map(of: original)
+    return try moved(map, of: index, view: view, as: map.size, to: size, preprocessor)
+  }
+
+  /// The target of a view, which moves like the image.
+  /// - Parameters:
+  ///   - image: the size of the decoded image.
+  ///   - size: the input size.
+  func target(
+    of index: Int, view: Int, _ preprocessor: Preprocessor, image: PixelSize, size: PixelSize,
+    output: PictureOutput, decode: () throws -> Image
+  ) throws -> Image {
+    let isGray = output.coder.values.color == .gray
+    let source = try source(Key(index: index, isTarget: true)) {
+      let target = try decode()
+      guard augmentation.takesOriginals else {
+        return Source(
+          image: try preprocessor.target(target, for: image, as: output), decoded: target.size)
+      }
+      try preprocessor.checkProportions(of: target.size, to: image, output)
+      return Source(image: isGray ? target.convertedToGray() : target, decoded: target.size)
+    }
+    let moved = try moved(
+      source.image, of: index, view: view, as: augmentation.takesOriginals ? image : size,
+      to: output.size, preprocessor)
+    return isGray ? moved : moved.expandedToRGB()
+  }
+
+  /// A view of pixels that cover the same region as an image, possibly in another resolution: its geometric steps.
+  /// - Parameters:
+  ///   - image: the size of the image, for which regions are drawn.
+  ///   - size: the size of a region after it is resized.
+  private func moved<Grid: PixelGrid>(
+    _ original: Grid, of index: Int, view: Int, as image: PixelSize, to size: PixelSize,
+    _ preprocessor: Preprocessor
+  ) throws -> Grid {
+    var grid = original
     for step in augmentation.steps {
       switch step {
       case .resizedCrop:
         var draws = draws(.resizedCrop, index, view)
         let part = PixelRectangle.resizedCrop(
           ofWidth: image.width, height: image.height, &draws)
-        image = try preprocessor.pixels(of: image, part: part, size: size)
+        grid = try grid.cropped(to: part.scaled(from: image, to: grid.size))
+          .resized(to: size, by: preprocessor.specification.resize ?? .init(.shorter(1)))
       case .crop:
         let (x, y) = cropOffset(index, view, width: image.width, height: image.height)
-        image = try image.cropped(x: x, y: y, width: image.width, height: image.height)
-      case .flip: if isFlipped(index, view) { image = image.mirrored() }
-      case .jitter:
-        var draws = draws(.jitter, index, view)
-        image = image.jittered(&draws)
-      case .erase: break
-      }
-    }
-    return image
-  }
-
-  /// The map of classes of a view, as ``pixels(of:view:_:size:decode:)`` transforms the image: colors and
-  /// erased regions do not change it.
-  func map(
-    _ original: LabelMap, of index: Int, view: Int, _ preprocessor: Preprocessor,
-    size: (height: Int, width: Int)
-  ) throws -> LabelMap {
-    var map = augmentation.takesOriginals ? original : try preprocessor.map(of: original)
-    for step in augmentation.steps {
-      switch step {
-      case .resizedCrop:
-        var draws = draws(.resizedCrop, index, view)
-        let part = PixelRectangle.resizedCrop(ofWidth: map.width, height: map.height, &draws)
-        map = try map.cropped(x: part.x, y: part.y, width: part.width, height: part.height)
-          .resized(width: size.width, height: size.height)
-      case .crop:
-        let (x, y) = cropOffset(index, view, width: map.width, height: map.height)
-        map = try map.cropped(x: x, y: y, width: map.width, height: map.height)
-      case .flip: if isFlipped(index, view) { map = map.mirrored() }
+        let part = PixelRectangle(x: x, y: y, width: image.width, height: image.height)
+        grid = try grid.cropped(to: part.scaled(from: image, to: grid.size))
+      case .flip: if isFlipped(index, view) { grid = grid.mirrored() }
+      // They move nothing: colors come after all geometric steps, erased regions after the normalization.
       case .jitter, .erase: break
       }
     }
-    return map
+    return grid
   }
 
   private func cropOffset(_ index: Int, _ view: Int, width: Int, height: Int) -> (x: Int, y: Int) {
@@ -111,13 +155,13 @@ public final class AugmentedViews: @unchecked Sendable {
   /// Applies ``Augmentation/Step/erase`` to a view's normalized values, where 0 is the mean.
   func erase(
     _ values: UnsafeMutableBufferPointer<Float>, of index: Int, view: Int,
-    size: (height: Int, width: Int), layout: Preprocessing.Layout
+    size: PixelSize, layout: Preprocessing.Layout
   ) {
     guard augmentation.steps.contains(.erase) else { return }
     var draws = draws(.erase, index, view)
     guard let part = PixelRectangle.erased(ofWidth: size.width, height: size.height, &draws)
     else { return }
-    layout.forEachRun(of: part, size: size, count: values.count) { run in
+    layout.forEachRun(of: part, size: (size.height, size.width), count: values.count) { run in
       for position in run { values[position] = 0 }
     }
   }

@@ -54,16 +54,18 @@ public final class BatchLoader {
   ///   - order: The indices of the items to read, in order; all by default.
   ///   - view: The number of the random view of images; nil for no augmentation.
   ///   - mapSize: The size of the network's map of class scores; maps of classes are scaled to it.
+  ///   - picture: The network's output if it is an image; targets that are images become its values.
   /// - Throws: ``GraftError`` if images cannot be converted to the network's input, of kind `machine` if no
   ///   thread can be started.
   public init(
     _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
     batchSize: Int, threads: Int, order: [Int]? = nil,
     view: (views: AugmentedViews, number: Int)? = nil,
-    mapSize: (height: Int, width: Int)? = nil
+    mapSize: (height: Int, width: Int)? = nil, picture: PictureOutput? = nil
   ) throws {
     let items = try ItemReader(
-      dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view, mapSize: mapSize)
+      dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view, mapSize: mapSize,
+      picture: picture)
     self.dataset = dataset
     self.order = order ?? Array(0..<dataset.count)
     self.batchSize = max(1, batchSize)
@@ -115,7 +117,7 @@ public final class BatchLoader {
         let kind = error.message.prefix { $0 != ":" }
         var entry = brokenKinds[String(kind)] ?? (0, [])
         entry.count += 1
-        if entry.names.count < 3 { entry.names.append(dataset.name(of: index)) }
+        if entry.names.count < 3 { entry.names.append(name(of: error, at: index)) }
         brokenKinds[String(kind)] = entry
       }
       position += 1
@@ -124,6 +126,14 @@ public final class BatchLoader {
     if batch.count > 0 { return batch }
     if deliveredCount == 0 { throw nothingReadable() }
     return nil
+  }
+
+  /// The file that an error of an item is about: its own or that of its target.
+  private func name(of error: GraftError, at index: Int) -> String {
+    let target = dataset.targetPath(of: index)
+    let isTarget = error.location.file == target && target != dataset.path(of: index)
+    return isTarget && target.hasPrefix(dataset.location + "/")
+      ? String(target.dropFirst(dataset.location.count + 1)) : dataset.name(of: index)
   }
 
   /// The next item on its own, broken or not, or nil after the last.
@@ -172,12 +182,14 @@ private struct ItemReader: Sendable {
   let preprocessor: Preprocessor?
   let view: (views: AugmentedViews, number: Int)?
   let mapSize: (height: Int, width: Int)?
+  let picture: PictureOutput?
   /// Values per item, for each input.
   let sizes: [Int]
 
   init(
     dataset: any Dataset, inputs: [TensorSpecification], preprocessing: Preprocessing?,
-    view: (views: AugmentedViews, number: Int)?, mapSize: (height: Int, width: Int)?
+    view: (views: AugmentedViews, number: Int)?, mapSize: (height: Int, width: Int)?,
+    picture: PictureOutput?
   ) throws {
     sizes = try inputs.map { input in
       guard let count = input.elementCount, count > 0 else {
@@ -204,6 +216,7 @@ private struct ItemReader: Sendable {
     self.inputs = inputs
     self.view = view
     self.mapSize = mapSize
+    self.picture = picture
     preprocessor = preprocessing.map(Preprocessor.init)
   }
 
@@ -224,12 +237,27 @@ private struct ItemReader: Sendable {
       return try at(SourceLocation(file: dataset.path(of: index))) {
         let (preprocessor, input, size) = try feeding()
         let pixels = try preprocessor.pixels(of: image)
-        var target = sample.target
-        if case .map(let map) = target { target = .map(try scaled(preprocessor.map(of: map))) }
+        let target = try at(SourceLocation(file: dataset.targetPath(of: index))) {
+          switch sample.target {
+          case .map(let map): Target.map(try scaled(preprocessor.map(of: map)))
+          case .picture(let picture):
+            try values { try preprocessor.target(picture, for: image.size, as: $0) }
+          case .label, .values, .unknown: sample.target
+          }
+        }
         return Item(
-          inputs: [try values(of: pixels, from: image, preprocessor, input, size)], target: target)
+          inputs: [try values(of: pixels, from: image.size, preprocessor, input, size)],
+          target: target)
       }
     }
+  }
+
+  /// The values of a target that is an image.
+  private func values(of target: (PictureOutput) throws -> Image) throws -> Target {
+    guard let picture else {
+      throw GraftError(.inconsistency, "a target that is an image, of a network that gives none")
+    }
+    return .values(try picture.coder.values(of: target(picture)))
   }
 
   private func scaled(_ map: LabelMap) throws -> LabelMap {
@@ -248,27 +276,54 @@ private struct ItemReader: Sendable {
     let (preprocessor, input, size) = try feeding()
     let layout = preprocessor.specification.layout
     let extent =
-      layout == .nchw ? (input.shape[1], input.shape[2]) : (input.shape[0], input.shape[1])
-    var target = dataset.label(of: index).map { Target.label($0) } ?? .unknown
-    if let map = try dataset.map(of: index) {
-      target = .map(
-        try scaled(views.map(map, of: index, view: number, preprocessor, size: extent)))
-    }
-    let pixels = try views.pixels(of: index, view: number, preprocessor, size: extent) {
+      layout == .nchw
+      ? PixelSize(height: input.shape[1], width: input.shape[2])
+      : PixelSize(height: input.shape[0], width: input.shape[1])
+    let (pixels, decoded) = try views.pixels(
+      of: index, view: number, preprocessor, size: extent
+    ) {
       guard case .image(let image) = try dataset.sample(at: index).content else {
         throw GraftError(.inconsistency, "item \(index) is not an image")
       }
       return image
     }
-    var values = try values(of: pixels, from: pixels, preprocessor, input, size)
+    let target = try at(SourceLocation(file: dataset.targetPath(of: index))) {
+      try self.target(of: index, number, views, preprocessor, image: decoded, size: extent)
+    }
+    var values = try values(of: pixels, from: decoded, preprocessor, input, size)
     values.withUnsafeMutableBufferPointer {
       views.erase($0, of: index, view: number, size: extent, layout: layout)
     }
     return Item(inputs: [values], target: target)
   }
 
+  /// The target of a random view of an image of this size.
+  private func target(
+    of index: Int, _ number: Int, _ views: AugmentedViews, _ preprocessor: Preprocessor,
+    image: PixelSize, size: PixelSize
+  ) throws -> Target {
+    // Images are decoded only if the views do not have them.
+    if picture != nil {
+      return try values { output in
+        try views.target(
+          of: index, view: number, preprocessor, image: image, size: size, output: output
+        ) {
+          guard case .picture(let target) = try dataset.target(of: index) else {
+            throw GraftError(.inconsistency, "item \(index) has no image as its target")
+          }
+          return target
+        }
+      }
+    }
+    let target = try dataset.target(of: index)
+    guard case .map(let map) = target else { return target }
+    return .map(
+      try scaled(views.map(map, of: index, view: number, preprocessor, size: size)))
+  }
+
   private func values(
-    of pixels: Image, from image: Image, _ preprocessor: Preprocessor, _ input: TensorSpecification,
+    of pixels: Image, from image: PixelSize, _ preprocessor: Preprocessor,
+    _ input: TensorSpecification,
     _ size: Int
   ) throws -> [Float] {
     let specification = preprocessor.specification
@@ -281,11 +336,7 @@ private struct ItemReader: Sendable {
           + "the network needs \(input.shape)",
         advice: "Use preprocessing with a resize or a crop, which gives all images the same size.")
     }
-    return try [Float](unsafeUninitializedCapacity: size) { target, count in
-      try preprocessor.write(
-        pixels, into: UnsafeMutableBufferPointer(rebasing: target[..<size]))
-      count = size
-    }
+    return try preprocessor.coder.values(of: pixels)
   }
 }
 

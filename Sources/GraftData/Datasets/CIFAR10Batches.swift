@@ -30,6 +30,7 @@ public struct CIFAR10Batches: Dataset {
 
   public var count: Int { labels.count }
   public var holdsImages: Bool { true }
+  public var summary: String { "\(count) images of CIFAR-10's batches" }
 
   static func isTraining(_ name: String) -> Bool {
     name.hasPrefix("data_batch_") && name.hasSuffix(".bin")

@@ -28,8 +28,8 @@ public struct DatasetRequest: Sendable {
   }
 }
 
-/// Opens a data folder: tensors if it contains a `.npy` file, CIFAR-10 if it contains its batches, images with
-/// masks if maps of classes are needed, else class folders.
+/// Opens a data folder: tensors if it contains a `.npy` file; else images with masks if maps of classes are needed,
+/// images with images if these are needed, CIFAR-10 if it contains its batches, else class folders.
 /// - Returns: The data set, never empty, and warnings.
 /// - Throws: ``GraftError`` that names the folder or the file.
 public func openDataset(
@@ -42,10 +42,22 @@ public func openDataset(
       classCount: request.classCount)
     return (tensors, [])
   }
-  if case .maps = request.answers {
+  switch request.answers {
+  case .maps:
     let folder = try SegmentationFolder(
       path, labels: request.labels, classCount: request.classCount)
     return (folder, folder.warnings)
+  case .pictures:
+    let folder = try PictureFolder(path)
+    return (folder, folder.warnings)
+  case .values:
+    throw GraftError(
+      .invalidData, "there are no x.npy and y.npy, but the targets are values",
+      at: SourceLocation(file: path),
+      advice: "If the network's output is an image, describe it by output in the preprocessing "
+        + "(graft compile BUNDLE -o NEW.graft --preprocess FILE.json); then inputs/NAME.jpg with "
+        + "targets/NAME.png are read.")
+  case .none, .classes, .labels: break
   }
   let hasTraining = names.contains(where: CIFAR10Batches.isTraining)
   let hasTest = names.contains(CIFAR10Batches.testName)

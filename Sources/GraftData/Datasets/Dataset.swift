@@ -1,5 +1,5 @@
 // The protocol of data sets: a number of items, each with inputs and targets. Implemented by ImageFolder,
-// SegmentationFolder, CIFAR10Batches, TensorFolder and ImageList; Dataset+Opening chooses among them for a folder.
+// SegmentationFolder, PictureFolder, CIFAR10Batches, TensorFolder and ImageList; Dataset+Opening chooses among them for a folder.
 
 import GraftDiagnostics
 import GraftIR
@@ -29,6 +29,8 @@ public enum Target: Hashable, Sendable {
   case values([Float])
   /// The class of every pixel.
   case map(LabelMap)
+  /// The image that the network should give; a ``BatchLoader`` makes it ``values(_:)``.
+  case picture(Image)
   case unknown
 }
 
@@ -56,15 +58,19 @@ public protocol Dataset: Sendable {
   var classCount: Int { get }
   /// Whether items are images, which need a ``Preprocessing``.
   var holdsImages: Bool { get }
+  /// What the items are and how many, for messages.
+  var summary: String { get }
   /// The item's file relative to ``location``, or its position in a file.
   func name(of index: Int) -> String
   /// The item's file as messages name it.
   func path(of index: Int) -> String
   /// The item's class, without reading its content; nil if it has none.
   func label(of index: Int) -> Int?
-  /// The classes of the item's pixels, without reading its image; nil if it has none.
+  /// The item's target, without reading its content, of a data set of images.
   /// - Throws: ``GraftError`` that names the file.
-  func map(of index: Int) throws -> LabelMap?
+  func target(of index: Int) throws -> Target
+  /// The file of the item's target as messages name it.
+  func targetPath(of index: Int) -> String
   /// Reads an item.
   /// - Throws: ``GraftError`` that names the file, if this item is broken.
   func sample(at index: Int) throws -> Sample
@@ -74,8 +80,13 @@ extension Dataset {
   public func path(of index: Int) -> String { location + "/" + name(of: index) }
 
   public var classCount: Int { classes.count }
+  public var summary: String { "\(count) \(holdsImages ? "images" : "items")" }
 
-  public func map(of index: Int) throws -> LabelMap? { nil }
+  public func target(of index: Int) throws -> Target {
+    label(of: index).map { .label($0) } ?? .unknown
+  }
+
+  public func targetPath(of index: Int) -> String { path(of: index) }
 
   func check(_ index: Int) throws {
     guard index >= 0, index < count else {

@@ -19,12 +19,16 @@ public struct DatasetSample: Dataset {
   public var classes: [String] { whole.classes }
   public var classCount: Int { whole.classCount }
   public var holdsImages: Bool { whole.holdsImages }
+  public var summary: String { "\(count) of \(whole.summary)" }
   public func name(of index: Int) -> String { place(index).map(whole.name) ?? "" }
   public func path(of index: Int) -> String { place(index).map(whole.path) ?? location }
   public func label(of index: Int) -> Int? { place(index).flatMap(whole.label) }
 
-  public func map(of index: Int) throws -> LabelMap? {
-    try place(index).flatMap { try whole.map(of: $0) }
+  public func targetPath(of index: Int) -> String { place(index).map(whole.targetPath) ?? location }
+
+  public func target(of index: Int) throws -> Target {
+    try check(index)
+    return try whole.target(of: places[index])
   }
 
   public func sample(at index: Int) throws -> Sample {

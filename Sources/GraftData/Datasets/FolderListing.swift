@@ -86,7 +86,10 @@ struct StrayFiles {
   }
 
   /// One warning that lists all kinds; empty if there are no such files.
-  func warning(at location: String) -> [Warning] {
+  /// - Parameter what: what the files are not.
+  func warning(
+    at location: String, of what: String = "JPEG or PNG files of a class"
+  ) -> [Warning] {
     guard !counts.isEmpty else { return [] }
     let total = counts.values.reduce(0, +)
     let kinds = counts.sorted { ($1.value, $0.key.many) < ($0.value, $1.key.many) }
@@ -94,11 +97,11 @@ struct StrayFiles {
       "\($0.value) \(($0.value == 1 ? $0.key.one : $0.key.many).escapedForDisplay)"
     }
     let rest = kinds.count > 12 ? ", and \(kinds.count - 12) more kinds" : ""
+    let one = what.replacing("files", with: "file")
     return [
       Warning(
         (total == 1
-          ? "1 entry is not a JPEG or PNG file of a class and was "
-          : "\(total) entries are not JPEG or PNG files of a class and were ")
+          ? "1 entry is not a \(one) and was " : "\(total) entries are not \(what) and were ")
           + "skipped: \(named.joined(separator: ", "))\(rest)",
         at: SourceLocation(file: location))
     ]

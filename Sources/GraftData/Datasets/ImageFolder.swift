@@ -20,6 +20,7 @@ public struct ImageFolder: Dataset {
 
   public var count: Int { items.count }
   public var holdsImages: Bool { true }
+  public var summary: String { "\(count) images in \(folders.count) class folders" }
 
   /// - Parameters:
   ///   - labels: The network's class names, if it has them; folders are matched by name.

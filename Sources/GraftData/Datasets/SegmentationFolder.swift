@@ -6,19 +6,22 @@ import GraftDiagnostics
 /// numbers are the classes; 255 is no class). An image and its mask have the same name before the extension.
 /// `classes.txt`, if it is there, has the class names, one per line from class 0 on.
 public struct SegmentationFolder: Dataset {
-  static let imagesName = "images"
-  static let masksName = "masks"
-  static let classesName = "classes.txt"
+  private static let images = FilePairs.Part(
+    folder: "images", one: "image", many: "images", extensions: FilePairs.pictureExtensions)
+  private static let masks = FilePairs.Part(
+    folder: "masks", one: "mask", many: "masks", extensions: [".png"])
+  private static let classesName = "classes.txt"
 
   public let location: String
   public let classes: [String]
   public let classCount: Int
-  /// Warnings about skipped files.
-  public let warnings: [Warning]
-  private let items: [(image: String, mask: String)]
+  private let pairs: FilePairs
 
-  public var count: Int { items.count }
+  /// Warnings about skipped files.
+  public var warnings: [Warning] { pairs.warnings }
+  public var count: Int { pairs.count }
   public var holdsImages: Bool { true }
+  public var summary: String { pairs.summary }
 
   /// - Parameters:
   ///   - labels: The network's class names, if it has them; `classes.txt` must then be equal.
@@ -29,36 +32,14 @@ public struct SegmentationFolder: Dataset {
   public init(_ path: String, labels: [String]? = nil, classCount: Int? = nil) throws {
     location = path
     let top = try FolderListing(of: path).entries
-    for name in [Self.imagesName, Self.masksName]
-    where !top.contains(where: { $0.name == name && $0.kind == .folder }) {
-      throw GraftError(
-        .invalidData, "there is no folder \(name.quotedForDisplay)", at: SourceLocation(file: path),
-        advice: "The network has a class for every pixel, so its data are images/NAME.jpg with "
-          + "masks/NAME.png, or x.npy with y.npy.")
-    }
-    var stray = StrayFiles()
-    let images = try Self.files(path + "/" + Self.imagesName, [".jpg", ".jpeg", ".png"], &stray)
-    let masks = try Self.files(path + "/" + Self.masksName, [".png"], &stray)
-    var warnings = stray.warning(at: path)
-    let maskOfStem = Dictionary(masks.map { (Self.stem($0), $0) }) { first, _ in first }
-    items = images.compactMap { image in maskOfStem[Self.stem(image)].map { (image, $0) } }
-    let alone = images.filter { maskOfStem[Self.stem($0)] == nil }
-    guard !items.isEmpty else {
-      throw GraftError(
-        .invalidData,
-        "none of \(images.count) images has a mask of the same name among \(masks.count) PNG files",
-        at: SourceLocation(file: path + "/" + Self.masksName),
-        advice: "The mask of images/1.jpg is masks/1.png.")
-    }
-    if !alone.isEmpty {
-      let shown = alone.prefix(3).map(\.escapedForDisplay).joined(separator: ", ")
-      warnings.append(
-        Warning(
-          "\(alone.count) \(alone.count == 1 ? "image has" : "images have") no mask and "
-            + "\(alone.count == 1 ? "is" : "are") skipped: \(shown)\(alone.count > 3 ? ", …" : "")",
-          at: SourceLocation(file: path)))
-    }
-    self.warnings = warnings
+    let hasInputs = top.contains { $0.name == PictureFolder.inputs.folder && $0.kind == .folder }
+    pairs = try FilePairs(
+      in: path, Self.images, with: Self.masks,
+      advice: "The network has a class for every pixel, so its data are images/NAME.jpg with "
+        + "masks/NAME.png, or x.npy with y.npy."
+        + (hasInputs
+          ? " If its output is an image, describe it by output in the preprocessing "
+            + "(graft compile BUNDLE -o NEW.graft --preprocess FILE.json)." : ""))
     let listed =
       try top.contains { $0.name == Self.classesName && $0.kind == .file }
       ? Self.names(in: path + "/" + Self.classesName) : nil
@@ -72,34 +53,13 @@ public struct SegmentationFolder: Dataset {
     }
     classes = labels ?? listed ?? []
     let known = labels?.count ?? listed?.count ?? classCount
-    self.classCount = try known ?? Self.classCount(of: items.map(\.mask), in: path)
+    self.classCount = known ?? Self.classCount(of: pairs)
     guard classCount == nil || classCount == self.classCount else {
       throw GraftError(
         .invalidData,
         "there are \(self.classCount) classes, but the network has \(classCount ?? 0)",
         at: SourceLocation(file: path + "/" + Self.classesName))
     }
-  }
-
-  private static func files(
-    _ folder: String, _ extensions: [String], _ stray: inout StrayFiles
-  ) throws -> [String] {
-    let listing = try FolderListing(of: folder)
-    stray.add("whose name is not UTF-8", count: listing.unreadableNames)
-    return listing.entries.compactMap { entry in
-      let lower = entry.name.lowercased()
-      guard entry.kind == .file, !entry.name.hasPrefix("."),
-        extensions.contains(where: lower.hasSuffix)
-      else {
-        stray.add(file: entry.name)
-        return nil
-      }
-      return entry.name
-    }
-  }
-
-  private static func stem(_ name: String) -> String {
-    String(name[..<(name.lastIndex(of: ".") ?? name.endIndex)])
   }
 
   private static func names(in path: String) throws -> [String] {
@@ -122,13 +82,11 @@ public struct SegmentationFolder: Dataset {
   }
 
   /// One more than the largest class of all masks that can be read.
-  private static func classCount(of masks: [String], in path: String) throws -> Int {
+  private static func classCount(of pairs: FilePairs) -> Int {
     var present: UInt8 = 0
     var found = false
-    for mask in masks {
-      guard let map = try? LabelMap(contentsOf: path + "/" + masksName + "/" + mask) else {
-        continue
-      }
+    for index in 0..<pairs.count {
+      guard let map = try? LabelMap(contentsOf: pairs.secondPath(of: index)) else { continue }
       for value in map.values where value != LabelMap.ignored {
         present = max(present, value)
         found = true
@@ -137,9 +95,7 @@ public struct SegmentationFolder: Dataset {
     return found ? Int(present) + 1 : 0
   }
 
-  public func name(of index: Int) -> String {
-    items.indices ~= index ? Self.imagesName + "/" + items[index].image : ""
-  }
+  public func name(of index: Int) -> String { pairs.name(of: index) }
 
   public func label(of index: Int) -> Int? { nil }
 
@@ -153,27 +109,25 @@ public struct SegmentationFolder: Dataset {
       throw GraftError(
         .invalidData,
         "the mask is \(map.width) × \(map.height), its image \(image.width) × \(image.height)",
-        at: SourceLocation(file: maskPath(of: index)))
+        at: SourceLocation(file: targetPath(of: index)))
     }
     return Sample(content: .image(image), target: .map(map))
   }
 
-  public func map(of index: Int) throws -> LabelMap? {
+  public func target(of index: Int) throws -> Target {
     try check(index)
-    return try readMap(at: index)
+    return .map(try readMap(at: index))
   }
 
-  private func maskPath(of index: Int) -> String {
-    location + "/" + Self.masksName + "/" + items[index].mask
-  }
+  public func targetPath(of index: Int) -> String { pairs.secondPath(of: index) }
 
   private func readMap(at index: Int) throws -> LabelMap {
-    let map = try LabelMap(contentsOf: maskPath(of: index))
+    let map = try LabelMap(contentsOf: targetPath(of: index))
     if let wrong = map.values.first(where: { $0 >= classCount && $0 != LabelMap.ignored }) {
       throw GraftError(
         .invalidData,
         "the mask has the class \(wrong), but the \(classCount) classes are 0 … \(classCount - 1), and "
-          + "255 is no class", at: SourceLocation(file: maskPath(of: index)))
+          + "255 is no class", at: SourceLocation(file: targetPath(of: index)))
     }
     return map
   }

@@ -17,6 +17,7 @@ public struct TensorFolder: Dataset {
 
   public let count: Int
   public var holdsImages: Bool { false }
+  public var summary: String { "\(count) rows of NumPy files" }
 
   /// - Parameters:
   ///   - inputs: The network's inputs.

@@ -15,6 +15,8 @@ public enum TargetKind: Hashable, Sendable {
   case maps(height: Int, width: Int)
   /// Values of this output per item.
   case values(TensorSpecification)
+  /// An image per item, or the values of this output, which is an image.
+  case pictures(TensorSpecification)
 }
 
 /// The targets in one file.
@@ -49,15 +51,16 @@ struct TensorTargets {
         "\(file.rowCount) labels (shape \(file.shape)), but \(items.count) items in "
           + items.file.escapedForDisplay, at: location)
     }
-    if case .values(let output) = kind {
+    switch kind {
+    case .values(let output), .pictures(let output):
       try Self.check(file, fits: output)
       values = file
       return
-    }
-    if case .maps(let height, let width) = kind {
+    case .maps(let height, let width):
       columns = try Self.checkMaps(file, height: height, width: width, classCount: classCount)
       maps = file
       return
+    case .none, .classes, .labels: break
     }
     guard file.rowShape.count(where: { $0 != 1 }) <= 1, file.rowElements >= 1 else {
       throw GraftError(

@@ -49,7 +49,9 @@ public struct ValueMetrics: Sendable {
     items.append(
       Item(
         meanSquaredError: squares / count, meanAbsoluteError: absolute / count,
-        peakSignalToNoise: image?.peakSignalToNoise(meanSquaredError: squares / count),
+        peakSignalToNoise: image.map {
+          ImageSimilarity.peakSignalToNoise(meanSquaredError: squares / count, peak: $0.peak)
+        },
         structuralSimilarity: image?.structuralSimilarity(Array(outputs), targets)))
   }
 
@@ -108,7 +110,7 @@ public struct ImageSimilarity: Sendable {
   }
 
   /// 10 · log₁₀(peak² / error), in decibels.
-  public func peakSignalToNoise(meanSquaredError error: Double) -> Double {
+  public static func peakSignalToNoise(meanSquaredError error: Double, peak: Double) -> Double {
     10 * (log10(peak * peak) - log10(error))
   }
 

@@ -57,3 +57,46 @@ public struct Image: Hashable, Sendable {
     return Array(pixels[start..<start + channels])
   }
 }
+
+/// The size of an image in pixels.
+public struct PixelSize: Hashable, Sendable {
+  public var height: Int
+  public var width: Int
+
+  public init(height: Int, width: Int) {
+    self.height = height
+    self.width = width
+  }
+}
+
+extension PixelSize: CustomStringConvertible {
+  /// Width × height, as images are measured.
+  public var description: String { "\(width) × \(height)" }
+}
+
+extension Image {
+  public var size: PixelSize { PixelSize(height: height, width: width) }
+}
+
+/// Pixels that can follow an image through its random views: the image itself, or the map or image that the network
+/// should give for it.
+protocol PixelGrid {
+  var size: PixelSize { get }
+  /// - Parameter resize: the filter, for pixels between which values can be interpolated.
+  func resized(to size: PixelSize, by resize: Preprocessing.Resize) throws -> Self
+  /// The region with its upper left corner at (`x`, `y`), padded outside.
+  func cropped(to part: PixelRectangle) throws -> Self
+  /// The horizontally flipped pixels.
+  func mirrored() -> Self
+}
+
+extension Image: PixelGrid {
+  func resized(to size: PixelSize, by resize: Preprocessing.Resize) throws -> Image {
+    try resized(
+      width: size.width, height: size.height, filter: resize.filter, antialias: resize.antialias)
+  }
+
+  func cropped(to part: PixelRectangle) throws -> Image {
+    try cropped(x: part.x, y: part.y, width: part.width, height: part.height)
+  }
+}

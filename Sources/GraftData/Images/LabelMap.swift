@@ -109,3 +109,15 @@ public struct LabelMap: Hashable, Sendable {
     return try Image(width: width, height: height, channels: 3, pixels: pixels)
   }
 }
+
+extension LabelMap: PixelGrid {
+  var size: PixelSize { image.size }
+
+  func resized(to size: PixelSize, by resize: Preprocessing.Resize) throws -> LabelMap {
+    try resized(width: size.width, height: size.height)
+  }
+
+  func cropped(to part: PixelRectangle) throws -> LabelMap {
+    try cropped(x: part.x, y: part.y, width: part.width, height: part.height)
+  }
+}

@@ -49,23 +49,60 @@ extension Preprocessing {
 extension Preprocessing: Codable {
   public init(from decoder: any Decoder) throws {
     let object = try StrictObject(
-      decoder, known: ["resize", "crop", "color", "layout", "scale", "mean", "std"])
+      decoder,
+      known: ["resize", "crop", "color", "layout", "scale", "mean", "std", "output"])
+    let color: Color = try object.choice("color")
+    let input = PixelValues(
+      color: color, scale: try object.required("scale"), mean: try object.required("mean"),
+      std: try object.required("std"))
     try self.init(
       resize: object.optional("resize", Resize.self),
-      crop: object.optional("crop", CenterCrop.self),
-      color: object.choice("color"), layout: object.choice("layout"),
-      scale: object.required("scale"), mean: object.required("mean"), std: object.required("std"))
+      crop: object.optional("crop", CenterCrop.self), color: color,
+      layout: object.choice("layout"), scale: input.scale, mean: input.mean, std: input.std,
+      output: object.optional("output", OutputKeys.self)?.values(like: input))
   }
 
   public func encode(to encoder: any Encoder) throws {
     var object = encoder.container(keyedBy: AnyKey.self)
     try object.encodeIfPresent(resize, forKey: "resize")
     try object.encodeIfPresent(crop, forKey: "crop")
-    try object.encode(color.rawValue, forKey: "color")
     try object.encode(layout.rawValue, forKey: "layout")
+    try input.encode(to: &object)
+    if let output {
+      var own = object.nestedContainer(keyedBy: AnyKey.self, forKey: "output")
+      try output.encode(to: &own)
+    }
+  }
+}
+
+extension PixelValues {
+  fileprivate func encode(to object: inout KeyedEncodingContainer<AnyKey>) throws {
+    try object.encode(color.rawValue, forKey: "color")
     try object.encode(scale, forKey: "scale")
     try object.encode(mean, forKey: "mean")
     try object.encode(std, forKey: "std")
+  }
+}
+
+/// The object `output`. What is absent is as for the input.
+private struct OutputKeys: Decodable {
+  let color: Preprocessing.Color?
+  let scale: Double?
+  let mean: [Double]?
+  let std: [Double]?
+
+  init(from decoder: any Decoder) throws {
+    let object = try StrictObject(decoder, known: ["color", "scale", "mean", "std"])
+    color = object.has("color") ? try object.choice("color") : nil
+    scale = try object.optional("scale", Double.self)
+    mean = try object.optional("mean", [Double].self)
+    std = try object.optional("std", [Double].self)
+  }
+
+  func values(like input: PixelValues) -> PixelValues {
+    PixelValues(
+      color: color ?? input.color, scale: scale ?? input.scale, mean: mean ?? input.mean,
+      std: std ?? input.std)
   }
 }
 
@@ -129,7 +166,9 @@ private struct StrictObject {
   init(_ decoder: any Decoder, known: [String]) throws {
     container = try decoder.container(keyedBy: AnyKey.self)
     // Within a manifest the path starts with the manifest's own keys, which do not matter here.
-    path = decoder.codingPath.map(\.stringValue).filter { $0 == "resize" || $0 == "crop" }
+    path = decoder.codingPath.map(\.stringValue).filter {
+      ["resize", "crop", "output"].contains($0)
+    }
     let strangers = container.allKeys.map(\.stringValue).filter { !known.contains($0) }.sorted()
     if let stranger = strangers.first {
       throw error(
@@ -164,6 +203,11 @@ private struct StrictObject {
     case is [Double].Type: return "a list of numbers"
     default: return "an object"
     }
+  }
+
+  /// Whether a key is there and not null.
+  func has(_ key: AnyKey) -> Bool {
+    container.contains(key) && (try? container.decodeNil(forKey: key)) != true
   }
 
   func required<Value: Decodable>(_ key: AnyKey) throws -> Value {

@@ -5,7 +5,7 @@ import GraftDiagnostics
 import GraftIR
 
 /// The conversion of an image to an input: resize, crop, color, then every value x becomes (x · scale − mean)
-/// / std.
+/// / std. For a network whose output is an image also the meaning of that one's values.
 public struct Preprocessing: Hashable, Sendable {
   /// The size before cropping.
   public enum ResizeTarget: Hashable, Sendable {
@@ -67,6 +67,9 @@ public struct Preprocessing: Hashable, Sendable {
       return nil
     }
 
+    /// The axis of the channels, without the batch.
+    var channelAxis: Int { self == .nchw ? 0 : 2 }
+
     /// The shape of one image's tensor.
     public func shape(channels: Int, height: Int, width: Int) -> [Int] {
       self == .nchw ? [channels, height, width] : [height, width, channels]
@@ -77,27 +80,26 @@ public struct Preprocessing: Hashable, Sendable {
   public var resize: Resize?
   /// nil for no cropping.
   public var crop: CenterCrop?
-  public var color: Color
   public var layout: Layout
-  /// The factor on pixel values of 0 … 255.
-  public var scale: Double
-  /// The mean per channel, in the order of ``color``.
-  public var mean: [Double]
-  /// The divisor per channel, in the order of ``color``; positive.
-  public var std: [Double]
+  /// The meaning of the input's values.
+  public var input: PixelValues
+  /// The meaning of the output's values if the output is an image; nil if it is none. Its layout follows from the
+  /// axes of the output.
+  public var output: PixelValues?
+
+  /// The colors of the input.
+  public var color: Color { input.color }
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` that names the invalid field.
   public init(
     resize: Resize?, crop: CenterCrop?, color: Color, layout: Layout, scale: Double,
-    mean: [Double], std: [Double]
+    mean: [Double], std: [Double], output: PixelValues? = nil
   ) throws {
     self.resize = resize
     self.crop = crop
-    self.color = color
     self.layout = layout
-    self.scale = scale
-    self.mean = mean
-    self.std = std
+    input = PixelValues(color: color, scale: scale, mean: mean, std: std)
+    self.output = output
     try validate()
   }
 
@@ -111,17 +113,11 @@ public struct Preprocessing: Hashable, Sendable {
     case nil: break
     }
     if let crop { try Self.check(edges: [crop.height, crop.width], of: "crop.center") }
-    for (name, values) in [("mean", mean), ("std", std)] where values.count != color.channels {
-      throw Self.error(
-        name, "has \(values.count) values; color \(color.rawValue) needs \(color.channels)")
-    }
-    for (name, values) in [("scale", [scale]), ("mean", mean), ("std", std)] {
-      if let value = values.first(where: { !$0.isFinite || abs($0) > 1e30 }) {
-        throw Self.error(name, "is \(value), which is out of range")
-      }
-    }
-    if let value = std.first(where: { $0 < 1e-30 }) {
-      throw Self.error("std", "is \(value), but must be positive")
+    try input.validate()
+    try output?.validate("output.")
+    // Pixels are computed from the values of an output.
+    if let scale = output?.scale, abs(scale) < 1e-30 {
+      throw Self.error("output.scale", "is \(scale), but must not be 0")
     }
   }
 
@@ -197,9 +193,9 @@ extension Preprocessing {
   ///   result.
   public func check(elements: DataType) throws {
     guard let range = elements.wholeNumbers else { return }
-    for (mean, std) in zip(mean, std) {
+    for channel in input.mean.indices {
       for pixel in 0..<256 {
-        let number = Float((Double(pixel) * scale - mean) / std)
+        let number = Float(input.value(of: pixel, channel: channel))
         if let whole = Int(exactly: number), range.contains(whole) { continue }
         throw GraftError(
           .invalidArgument,
@@ -224,9 +220,9 @@ extension Preprocessing {
   public func check(inputShape shape: [Int]) throws {
     let ours =
       fixedSize.map { layout.shape(channels: color.channels, height: $0.height, width: $0.width) }
-    let channelAxis = layout == .nchw ? 0 : 2
     let fits =
-      shape.count == 3 && shape[channelAxis] == color.channels && (ours == nil || ours == shape)
+      shape.count == 3 && shape[layout.channelAxis] == color.channels
+      && (ours == nil || ours == shape)
     guard fits else {
       let made = ours.map { "\($0)" } ?? "\(color.channels) channels"
       throw GraftError(
@@ -235,5 +231,23 @@ extension Preprocessing {
           + "but the network's input is \(shape) without its batch",
         advice: "Change layout, color, crop or resize accordingly.")
     }
+  }
+
+  /// Checks that one of a network's outputs is the image that ``output`` describes, if there is one.
+  /// - Parameter shapes: the shapes of the outputs without the batch; nil for those that are not fixed.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` with the shapes.
+  public func check(outputShapes shapes: [[Int]?]) throws {
+    guard let output else { return }
+    guard !shapes.contains(where: { $0.flatMap { PictureOutput(self, shape: $0) } != nil }) else {
+      return
+    }
+    let channels = output.color.channels
+    let found = shapes.map { $0.map { "\($0)" } ?? "of no fixed shape" }.joined(separator: ", ")
+    throw GraftError(
+      .invalidArgument,
+      "preprocessing describes an output that is an image with \(channels) "
+        + "\(channels == 1 ? "channel" : "channels") (\(output.color.rawValue)), but the network's "
+        + "\(shapes.count == 1 ? "output is" : "outputs are") \(found) without the batch",
+      advice: "Change output.color, or leave output out if the network does not give images.")
   }
 }

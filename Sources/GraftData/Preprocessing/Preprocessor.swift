@@ -3,28 +3,29 @@
 
 import GraftDiagnostics
 
-/// An executable ``Preprocessing`` with lookup tables for all pixel values.
+/// An executable ``Preprocessing``.
 public struct Preprocessor: Sendable {
   public let specification: Preprocessing
-  /// The results for pixel values 0 … 255, for each channel in the order of the input.
-  public let coding: ByteCoding
+  /// Converts preprocessed pixels to the input's values.
+  public let coder: PixelCoder
 
   public init(_ specification: Preprocessing) {
     self.specification = specification
-    // Computed in double precision and rounded once, for correct rounding.
-    coding = ByteCoding(
-      zip(specification.mean, specification.std).flatMap { mean, std in
-        (0..<256).map { Float((Double($0) * specification.scale - mean) / std) }
-      }, channels: specification.color.channels, isPlanar: specification.layout == .nchw)
+    coder = PixelCoder(specification.input, layout: specification.layout)
   }
 
-  /// The preprocessed pixels as an image: resized, cropped, in gray or RGB (only ``write(_:into:)`` converts
-  /// to BGR).
+  /// The preprocessed pixels as an image: resized, cropped, in gray or RGB (only ``coder`` converts to BGR).
   /// - Throws: ``GraftError`` of kind `invalidData` if the resized image would be too large.
   public func pixels(of image: Image) throws -> Image {
+    try fitted(image, to: frame(of: image.size), specification.color)
+  }
+
+  /// An image resized and cropped, in gray or RGB.
+  private func fitted(
+    _ image: Image, to frame: Frame, _ color: Preprocessing.Color
+  ) throws -> Image {
     // Gray images are expanded to three channels last, because all three are equal.
-    var image = specification.color == .gray ? image.convertedToGray() : image
-    let frame = frame(width: image.width, height: image.height)
+    var image = color == .gray ? image.convertedToGray() : image
     let crop = frame.crop
     if let resize = specification.resize {
       // Compute only the region of the crop.
@@ -40,52 +41,53 @@ public struct Preprocessor: Sendable {
     } else if specification.crop != nil {
       image = try image.cropped(x: crop.x, y: crop.y, width: crop.width, height: crop.height)
     }
-    return specification.color == .gray ? image : image.expandedToRGB()
+    return color == .gray ? image : image.expandedToRGB()
   }
 
-  /// A region of a decoded image instead of resize and crop: resized to `size` with the specification's
-  /// filter, which does not read pixels outside the region.
-  func pixels(
-    of image: Image, part: PixelRectangle, size: (height: Int, width: Int)
-  ) throws -> Image {
-    let isGray = specification.color == .gray
-    let filter = specification.resize ?? Preprocessing.Resize(.shorter(1))
-    let part = try image.cropped(x: part.x, y: part.y, width: part.width, height: part.height)
-    let resized = try (isGray ? part.convertedToGray() : part).resized(
-      width: size.width, height: size.height, filter: filter.filter, antialias: filter.antialias)
-    return isGray ? resized : resized.expandedToRGB()
-  }
-
-  /// Writes the normalized values of an image from ``pixels(of:)``: channels × height × width values, in the
-  /// order of the specification's layout.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` if channels or counts do not fit.
-  public func write(_ pixels: Image, into target: UnsafeMutableBufferPointer<Float>) throws {
-    let channels = specification.color.channels
-    guard pixels.channels == channels, target.count == pixels.pixels.count else {
+  /// The pixels that the network should give for an image, in gray or RGB: `picture` goes through the same resize
+  /// and crop as the image, scaled by the ratio of the output's size to the input's, so that it covers the same
+  /// region. One of the output's size is taken as it is where it is not in proportion to the image.
+  /// - Parameter image: the size of the image.
+  /// - Throws: ``GraftError`` of kind `invalidData` if the sizes do not fit each other.
+  public func target(_ picture: Image, for image: PixelSize, as output: PictureOutput) throws
+    -> Image
+  {
+    let color = output.coder.values.color
+    let input = frame(of: image)
+    if !isProportional(picture.size, to: image), picture.size == output.size {
+      return color == .gray ? picture.convertedToGray() : picture.expandedToRGB()
+    }
+    try checkProportions(of: picture.size, to: image, output)
+    let frame = try input.scaled(to: output.size)
+    guard specification.resize != nil || frame.size == picture.size else {
       throw GraftError(
-        .invalidArgument,
-        "\(pixels.height) × \(pixels.width) × \(pixels.channels) pixels do not fill a tensor of "
-          + "\(target.count) values in \(channels) channels")
+        .invalidData,
+        "the target is \(picture.size), but must be \(frame.size) for an image of \(image) "
+          + "and an output of \(output.size)",
+        advice: "Use preprocessing with a resize, which fits targets to the output.")
     }
-    let reversed = specification.color == .bgr
-    let planar = specification.layout == .nchw
-    let count = pixels.width * pixels.height
-    pixels.pixels.withUnsafeBufferPointer { source in
-      coding.values.withUnsafeBufferPointer { tables in
-        for channel in 0..<channels {
-          let stored = reversed ? channels - 1 - channel : channel
-          let table = channel * 256
-          var write = planar ? channel * count : channel
-          let step = planar ? 1 : channels
-          var read = stored
-          for _ in 0..<count {
-            target[write] = tables[table + Int(source[read])]
-            write += step
-            read += channels
-          }
-        }
-      }
-    }
+    return try fitted(picture, to: frame, color)
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidData` if a target must be in proportion to its image, and is not.
+  func checkProportions(
+    of target: PixelSize, to image: PixelSize, _ output: PictureOutput
+  ) throws {
+    guard !isProportional(target, to: image) else { return }
+    throw GraftError(
+      .invalidData,
+      "the target is \(target), its image \(image): they differ in proportion, and the network's output is "
+        + "\(output.size)",
+      advice: "Crop one of them, or use preprocessing that resizes to an exact size.")
+  }
+
+  /// Whether a target is in proportion to its image, to within a pixel of the coarser one; always if both are resized
+  /// to an exact size.
+  private func isProportional(_ target: PixelSize, to image: PixelSize) -> Bool {
+    if case .exact = specification.resize?.target { return true }
+    // Edges are below 2²⁸.
+    let difference = abs(target.width * image.height - target.height * image.width)
+    return difference <= max(target.width, target.height, image.width, image.height)
   }
 
   /// The tensor of one image: its shape (without the batch) and its values in that order.
@@ -93,15 +95,13 @@ public struct Preprocessor: Sendable {
     let pixels = try pixels(of: image)
     let shape = specification.layout.shape(
       channels: pixels.channels, height: pixels.height, width: pixels.width)
-    var values = [Float](repeating: 0, count: pixels.pixels.count)
-    try values.withUnsafeMutableBufferPointer { try write(pixels, into: $0) }
-    return (shape, values)
+    return (shape, try coder.values(of: pixels))
   }
 
   /// The same region of an image's map of classes as ``pixels(of:)`` takes of the image; every pixel takes
   /// the nearest class.
   public func map(of map: LabelMap) throws -> LabelMap {
-    let frame = frame(width: map.width, height: map.height)
+    let frame = frame(of: PixelSize(height: map.height, width: map.width))
     let resized = try map.resized(width: frame.width, height: frame.height)
     return try resized.cropped(
       x: frame.crop.x, y: frame.crop.y, width: frame.crop.width, height: frame.crop.height)
@@ -111,7 +111,7 @@ public struct Preprocessor: Sendable {
   /// ``map(of:)``. Pixels outside the crop are ``LabelMap/ignored``.
   /// - Parameter image: the size of the image.
   public func restored(_ map: LabelMap, to image: (height: Int, width: Int)) throws -> LabelMap {
-    let frame = frame(width: image.width, height: image.height)
+    let frame = frame(of: PixelSize(height: image.height, width: image.width))
     let whole = try map.resized(width: frame.crop.width, height: frame.crop.height).cropped(
       x: -frame.crop.x, y: -frame.crop.y, width: frame.width, height: frame.height)
     return try whole.resized(width: image.width, height: image.height)
@@ -122,10 +122,31 @@ public struct Preprocessor: Sendable {
     var height: Int
     var width: Int
     var crop: PixelRectangle
+
+    var size: PixelSize { PixelSize(height: height, width: width) }
+
+    /// The same region in another resolution, in which it has this size, rounded to whole pixels.
+    /// - Throws: ``GraftError`` of kind `invalidData` if the resized image would be too large.
+    func scaled(to size: PixelSize) throws -> Frame {
+      let vertical = Double(size.height) / Double(crop.height)
+      let horizontal = Double(size.width) / Double(crop.width)
+      let lengths = [
+        Double(height) * vertical, Double(width) * horizontal, Double(crop.y) * vertical,
+        Double(crop.x) * horizontal,
+      ]
+      guard lengths.allSatisfy({ abs($0) < 1e12 }) else {
+        throw GraftError(
+          .invalidData, "an image of \(self.size) cannot be scaled by \(vertical) × \(horizontal)")
+      }
+      let whole = lengths.map { Int($0.rounded()) }
+      return Frame(
+        height: max(1, whole[0]), width: max(1, whole[1]),
+        crop: PixelRectangle(x: whole[3], y: whole[2], width: size.width, height: size.height))
+    }
   }
 
-  private func frame(width: Int, height: Int) -> Frame {
-    let (newHeight, newWidth) = resizedSize(width: width, height: height)
+  private func frame(of image: PixelSize) -> Frame {
+    let (newHeight, newWidth) = resizedSize(width: image.width, height: image.height)
     let cropHeight = specification.crop?.height ?? newHeight
     let cropWidth = specification.crop?.width ?? newWidth
     return Frame(

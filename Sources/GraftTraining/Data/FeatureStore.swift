@@ -17,7 +17,7 @@ struct RowForm {
 }
 
 /// Rows of floats for a number of items; one kind of row per value at the freeze line, and a last one with the
-/// class of every position where items have several.
+/// targets where items have many (``FineTuningPlan/targetWidth``).
 final class FeatureStore {
   /// The kinds of rows of an item.
   let forms: [RowForm]

@@ -7,12 +7,14 @@ import GraftOps
 
 /// The readable items of a data set, with features and targets.
 struct TrainingData {
-  /// The features of all readable items, and the classes of their positions; empty if views are not cached.
+  /// The features of all readable items, and the targets that have a row of values; empty if views are not cached.
   fileprivate(set) var features: FeatureStore
   /// For classification, the class of each item.
   fileprivate(set) var labels: [Int] = []
-  /// For regression, the concatenated target values of the items; otherwise empty.
+  /// For multi-label classification, the concatenated targets of the items; otherwise empty.
   fileprivate(set) var values: [Float] = []
+  /// For a regression, the mean loss of outputs that are all zero; otherwise 0.
+  fileprivate(set) var lossOfZeros = 0.0
   /// Where every position has a class, the number of positions of each class, per item.
   fileprivate(set) var positionCounts: [[Int]] = []
   /// The file of each item, for reports.
@@ -28,12 +30,8 @@ struct FeatureReader {
   let trunk: Trunk
   let batchSize: Int
   let threads: Int
-  /// The number of target values per item for regression and multi-label classification; otherwise nil.
-  let regressionWidth: Int?
-  /// Whether these values are multi-label classes: 0 or 1 each, or a one-hot row from a single class.
-  let areClasses: Bool
-  /// The number of positions and of their classes where every position has a class; otherwise nil.
-  let positions: (count: Int, classes: Int)?
+  /// What is trained: its task, the number of its outputs and positions, its loss.
+  let plan: FineTuningPlan
   /// The rows that are stored of each item.
   let forms: [RowForm]
   /// The size of the features in bytes above which they are stored in a file.
@@ -53,10 +51,11 @@ struct FeatureReader {
       dataset, batchSize: batchSize, threads: threads, order: places)
     while let batch = try loader.next() {
       try trunk.run(batch, into: data.features, from: data.count)
-      for (item, classes) in batch.positionClasses.enumerated() where positions != nil {
-        try data.features.write(classes[...], to: data.count + item, kind: trunk.widths.count)
-      }
+      let start = data.count
       try add(batch, of: dataset, to: &data)
+      for (item, row) in batch.targetRows.enumerated() where plan.targetWidth != nil {
+        try data.features.write(row[...], to: start + item, kind: trunk.widths.count)
+      }
       progress(loader.deliveredCount + loader.brokenCount, count)
     }
     warnings += loader.warnings
@@ -84,19 +83,22 @@ struct FeatureReader {
   private func add(
     _ batch: Batch, of dataset: any Dataset, to data: inout TrainingData
   ) throws {
+    let width = plan.outputWidth
     for (index, target) in zip(batch.indices, batch.targets) {
-      switch (target, regressionWidth) {
-      case (.map(let map), nil) where map.values.count == positions?.count:
+      switch (target, plan.task) {
+      case (.map(let map), .positions) where map.values.count == plan.positionCount:
         var counts = [Int](repeating: 0, count: 256)
         for value in map.values { counts[Int(value)] += 1 }
-        data.positionCounts.append(Array(counts.prefix(positions?.classes ?? 0)))
-      case (.label(let label), nil) where positions == nil: data.labels.append(label)
-      case (.label(let label), let width?) where areClasses && (0..<width).contains(label):
+        data.positionCounts.append(Array(counts.prefix(width)))
+      case (.label(let label), .classes): data.labels.append(label)
+      case (.label(let label), .labels) where (0..<width).contains(label):
         data.labels.append(label)
         data.values += (0..<width).map { $0 == label ? 1 : 0 }
-      case (.values(let row), let width?) where areClasses && row.count == width:
-        data.values += row
-      case (.values(let row), let width?) where row.count == width: data.values += row
+      case (.values(let row), .labels) where row.count == width: data.values += row
+      case (.values(let row), .regression) where row.count == width:
+        let measure = plan.specification.loss.measure ?? .squared
+        let loss = row.reduce(0.0) { $0 + measure(Double($1)) } / Double(max(1, width))
+        data.lossOfZeros += (loss - data.lossOfZeros) / Double(data.count + 1)
       default:
         throw GraftError(
           .invalidData,
@@ -112,12 +114,28 @@ struct FeatureReader {
   }
 }
 
+extension FineTuningPlan {
+  /// The number of values of an item's target that are stored with its features: the class of each position, or the
+  /// values of a regression; nil for others.
+  var targetWidth: Int? {
+    switch task {
+    case .positions: positionCount
+    case .regression: outputWidth
+    case .classes, .labels: nil
+    }
+  }
+}
+
 extension Batch {
-  /// The classes of each item's positions, in the order of its map; empty for other targets.
-  var positionClasses: [[Float]] {
+  /// The values of each item's target: the classes of positions in the order of its map, or those of the output; empty
+  /// for other targets.
+  var targetRows: [[Float]] {
     targets.map { target in
-      guard case .map(let map) = target else { return [] }
-      return map.values.map { Float($0) }
+      switch target {
+      case .map(let map): map.values.map { Float($0) }
+      case .values(let values): values
+      case .label, .picture, .unknown: []
+      }
     }
   }
 }

@@ -7,8 +7,7 @@ import GraftDiagnostics
 
 /// The input of one step, without the targets.
 struct StepInput {
-  /// The values at the freeze line, each with one row per item, and the classes of positions as
-  /// ``FeatureStore`` has them.
+  /// The values at the freeze line, each with one row per item, and the targets if ``FeatureStore`` has them.
   var features: [[Float]]
   /// How the items were mixed, if they were; the targets must be mixed in the same way.
   var mixing: BatchMixing.Recipe?
@@ -139,8 +138,8 @@ struct ViewReader {
 
   /// The rows of a batch, as in a ``FeatureStore``.
   func values(of batch: Batch) throws -> [[Float]] {
-    let hasClasses = data.features.forms.count > trunk.widths.count
-    return try trunk.run(batch) + (hasClasses ? [batch.positionClasses.flatMap(\.self)] : [])
+    let hasTargets = data.features.forms.count > trunk.widths.count
+    return try trunk.run(batch) + (hasTargets ? [batch.targetRows.flatMap(\.self)] : [])
   }
 
   /// - Throws: ``GraftError`` if a batch does not have these rows because a file changed during the run.

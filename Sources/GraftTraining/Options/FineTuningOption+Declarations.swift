@@ -18,7 +18,8 @@ extension FineTuningOption {
   @OptionList private static var data: [FineTuningOption] {
     text(
       "data", .data,
-      "The training data: one folder of images per class, CIFAR-10's binary batches, or x.npy and y.npy",
+      "The training data: one folder of images per class, CIFAR-10's binary batches, or x.npy and y.npy; for a "
+        + "class for every pixel images/ with masks/, for a network whose output is an image inputs/ with targets/",
       form: .folder, role: .input,
       get: { $0.data }, set: { $0.data = $1 })
     text(
@@ -35,8 +36,9 @@ extension FineTuningOption {
 
   @OptionList private static var head: [FineTuningOption] {
     text(
-      "output", .head, "The name of the output with the class scores, if the network has several",
-      form: .value("name"), absence: "the output that looks most like class scores",
+      "output", .head, "The name of the output to train, if the network has several",
+      form: .value("name"),
+      absence: "the output that is an image, else the one that looks most like class scores",
       get: { $0.output }, set: { $0.output = $1 })
     text(
       "head", .head,
@@ -44,7 +46,8 @@ extension FineTuningOption {
         + "65536), keep (the network's own), or the name of a value that a linear layer is to read, in place of "
         + "all that comes after it (tokens and images by their mean)",
       form: .words(["linear", "keep"], isOpen: true),
-      get: { "\($0.head)" }, set: { $0.head = try FineTuner.Head($1) })
+      absence: "linear; keep for a network whose output is an image",
+      get: { $0.head?.description }, set: { $0.head = try FineTuner.Head($1) })
     text(
       "unfreeze", .head,
       "The layers that train in addition to the head: none, last:N (the last N layers with weights), a scope "
@@ -98,7 +101,7 @@ extension FineTuningOption {
       "loss", .optimization,
       "The loss; cross-entropy is binary if the network ends in a sigmoid; mse, mae and charbonnier (√(d² + 10⁻⁶)) "
         + "are for regression, of numbers or of images",
-      \.loss)
+      \.loss, absence: "cross-entropy; mse for a network whose output is an image")
     number(
       "clip-norm", .optimization,
       "The maximum Euclidean norm of all gradients together; larger gradients are scaled down to it",
@@ -186,7 +189,7 @@ extension FineTuningOption {
   }
 
   @Sendable private static func needsCrossEntropy(_ options: Options) -> String? {
-    options.loss.measure != nil ? "it applies only to --loss cross-entropy" : nil
+    options.loss?.measure != nil ? "it applies only to --loss cross-entropy" : nil
   }
 
   @Sendable private static func mixingConflict(_ options: Options) -> String? {
@@ -195,7 +198,7 @@ extension FineTuningOption {
         "it mixes images before the frozen layers, differently in every batch, so --cache-views has "
         + "nothing to cache"
     }
-    return options.loss.measure != nil
+    return options.loss?.measure != nil
       ? "it mixes classes, and applies only to --loss cross-entropy" : nil
   }
 

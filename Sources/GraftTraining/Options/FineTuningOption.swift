@@ -257,11 +257,32 @@ extension FineTuningOption {
     _ name: String, _ section: Section, _ meaning: String,
     _ path: any WritableKeyPath<Options, Value> & Sendable, role: Role = .identity
   ) -> FineTuningOption where Value.RawValue == String {
+    choice(
+      name, section, meaning, Value.self, absence: nil, role: role,
+      get: { $0[keyPath: path] }, set: { $0[keyPath: path] = $1 })
+  }
+
+  /// A choice that may be left open.
+  static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
+    _ name: String, _ section: Section, _ meaning: String,
+    _ path: any WritableKeyPath<Options, Value?> & Sendable, absence: String,
+    role: Role = .identity
+  ) -> FineTuningOption where Value.RawValue == String {
+    choice(
+      name, section, meaning, Value.self, absence: absence, role: role,
+      get: { $0[keyPath: path] }, set: { $0[keyPath: path] = $1 })
+  }
+
+  private static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
+    _ name: String, _ section: Section, _ meaning: String, _ type: Value.Type, absence: String?,
+    role: Role, get: @escaping @Sendable (Options) -> Value?,
+    set: @escaping @Sendable (inout Options, Value) -> Void
+  ) -> FineTuningOption where Value.RawValue == String {
     let words = Value.allCases.map(\.rawValue)
     return FineTuningOption(
-      name: name, section: section, form: .words(words), meaning: meaning, range: nil, absence: nil,
-      role: role,
-      text: { $0[keyPath: path].rawValue },
+      name: name, section: section, form: .words(words), meaning: meaning, range: nil,
+      absence: absence, role: role,
+      text: { get($0)?.rawValue },
       assign: { options, text in
         guard let value = Value(rawValue: text) else {
           throw GraftError(
@@ -269,7 +290,7 @@ extension FineTuningOption {
             "--\(name) must be one of "
               + words.joined(separator: ", ") + ", found " + text.quotedForDisplay)
         }
-        options[keyPath: path] = value
+        set(&options, value)
       },
       problem: { _ in nil })
   }

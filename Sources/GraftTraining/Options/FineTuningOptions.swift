@@ -48,9 +48,10 @@ extension FineTuner {
     /// Nil holds ``validationSplit`` of ``data`` out.
     public var validationData: String?
     public var validationSplit = 0.2
-    /// Nil takes the output that looks most like class scores.
+    /// Nil takes the output that is an image, else the one that looks most like class scores.
     public var output: String?
-    public var head = HeadReplacement.linear
+    /// Nil keeps the head of a network whose output is an image, unless it is trained for classes; else it is linear.
+    public var head: HeadReplacement?
     public var unfreeze = Unfreezing.none
     public var normalization = TrainingSpecification.Normalization.frozen
     public var epochs = 10
@@ -64,7 +65,8 @@ extension FineTuner {
     public var isNesterov = false
     public var weightDecay = 0.0
     public var schedule = LearningRateSchedule(.cosine)
-    public var loss = TrainingSpecification.Loss.crossEntropy
+    /// Nil is the mean squared error for a network whose output is an image, else cross-entropy.
+    public var loss: TrainingSpecification.Loss?
     public var labelSmoothing = 0.0
     public var classWeights = ClassWeights.none
     /// The maximum norm of all gradients together; nil for no limit.
@@ -99,16 +101,27 @@ extension FineTuner {
 
     public init(data: String) { self.data = data }
 
+    /// The options with the head and the loss that follow from the bundle.
+    /// - Throws: ``GraftError`` of kind `invalidArgument` that names an option that cannot be used with these.
+    func resolved(for bundle: ModelBundle) throws -> Self {
+      var own = self
+      let givesPictures = bundle.givesPictures(from: output)
+      own.loss = loss ?? (givesPictures ? .meanSquaredError : .crossEntropy)
+      own.head = head ?? (givesPictures && own.loss?.measure != nil ? .keep : .linear)
+      try own.validate()
+      return own
+    }
+
     /// Whether inputs differ between epochs.
     var isRandom: Bool { !augmentation.isNone || !mixing.isNone }
 
     /// The options on which the compiled training step depends.
     var trainingChoices: TrainingChoices {
       var choices = TrainingChoices(unfreeze: unfreeze)
-      choices.head = head
+      choices.head = head ?? .linear
       choices.normalization = normalization
       choices.optimizer = optimizer
-      choices.loss = loss
+      choices.loss = loss ?? .crossEntropy
       choices.seed = seed
       choices.hasMomentum = momentum > 0
       choices.isNesterov = isNesterov

@@ -15,8 +15,8 @@ struct DataRequests {
   init(_ options: FineTuner.Options, _ network: ImageNetwork, _ manifest: Manifest) {
     self.options = options
     self.network = network
-    if options.loss.measure != nil {
-      answers = .values(network.output)
+    if options.loss?.measure != nil {
+      answers = network.picture == nil ? .values(network.output) : network.targetKind
     } else if case .on = options.head {
       answers = .classes
     } else {
@@ -41,7 +41,7 @@ struct DataRequests {
   func classes(
     of dataset: any Dataset
   ) throws -> (count: Int, warnings: [Warning]) {
-    if options.loss.measure != nil { return (network.outputWidth, []) }
+    if options.loss?.measure != nil { return (network.outputWidth, []) }
     if options.head == .keep { return (network.classCount, []) }
     let location = SourceLocation(file: options.data)
     let count = dataset.classCount

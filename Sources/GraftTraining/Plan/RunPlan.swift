@@ -27,10 +27,12 @@ struct RunPlan {
 
   /// - Throws: ``GraftError`` that names the file, the node or the option.
   init(_ bundle: ModelBundle, at path: String, _ options: FineTuner.Options) throws {
+    let options = try options.resolved(for: bundle)
     self.options = options
     self.bundle = bundle
     self.path = path
-    network = try ImageNetwork(bundle, output: options.output)
+    network = try ImageNetwork(
+      bundle, output: options.output, seesPictures: options.loss?.measure != nil)
     warnings += network.warnings
     let requests = DataRequests(options, network, bundle.manifest)
     let found = try openDataset(at: options.data, for: requests.training)
@@ -39,9 +41,10 @@ struct RunPlan {
     let classes = try requests.classes(of: whole)
     warnings += classes.warnings
     let location = SourceLocation(file: path)
+    let output = network.picture == nil ? options.output : network.output.name
     let graph = try at(location) {
       try bundle.loadGraph().keepingOutput(
-        options.output, labels: bundle.manifest.labels?.count
+        output, labels: bundle.manifest.labels?.count
       ).widened()
     }
     training = try at(location) {
@@ -62,7 +65,18 @@ struct RunPlan {
       teacher = nil
     }
     for dataset in [whole] + (validation.map { [$0] } ?? []) { try network.checkCanRead(dataset) }
+    try checkPicture()
     try checkRandomViews()
+  }
+
+  /// Throws if the output is an image, and would not be one of the same size with the new head.
+  private func checkPicture() throws {
+    guard network.picture != nil, training.outputWidth != network.outputWidth else { return }
+    throw GraftError(
+      .invalidArgument,
+      "with --head \(options.head?.description ?? "linear") the output would not have the shape "
+        + "\(network.output.shape) of an image", at: SourceLocation(file: path),
+      advice: "Use --head keep.")
   }
 
   /// Throws if the data, the network or the teacher do not support the requested random views.
@@ -129,13 +143,12 @@ extension RunPlan {
   /// Whether held-out items are read separately from training items.
   var readsHeldOutApart: Bool { options.isRandom || validation != nil }
 
-  /// The rows that are stored of each item: the values at the freeze line and, where positions have classes,
-  /// these. Pixels and classes are stored as bytes.
+  /// The rows that are stored of each item: the values at the freeze line, and targets of many values
+  /// (``FineTuningPlan/targetWidth``). Pixels and the classes of positions are stored as bytes.
   func rowForms() throws -> [RowForm] {
     let coding = pixelCoding
     return try training.parts.cutWidths().map { RowForm(width: $0, coding: coding) }
-      + (training.task == .positions
-        ? [RowForm(width: training.positionCount, coding: .numbers)] : [])
+      + (training.targetWidth.map { [RowForm(width: $0, coding: targetCoding)] } ?? [])
   }
 
   /// The code of the values at the freeze line if these are the pixels of images.
@@ -145,7 +158,14 @@ extension RunPlan {
     guard training.parts.cutNames == network.inputs.map(\.name), whole.holdsImages,
       validation?.holdsImages != false, !storesErased
     else { return nil }
-    return bundle.manifest.preprocessing.map { Preprocessor($0).coding }
+    return bundle.manifest.preprocessing.map { Preprocessor($0).coder.coding }
+  }
+
+  /// The code of targets that are classes of positions or pixels.
+  private var targetCoding: ByteCoding? {
+    if training.task == .positions { return .numbers }
+    let arePictures = whole is PictureFolder && (validation.map { $0 is PictureFolder } ?? true)
+    return arePictures ? network.picture?.coder.coding : nil
   }
 
   /// The size of the data and of the caches.
@@ -182,7 +202,10 @@ extension RunPlan {
     for dataset in [whole] + (validation.map { [$0] } ?? []) where dataset.holdsImages {
       for index in 0..<dataset.count {
         let file = dataset.path(of: index)
-        if let bytes = Image.decodingByteCount(of: file) { found.append((bytes, file)) }
+        guard var bytes = Image.decodingByteCount(of: file) else { continue }
+        let target = dataset.targetPath(of: index)
+        if target != file { bytes += Image.decodingByteCount(of: target) ?? 0 }
+        found.append((bytes, file))
       }
     }
     let largest = found.sorted { $0.bytes > $1.bytes }.prefix(max(1, options.threads))

@@ -11,7 +11,7 @@ import GraftIR
 struct ReportDraft {
   fileprivate var page: RunReport
   fileprivate var images: any Dataset
-  /// The indices in ``images`` of the mistakes, or of the worst segmentations.
+  /// The indices in ``images`` of the mistakes, or of the worst segmentations or images.
   fileprivate var places: [Int]
   fileprivate var inputs: [TensorSpecification]
   fileprivate var preprocessing: Preprocessing?
@@ -28,6 +28,9 @@ struct ReportDraft {
     if let mapSize, let preprocessing, images.holdsImages {
       page.segmentation?.addPictures(
         of: images, places: places, preprocessing: preprocessing, mapSize: mapSize)
+    }
+    if let preprocessing, images.holdsImages {
+      page.pictures?.addPictures(of: images, places: places, preprocessing: preprocessing)
     }
     guard !page.mistakes.isEmpty, images.holdsImages,
       // Errors of images must not fail the run.
@@ -63,21 +66,23 @@ extension FineTuner {
     let findings = try findings(ready)
     let mistakes = findings?.mistakes ?? []
     let segmentation = try segmentation(ready)
+    let pictures = try pictures(ready, plan)
     let judged = ready.validation?.data ?? ready.data
     return ReportDraft(
       page: RunReport(
         output: output, epochs: run.history, kept: run.bestEpoch, findings: findings,
-        segmentation: segmentation,
+        segmentation: segmentation, pictures: pictures,
         labels: ready.classes.isEmpty ? bundle.manifest.labels ?? [] : ready.classes,
         mistakes: mistakes.map {
           RunReport.Mistake(
             file: $0.name, label: $0.label, predicted: $0.predicted, confidence: $0.confidence,
             ownProbability: $0.ownProbability)
         },
-        leftOut: warnings.map(\.sentence), settings: settings(ready),
+        leftOut: warnings.map(\.sentence), settings: settings(ready, plan.options),
         command: options.command(bundle: path, output: output)),
       images: ready.validationSet,
-      places: (segmentation?.worst.map(\.item) ?? mistakes.map(\.item)).map { judged.places[$0] },
+      places: (segmentation?.worst.map(\.item) ?? pictures?.worst.map(\.item)
+        ?? mistakes.map(\.item)).map { judged.places[$0] },
       inputs: plan.network.inputs,
       preprocessing: bundle.manifest.preprocessing,
       classCount: ready.plan.outputWidth, mapSize: plan.network.mapSize, threads: options.threads)
@@ -98,6 +103,16 @@ extension FineTuner {
       classCount: ready.plan.outputWidth, batchSize: ready.batchSize)
   }
 
+  /// Nil if the output is no image or the data have none, and if there are neither held-out items nor cached features.
+  private func pictures(_ ready: Preparation, _ plan: RunPlan) throws -> PictureFindings? {
+    guard let picture = plan.network.picture, ready.validationSet.holdsImages,
+      let judged = judged(ready)
+    else { return nil }
+    return try PictureFindings(
+      ready.trainer, on: judged.data, judged.items, isHeldOut: judged.isHeldOut, picture,
+      batchSize: ready.batchSize)
+  }
+
   /// Nil for a regression, and if there are neither held-out items nor cached features.
   private func findings(_ ready: Preparation) throws -> Findings? {
     guard ready.plan.task == .classes, let judged = judged(ready) else { return nil }
@@ -107,7 +122,9 @@ extension FineTuner {
   }
 
   /// The most important settings of the run.
-  private func settings(_ ready: Preparation) -> [(name: String, value: String)] {
+  private func settings(
+    _ ready: Preparation, _ options: Options
+  ) -> [(name: String, value: String)] {
     let plan = ready.plan
     var rate = "\(options.optimizer.rawValue), learning rate \(options.learningRate)"
     if let head = options.headLearningRate { rate += " (head \(head))" }
@@ -120,7 +137,8 @@ extension FineTuner {
     return [
       ("network", path), ("data", "\(options.data): \(ready.items.count) training items"),
       ("validation", validation(ready)),
-      ("head", "\(options.head)"), ("unfrozen layers", "\(options.unfreeze)"),
+      ("head", options.trainingChoices.head.description),
+      ("unfrozen layers", "\(options.unfreeze)"),
       ("what trains", plan.summary), ("BatchNorm", options.normalization.rawValue),
       ("augmentation", augmentation), ("epochs", epochs),
       ("optimizer", rate), ("schedule", schedule),

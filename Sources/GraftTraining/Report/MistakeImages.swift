@@ -91,8 +91,7 @@ struct MistakeImages {
 
   private func heat(of pixels: Image, predicted: Int) throws -> [UInt8]? {
     guard let source else { return nil }
-    var values = [Float](repeating: 0, count: pixels.pixels.count)
-    try values.withUnsafeMutableBufferPointer { try preprocessor.write(pixels, into: $0) }
+    let values = try preprocessor.coder.values(of: pixels)
     let features = try source.model.run(
       batch: 1, inputs: [values], tapping: [source.value], steps: source.steps)
     var selection = [Float](repeating: 0, count: classCount)

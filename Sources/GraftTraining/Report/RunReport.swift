@@ -23,6 +23,7 @@ struct RunReport {
   var kept: Int
   var findings: Findings?
   var segmentation: SegmentationFindings?
+  var pictures: PictureFindings?
   var labels: [String]
   var mistakes: [Mistake]
   /// The feature map of the heat maps.
@@ -83,17 +84,35 @@ struct RunReport {
         ))
     } else if let segmentation {
       tiles += segmentationTiles(segmentation)
-    } else if let epoch = epochs.first(where: { $0.epoch == kept }) {
-      tiles.append(
-        (
-          ReportFigures.decimal(epoch.validationLoss ?? epoch.loss, 6),
-          epoch.validationLoss == nil ? "mean training loss" : "mean validation loss"
-        ))
+    } else {
+      if let pictures {
+        tiles.append(
+          (
+            decibels(pictures.peakSignalToNoise),
+            "peak signal-to-noise ratio, mean of \(pictures.itemCount) "
+              + "\(pictures.isHeldOut ? "held-out" : "training") items"
+          ))
+      }
+      tiles += lossTiles
     }
     tiles.append(("\(kept)", "best epoch, of \(epochs.count)"))
     return tiles.map {
       "<div class=\"tile\"><b>\($0.0.escapedForMarkup)</b><span>\($0.1.escapedForMarkup)</span></div>"
     }.joined(separator: "\n")
+  }
+
+  private func decibels(_ ratio: Double) -> String {
+    ratio.isFinite ? ReportFigures.decimal(ratio, 2) + " dB" : "∞"
+  }
+
+  private var lossTiles: [(String, String)] {
+    guard let epoch = epochs.first(where: { $0.epoch == kept }) else { return [] }
+    return [
+      (
+        ReportFigures.decimal(epoch.validationLoss ?? epoch.loss, 6),
+        epoch.validationLoss == nil ? "mean training loss" : "mean validation loss"
+      )
+    ]
   }
 
   private var curves: String {
@@ -157,6 +176,7 @@ struct RunReport {
 
   private func findingsSection() throws -> String {
     if let segmentation { return segmentationSection(segmentation) }
+    if let pictures { return picturesSection(pictures) }
     guard let findings else { return "" }
     return [
       "<h2>Most frequent confusions</h2>", try confusion(findings), mistakesSection(findings),
@@ -246,18 +266,10 @@ struct RunReport {
       ]
     }
     let figures = found.worst.map { item in
-      func image(_ png: [UInt8], _ text: String) -> String {
-        "<img alt=\"\(text)\" title=\"\(text)\" src=\"\(dataAddress(png))\">"
-      }
-      let pictures =
-        item.pictures.map {
-          "<div class=\"pictures three\">" + image($0.input, "input")
-            + image($0.truth, "true classes") + image($0.prediction, "predicted classes")
-            + "</div>"
-        } ?? ""
-      return "<figure>\(pictures)<figcaption>mean IoU \(percent(item.meanIoU)), "
-        + "\(percent(item.accuracy)) of the pixels right<br><span class=\"file\">"
-        + "\(item.name.escapedForDisplay.escapedForMarkup)</span></figcaption></figure>"
+      figure(
+        item.pictures, ["input", "true classes", "predicted classes"],
+        "mean IoU \(percent(item.meanIoU)), \(percent(item.accuracy)) of the pixels right",
+        of: item.name)
     }
     return "<h2>Classes</h2>\n"
       + table(classes, header: ["class", "intersection over union", "recall", "pixels"])
@@ -265,6 +277,32 @@ struct RunReport {
       + "<p>From left to right: the input, the true classes, the predicted classes. Class 0 and pixels "
       + "without a class have no color.</p>\n"
       + "<div class=\"mistakes\">\(figures.joined(separator: "\n"))</div>"
+  }
+
+  private func picturesSection(_ found: PictureFindings) -> String {
+    let figures = found.worst.map { item in
+      figure(
+        item.pictures, ["input", "target", "output"],
+        "\(decibels(found.peakSignalToNoise(of: item))), mean squared error "
+          + String(format: "%.4g", item.meanSquaredError), of: item.name)
+    }
+    return "<h2>Items with the largest error</h2>\n"
+      + "<p>From left to right: the input, the target, the network's output.</p>\n"
+      + "<div class=\"mistakes\">\(figures.joined(separator: "\n"))</div>"
+  }
+
+  /// The pictures of an item side by side, with a text for each and one for all.
+  private func figure(
+    _ pictures: ItemPictures?, _ texts: [String], _ caption: String, of name: String
+  ) -> String {
+    let images = (pictures.map { [$0.input, $0.truth, $0.prediction] } ?? []).enumerated().map {
+      let text = texts[$0]
+      return "<img alt=\"\(text)\" title=\"\(text)\" src=\"\(dataAddress($1))\">"
+    }
+    return "<figure>"
+      + (images.isEmpty ? "" : "<div class=\"pictures three\">\(images.joined())</div>")
+      + "<figcaption>\(caption)<br><span class=\"file\">"
+      + "\(name.escapedForDisplay.escapedForMarkup)</span></figcaption></figure>"
   }
 
   private func dataAddress(_ png: [UInt8]) -> String {

@@ -17,14 +17,8 @@ struct SegmentationFindings {
     var meanIoU: Double
     /// The predicted class of each position.
     var predicted: [UInt8]
-    var pictures: Pictures?
-  }
-
-  /// PNG files of the input, and of the input with the true and the predicted classes over it.
-  struct Pictures {
-    var input: [UInt8]
-    var truth: [UInt8]
-    var prediction: [UInt8]
+    /// The input, and the input with the true and the predicted classes over it.
+    var pictures: ItemPictures?
   }
 
   /// False if nothing was held out and the items are the training items.
@@ -78,14 +72,14 @@ struct SegmentationFindings {
   private static func pictures(
     of sample: Sample, _ predicted: [UInt8], _ preprocessor: Preprocessor,
     _ mapSize: (height: Int, width: Int)
-  ) throws -> Pictures? {
+  ) throws -> ItemPictures? {
     guard case .image(let image) = sample.content, case .map(let map) = sample.target else {
       return nil
     }
     let pixels = try preprocessor.pixels(of: image)
     let prediction = try LabelMap(
       width: mapSize.width, height: mapSize.height, values: predicted)
-    return Pictures(
+    return ItemPictures(
       input: try pixels.encodedPNG(),
       truth: try preprocessor.map(of: map).overlay(on: pixels).encodedPNG(),
       prediction: try prediction.resized(width: pixels.width, height: pixels.height)

@@ -165,7 +165,7 @@ public struct CheckpointRecord: Codable, Sendable, Equatable {
 }
 
 extension CheckpointRecord.Inventory {
-  /// The image files, or the tensor and batch files directly in the folder.
+  /// The image files and those of their targets, or the tensor and batch files directly in the folder.
   init(_ dataset: any Dataset) {
     items = dataset.count
     files = [:]
@@ -177,7 +177,9 @@ extension CheckpointRecord.Inventory {
       return true
     }
     for index in 0..<dataset.count {
-      guard add(dataset.name(of: index), dataset.path(of: index)) else { break }
+      let (path, target) = (dataset.path(of: index), dataset.targetPath(of: index))
+      guard add(dataset.name(of: index), path) else { break }
+      if target != path { _ = add(String(target.dropFirst(dataset.location.count + 1)), target) }
     }
     guard files.isEmpty else { return }
     let names = (try? FileManager.default.contentsOfDirectory(atPath: dataset.location)) ?? []

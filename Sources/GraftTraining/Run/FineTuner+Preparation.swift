@@ -105,13 +105,8 @@ extension FineTuner {
     let dataset = plan.sampled(plan.whole)
     let reader = FeatureReader(
       network: plan.network, trunk: trunk, batchSize: plan.network.batchSize(plan.batchSize),
-      threads: options.threads,
-      regressionWidth: [.labels, .regression].contains(plan.training.task)
-        ? plan.training.outputWidth : nil,
-      areClasses: plan.training.task == .labels,
-      positions: plan.training.task == .positions
-        ? (plan.training.positionCount, plan.training.outputWidth) : nil,
-      forms: try plan.rowForms(), largestInMemory: room.largestCache)
+      threads: options.threads, plan: plan.training, forms: try plan.rowForms(),
+      largestInMemory: room.largestCache)
     var found: [Warning] = []
     func features(of dataset: any Dataset, _ places: [Int]? = nil) throws -> TrainingData {
       let count = places?.count ?? dataset.count

@@ -186,6 +186,7 @@ public struct FineTuner {
   /// Opens all inputs of a run, and reports what is skipped.
   mutating func plan(observe: (Event) throws -> Void) throws -> RunPlan {
     let plan = try RunPlan(bundle, at: path, options)
+    try observe(.note("\(options.data.escapedForDisplay): \(plan.whole.summary)"))
     try tell(plan.warnings, observe: observe)
     return plan
   }
@@ -208,14 +209,17 @@ public struct FineTuner {
     var compilerOptions = Compiler.Options()
     compilerOptions.target = options.target
     compilerOptions.isCompact = bundle.manifest.isCompact ?? false
+    var preprocessing = bundle.manifest.preprocessing
+    // A network that was trained for classes does not give images any more.
+    if plan.network.picture == nil { preprocessing?.output = nil }
     try Compiler(compilerOptions).compile(
       SourceModel(
-        graph: trained.network, preprocessing: bundle.manifest.preprocessing,
+        graph: trained.network, preprocessing: preprocessing,
         labels: trained.classes.isEmpty ? bundle.manifest.labels : trained.classes,
         provenance: bundle.manifest.provenance, warnings: [],
         fineTuning: Manifest.FineTuning(
           weightsSHA256: bundle.manifest.files[BundleLayout.weights]?.sha256 ?? "",
-          unfreeze: "\(options.unfreeze)", head: "\(options.head)",
+          unfreeze: "\(options.unfreeze)", head: options.trainingChoices.head.description,
           bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
           loss: trained.loss.rawValue, seed: options.seed, epoch: trained.report.kept)),
       to: output, keeping: [path], reusing: bundle

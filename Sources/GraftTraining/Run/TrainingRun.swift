@@ -52,7 +52,7 @@ struct TrainingRun {
     }
     encoder.share = options.teacher.map { 1 - $0.alpha } ?? 1
     self.encoder = encoder
-    divergence = Self.divergence(options, classCount: classCount, values: data.values)
+    divergence = Self.divergence(options, classCount: classCount, lossOfZeros: data.lossOfZeros)
   }
 
   private var isClassification: Bool { plan.task == .classes }
@@ -194,12 +194,9 @@ struct TrainingRun {
   /// regression 10⁴ times that of zeros, at least 10⁴. A new head on large features can
   /// start at ten times the loss of uniform probabilities.
   private static func divergence(
-    _ options: FineTuner.Options, classCount: Int, values: [Float]
+    _ options: FineTuner.Options, classCount: Int, lossOfZeros: Double
   ) -> Double {
-    if let measure = options.loss.measure {
-      let sum = values.reduce(0.0) { $0 + measure(Double($1)) }
-      return 1e4 * max(sum / Double(max(1, values.count)), 1)
-    }
+    if options.loss?.measure != nil { return 1e4 * max(lossOfZeros, 1) }
     let share = options.teacher.map {
       1 - $0.alpha + $0.alpha * $0.temperature * $0.temperature
     }
@@ -267,7 +264,8 @@ struct TrainingRun {
       awaitsMicroBatches: (batch + 1) % options.accumulate != 0 && batch + 1 < batchCount)
     let fed = try feed.next(rows, epoch: epoch - 1, batch: batch)
     var inputs = fed.features
-    let positions = plan.task == .positions ? inputs.popLast() : nil
+    let stored = plan.targetWidth == nil ? nil : inputs.popLast()
+    let positions = plan.task == .positions ? stored : nil
     if isClassification || plan.task == .positions {
       let share = Float(microBatchShare(batch))
       var targets = encoder.encode(
@@ -283,7 +281,7 @@ struct TrainingRun {
       fed.mixing?.mixRows(&targets, count: rows.count)
       inputs.append(targets)
     } else {
-      inputs.append(rows.flatMap { data.values[($0 * classCount)..<(($0 + 1) * classCount)] })
+      inputs.append(stored ?? [])
       inputs.append(
         Array(repeating: 1 / Float(rows.count * classCount), count: rows.count))
     }
@@ -367,11 +365,12 @@ struct TrainingRun {
       isClassification
       ? try ClassificationMetrics(classCount: classCount, outputKind: .logits) : nil
     var (sum, found) = (0.0, Decisions())
-    let measure = options.loss.measure ?? .squared
+    let measure = options.loss?.measure ?? .squared
     for start in stride(from: 0, to: items.count, by: options.batchSize) {
       let rows = items[start..<min(start + options.batchSize, items.count)]
-      let outputs = try trainer.evaluate(
-        batch: rows.count, inputs: try data.features.gather(rows))
+      var inputs = try data.features.gather(rows)
+      let stored = plan.targetWidth == nil ? nil : inputs.popLast()
+      let outputs = try trainer.evaluate(batch: rows.count, inputs: inputs)
       if isClassification {
         try metrics?.add(outputs: outputs, labels: rows.map { data.labels[$0] })
       } else if plan.task == .labels {
@@ -384,12 +383,8 @@ struct TrainingRun {
           }
         }
       } else {
-        for (position, row) in rows.enumerated() {
-          for index in 0..<classCount {
-            let difference = Double(
-              outputs[position * classCount + index] - data.values[row * classCount + index])
-            sum += measure(difference)
-          }
+        for (output, target) in zip(outputs, stored ?? []) {
+          sum += measure(Double(output - target))
         }
       }
     }
