@@ -8,6 +8,8 @@ import GraftIR
 /// A bundle as a classifier of data set items.
 package struct ImageNetwork {
   package let bundle: ModelBundle
+  /// The program that takes its data, an index into ``Manifest/programs``.
+  package let program: Int
   package let inputs: [TensorSpecification]
   /// The output with the classes.
   package let output: TensorSpecification
@@ -16,27 +18,36 @@ package struct ImageNetwork {
   /// Where the output has class scores for every position of an item; nil if it is one row.
   package let positions: Positions?
   package let activation: Manifest.OutputActivation
+  /// The name that the output was chosen by.
+  private let outputName: String?
   /// Warnings about the output.
   package private(set) var warnings: [Warning] = []
 
-  /// - Parameter name: the class output; nil takes the one that looks most like class scores.
+  /// - Parameters:
+  ///   - name: the class output; nil takes the one that looks most like class scores.
+  ///   - program: an index into ``Manifest/programs``; nil takes the first whose input the preprocessing makes,
+  ///     else the first.
   /// - Throws: ``GraftError`` if there is no such output, or it is not one row per item.
-  package init(_ bundle: ModelBundle, output name: String? = nil) throws {
+  package init(_ bundle: ModelBundle, output name: String? = nil, program: Int? = nil) throws {
     self.bundle = bundle
+    outputName = name
     let manifest = bundle.manifest
     let location = SourceLocation(file: bundle.path)
-    inputs = try manifest.inputs.map { try Self.specification($0) }
-    let names = manifest.outputs.map(\.name.quotedForDisplay).joined(separator: ", ")
+    self.program = try program ?? Self.program(ofImagesIn: manifest)
+    let described = manifest.programs[self.program]
+    inputs = try described.inputs.map { try Self.specification($0) }
+    let outputs = described.outputs
+    let names = outputs.map(\.name.quotedForDisplay).joined(separator: ", ")
     let index =
-      name.map { wanted in manifest.outputs.firstIndex { $0.name == wanted } }
+      name.map { wanted in outputs.firstIndex { $0.name == wanted } }
       ?? manifest.classOutput ?? 0
-    guard let index, manifest.outputs.indices.contains(index) else {
+    guard let index, outputs.indices.contains(index) else {
       throw GraftError(
         name == nil ? .unsupported : .invalidArgument,
         name.map { "there is no output \($0.quotedForDisplay)" } ?? "the network has no output",
         at: location, advice: name == nil ? nil : "The outputs are: \(names).")
     }
-    let chosen = manifest.outputs[index]
+    let chosen = outputs[index]
     output = try Self.specification(chosen)
     guard let width = output.elementCount else {
       throw GraftError(
@@ -51,12 +62,38 @@ package struct ImageNetwork {
     activation =
       index == manifest.classOutput ?? 0
       ? manifest.outputActivation : each.indices.contains(index) ? each[index] : .none
-    if name == nil, manifest.outputs.count > 1 {
+    if name == nil, outputs.count > 1 {
       warnings.append(
         Warning(
           "the outputs are \(names): \(chosen.name.quotedForDisplay) is used for the class scores; --output "
             + "NAME chooses another", at: location))
     }
+  }
+
+  /// The first program whose input the preprocessing makes; without preprocessing, the first.
+  private static func program(ofImagesIn manifest: Manifest) throws -> Int {
+    guard let preprocessing = manifest.preprocessing else { return 0 }
+    return try manifest.programs.firstIndex { program in
+      guard program.inputs.count == 1 else { return false }
+      return try preprocessing.gives(specification(program.inputs[0]).shape)
+    } ?? 0
+  }
+
+  /// The network for the data at `path`: if these are tensors, with the program for their shapes.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the bundle has several programs, but none for the
+  ///   tensors, with the shapes that there are.
+  package func taking(dataAt path: String) throws -> ImageNetwork {
+    guard bundle.manifest.programs.count > 1,
+      let rows = TensorFolder.rowShapes(path, inputs: inputs.map(\.name))
+    else { return self }
+    let shapes = zip(inputs, rows).map { ($0.name, [1] + $1) }
+    let program = try at(SourceLocation(file: path)) {
+      try ProgramChoice(bundle.manifest).program(
+        forShapes: Dictionary(shapes, uniquingKeysWith: { first, _ in first })
+      ).index
+    }
+    return try program == self.program
+      ? self : ImageNetwork(bundle, output: outputName, program: program)
   }
 
   /// - Throws: ``GraftError`` of kind `unsupported` if the output is not one row of scores per item.
@@ -68,7 +105,7 @@ package struct ImageNetwork {
         "the output \(output.name.quotedForDisplay) has class scores for every position of an item",
         at: SourceLocation(file: bundle.path), advice: "Use Segmenter and SegmentationEvaluator.")
     }
-    let rows = bundle.manifest.outputs.filter { other in
+    let rows = bundle.manifest.programs[program].outputs.filter { other in
       (try? Self.specification(other)).map { $0.shape.count { $0 != 1 } <= 1 } ?? false
     }
     throw GraftError(
@@ -190,7 +227,10 @@ package struct ImageNetwork {
   }
 
   /// The largest batch size of at most `wanted` that the network supports.
-  package func batchSize(_ wanted: Int) -> Int { bundle.manifest.hasFreeBatch ? wanted : 1 }
+  package func batchSize(_ wanted: Int) -> Int { hasFreeBatch ? wanted : 1 }
+
+  /// Whether the batch size is dynamic.
+  package var hasFreeBatch: Bool { bundle.manifest.programs[program].hasFreeBatch }
 
   /// Opens a data folder for this network.
   package func open(

@@ -37,7 +37,7 @@ public struct ValueEvaluator {
   public private(set) var warnings: [Warning] = []
   private var metrics: ValueMetrics
   private var names: [String] = []
-  private let network: ImageNetwork
+  private var network: ImageNetwork
   private let session: Session
   private let batchSize: Int
 
@@ -48,8 +48,10 @@ public struct ValueEvaluator {
     batchSize: Int = 64
   ) throws {
     network = try ImageNetwork(bundle, output: output)
-    self.batchSize = network.batchSize(batchSize)
-    session = try Session(bundle, threads: threads, largestBatch: self.batchSize)
+    self.batchSize = batchSize
+    session = try Session(
+      bundle, threads: threads, largestBatch: network.batchSize(batchSize),
+      program: network.program)
     metrics = ValueMetrics(width: network.outputWidth, image: nil)
     warnings = network.warnings
   }
@@ -63,6 +65,7 @@ public struct ValueEvaluator {
   public mutating func evaluate(
     _ path: String, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Report {
+    network = try network.taking(dataAt: path)
     let (dataset, opening) = try network.open(path, answers: .values(network.output))
     warnings += opening
     metrics = ValueMetrics(width: network.outputWidth, image: Self.similarity(network, dataset))

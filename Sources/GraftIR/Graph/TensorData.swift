@@ -124,6 +124,17 @@ public struct TensorData: Sendable {
       dtype, shape, in: source, range: start..<(start + elements.count * dtype.byteCount))
   }
 
+  /// Whether type, shape and bytes are equal.
+  public func hasSameElements(as other: TensorData) -> Bool {
+    guard dtype == other.dtype, shape == other.shape else { return false }
+    return withUnsafeBytes { own in
+      other.withUnsafeBytes { bytes in
+        guard let start = own.baseAddress, let otherStart = bytes.baseAddress else { return true }
+        return memcmp(start, otherStart, own.count) == 0
+      }
+    }
+  }
+
   /// Calls `body` with the bytes, which may start at any alignment.
   public func withUnsafeBytes<Result>(
     _ body: (UnsafeRawBufferPointer) throws -> Result

@@ -210,7 +210,8 @@ public struct FineTuner {
     compilerOptions.isCompact = bundle.manifest.isCompact ?? false
     try Compiler(compilerOptions).compile(
       SourceModel(
-        graph: trained.network, preprocessing: bundle.manifest.preprocessing,
+        graphs: plan.networks(withWeightsOf: trained.network),
+        preprocessing: bundle.manifest.preprocessing,
         labels: trained.classes.isEmpty ? bundle.manifest.labels : trained.classes,
         provenance: bundle.manifest.provenance, warnings: [],
         fineTuning: Manifest.FineTuning(
