@@ -51,8 +51,7 @@ struct BundleWriter {
         continue
       }
       let own = tensors.filter { tensor in
-        defer { tensor.data.releasePages() }
-        return shared[tensor.name].map { !$0.hasSameElements(as: tensor.data) } ?? true
+        shared[tensor.name].map { !$0.hasSameElements(as: tensor.data) } ?? true
       }
       guard !own.isEmpty else { continue }
       try Safetensors.write(

@@ -197,10 +197,13 @@ public struct Compiler: Sendable {
 
     options.progress("optimizing \(model.graph.nodeCount) nodes")
     let lowered = try clock.measure("passes and memory plan") {
-      try model.graphs.map { graph in
-        try explained(of: inputs.first) {
+      var weights: [String: TensorData] = [:]
+      return try model.graphs.map { graph in
+        var lowered = try explained(of: inputs.first) {
           try lower(graph, keeping: training?.valuesAtCut ?? [])
         }
+        lowered.program.graph.shareParameters(&weights)
+        return lowered
       }
     }
     let programs = lowered.map(\.program)

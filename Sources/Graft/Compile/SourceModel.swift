@@ -43,10 +43,13 @@ public struct SourceModel: Sendable {
         fineTuning: bundle.manifest.fineTuning)
       return
     }
+    var weights: [String: TensorData] = [:]
     let imported = try (inputShapes.isEmpty ? [[:]] : inputShapes).map { shapes in
       var options = ONNXImportOptions()
       options.inputShapes = shapes.mapValues(\.shape)
-      return try ONNXImporter.importModel(at: path, options: options)
+      var imported = try ONNXImporter.importModel(at: path, options: options)
+      imported.graph.shareParameters(&weights)
+      return imported
     }
     self.init(
       graphs: imported.map(\.graph), preprocessing: nil, labels: nil,
