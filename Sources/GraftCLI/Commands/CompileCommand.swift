@@ -116,7 +116,7 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     for program in report.programs {
       let isOnly = report.programs.count == 1
       if let tuning = program.tuning {
-        Console.note((isOnly ? "" : "  \(program.inputShapes) ") + tuning.summary)
+        Console.note((isOnly ? "" : "  \(program.inputShapes): ") + tuning.summary)
       }
       let memory =
         "arena \(program.arenaBytes.asBytes) per image, "
