@@ -65,20 +65,21 @@ public struct LibraryFile {
     }
   }
 
-  /// Whether the file contains these bytes.
-  public func contains(_ bytes: [UInt8]) -> Bool {
-    file.withUnsafeBytes { (whole: UnsafeRawBufferPointer) -> Bool in
-      guard let first = bytes.first, let start = whole.baseAddress else { return bytes.isEmpty }
+  /// How many times the file contains these bytes.
+  public func count(of bytes: [UInt8]) -> Int {
+    file.withUnsafeBytes { (whole: UnsafeRawBufferPointer) -> Int in
+      var count = 0
+      guard let first = bytes.first, let start = whole.baseAddress else { return count }
       var position = 0
       while position + bytes.count <= whole.count,
         let found = memchr(start + position, Int32(first), whole.count - position)
       {
         let candidate = UnsafeRawPointer(found)
-        guard start + whole.count - candidate >= bytes.count else { return false }
-        if memcmp(candidate, bytes, bytes.count) == 0 { return true }
+        guard start + whole.count - candidate >= bytes.count else { break }
+        if memcmp(candidate, bytes, bytes.count) == 0 { count += 1 }
         position = candidate - start + 1
       }
-      return false
+      return count
     }
   }
 

@@ -9,6 +9,8 @@ public final class LoadedModel: @unchecked Sendable {
   // The C session detects concurrent callers; everything else is immutable.
   public let library: ModelLibrary
   private let session: OpaquePointer
+  /// Weights that sessions share; nil if the session has its own.
+  private let weights: PackedMemory?
   public let threads: Int
 
   public var description: LibraryDescription { library.description }
@@ -18,9 +20,34 @@ public final class LoadedModel: @unchecked Sendable {
   /// - Throws: ``GraftError`` of kind `machine` if the CPU lacks features or memory is exhausted, of kind
   ///   `invalidBundle` if packed.bin does not belong to the library, of kind `inputOutput` if it cannot be
   ///   read.
-  public init(
+  public convenience init(
     library: ModelLibrary, bundle: String, largestBatch: Int = 1, threads: Int = 1,
     mapsWeights: Bool = false
+  ) throws {
+    var options = graft_options()
+    options.flags = mapsWeights ? UInt32(GRAFT_MAP_WEIGHTS) : 0
+    try self.init(
+      library: library, options, path: bundle, weights: nil, largestBatch: largestBatch,
+      threads: threads)
+  }
+
+  /// Allocates memory for `largestBatch`, over weights that sessions of all programs of the library can share.
+  /// - Throws: ``GraftError`` of kind `machine` if the CPU lacks features or memory is exhausted, of kind
+  ///   `invalidBundle` if the weights do not belong to the library.
+  public convenience init(
+    library: ModelLibrary, weights: PackedMemory, largestBatch: Int = 1, threads: Int = 1
+  ) throws {
+    var options = graft_options()
+    options.packed = weights.bytes.baseAddress
+    options.packed_bytes = UInt64(weights.bytes.count)
+    try self.init(
+      library: library, options, path: nil, weights: weights, largestBatch: largestBatch,
+      threads: threads)
+  }
+
+  private init(
+    library: ModelLibrary, _ given: graft_options, path: String?, weights: PackedMemory?,
+    largestBatch: Int, threads: Int
   ) throws {
     guard largestBatch > 0, (1...4096).contains(threads) else {
       throw GraftError(
@@ -28,22 +55,23 @@ public final class LoadedModel: @unchecked Sendable {
         "a batch of \(largestBatch) on \(threads) threads: expected a batch of at least 1 and "
           + "1 to 4096 threads")
     }
-    var options = graft_options()
+    var options = given
     options.struct_bytes = UInt32(MemoryLayout<graft_options>.size)
-    options.flags = mapsWeights ? UInt32(GRAFT_MAP_WEIGHTS) : 0
     options.largest_batch = UInt64(largestBatch)
     options.threads = UInt32(threads)
     var session: OpaquePointer?
     let create = library.api.create
-    try bundle.withCString { path in
+    func start(_ path: UnsafePointer<CChar>?) throws {
       options.bundle_path = path
       try withMessage { create?(&options, &session, $0, $1) ?? GRAFT_INVALID_ARGUMENT }
     }
+    if let path { try path.withCString(start) } else { try start(nil) }
     guard let session else {
       throw GraftError(.invalidBundle, "the library could not create a session")
     }
     self.library = library
     self.session = session
+    self.weights = weights
     self.threads = threads
   }
 

@@ -11,7 +11,7 @@ public struct TensorDescription: Hashable, Sendable {
   public var type: TensorType
 }
 
-/// The description of a loaded library.
+/// The description of a program of a loaded library.
 public struct LibraryDescription: Hashable, Sendable {
   public var inputs: [TensorDescription]
   public var outputs: [TensorDescription]
@@ -30,7 +30,7 @@ public struct LibraryDescription: Hashable, Sendable {
   public var hasFreeBatch: Bool
 }
 
-/// The library of a bundle. Loading it only calls the function that returns its table.
+/// A program of a bundle's library. Loading it only calls the functions that return tables.
 public final class ModelLibrary: @unchecked Sendable {
   // Immutable; the table and its pointers are valid while the library is loaded.
   private let opened: DynamicLibrary
@@ -38,24 +38,55 @@ public final class ModelLibrary: @unchecked Sendable {
   public let path: String
   public let description: LibraryDescription
 
-  /// Loads the library at `path`, an absolute path or one relative to the working directory.
+  /// Loads the library at `path`, an absolute path or one relative to the working directory. This is its first
+  /// program.
   /// - Throws: ``GraftError`` of kind `invalidBundle` if it cannot be loaded, was not made by Graft, or has
   ///   another version.
-  public init(path: String) throws {
+  public convenience init(path: String) throws {
     let opened = try DynamicLibrary(path: path)
     let function = unsafeBitCast(
       try opened.symbol("graft_model"),
       to: (@convention(c) () -> UnsafePointer<graft_model_api>?).self)
-    guard let table = function(), table.pointee.abi_version == GRAFT_ABI_VERSION,
-      table.pointee.table_bytes >= MemoryLayout<graft_model_api>.size
-    else { throw opened.hasAnotherVersion(than: GRAFT_ABI_VERSION) }
-    api = table.pointee
+    try self.init(table: function(), of: opened, at: path)
+  }
+
+  private init(
+    table: UnsafePointer<graft_model_api>?, of opened: DynamicLibrary, at path: String
+  ) throws {
+    guard let table, let api = graft_model_api(copying: table) else {
+      throw opened.hasAnotherVersion(than: GRAFT_ABI_VERSION)
+    }
     guard let description = api.describe() else {
       throw GraftError(.invalidBundle, "\(path.quotedForDisplay) does not describe itself")
     }
+    self.api = api
     self.description = try LibraryDescription(description.pointee)
     self.opened = opened
     self.path = path
+  }
+
+  /// All programs of the library, this one first if it is the first: one for each set of input shapes that it
+  /// was compiled for. A library from before format 1.8 has one.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` as ``init(path:)``.
+  public func programs() throws -> [ModelLibrary] {
+    guard let program = api.program else { return [self] }
+    var programs: [ModelLibrary] = []
+    while let table = program(UInt32(programs.count)) {
+      programs.append(try ModelLibrary(table: table, of: opened, at: path))
+    }
+    return programs
+  }
+
+  /// The program number `index`, from 0.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if the library does not have it.
+  public func program(_ index: Int) throws -> ModelLibrary {
+    let programs = try programs()
+    guard programs.indices.contains(index) else {
+      throw GraftError(
+        .invalidBundle,
+        "\(path.quotedForDisplay) has \(programs.count) programs, not one of number \(index)")
+    }
+    return programs[index]
   }
 
   /// Bytes of a session in addition to its weights; nil if the count overflows.
@@ -63,6 +94,24 @@ public final class ModelLibrary: @unchecked Sendable {
     guard batch > 0, threads > 0, threads <= Int(UInt32.max) else { return nil }
     let bytes = api.arena_bytes(UInt64(batch), UInt32(threads))
     return bytes == 0 && description.arenaBytesPerImage > 0 ? nil : Int(exactly: bytes)
+  }
+}
+
+extension graft_model_api {
+  /// Bytes of the table before format 1.8, up to `program`.
+  private static let leastBytes =
+    MemoryLayout<graft_model_api>.offset(of: \.program) ?? MemoryLayout<graft_model_api>.size
+
+  /// A copy of a library's table; entries that it does not have yet are nil. Nil if it has another version.
+  fileprivate init?(copying table: UnsafePointer<graft_model_api>) {
+    let start = UnsafeRawPointer(table)
+    let version = start.load(as: UInt32.self)
+    let bytes = Int(start.load(fromByteOffset: MemoryLayout<UInt32>.size, as: UInt32.self))
+    guard version == GRAFT_ABI_VERSION, bytes >= Self.leastBytes else { return nil }
+    self.init()
+    withUnsafeMutableBytes(of: &self) {
+      $0.copyMemory(from: UnsafeRawBufferPointer(start: start, count: min(bytes, $0.count)))
+    }
   }
 }
 

@@ -7,6 +7,8 @@ import GraftIR
 public struct PackedFile {
   /// The build id, which the library and its weights share.
   public let buildID: [UInt8]
+  /// The number of programs of the library, each of which names the build.
+  public let programCount: Int
 
   private static let magic = Array("GRAFTPK\n".utf8)
   private static let headerBytes = 64
@@ -29,11 +31,12 @@ public struct PackedFile {
       throw damaged("does not begin as packed weights do")
     }
     buildID = Array(header[16..<48])
-    guard library.contains(buildID) else {
+    guard library.count(of: buildID) > 0 else {
       throw damaged("belongs to another build than \(library.path.quotedForDisplay)")
     }
     let bytes = withUnsafeBytes(of: UInt64(file.count).littleEndian) { Array($0) }
-    guard library.contains(buildID + bytes) else {
+    programCount = library.count(of: buildID + bytes)
+    guard programCount > 0 else {
       throw damaged(
         "has \(file.count) bytes, which is not what \(library.path.quotedForDisplay) expects")
     }

@@ -17,9 +17,9 @@ import Testing
       let path = folder + "/compact.graft"
       let compact = try Compiler(options).compile(fixture.modelPath, to: path)
 
-      #expect(fast.estimatedSlowdown == 1)
-      #expect(compact.estimatedSlowdown > 1)
-      #expect(compact.scratchBytesPerThread < fast.scratchBytesPerThread)
+      #expect(fast.programs[0].estimatedSlowdown == 1)
+      #expect(compact.programs[0].estimatedSlowdown > 1)
+      #expect(compact.programs[0].scratchBytesPerThread < fast.programs[0].scratchBytesPerThread)
       #expect(compact.packedBytes < fast.packedBytes * 3 / 4)
       let bundle = try ModelBundle(opening: path)
       #expect(bundle.manifest.isCompact == true)

@@ -68,8 +68,8 @@ import Testing
         let asked = ConvolutionVariant(
           algorithm, split: .outputs, tileBlocks: tile, blocking: .double)
         let model = try harness(.native, candidates.mapValues { _ in asked }).generate()
-        #expect(model.steps.count == untuned.steps.count)
-        #expect(model.scratchBytesPerThread < 8 << 20)
+        #expect(model.programs[0].steps.count == untuned.programs[0].steps.count)
+        #expect(model.programs[0].scratchBytesPerThread < 8 << 20)
       }
     }
     var odd = try harness(

@@ -1,6 +1,7 @@
 /* The binary interface of a compiled bundle: the API of libmodel.so for C, Swift or ctypes.
  *
- * A bundle's library exports one symbol, graft_model(), which returns a table of functions.
+ * A bundle's library exports one symbol, graft_model(), which returns a table of functions. A library compiled
+ * for several input shapes has a table for each; they share packed.bin and the build id.
  * All other symbols are hidden, so a process can load any number of bundles.
  * New table entries are only added at the end; check abi_version and table_bytes before use.
  *
@@ -99,7 +100,8 @@ typedef struct graft_options {
   uint32_t struct_bytes;      /* sizeof(graft_options), for compatible extension */
   uint32_t flags;             /* GRAFT_MAP_WEIGHTS or 0 */
   const char *bundle_path;    /* the bundle's folder, or NULL with packed and packed_bytes set */
-  const void *packed;         /* the contents of packed.bin, 64-byte aligned; owned by the caller */
+  const void *packed;         /* the contents of packed.bin, 64-byte aligned; owned by the caller. Sessions of
+                                 all programs can share them */
   uint64_t packed_bytes;
   uint64_t largest_batch;     /* at least 1 */
   uint32_t threads;           /* at least 1, including the caller's thread */
@@ -149,6 +151,10 @@ typedef struct graft_model_api {
   uint32_t (*step_times)(graft_session *session, uint64_t *nanoseconds, uint32_t capacity);
   /* Ends the session's threads and frees it; NULL is allowed. Not during a call. */
   void (*destroy)(graft_session *session);
+  /* Since Graft's format 1.8: the table of the program for the input shapes number `index`, in the order of
+   * compilation, or NULL past the last. Program 0 is graft_model()'s. Every table has this function, and a
+   * session belongs to the program whose table created it. */
+  const struct graft_model_api *(*program)(uint32_t index);
 } graft_model_api;
 
 /* The only exported symbol. Never fails; runs on any CPU of the architecture. */

@@ -78,8 +78,8 @@ typedef struct graft_program {
   uint64_t constant_bytes;
 } graft_program;
 
-/* libmodel.so has the first, libtrain.so the others. */
-extern const graft_program graft_program_of_model;
+/* libtrain.so has these; libmodel.so has graft_program_of_model_1 and so on, one for each set of input
+ * shapes. */
 extern const graft_program graft_program_of_training;
 extern const graft_program graft_program_of_evaluation;
 extern const struct graft_training_description graft_description_of_training;
@@ -204,6 +204,40 @@ graft_status graft_engine_run(
 /* step_times of graft.h, for programs of at most `step_count` steps. */
 uint32_t graft_engine_step_times(
     graft_engine *engine, uint32_t step_count, uint64_t *nanoseconds, uint32_t capacity);
+
+/* graft_session.c: the functions of graft.h for a program of libmodel.so. */
+uint64_t graft_session_bytes(const graft_program *program, uint64_t batch, uint32_t threads);
+graft_status graft_session_create(
+    const graft_program *program, const graft_options *options, graft_session **session,
+    char *message, size_t message_bytes);
+graft_status graft_session_reserve(
+    graft_session *session, uint64_t batch, char *message, size_t message_bytes);
+graft_status graft_session_run(
+    graft_session *session, const graft_call *call, char *message, size_t message_bytes);
+uint32_t graft_session_step_times(
+    graft_session *session, uint64_t *nanoseconds, uint32_t capacity);
+void graft_session_destroy(graft_session *session);
+
+/* programs.c, which is generated: the table of a program of libmodel.so, NULL past the last. */
+const graft_model_api *graft_model_program(uint32_t index);
+
+/* Defines such a table, with the functions that know no session. */
+#define GRAFT_MODEL_TABLE(table, of_program)                                               \
+  static const graft_description *table##_describe(void) { return (of_program).description; } \
+  static uint64_t table##_arena_bytes(uint64_t batch, uint32_t threads) {                  \
+    return graft_session_bytes(&(of_program), batch, threads);                             \
+  }                                                                                        \
+  static graft_status table##_create(                                                      \
+      const graft_options *options, graft_session **session, char *message,                \
+      size_t message_bytes) {                                                              \
+    return graft_session_create(&(of_program), options, session, message, message_bytes);  \
+  }                                                                                        \
+  static const graft_model_api table = {                                                   \
+      GRAFT_ABI_VERSION,        sizeof(graft_model_api), table##_describe,                 \
+      table##_arena_bytes,      table##_create,          graft_session_reserve,            \
+      graft_session_run,        graft_session_step_times, graft_session_destroy,           \
+      graft_model_program,                                                                 \
+  };
 
 /* Writes one formatted sentence where there is room for it; returns status. */
 graft_status graft_fail(

@@ -1,4 +1,4 @@
-/* The functions behind graft.h: a session is an engine that runs the model's one program.
+/* The functions behind graft.h: a session is an engine that runs one of the model's programs.
  */
 #include "graft_runtime.h"
 
@@ -9,14 +9,12 @@ struct graft_session {
   const graft_program *program;
 };
 
-static const graft_description *describe(void) { return graft_program_of_model.description; }
-
-static uint64_t arena_bytes(uint64_t batch, uint32_t threads) {
+uint64_t graft_session_bytes(const graft_program *program, uint64_t batch, uint32_t threads) {
   uint64_t bytes;
-  return graft_arena_bytes(&graft_program_of_model, batch, threads, &bytes) ? bytes : 0;
+  return graft_arena_bytes(program, batch, threads, &bytes) ? bytes : 0;
 }
 
-static void destroy(graft_session *session) {
+void graft_session_destroy(graft_session *session) {
   if (!session) return;
   graft_engine_close(&session->engine);
   free(session);
@@ -31,17 +29,18 @@ static graft_status make_room(
   return graft_engine_make_room(&session->engine, bytes, batch, message, message_bytes);
 }
 
-static graft_status create(
-    const graft_options *options, graft_session **result, char *message, size_t message_bytes) {
+graft_status graft_session_create(
+    const graft_program *program, const graft_options *options, graft_session **result,
+    char *message, size_t message_bytes) {
   if (!result) {
     return graft_fail(GRAFT_INVALID_ARGUMENT, message, message_bytes, "no place for the session");
   }
   *result = NULL;
   graft_session *session = calloc(1, sizeof *session);
   if (!session) return graft_fail(GRAFT_OUT_OF_MEMORY, message, message_bytes, "no memory");
-  session->program = &graft_program_of_model;
-  graft_status status = graft_engine_open(&session->engine, options, "packed.bin", describe(),
-                                          message, message_bytes);
+  session->program = program;
+  graft_status status = graft_engine_open(&session->engine, options, "packed.bin",
+                                          program->description, message, message_bytes);
   if (status == GRAFT_OK) {
     status = graft_check_batch(session->program, options->largest_batch, message, message_bytes);
   }
@@ -49,7 +48,7 @@ static graft_status create(
     status = make_room(session, options->largest_batch, message, message_bytes);
   }
   if (status != GRAFT_OK) {
-    destroy(session);
+    graft_session_destroy(session);
     return status;
   }
   *result = session;
@@ -63,7 +62,7 @@ static graft_status enter(graft_session *session, char *message, size_t message_
   return graft_engine_enter(&session->engine, message, message_bytes);
 }
 
-static graft_status reserve(
+graft_status graft_session_reserve(
     graft_session *session, uint64_t batch, char *message, size_t message_bytes) {
   graft_status status = enter(session, message, message_bytes);
   if (status != GRAFT_OK) return status;
@@ -75,7 +74,7 @@ static graft_status reserve(
   return status;
 }
 
-static graft_status run(
+graft_status graft_session_run(
     graft_session *session, const graft_call *call, char *message, size_t message_bytes) {
   graft_status status = enter(session, message, message_bytes);
   if (status != GRAFT_OK) return status;
@@ -89,18 +88,15 @@ static graft_status run(
   return status;
 }
 
-static uint32_t step_times(graft_session *session, uint64_t *nanoseconds, uint32_t capacity) {
+uint32_t graft_session_step_times(
+    graft_session *session, uint64_t *nanoseconds, uint32_t capacity) {
   if (enter(session, NULL, 0) != GRAFT_OK) return 0;
-  const uint32_t count = graft_engine_step_times(&session->engine, describe()->step_count,
-                                                 nanoseconds, capacity);
+  const uint32_t count = graft_engine_step_times(
+      &session->engine, session->program->description->step_count, nanoseconds, capacity);
   graft_engine_leave(&session->engine);
   return count;
 }
 
 __attribute__((visibility("default"))) const graft_model_api *graft_model(void) {
-  static const graft_model_api api = {
-      GRAFT_ABI_VERSION, sizeof(graft_model_api), describe, arena_bytes, create, reserve, run,
-      step_times,        destroy,
-  };
-  return &api;
+  return graft_model_program(0);
 }

@@ -13,6 +13,16 @@ public enum BundleLayout {
   public static let graph = "graph.ir"
   /// The parameters of `graph.ir`, in the element types of the imported file.
   public static let weights = "weights.safetensors"
+
+  /// The graph of a program, counted from 0: `graph.ir`, `graph-2.ir` and so on.
+  static func graph(ofProgram index: Int) -> String {
+    index == 0 ? graph : "graph-\(index + 1).ir"
+  }
+
+  /// The parameters of a program's graph that are not those of ``weights``: constants that were folded from its
+  /// shapes. The first program has none.
+  static func ownWeights(ofProgram index: Int) -> String { "weights-\(index + 1).safetensors" }
+
   /// The parameters as the kernels read them.
   public static let packed = "packed.bin"
   public static let library = "libmodel.so"

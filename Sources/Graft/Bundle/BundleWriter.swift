@@ -11,52 +11,52 @@ import Synchronization
 /// Writes bundles.
 struct BundleWriter {
   let model: SourceModel
-  let scheduled: Graph
-  let plan: MemoryPlan
+  /// The lowered graph of each program of the model.
+  let scheduled: [ScheduledProgram]
   let generated: GeneratedModel
   let toolchain: Toolchain
-  private let isCompact: Bool
-  private let schedules: [ConvolutionSite: ConvolutionVariant]
+  let isCompact: Bool
+  let schedules: [ConvolutionSite: ConvolutionVariant]
   /// The training step of the bundle, and its manifest entry once written.
-  var training: TrainableNetwork?
+  let training: TrainableNetwork?
   private(set) var trainingEntry: Manifest.Training?
-  private let previous: PreviousBuild?
+  let previous: PreviousBuild?
 
-  init(
-    model: SourceModel, scheduled: Graph, plan: MemoryPlan, generated: GeneratedModel,
-    toolchain: Toolchain, isCompact: Bool, schedules: [ConvolutionSite: ConvolutionVariant],
-    training: TrainableNetwork? = nil, reusing previous: PreviousBuild? = nil
-  ) {
-    self.schedules = schedules
-    self.isCompact = isCompact
-    self.previous = previous
-    self.model = model
-    self.scheduled = scheduled
-    self.plan = plan
-    self.generated = generated
-    self.toolchain = toolchain
-    self.training = training
-  }
-
-  /// Writes everything except the manifest: graph, weights, C, objects and libraries.
+  /// Writes everything except the manifest: graphs, weights, C, objects and libraries.
   mutating func writeFiles(to folder: String) throws {
-    try writeGraph(to: folder)
-    try generated.packed.write(to: ModelBundle.join(folder, BundleLayout.packed), from: model.graph)
+    try writeGraphs(to: folder)
+    try generated.packed.write(
+      to: ModelBundle.join(folder, BundleLayout.packed), from: model.graphs)
     try toolchain.compile(generated, into: folder, reusing: previous)
     trainingEntry = try training?.write(to: folder, target: generated.target)
   }
 
-  private func writeGraph(to folder: String) throws {
-    let file = try OutputFile(ModelBundle.join(folder, BundleLayout.graph))
-    try Data(model.graph.text.utf8).withUnsafeBytes { try file.write($0) }
-    try file.close()
-    let tensors = try model.graph.parameters.map { id -> (name: String, data: TensorData) in
-      guard let name = model.graph[id].name, let data = model.graph[id].parameter?.data else {
-        throw GraftError(.inconsistency, "a parameter has no name or no data")
+  /// Writes the graph of every program, and each parameter once.
+  private func writeGraphs(to folder: String) throws {
+    var shared: [String: TensorData] = [:]
+    for (index, graph) in model.graphs.enumerated() {
+      let name = BundleLayout.graph(ofProgram: index)
+      let file = try OutputFile(ModelBundle.join(folder, name))
+      try Data(graph.text.utf8).withUnsafeBytes { try file.write($0) }
+      try file.close()
+      let tensors = try graph.parameters.map { id -> (name: String, data: TensorData) in
+        guard let name = graph[id].name, let data = graph[id].parameter?.data else {
+          throw GraftError(.inconsistency, "a parameter has no name or no data")
+        }
+        return (name, data)
       }
-      return (name, data)
+      if index == 0 {
+        try Safetensors.write(tensors, to: ModelBundle.join(folder, BundleLayout.weights))
+        shared = Dictionary(tensors.map { ($0.name, $0.data) }, uniquingKeysWith: { $1 })
+        continue
+      }
+      let own = tensors.filter { tensor in
+        shared[tensor.name].map { !$0.hasSameElements(as: tensor.data) } ?? true
+      }
+      guard !own.isEmpty else { continue }
+      try Safetensors.write(
+        own, to: ModelBundle.join(folder, BundleLayout.ownWeights(ofProgram: index)))
     }
-    try Safetensors.write(tensors, to: ModelBundle.join(folder, BundleLayout.weights))
   }
 
   private static func digests(of folder: String) throws -> [String: Manifest.File] {
@@ -71,6 +71,33 @@ struct BundleWriter {
     return files.withLock { $0 }
   }
 
+  /// The entry of each program.
+  private var programs: [Manifest.Program] {
+    zip(model.graphs, zip(scheduled, generated.programs)).map { graph, pair in
+      let (lowered, program) = pair
+      return Manifest.Program(
+        inputs: graph.inputs.map {
+          Manifest.Tensor(name: graph[$0].name ?? "", type: graph[$0].type)
+        },
+        outputs: graph.outputs.map {
+          Manifest.Tensor(name: $0.name, type: graph.type(of: $0.value))
+        },
+        hasFreeBatch: graph.hasFreeBatch, arenaBytesPerImage: lowered.plan.arenaBytesPerBatch,
+        scratchBytesPerThread: program.scratchBytesPerThread > 0
+          ? program.scratchBytesPerThread : nil,
+        schedule: program.steps.map { step in
+          let origins = step.node.map { lowered.graph[$0].origins.joined(separator: ", ") } ?? ""
+          return origins.isEmpty
+            ? "\(step.kernel): \(step.algorithm)" : "\(step.kernel): \(step.algorithm): \(origins)"
+        },
+        work: program.steps.map(\.work).map {
+          Manifest.Work(
+            multiplyAdds: $0.multiplyAdds, performedMultiplyAdds: $0.performedMultiplyAdds,
+            activationBytes: $0.activationBytes, weightBytes: $0.weightBytes)
+        })
+    }
+  }
+
   /// Writes the manifest of the existing files, and its digest.
   func writeManifest(to folder: String) throws {
     let files = try Self.digests(of: folder)
@@ -79,16 +106,13 @@ struct BundleWriter {
     let activations = endings.map { Manifest.OutputActivation($0.activation) }
     let classOutput = try graph.classOutput(labels: model.labels?.count)
     let hasSeveral = graph.outputs.count > 1
+    let programs = self.programs
+    let first = programs[0]
     let manifest = Manifest(
       format: Manifest.FormatVersion(
         major: BundleLayout.formatMajor, minor: BundleLayout.formatMinor),
       tool: GraftVersion.tool, compiler: toolchain.version, name: graph.name,
-      inputs: graph.inputs.map {
-        Manifest.Tensor(name: graph[$0].name ?? "", type: graph[$0].type)
-      },
-      outputs: graph.outputs.map {
-        Manifest.Tensor(name: $0.name, type: graph.type(of: $0.value))
-      },
+      inputs: first.inputs, outputs: first.outputs,
       preprocessing: model.preprocessing, labels: model.labels,
       outputActivation: activations.indices.contains(classOutput)
         ? activations[classOutput] : .none,
@@ -98,23 +122,14 @@ struct BundleWriter {
       target: Manifest.Target(
         name: generated.target.name, features: generated.target.requiredFeatures,
         lanes: generated.target.lanes),
-      hasFreeBatch: graph.hasFreeBatch, arenaBytesPerImage: plan.arenaBytesPerBatch,
-      scratchBytesPerThread: generated.scratchBytesPerThread > 0
-        ? generated.scratchBytesPerThread : nil,
+      hasFreeBatch: first.hasFreeBatch, arenaBytesPerImage: first.arenaBytesPerImage,
+      scratchBytesPerThread: first.scratchBytesPerThread,
       isCompact: isCompact ? true : nil,
       tuned: schedules.isEmpty
         ? nil
         : Dictionary(uniqueKeysWithValues: schedules.map { ($0.key.description, $0.value) }),
-      schedule: generated.steps.map { step in
-        let origins = step.node.map { scheduled[$0].origins.joined(separator: ", ") } ?? ""
-        return origins.isEmpty
-          ? "\(step.kernel): \(step.algorithm)" : "\(step.kernel): \(step.algorithm): \(origins)"
-      },
-      work: generated.steps.map(\.work).map {
-        Manifest.Work(
-          multiplyAdds: $0.multiplyAdds, performedMultiplyAdds: $0.performedMultiplyAdds,
-          activationBytes: $0.activationBytes, weightBytes: $0.weightBytes)
-      },
+      schedule: first.schedule, work: first.work,
+      furtherPrograms: programs.count > 1 ? Array(programs.dropFirst()) : nil,
       provenance: model.provenance, build: generated.buildID.hexadecimal, training: trainingEntry,
       fineTuning: model.fineTuning, files: files)
     let data = try manifest.encoded()

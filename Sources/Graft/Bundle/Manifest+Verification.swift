@@ -9,25 +9,37 @@ extension Manifest {
     GraftError(.invalidBundle, message, advice: "Recompile the model.")
   }
 
+  /// - Parameter graphs: that of each program.
   /// - Throws: ``GraftError`` of kind `invalidBundle` if inputs, outputs, labels, preprocessing or the lists
-  ///   of steps do not match the graph.
-  func check(against graph: Graph) throws {
+  ///   of steps do not match the graphs.
+  func check(against graphs: [Graph]) throws {
+    for (program, graph) in zip(programs, graphs) {
+      try check(program, against: graph)
+      try checkLabels(graph)
+    }
+    for (index, program) in programs.enumerated()
+    where programs[..<index].contains(where: { $0.inputs == program.inputs }) {
+      throw damaged("the manifest has two programs for the same input shapes")
+    }
+    try checkPreprocessing(graphs)
+  }
+
+  private func check(_ program: Program, against graph: Graph) throws {
     let inputs = graph.inputs.map { Tensor(name: graph[$0].name ?? "", type: graph[$0].type) }
     let outputs = graph.outputs.map { Tensor(name: $0.name, type: graph.type(of: $0.value)) }
-    guard inputs == self.inputs, outputs == self.outputs else {
+    guard inputs == program.inputs, outputs == program.outputs else {
       throw damaged("the manifest's inputs and outputs differ from those of the graph")
     }
-    guard hasFreeBatch == graph.hasFreeBatch else {
+    guard program.hasFreeBatch == graph.hasFreeBatch else {
       throw damaged("the manifest and the graph disagree on whether the batch size is dynamic")
     }
-    guard work.map({ $0.count == schedule.count }) ?? true else {
-      throw damaged("the manifest describes \(work?.count ?? 0) of \(schedule.count) steps")
+    guard program.work.map({ $0.count == program.schedule.count }) ?? true else {
+      throw damaged(
+        "the manifest describes \(program.work?.count ?? 0) of \(program.schedule.count) steps")
     }
-    guard arenaBytesPerImage >= 0, (scratchBytesPerThread ?? 0) >= 0 else {
+    guard program.arenaBytesPerImage >= 0, (program.scratchBytesPerThread ?? 0) >= 0 else {
       throw damaged("the manifest has a negative number of bytes")
     }
-    try checkLabels(graph)
-    try checkPreprocessing(graph)
   }
 
   /// Checks that an output has one class per label.
@@ -51,16 +63,21 @@ extension Manifest {
     }
   }
 
-  private func checkPreprocessing(_ graph: Graph) throws {
+  /// Checks that the preprocessing makes the input of a program.
+  private func checkPreprocessing(_ graphs: [Graph]) throws {
     guard let preprocessing else { return }
-    guard graph.inputs.count == 1, let input = graph.inputs.first,
-      let shape = TensorShape(Array(graph[input].type.shape.dimensions.dropFirst())).constants
-    else {
+    let shapes = graphs.compactMap { graph -> [Int]? in
+      guard graph.inputs.count == 1, let input = graph.inputs.first else { return nil }
+      return TensorShape(Array(graph[input].type.shape.dimensions.dropFirst())).constants
+    }
+    guard let first = shapes.first, shapes.count == graphs.count else {
       throw damaged("the manifest has preprocessing, but the network's input is not an image")
     }
     do {
-      try preprocessing.check(inputShape: shape)
-      try preprocessing.check(outputShapes: graph.outputShapes)
+      if !shapes.contains(where: preprocessing.gives) {
+        try preprocessing.check(inputShape: first)
+      }
+      try preprocessing.check(outputShapes: graphs.flatMap(\.outputShapes))
     } catch let error as GraftError {
       throw damaged(error.message)
     }

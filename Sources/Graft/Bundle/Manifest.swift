@@ -123,6 +123,28 @@ public struct Manifest: Codable, Sendable, Equatable {
     }
   }
 
+  /// A program of the library: the network for one set of input shapes.
+  public struct Program: Codable, Sendable, Equatable {
+    public var inputs: [Tensor]
+    public var outputs: [Tensor]
+    /// Whether the batch size is dynamic.
+    public var hasFreeBatch: Bool
+    public var arenaBytesPerImage: Int
+    /// Bytes that kernels need per thread in addition to activations; absent if zero.
+    public var scratchBytesPerThread: Int?
+    /// The kernel of each step, in order.
+    public var schedule: [String]
+    /// The work of each step.
+    public var work: [Work]?
+
+    enum CodingKeys: String, CodingKey {
+      case inputs, outputs, schedule, work
+      case hasFreeBatch = "has_free_batch"
+      case arenaBytesPerImage = "arena_bytes_per_image"
+      case scratchBytesPerThread = "scratch_bytes_per_thread"
+    }
+  }
+
   /// A file of the bundle as it was written.
   public struct File: Codable, Sendable, Equatable {
     public var bytes: Int
@@ -185,6 +207,9 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var schedule: [String]
   /// The work of each step; absent before format 1.4.
   public var work: [Work]?
+  /// The programs for other input shapes than those of ``inputs``, in the order of the command line; absent if
+  /// there are none, and before format 1.8.
+  public var furtherPrograms: [Program]?
   public var provenance: Provenance
   /// The build id in hexadecimal, which the library and the packed weights also contain. Absent before format
   /// 1.6.
@@ -207,7 +232,18 @@ public struct Manifest: Codable, Sendable, Equatable {
     case scratchBytesPerThread = "scratch_bytes_per_thread"
     case isCompact = "compact"
     case tuned, schedule, work, provenance, build, training, files
+    case furtherPrograms = "further_programs"
     case fineTuning = "fine_tuning"
+  }
+
+  /// All programs; the first is the one that the manifest's own keys describe.
+  public var programs: [Program] {
+    [
+      Program(
+        inputs: inputs, outputs: outputs, hasFreeBatch: hasFreeBatch,
+        arenaBytesPerImage: arenaBytesPerImage, scratchBytesPerThread: scratchBytesPerThread,
+        schedule: schedule, work: work)
+    ] + (furtherPrograms ?? [])
   }
 
   /// The tuned schedules of convolutions for `target`.

@@ -8,20 +8,22 @@ import GraftIR
 import GraftRuntime
 
 extension ModelBundle {
-  /// Checks every digest and the list of files, then the consistency of manifest, graph, weights, packed
+  /// Checks every digest and the list of files, then the consistency of manifest, graphs, weights, packed
   /// weights, library headers and target.
   /// - Throws: ``GraftError`` that names the file and the problem.
   public func verify() throws {
     try checkDigests(of: manifest.files.keys.sorted())
     try checkListing()
-    let graph = try parseGraph()
-    try at(SourceLocation(file: path(of: BundleLayout.weights))) {
-      try Self.checkWeights(of: graph)
+    let graphs = try parseGraphs(ofPrograms: Array(manifest.programs.indices))
+    for (index, graph) in graphs.enumerated() {
+      try at(SourceLocation(file: path(of: weightsFile(ofProgram: index)))) {
+        try Self.checkWeights(of: graph)
+      }
     }
     try at(SourceLocation(file: path(of: BundleLayout.manifest))) {
-      try manifest.check(against: graph)
+      try manifest.check(against: graphs)
       try manifest.checkTarget()
-      try manifest.checkTraining(against: graph)
+      for graph in graphs { try manifest.checkTraining(against: graph) }
     }
     try checkLibraries()
   }
@@ -34,9 +36,11 @@ extension ModelBundle {
         .invalidBundle, "is in the bundle, but not listed in the manifest",
         at: SourceLocation(file: self.path(of: name)))
     }
-    for name in [
-      BundleLayout.graph, BundleLayout.weights, BundleLayout.packed, BundleLayout.library,
-    ]
+    let needed =
+      manifest.programs.indices.map(BundleLayout.graph) + [
+        BundleLayout.weights, BundleLayout.packed, BundleLayout.library,
+      ]
+    for name in needed
     where manifest.files[name] == nil {
       throw GraftError(.invalidBundle, "is missing", at: SourceLocation(file: self.path(of: name)))
     }
@@ -54,19 +58,26 @@ extension ModelBundle {
 
   /// Checks that the libraries are for the target and match their packed weights.
   private func checkLibraries() throws {
-    let library = try checkLibrary(BundleLayout.library, with: BundleLayout.packed)
-    guard manifest.build == nil || manifest.build == library.hexadecimal else {
+    let packed = try checkLibrary(BundleLayout.library, with: BundleLayout.packed)
+    let location = SourceLocation(file: path(of: BundleLayout.library))
+    guard manifest.build == nil || manifest.build == packed.buildID.hexadecimal else {
       throw GraftError(
-        .invalidBundle, "is the library of another bundle",
-        at: SourceLocation(file: path(of: BundleLayout.library)), advice: "Recompile the model."
-      )
+        .invalidBundle, "is the library of another bundle", at: location,
+        advice: "Recompile the model.")
+    }
+    let programs = manifest.programs.count
+    guard packed.programCount == programs else {
+      throw GraftError(
+        .invalidBundle,
+        "has \(packed.programCount) programs, the manifest describes \(programs)", at: location,
+        advice: "Recompile the model.")
     }
     if manifest.training != nil {
       _ = try checkLibrary(BundleLayout.trainingLibrary, with: BundleLayout.trainingWeights)
     }
   }
 
-  private func checkLibrary(_ name: String, with packed: String) throws -> [UInt8] {
+  private func checkLibrary(_ name: String, with packed: String) throws -> PackedFile {
     let library = try LibraryFile(checking: path(of: name))
     let machines: Set<UInt16> =
       switch manifest.target.name {
@@ -80,7 +91,7 @@ extension ModelBundle {
         "is for another CPU architecture than the target \(manifest.target.name.quotedForDisplay)",
         at: SourceLocation(file: path(of: name)))
     }
-    return try PackedFile(checking: path(of: packed), against: library).buildID
+    return try PackedFile(checking: path(of: packed), against: library)
   }
 }
 

@@ -100,27 +100,48 @@ public struct ModelBundle: Sendable {
     }
   }
 
-  /// The graph as imported, with its weights by reference into the mapped file.
+  /// The graph of a program as imported, with its weights by reference into the mapped file.
+  /// - Parameter index: the program, an index into ``Manifest/programs``.
   /// - Throws: ``GraftError`` of kind `invalidBundle` if a file is damaged or the files are inconsistent.
-  public func loadGraph() throws -> Graph {
-    try checkDigests(of: [BundleLayout.graph, BundleLayout.weights])
-    return try parseGraph()
+  public func loadGraph(ofProgram index: Int = 0) throws -> Graph {
+    try loadGraphs(ofPrograms: [index])[0]
   }
 
-  func parseGraph() throws -> Graph {
-    let bytes = try Self.contents(of: path(of: BundleLayout.graph))
-    guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw GraftError(
-        .invalidBundle, "is not UTF-8 text", at: SourceLocation(file: path(of: BundleLayout.graph)))
+  /// The graphs of several programs, over one mapping of the weights.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if a file is damaged or the files are inconsistent.
+  func loadGraphs(ofPrograms indices: [Int]) throws -> [Graph] {
+    let own = indices.map(weightsFile(ofProgram:)).filter { $0 != BundleLayout.weights }
+    try checkDigests(of: indices.map(BundleLayout.graph) + [BundleLayout.weights] + own)
+    return try parseGraphs(ofPrograms: indices)
+  }
+
+  /// The file with the parameters that only this program has; if it has none, that with all.
+  func weightsFile(ofProgram index: Int) -> String {
+    let own = BundleLayout.ownWeights(ofProgram: index)
+    return index > 0 && manifest.files[own] != nil ? own : BundleLayout.weights
+  }
+
+  func parseGraphs(ofPrograms indices: [Int]) throws -> [Graph] {
+    let shared = try Safetensors.read(path(of: BundleLayout.weights))
+    return try indices.map { index in
+      let weights = weightsFile(ofProgram: index)
+      let own = weights == BundleLayout.weights ? [:] : try Safetensors.read(path(of: weights))
+      return try parseGraph(
+        path(of: BundleLayout.graph(ofProgram: index)), binding: shared.merging(own) { $1 },
+        from: path(of: weights))
     }
-    var graph = try at(SourceLocation(file: path(of: BundleLayout.graph))) {
-      try Graph(parsing: text)
+  }
+
+  private func parseGraph(
+    _ path: String, binding tensors: [String: TensorData], from weights: String
+  ) throws -> Graph {
+    let location = SourceLocation(file: path)
+    guard let text = String(validating: try Self.contents(of: path), as: UTF8.self) else {
+      throw GraftError(.invalidBundle, "is not UTF-8 text", at: location)
     }
-    let tensors = try Safetensors.read(path(of: BundleLayout.weights))
-    try at(SourceLocation(file: path(of: BundleLayout.weights))) {
-      try Self.bind(tensors, to: &graph)
-    }
-    try at(SourceLocation(file: path(of: BundleLayout.graph))) { try graph.verify() }
+    var graph = try at(location) { try Graph(parsing: text) }
+    try at(SourceLocation(file: weights)) { try Self.bind(tensors, to: &graph) }
+    try at(location) { try graph.verify() }
     return graph
   }
 

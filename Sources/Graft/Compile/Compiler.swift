@@ -24,15 +24,17 @@ public struct Compiler: Sendable {
     public var preprocessing: String?
     /// The class names; nil keeps those of a recompiled bundle.
     public var labels: [String]?
-    /// The shapes of inputs with dynamic axes, by name.
-    public var inputShapes: [String: InputShape] = [:]
+    /// The shapes of inputs with dynamic axes, by name: one set for each program of the bundle, in order, as
+    /// ``InputShape/sets(of:)`` makes them. Of a bundle that is recompiled, the sets whose programs to keep.
+    /// Empty for one program with the shapes in the file, or all programs of a bundle.
+    public var inputShapes: [[String: InputShape]] = []
     public var target: CompilationTarget = .native
     /// Whether to minimize memory rather than time: no convolution uses transformed weights, which can be
     /// four times as large.
     public var isCompact = false
     /// How the schedules of convolutions are chosen; `graft compile` takes ``Tuning/quick``.
     public var tuning = Tuning.off
-    /// The training step to add to the bundle; nil for none.
+    /// The training step to add to the bundle, which must have one program; nil for none.
     public var training: TrainableOptions?
     /// Called with a description of the current work, for a progress line.
     public var progress: @Sendable (String) -> Void = { _ in }
@@ -111,7 +113,9 @@ public struct Compiler: Sendable {
 
   /// Lowers `graph` to its memory plan and keeps some of its values available as taps.
   /// - Parameter kept: the values, with the names of their taps.
-  private func lower(_ graph: Graph, keeping kept: [GraphOutput]) throws -> Moment {
+  private func lower(
+    _ graph: Graph, keeping kept: [GraphOutput]
+  ) throws -> (program: ScheduledProgram, passes: PassReport) {
     var moment = Moment(graph: graph, plan: nil, passes: PassReport())
     let taken = Set(graph.outputs.map(\.name))
     for (index, value) in kept.enumerated() {
@@ -127,8 +131,8 @@ public struct Compiler: Sendable {
     moment.graph.removeDeadCode()
     try run(Pipeline.layout, on: &moment, keepsGraphs: false)
     moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
-    moment.plan = try MemoryPlan(planning: moment.graph)
-    return moment
+    let plan = try MemoryPlan(planning: moment.graph)
+    return (ScheduledProgram(graph: moment.graph, plan: plan), moment.passes)
   }
 
   private func run(
@@ -150,7 +154,8 @@ public struct Compiler: Sendable {
     var model = try clock.measure("import") { try load(path) }
     let training = try at(SourceLocation(file: path)) {
       let training = try options.training.map { choice in
-        try clock.measure("training graph") {
+        try Self.checkTrains(model)
+        return try clock.measure("training graph") {
           try TrainableNetwork(replacingHeadOf: &model, choice, labels: options.labels)
         }
       }
@@ -158,6 +163,16 @@ public struct Compiler: Sendable {
       return training
     }
     return try compile(model, training: training, to: output, keeping: [path], clock: clock)
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for a network of several sizes.
+  private static func checkTrains(_ model: SourceModel) throws {
+    guard model.graphs.count > 1 else { return }
+    throw GraftError(
+      .invalidArgument,
+      "a training step needs one set of input shapes, the bundle has \(model.graphs.count): "
+        + model.graphs.map(\.inputShapeText).joined(by: "and"),
+      advice: "Choose one with --input-shape.")
   }
 
   /// Compiles a network in memory.
@@ -181,43 +196,52 @@ public struct Compiler: Sendable {
     let previous = try relative?.build(by: toolchain, for: options.target)
 
     options.progress("optimizing \(model.graph.nodeCount) nodes")
-    let moment = try clock.measure("passes and memory plan") {
-      try explained(of: inputs.first) {
-        try lower(model.graph, keeping: training?.valuesAtCut ?? [])
+    let lowered = try clock.measure("passes and memory plan") {
+      var weights: [String: TensorData] = [:]
+      return try model.graphs.map { graph in
+        var lowered = try explained(of: inputs.first) {
+          try lower(graph, keeping: training?.valuesAtCut ?? [])
+        }
+        lowered.program.graph.shareParameters(&weights)
+        return lowered
       }
     }
-    guard let plan = moment.plan else {
-      throw GraftError(.inconsistency, "the last stage has no memory plan")
-    }
+    let programs = lowered.map(\.program)
     let tuned = try clock.measure("tuning") {
-      try tune(moment.graph, plan, with: toolchain, like: relative)
+      try tune(programs, with: toolchain, like: relative)
     }
     let generated = try clock.measure("code generation") {
       var generator = generator
       generator.convolutions.variants = tuned.variants
       return try explained(of: inputs.first) {
-        try generator.generate(graph: moment.graph, plan: plan, reusing: previous)
+        try generator.generate(programs, reusing: previous)
       }
     }
-    try training?.check(generated, moment.graph)
+    try training?.check(generated.programs[0], programs[0].graph)
     var writer = BundleWriter(
-      model: model, scheduled: moment.graph, plan: plan, generated: generated,
-      toolchain: toolchain, isCompact: options.isCompact, schedules: tuned.variants,
-      training: training, reusing: previous)
+      model: model, scheduled: programs, generated: generated, toolchain: toolchain,
+      isCompact: options.isCompact, schedules: tuned.variants, training: training,
+      previous: previous)
     try destination.write { folder in
-      options.progress("compiling \(generated.steps.count) kernels")
+      let steps = generated.programs.reduce(0) { $0 + $1.steps.count }
+      options.progress("compiling \(steps) kernels")
       try clock.measure("clang and weights") { try writer.writeFiles(to: folder) }
       try addFiles(folder)
       try clock.measure("digests") { try writer.writeManifest(to: folder) }
     }
     return CompilationReport(
       warnings: model.warnings + tuned.warnings, training: training?.plan.summary,
-      passes: moment.passes,
-      stages: clock.stages, target: options.target.name, nodes: generated.steps.count,
-      packedBytes: generated.packed.byteCount, arenaBytes: plan.arenaBytes,
-      lowerBoundBytes: plan.lowerBoundBytes,
-      scratchBytesPerThread: generated.scratchBytesPerThread,
-      estimatedSlowdown: generated.estimatedSlowdown, tuning: tuned.report)
+      programs: lowered.indices.map { index in
+        let (plan, program) = (programs[index].plan, generated.programs[index])
+        return CompilationReport.Program(
+          inputShapes: model.graphs[index].inputShapeText, passes: lowered[index].passes,
+          nodes: program.steps.count, arenaBytes: plan.arenaBytes,
+          lowerBoundBytes: plan.lowerBoundBytes,
+          scratchBytesPerThread: program.scratchBytesPerThread,
+          estimatedSlowdown: program.estimatedSlowdown,
+          tuning: tuned.reports.indices.contains(index) ? tuned.reports[index] : nil)
+      },
+      stages: clock.stages, target: options.target.name, packedBytes: generated.packed.byteCount)
   }
 
   /// Runs a phase of the compilation and adds the file, and advice if there is none, to its errors.
@@ -232,17 +256,25 @@ public struct Compiler: Sendable {
     }
   }
 
+  /// The schedules of convolutions in all programs.
+  private struct Tuned {
+    var variants: [ConvolutionSite: ConvolutionVariant] = [:]
+    /// Of each program; fewer if a program could not be tuned.
+    var reports: [TuningReport] = []
+    var warnings: [Warning] = []
+  }
+
   /// Chooses the schedules of convolutions. Errors become warnings, because the cost model's choices are
   /// always available.
   private func tune(
-    _ graph: Graph, _ plan: MemoryPlan, with toolchain: Toolchain, like relative: ModelBundle?
-  ) throws -> Tuner.Outcome {
+    _ programs: [ScheduledProgram], with toolchain: Toolchain, like relative: ModelBundle?
+  ) throws -> Tuned {
     if let relative {
-      return Tuner.Outcome(variants: relative.manifest.schedules(for: options.target))
+      return Tuned(variants: relative.manifest.schedules(for: options.target))
     }
-    guard options.tuning != .off else { return Tuner.Outcome() }
+    guard options.tuning != .off else { return Tuned() }
     guard options.target.isRunnable else {
-      return Tuner.Outcome(warnings: [
+      return Tuned(warnings: [
         Warning(
           "not tuned: this machine cannot run \(options.target.name), so the cost model chose")
       ])
@@ -250,11 +282,21 @@ public struct Compiler: Sendable {
     let tuner = Tuner(
       generator: generator, toolchain: toolchain, effort: options.tuning,
       progress: options.progress)
-    do { return try tuner.tune(graph, plan: plan) } catch let error as GraftError {
-      return Tuner.Outcome(warnings: [
+    var tuned = Tuned()
+    do {
+      for program in programs {
+        let outcome = try tuner.tune(program)
+        // A convolution that programs share keeps its first schedule.
+        tuned.variants.merge(outcome.variants) { first, _ in first }
+        tuned.reports.append(outcome.report)
+        tuned.warnings = (tuned.warnings + outcome.warnings).uniqued()
+      }
+    } catch let error as GraftError {
+      return Tuned(warnings: [
         Warning("not tuned: \(error.message), so the cost model chose", at: error.location)
       ])
     }
+    return tuned
   }
 
   private var generator: CodeGenerator {
@@ -265,18 +307,20 @@ public struct Compiler: Sendable {
 
   private func applyOptions(to model: inout SourceModel) throws {
     if let choice = options.preprocessing {
-      model.preprocessing = try Preprocessing.chosen(choice, for: model.graph)
+      model.preprocessing = try Preprocessing.chosen(choice, for: model.graphs)
     }
     if let labels = options.labels { model.labels = labels }
-    guard let labels = model.labels, !model.graph.outputs.isEmpty else { return }
-    let output = model.graph.outputs[try model.graph.classOutput(labels: labels.count)]
-    let shape = model.graph.type(of: output.value).shape
-    let ending = try Ending(of: output.value, in: model.graph)
-    guard labels.count == ending.classes, shape.rank >= 2 else {
-      throw GraftError(
-        .invalidArgument,
-        "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has "
-          + "shape \(shape)")
+    guard let labels = model.labels else { return }
+    for graph in model.graphs where !graph.outputs.isEmpty {
+      let output = graph.outputs[try graph.classOutput(labels: labels.count)]
+      let shape = graph.type(of: output.value).shape
+      let ending = try Ending(of: output.value, in: graph)
+      guard labels.count == ending.classes, shape.rank >= 2 else {
+        throw GraftError(
+          .invalidArgument,
+          "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) has "
+            + "shape \(shape)")
+      }
     }
   }
 }
@@ -301,6 +345,11 @@ extension ModelBundle {
 }
 
 extension Graph {
+  /// The shape of the only input, or the names and shapes of several.
+  fileprivate var inputShapeText: String {
+    inputs.map { Session.Port(name: self[$0].name ?? "", type: type(of: $0)) }.shapeText
+  }
+
   /// Names the result of a node, and removes the name from any other result.
   fileprivate mutating func rename(_ value: ValueID, to name: String) {
     guard producer(of: value) != nil else { return }

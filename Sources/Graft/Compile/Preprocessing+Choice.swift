@@ -11,18 +11,23 @@ extension Compiler {
 
 extension Preprocessing {
   /// `none`, a preset's name, or the path of a JSON file.
+  /// - Parameter graphs: the network for each set of input shapes. A preset is for the first; a file must match
+  ///   one of them.
   /// - Returns: nil for `none`.
   /// - Throws: ``GraftError`` if there is no such preset or file, or if it does not match the network's only
   ///   input or its outputs.
-  static func chosen(_ choice: String, for graph: Graph) throws -> Preprocessing? {
+  static func chosen(_ choice: String, for graphs: [Graph]) throws -> Preprocessing? {
     if choice == "none" { return nil }
-    let (shape, elements) = try pictureInput(of: graph)
+    let inputs = try graphs.map { try pictureInput(of: $0) }
+    let (shape, elements) = inputs[0]
     guard let preset = Preset(rawValue: choice) else {
       let specification = try Preprocessing(contentsOf: choice)
       try at(SourceLocation(file: choice)) {
-        try specification.check(inputShape: shape)
+        if !inputs.contains(where: { specification.gives($0.shape) }) {
+          try specification.check(inputShape: shape)
+        }
         try specification.check(elements: elements)
-        try specification.check(outputShapes: graph.outputShapes)
+        try specification.check(outputShapes: graphs.flatMap(\.outputShapes))
       }
       return specification
     }

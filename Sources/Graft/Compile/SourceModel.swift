@@ -8,8 +8,9 @@ import GraftONNX
 
 /// A network before compilation, with everything that goes into its bundle.
 public struct SourceModel: Sendable {
-  /// As imported: shape arithmetic folded, nothing else changed.
-  public var graph: Graph
+  /// As imported: shape arithmetic folded, nothing else changed. One graph for each set of input shapes that the
+  /// bundle gets a program for, at least one; they differ only in what depends on the shapes.
+  public var graphs: [Graph]
   public var preprocessing: Preprocessing?
   public var labels: [String]?
   public var provenance: Manifest.Provenance
@@ -17,43 +18,54 @@ public struct SourceModel: Sendable {
   public var fineTuning: Manifest.FineTuning?
   public var warnings: [Warning]
 
+  /// The graph for the first set of input shapes.
+  public var graph: Graph {
+    get { graphs[0] }
+    set { graphs[0] = newValue }
+  }
+
   /// Reads an .onnx file or a bundle.
-  /// - Throws: ``GraftError`` that names the file, the node and the cause.
-  public init(
-    reading path: String, inputShapes: [String: InputShape] = [:]
-  ) throws {
+  /// - Parameter inputShapes: the sets of shapes of inputs with dynamic axes, by name; of a bundle, the sets whose
+  ///   programs to read. Empty for the shapes in the file, or all programs.
+  /// - Throws: ``GraftError`` that names the file, the node and the cause; of kind `invalidArgument` if a bundle
+  ///   has no program for a set, with the shapes that it has.
+  public init(reading path: String, inputShapes: [[String: InputShape]] = []) throws {
     if ModelBundle.isBundle(at: path) {
       let bundle = try ModelBundle(opening: path)
-      guard inputShapes.isEmpty else {
-        throw GraftError(
-          .invalidArgument, "the input shapes of a bundle are fixed",
-          at: SourceLocation(file: path), advice: "Pass --input-shape when compiling the ONNX file."
-        )
-      }
+      let programs =
+        inputShapes.isEmpty
+        ? Array(bundle.manifest.programs.indices)
+        : try inputShapes.map(bundle.program(withShapes:)).uniqued()
       self.init(
-        graph: try bundle.loadGraph(), preprocessing: bundle.manifest.preprocessing,
+        graphs: try bundle.loadGraphs(ofPrograms: programs),
+        preprocessing: bundle.manifest.preprocessing,
         labels: bundle.manifest.labels, provenance: bundle.manifest.provenance, warnings: [],
         fineTuning: bundle.manifest.fineTuning)
       return
     }
-    var options = ONNXImportOptions()
-    options.inputShapes = inputShapes.mapValues(\.shape)
-    let imported = try ONNXImporter.importModel(at: path, options: options)
+    var weights: [String: TensorData] = [:]
+    let imported = try (inputShapes.isEmpty ? [[:]] : inputShapes).map { shapes in
+      var options = ONNXImportOptions()
+      options.inputShapes = shapes.mapValues(\.shape)
+      var imported = try ONNXImporter.importModel(at: path, options: options)
+      imported.graph.shareParameters(&weights)
+      return imported
+    }
     self.init(
-      graph: imported.graph, preprocessing: nil, labels: nil,
+      graphs: imported.map(\.graph), preprocessing: nil, labels: nil,
       provenance: Manifest.Provenance(
         source: URL(filePath: path).lastPathComponent,
         sourceSHA256: try Digest.sha256(fileAt: path).sha256,
-        opset: imported.opset),
-      warnings: imported.warnings)
+        opset: imported[0].opset),
+      warnings: imported.flatMap(\.warnings).uniqued())
   }
 
   package init(
-    graph: Graph, preprocessing: Preprocessing?, labels: [String]?,
+    graphs: [Graph], preprocessing: Preprocessing?, labels: [String]?,
     provenance: Manifest.Provenance, warnings: [Warning],
     fineTuning: Manifest.FineTuning? = nil
   ) {
-    self.graph = graph
+    self.graphs = graphs
     self.preprocessing = preprocessing
     self.labels = labels
     self.provenance = provenance

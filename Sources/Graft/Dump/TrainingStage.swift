@@ -55,6 +55,7 @@ public struct TrainingStage: Sendable {
 
   /// - Parameters:
   ///   - path: an .onnx file or a bundle.
+  ///   - inputShapes: the shapes of inputs with dynamic axes, by name; of a bundle, those of the program to show.
   ///   - options: nil uses those recorded in a bundle that trains or was fine-tuned, and otherwise trains
   ///     only a linear
   ///     head.
@@ -63,7 +64,8 @@ public struct TrainingStage: Sendable {
     of path: String, _ options: TrainableOptions? = nil,
     target: CompilationTarget = .native, inputShapes: [String: InputShape] = [:]
   ) throws {
-    var model = try SourceModel(reading: path, inputShapes: inputShapes)
+    var model = try SourceModel(
+      reading: path, inputShapes: inputShapes.isEmpty ? [] : [inputShapes])
     var choice = try options ?? Self.choice(of: path) ?? TrainableOptions(unfreeze: .none)
     if choice.head != .keep, choice.classes == nil {
       let graph = try model.graph.keepingOutput(nil, labels: model.labels?.count).widened()

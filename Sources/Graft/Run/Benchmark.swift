@@ -9,9 +9,8 @@ import GraftIR
 public struct Benchmark {
   private let session: Session
   private let loadMilliseconds: Double
-  /// The schedule in the manifest: kernel, algorithm and origins of each step.
-  private let schedule: [String]
-  private let work: [Manifest.Work]?
+  private let programIndex: Int
+  private let program: Manifest.Program
   /// The target that the bundle was compiled for.
   public let targetName: String
   /// The batch size, if it is fixed by the network's file.
@@ -19,26 +18,30 @@ public struct Benchmark {
 
   /// Loads the bundle at `path` and measures the time from opening the manifest to a session that is ready to
   /// run, including the digests of all files that it reads.
+  /// - Parameter inputShapes: the shapes, by input, of the program to measure; empty for the first.
   /// - Throws: ``GraftError`` as ``ModelBundle/init(opening:)`` and ``Session`` do.
   public init(
-    loading path: String, threads: Int = AvailableCores.count, largestBatch: Int = 1
+    loading path: String, threads: Int = AvailableCores.count, largestBatch: Int = 1,
+    inputShapes: [String: InputShape] = [:]
   ) throws {
     let clock = ContinuousClock()
     let start = clock.now
     let bundle = try ModelBundle(opening: path)
-    let manifest = bundle.manifest
+    programIndex = try bundle.program(withShapes: inputShapes)
+    program = bundle.manifest.programs[programIndex]
     fixedBatch =
-      manifest.hasFreeBatch ? nil : manifest.inputs.first?.shape.first?.dimension.constant ?? 1
+      program.hasFreeBatch ? nil : program.inputs.first?.shape.first?.dimension.constant ?? 1
     let largestBatch = fixedBatch == nil ? largestBatch : 1
-    session = try Session(bundle, threads: threads, largestBatch: largestBatch)
+    session = try Session(
+      bundle, threads: threads, largestBatch: largestBatch, program: programIndex)
     loadMilliseconds = (clock.now - start) / .milliseconds(1)
-    schedule = bundle.manifest.schedule
-    work = bundle.manifest.work
     targetName = bundle.manifest.target.name
   }
 
   /// The results of a benchmark.
   public struct Report: Sendable {
+    /// The inputs of the measured program.
+    public var inputs: [Manifest.Tensor]
     /// The loading time up to a session that is ready to run.
     public var loadMilliseconds: Double
     public var medianMilliseconds: Double
@@ -102,6 +105,7 @@ public struct Benchmark {
 
     /// The JSON object of `graft bench --json`.
     public struct Document: Encodable, Sendable {
+      var inputs: [Manifest.Tensor]
       var loadMs: Double
       var medianMs: Double
       var minMs: Double
@@ -116,14 +120,15 @@ public struct Benchmark {
         case loadMs = "load_ms"
         case medianMs = "median_ms"
         case minMs = "min_ms"
-        case runs, batch, threads, machine, layers
+        case inputs, runs, batch, threads, machine, layers
         case peakArenaBytes = "peak_arena_bytes"
       }
     }
 
     public func document(perLayer: Bool) -> Document {
       Document(
-        loadMs: loadMilliseconds, medianMs: medianMilliseconds, minMs: minimumMilliseconds,
+        inputs: inputs, loadMs: loadMilliseconds, medianMs: medianMilliseconds,
+        minMs: minimumMilliseconds,
         runs: runs, batch: batch, threads: threads, peakArenaBytes: peakArenaBytes,
         machine: machine, layers: perLayer ? layers : nil)
     }
@@ -194,7 +199,7 @@ public struct Benchmark {
     let batch = fixedBatch == nil ? images ?? 1 : 1
     var inputs: [String: Tensor] = [:]
     var random = RandomInputs()
-    for input in session.inputs {
+    for input in session.inputs(ofProgram: programIndex) {
       inputs[input.name] = try random.tensor(input.type, batch: batch)
     }
     let call = try session.prepare(inputs)
@@ -215,16 +220,17 @@ public struct Benchmark {
       if times.count.isMultiple(of: 16) { progress((clock.now - start) / .seconds(1)) }
     } while clock.now < end || times.count < 5
 
-    let layers = session.stepNames.enumerated().map { index, name in
+    let (schedule, work) = (program.schedule, program.work)
+    let layers = call.stepNames.enumerated().map { index, name in
       let all = steps.map { index < $0.count ? Double($0[index]) / 1e6 : 0 }
       return Report.Layer(
         name: index < schedule.count ? schedule[index] : name, milliseconds: median(all),
         work: work.flatMap { index < $0.count ? $0[index] : nil }, batch: batch, machine: machine)
     }
     return Report(
-      loadMilliseconds: loadMilliseconds, medianMilliseconds: median(times),
+      inputs: program.inputs, loadMilliseconds: loadMilliseconds, medianMilliseconds: median(times),
       minimumMilliseconds: times.min() ?? 0, runs: times.count, batch: fixedBatch ?? batch,
-      threads: session.threads, peakArenaBytes: session.arenaBytes(batch: batch), layers: layers,
+      threads: session.threads, peakArenaBytes: call.arenaBytes, layers: layers,
       machine: machine)
   }
 

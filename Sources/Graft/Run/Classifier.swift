@@ -47,7 +47,7 @@ public struct Classifier {
   ) throws {
     network = try ImageNetwork(bundle, output: output)
     try network.requireClasses()
-    session = try Session(bundle, threads: threads)
+    session = try Session(bundle, threads: threads, program: network.program)
   }
 
   /// The `top` most probable classes of each image, in the order of `paths`.

@@ -6,7 +6,7 @@ import GraftDiagnostics
 
 /// Writes preprocessed data as NumPy files.
 public struct DataWriter {
-  private let network: ImageNetwork
+  private var network: ImageNetwork
   public private(set) var warnings: [Warning] = []
   /// What the data were, once they were written.
   public private(set) var data = ""
@@ -28,6 +28,7 @@ public struct DataWriter {
   public mutating func write(
     _ path: String, to folder: String, threads: Int, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Int {
+    network = try network.taking(dataAt: path)
     let (dataset, opening) = try network.open(path)
     warnings += opening
     data = dataset.summary

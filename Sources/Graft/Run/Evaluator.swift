@@ -55,7 +55,7 @@ public struct Evaluator {
   public private(set) var data = ""
   public private(set) var confusion: ConfusionMatrix
   public private(set) var predictions: [Prediction] = []
-  private let network: ImageNetwork
+  private var network: ImageNetwork
   private let session: Session
 
   /// - Parameter output: the class output; nil takes the one that looks most like class scores.
@@ -67,10 +67,12 @@ public struct Evaluator {
     network = try ImageNetwork(bundle, output: output)
     try network.requireClasses()
     warnings = network.warnings + [network.scoreWarning].compactMap(\.self)
-    session = try Session(bundle, threads: threads, largestBatch: network.batchSize(batchSize))
+    session = try Session(
+      bundle, threads: threads, largestBatch: network.batchSize(batchSize),
+      program: network.program)
     confusion = try ConfusionMatrix(classCount: network.classCount)
     several = try MultiLabelMetrics(classCount: network.classCount)
-    self.batchSize = network.batchSize(batchSize)
+    self.batchSize = batchSize
   }
 
   private let batchSize: Int
@@ -89,6 +91,8 @@ public struct Evaluator {
   public mutating func evaluate(
     _ path: String, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Report {
+    network = try network.taking(dataAt: path)
+    several = try MultiLabelMetrics(classCount: network.classCount)
     let (dataset, opening) = try network.open(path)
     warnings += opening
     data = dataset.summary

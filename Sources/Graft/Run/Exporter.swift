@@ -8,14 +8,17 @@ import GraftONNX
 /// Exports bundles as ONNX.
 public enum Exporter {
   /// Writes the bundle's graph as imported: unfused, with the original names and weights.
-  /// - Parameter isFused: whether to write the optimized graph instead, whose weights are folded.
+  /// - Parameters:
+  ///   - isFused: whether to write the optimized graph instead, whose weights are folded.
+  ///   - inputShapes: the shapes, by input, of the program whose graph to write; empty for the first.
   /// - Returns: the numbers of nodes and bytes, and the opset.
   /// - Throws: ``GraftError`` if the bundle is damaged or the file cannot be written.
   public static func export(
-    _ bundle: ModelBundle, to path: String, fused isFused: Bool = false
+    _ bundle: ModelBundle, to path: String, fused isFused: Bool = false,
+    inputShapes: [String: InputShape] = [:]
   ) throws -> (nodes: Int, opset: Int, bytes: Int) {
     let destination = try FileReplacement(at: path, keeping: [bundle.path])
-    var graph = try bundle.loadGraph()
+    var graph = try bundle.loadGraph(ofProgram: bundle.program(withShapes: inputShapes))
     if isFused {
       graph = try at(SourceLocation(file: bundle.path)) {
         try Compiler().lower(graph, to: .optimized).graph

@@ -8,6 +8,8 @@ import GraftIR
 /// A bundle as a classifier of data set items.
 package struct ImageNetwork {
   package let bundle: ModelBundle
+  /// The program that takes its data, an index into ``Manifest/programs``.
+  package let program: Int
   package let inputs: [TensorSpecification]
   /// The output with the classes.
   package let output: TensorSpecification
@@ -18,6 +20,9 @@ package struct ImageNetwork {
   /// The output if it is an image; then it has no classes.
   package let picture: PictureOutput?
   package let activation: Manifest.OutputActivation
+  /// The name that the output was chosen by, and whether it may be an image.
+  private let outputName: String?
+  private let seesPictures: Bool
   /// Warnings about the output.
   package private(set) var warnings: [Warning] = []
 
@@ -25,15 +30,23 @@ package struct ImageNetwork {
   ///   - name: the output to use; nil takes the one that is an image, else the one that looks most like class
   ///     scores.
   ///   - seesPictures: whether an output that the preprocessing describes as an image is one, and not class scores.
+  ///   - program: an index into ``Manifest/programs``; nil takes the first whose input the preprocessing makes,
+  ///     else the first.
   /// - Throws: ``GraftError`` if there is no such output, or it is not one row per item.
   package init(
-    _ bundle: ModelBundle, output name: String? = nil, seesPictures: Bool = true
+    _ bundle: ModelBundle, output name: String? = nil, seesPictures: Bool = true,
+    program: Int? = nil
   ) throws {
     self.bundle = bundle
+    outputName = name
     let manifest = bundle.manifest
     let location = SourceLocation(file: bundle.path)
-    inputs = try manifest.inputs.map { try Self.specification($0) }
-    let names = manifest.outputs.map(\.name.quotedForDisplay).joined(separator: ", ")
+    self.seesPictures = seesPictures
+    self.program = try program ?? Self.program(ofImagesIn: manifest)
+    let described = manifest.programs[self.program]
+    inputs = try described.inputs.map { try Self.specification($0) }
+    let outputs = described.outputs
+    let names = outputs.map(\.name.quotedForDisplay).joined(separator: ", ")
     func picture(_ tensor: Manifest.Tensor) -> PictureOutput? {
       guard seesPictures, manifest.preprocessing?.output != nil,
         let shape = (try? Self.specification(tensor))?.shape
@@ -41,15 +54,15 @@ package struct ImageNetwork {
       return PictureOutput(manifest.preprocessing, shape: shape)
     }
     let index =
-      name.map { wanted in manifest.outputs.firstIndex { $0.name == wanted } }
-      ?? manifest.outputs.firstIndex { picture($0) != nil } ?? manifest.classOutput ?? 0
-    guard let index, manifest.outputs.indices.contains(index) else {
+      name.map { wanted in outputs.firstIndex { $0.name == wanted } }
+      ?? outputs.firstIndex { picture($0) != nil } ?? manifest.classOutput ?? 0
+    guard let index, outputs.indices.contains(index) else {
       throw GraftError(
         name == nil ? .unsupported : .invalidArgument,
         name.map { "there is no output \($0.quotedForDisplay)" } ?? "the network has no output",
         at: location, advice: name == nil ? nil : "The outputs are: \(names).")
     }
-    let chosen = manifest.outputs[index]
+    let chosen = outputs[index]
     output = try Self.specification(chosen)
     guard let width = output.elementCount else {
       throw GraftError(
@@ -65,13 +78,41 @@ package struct ImageNetwork {
     activation =
       index == manifest.classOutput ?? 0
       ? manifest.outputActivation : each.indices.contains(index) ? each[index] : .none
-    if name == nil, manifest.outputs.count > 1 {
+    if name == nil, outputs.count > 1 {
       warnings.append(
         Warning(
           "the outputs are \(names): \(chosen.name.quotedForDisplay) is used "
             + (self.picture == nil ? "for the class scores" : "as the image")
             + "; --output NAME chooses another", at: location))
     }
+  }
+
+  /// The first program whose input the preprocessing makes; without preprocessing, the first.
+  private static func program(ofImagesIn manifest: Manifest) throws -> Int {
+    guard let preprocessing = manifest.preprocessing else { return 0 }
+    return try manifest.programs.firstIndex { program in
+      guard program.inputs.count == 1 else { return false }
+      return try preprocessing.gives(specification(program.inputs[0]).shape)
+    } ?? 0
+  }
+
+  /// The network for the data at `path`: if these are tensors, with the program for their shapes.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if the bundle has several programs, but none for the
+  ///   tensors, with the shapes that there are.
+  package func taking(dataAt path: String) throws -> ImageNetwork {
+    guard bundle.manifest.programs.count > 1,
+      let rows = TensorFolder.rowShapes(path, inputs: inputs.map(\.name))
+    else { return self }
+    let shapes = zip(inputs, rows).map { ($0.name, [1] + $1) }
+    let program = try at(SourceLocation(file: path)) {
+      try ProgramChoice(bundle.manifest).program(
+        forShapes: Dictionary(shapes, uniquingKeysWith: { first, _ in first })
+      ).index
+    }
+    return try program == self.program
+      ? self
+      : ImageNetwork(
+        bundle, output: outputName, seesPictures: seesPictures, program: program)
   }
 
   /// - Throws: ``GraftError`` of kind `unsupported` if the output is not one row of scores per item.
@@ -88,7 +129,7 @@ package struct ImageNetwork {
         "the output \(output.name.quotedForDisplay) has class scores for every position of an item",
         at: SourceLocation(file: bundle.path), advice: "Use Segmenter and SegmentationEvaluator.")
     }
-    let rows = bundle.manifest.outputs.filter { other in
+    let rows = bundle.manifest.programs[program].outputs.filter { other in
       (try? Self.specification(other)).map { $0.shape.count { $0 != 1 } <= 1 } ?? false
     }
     throw GraftError(
@@ -224,7 +265,10 @@ package struct ImageNetwork {
   }
 
   /// The largest batch size of at most `wanted` that the network supports.
-  package func batchSize(_ wanted: Int) -> Int { bundle.manifest.hasFreeBatch ? wanted : 1 }
+  package func batchSize(_ wanted: Int) -> Int { hasFreeBatch ? wanted : 1 }
+
+  /// Whether the batch size is dynamic.
+  package var hasFreeBatch: Bool { bundle.manifest.programs[program].hasFreeBatch }
 
   /// Opens a data folder for this network.
   package func open(

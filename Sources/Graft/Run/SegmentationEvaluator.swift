@@ -59,7 +59,7 @@ public struct SegmentationEvaluator {
   /// What the data were, once they were evaluated.
   public private(set) var data = ""
   public private(set) var items: [ItemResult] = []
-  private let network: ImageNetwork
+  private var network: ImageNetwork
   private let session: Session
   private let batchSize: Int
   private var metrics: PositionMetrics
@@ -70,8 +70,10 @@ public struct SegmentationEvaluator {
   ) throws {
     network = try ImageNetwork(bundle)
     try network.requirePositions()
-    self.batchSize = network.batchSize(batchSize)
-    session = try Session(bundle, threads: threads, largestBatch: self.batchSize)
+    self.batchSize = batchSize
+    session = try Session(
+      bundle, threads: threads, largestBatch: network.batchSize(batchSize),
+      program: network.program)
     metrics = try PositionMetrics(
       classCount: network.classCount, outputKind: network.positionKind)
     warnings = network.warnings
@@ -83,6 +85,7 @@ public struct SegmentationEvaluator {
   public mutating func evaluate(
     _ path: String, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Report {
+    network = try network.taking(dataAt: path)
     let (dataset, opening) = try network.open(path)
     warnings += opening
     data = dataset.summary

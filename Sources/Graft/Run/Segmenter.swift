@@ -91,7 +91,7 @@ public struct Segmenter {
   public init(_ bundle: ModelBundle, threads: Int = AvailableCores.count) throws {
     network = try ImageNetwork(bundle)
     try network.requirePositions()
-    session = try Session(bundle, threads: threads)
+    session = try Session(bundle, threads: threads, program: network.program)
   }
 
   /// Calls `body` with the answer for each image as soon as it is available, in the order of `paths`, also for

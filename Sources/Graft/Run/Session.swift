@@ -4,6 +4,7 @@
 import GraftDiagnostics
 import GraftIR
 import GraftRuntime
+import Synchronization
 
 /// Runs a compiled bundle.
 ///
@@ -12,8 +13,9 @@ import GraftRuntime
 /// let outputs = try session.run(["image": image])
 /// ```
 ///
-/// Creating a session loads the bundle's library, and so executes its author's code. Only one caller at a
-/// time; a concurrent call throws an error.
+/// If the bundle was compiled for several input shapes, every call runs the program for the shapes that it is
+/// given; the programs share the weights. Creating a session loads the bundle's library, and so executes its
+/// author's code. Only one caller at a time; a concurrent call throws an error.
 public final class Session: Sendable {
   /// An input or output.
   public struct Port: Sendable {
@@ -22,48 +24,65 @@ public final class Session: Sendable {
   }
 
   public let bundle: ModelBundle
-  private let model: LoadedModel
+  public let threads: Int
+  /// The library's programs, in the order of ``Manifest/programs``.
+  private let programs: [ModelLibrary]
+  private let weights: PackedMemory
+  private let choice: ProgramChoice
+  private let largestBatch: Int
+  /// The programs that were used, by index; each has its own memory for activations.
+  private let loaded = Mutex<[Int: LoadedModel]>([:])
 
-  public var inputs: [Port] { model.description.inputs.map { Port(name: $0.name, type: $0.type) } }
-  public var outputs: [Port] {
-    model.description.outputs.map { Port(name: $0.name, type: $0.type) }
-  }
-  /// The names of the steps, in order.
-  public var stepNames: [String] { model.description.stepNames }
-  public var threads: Int { model.threads }
+  /// The inputs and outputs of the first program; those of others differ only in their shapes.
+  public var inputs: [Port] { inputs(ofProgram: 0) }
+  public var outputs: [Port] { programs[0].description.outputs.map(Port.init) }
+
+  func inputs(ofProgram index: Int) -> [Port] { programs[index].description.inputs.map(Port.init) }
 
   /// Loads the bundle's library and weights, and checks their digests.
   /// - Parameters:
   ///   - threads: by default the number of available cores.
-  ///   - largestBatch: the batch size for which memory is allocated now; ``run(_:)`` reallocates if
-  ///     necessary.
+  ///   - largestBatch: the batch size for which a program that is used first allocates memory; ``run(_:)``
+  ///     reallocates if necessary.
+  ///   - program: the program that gets memory now, an index into ``Manifest/programs``; others get it when they
+  ///     are first used.
   /// - Throws: ``GraftError`` if a file is damaged, or the CPU lacks required features.
   public init(
-    _ bundle: ModelBundle, threads: Int = AvailableCores.count, largestBatch: Int = 1
+    _ bundle: ModelBundle, threads: Int = AvailableCores.count, largestBatch: Int = 1,
+    program: Int = 0
   ) throws {
     self.bundle = bundle
+    self.threads = threads
+    self.largestBatch = largestBatch
+    choice = try ProgramChoice(bundle.manifest)
     try bundle.checkDigests(of: [BundleLayout.library])
-    let library = try ModelLibrary(path: bundle.path(of: BundleLayout.library))
-    try Self.check(bundle, against: library.description)
-    let loading = LoadingModel()
+    programs = try ModelLibrary(path: bundle.path(of: BundleLayout.library)).programs()
+    try Self.check(bundle, against: programs.map(\.description))
+    let read = Mutex<PackedMemory?>(nil)
     // Hashing and reading the weights take about equally long, so they run concurrently.
     try concurrently(2) { index in
       if index == 0 {
         try bundle.checkDigests(of: [BundleLayout.packed])
       } else {
-        loading.model = try LoadedModel(
-          library: library, bundle: bundle.path, largestBatch: largestBatch, threads: threads)
+        let memory = try PackedMemory(reading: bundle.path(of: BundleLayout.packed))
+        read.withLock { $0 = memory }
       }
     }
-    guard let model = loading.model else {
-      throw GraftError(.inconsistency, "the library could not create a session")
+    guard let weights = read.withLock({ $0 }) else {
+      throw GraftError(.inconsistency, "the weights were not read")
     }
-    self.model = model
+    self.weights = weights
+    guard programs.indices.contains(program) else {
+      throw GraftError(
+        .invalidArgument, "there is no program \(program); the bundle has \(programs.count)",
+        at: SourceLocation(file: bundle.path))
+    }
+    _ = try model(ofProgram: program)
   }
 
-  /// Checks that manifest and library agree on inputs and outputs: the manifest determines preprocessing and
-  /// labels, the library the memory accesses.
-  private static func check(_ bundle: ModelBundle, against library: LibraryDescription) throws {
+  /// Checks that manifest and library agree on the programs' inputs and outputs: the manifest determines
+  /// preprocessing, labels and which program runs, the library the memory accesses.
+  private static func check(_ bundle: ModelBundle, against library: [LibraryDescription]) throws {
     func agree(_ tensors: [Manifest.Tensor], _ described: [TensorDescription]) throws -> Bool {
       try tensors.count == described.count
         && zip(tensors, described).allSatisfy { tensor, description in
@@ -72,8 +91,12 @@ public final class Session: Sendable {
             && type.shape == description.type.shape
         }
     }
-    guard try agree(bundle.manifest.inputs, library.inputs),
-      try agree(bundle.manifest.outputs, library.outputs)
+    let programs = bundle.manifest.programs
+    guard programs.count == library.count,
+      try zip(programs, library).allSatisfy({ program, description in
+        try agree(program.inputs, description.inputs)
+          && agree(program.outputs, description.outputs)
+      })
     else {
       throw GraftError(
         .invalidBundle,
@@ -83,18 +106,23 @@ public final class Session: Sendable {
     }
   }
 
-  /// Written by one thread, read after it is done.
-  private final class LoadingModel: @unchecked Sendable { var model: LoadedModel? }
-
-  /// Bytes of activations and scratch memory of a session for this batch size.
-  public func arenaBytes(batch: Int) -> Int {
-    model.library.arenaBytes(batch: batch, threads: threads) ?? 0
+  /// A program with its memory for activations.
+  private func model(ofProgram index: Int) throws -> LoadedModel {
+    try loaded.withLock { loaded in
+      if let present = loaded[index] { return present }
+      let program = programs[index]
+      let model = try LoadedModel(
+        library: program, weights: weights,
+        largestBatch: program.description.hasFreeBatch ? largestBatch : 1, threads: threads)
+      loaded[index] = model
+      return model
+    }
   }
 
-  /// Runs the network on one tensor per input; their shapes determine the batch size.
+  /// Runs the network on one tensor per input; their shapes determine the program and the batch size.
   /// - Returns: the outputs by name.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` if an input is missing, unknown or has the wrong
-  ///   shape.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if an input is missing or unknown, or has a shape that no
+  ///   program takes.
   public func run(_ inputs: [String: Tensor]) throws -> [String: Tensor] {
     let call = try prepare(inputs)
     try call.run()
@@ -115,41 +143,13 @@ public final class Session: Sendable {
   public func prepare(
     _ inputs: [String: Tensor], keepingValues: Bool = false
   ) throws -> PreparedCall {
-    let ports = self.inputs
-    for name in inputs.keys where !ports.contains(where: { $0.name == name }) {
-      throw GraftError(
-        .invalidArgument,
-        "there is no input \(name.quotedForDisplay); the inputs are "
-          + ports.map(\.name.quotedForDisplay).joined(separator: ", "))
+    let (index, batch) = try choice.program(forShapes: inputs.mapValues(\.shape))
+    let ordered = try self.inputs(ofProgram: index).compactMap { port in
+      try inputs[port.name].map { try Self.converted($0, for: port) }
     }
-    var batch: Int?
-    let ordered = try ports.map { port -> Tensor in
-      guard let tensor = inputs[port.name] else {
-        throw GraftError(.invalidArgument, "input \(port.name.quotedForDisplay) was not given")
-      }
-      try Self.check(tensor, against: port, batch: &batch)
-      return try Self.converted(tensor, for: port)
-    }
-    try model.reserve(batch: batch ?? 1)
-    return try PreparedCall(
-      model, inputs: ordered, batch: batch ?? 1, keepingValues: keepingValues)
-  }
-
-  /// Determines the batch size from the first shape that has one, and checks the others against it.
-  private static func check(_ tensor: Tensor, against port: Port, batch: inout Int?) throws {
-    let shape = port.type.shape
-    func mismatch() -> GraftError {
-      GraftError(
-        .invalidArgument,
-        "input \(port.name.quotedForDisplay) has shape \(TensorShape(tensor.shape)), the network "
-          + "takes \(shape)" + (batch.map { " at batch \($0)" } ?? ""))
-    }
-    guard tensor.rank == shape.rank else { throw mismatch() }
-    for (extent, dimension) in zip(tensor.shape, shape.dimensions) where dimension.isBatch {
-      guard extent > 0, extent.isMultiple(of: dimension.coefficient) else { throw mismatch() }
-      batch = batch ?? extent / dimension.coefficient
-    }
-    guard try shape.extents(batch: batch ?? 1) == tensor.shape else { throw mismatch() }
+    let model = try model(ofProgram: index)
+    try model.reserve(batch: batch)
+    return try PreparedCall(model, inputs: ordered, batch: batch, keepingValues: keepingValues)
   }
 
   private static func converted(_ tensor: Tensor, for port: Port) throws -> Tensor {
@@ -158,6 +158,15 @@ public final class Session: Sendable {
         .invalidArgument, "input \(port.name.quotedForDisplay): \(error.message)",
         advice: error.advice)
     }
+  }
+}
+
+extension Session.Port {
+  init(_ tensor: TensorDescription) { self.init(name: tensor.name, type: tensor.type) }
+
+  /// - Throws: ``GraftError`` of kind `invalidBundle` for an unknown element type.
+  init(_ tensor: Manifest.Tensor) throws {
+    self.init(name: tensor.name, type: try tensor.type())
   }
 }
 
@@ -205,6 +214,14 @@ public final class PreparedCall {
 
   /// The intermediate values of the last run, by name, if they were requested.
   public var values: [String: Tensor] { Self.tensors(valueBuffers) }
+
+  /// The names of the program's steps, in order.
+  public var stepNames: [String] { model.description.stepNames }
+
+  /// Bytes of activations and scratch memory that the program needs for the call.
+  public var arenaBytes: Int {
+    model.library.arenaBytes(batch: batch, threads: model.threads) ?? 0
+  }
 
   /// Nanoseconds of each step of the last run; the first call enables the clock.
   public func stepNanoseconds() -> [UInt64] { model.stepTimes() }

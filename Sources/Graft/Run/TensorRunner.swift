@@ -31,7 +31,10 @@ public struct TensorRunner {
       guard keepingValues else { return (try session.run(inputs), [:]) }
       return try session.runKeepingValues(inputs)
     case .reference:
-      return try Self.evaluate(try bundle.loadGraph(), inputs, keepingValues: keepingValues)
+      let program = try ProgramChoice(bundle.manifest)
+        .program(forShapes: inputs.mapValues(\.shape)).index
+      return try Self.evaluate(
+        bundle.loadGraph(ofProgram: program), inputs, keepingValues: keepingValues)
     }
   }
 

@@ -40,7 +40,7 @@ public struct ValueEvaluator {
   public private(set) var data = ""
   private var metrics: ValueMetrics
   private var names: [String] = []
-  private let network: ImageNetwork
+  private var network: ImageNetwork
   private let session: Session
   private let batchSize: Int
 
@@ -51,8 +51,10 @@ public struct ValueEvaluator {
     batchSize: Int = 64
   ) throws {
     network = try ImageNetwork(bundle, output: output)
-    self.batchSize = network.batchSize(batchSize)
-    session = try Session(bundle, threads: threads, largestBatch: self.batchSize)
+    self.batchSize = batchSize
+    session = try Session(
+      bundle, threads: threads, largestBatch: network.batchSize(batchSize),
+      program: network.program)
     metrics = ValueMetrics(width: network.outputWidth, image: nil)
     warnings = network.warnings
   }
@@ -66,6 +68,7 @@ public struct ValueEvaluator {
   public mutating func evaluate(
     _ path: String, progress: (Int, Int) -> Void = { _, _ in }
   ) throws -> Report {
+    network = try network.taking(dataAt: path)
     let (dataset, opening) = try network.open(
       path, answers: network.picture == nil ? .values(network.output) : network.targetKind)
     warnings += opening

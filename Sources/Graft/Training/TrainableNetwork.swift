@@ -128,13 +128,13 @@ package struct TrainableNetwork {
 
   /// - Throws: ``GraftError`` of kind `unsupported` that names a value at the freeze line that the compiled
   ///   network does not compute.
-  func check(_ model: GeneratedModel, _ graph: Graph) throws {
+  func check(_ program: GeneratedProgram, _ graph: Graph) throws {
     let cut = Dictionary(
       zip(plan.parts.cutNames, plan.parts.tail.inputs), uniquingKeysWith: { first, _ in first })
     for kept in valuesAtCut {
       let wanted = cut[kept.name].map { plan.parts.tail.type(of: $0).with(layout: .plain) }
-      let index = model.tapNames.firstIndex(of: kept.name)
-      let found = index.map { graph.type(of: model.tapValues[$0]).with(layout: .plain) }
+      let index = program.tapNames.firstIndex(of: kept.name)
+      let found = index.map { graph.type(of: program.tapValues[$0]).with(layout: .plain) }
       guard let wanted, found == wanted else {
         throw GraftError(
           .unsupported,

@@ -92,7 +92,7 @@ package struct TrainingCompiler {
       step: step.graph, stepPlan: step.plan, evaluation: evaluation.graph,
       evaluationPlan: evaluation.plan, groupNames: groupNames)
     try generated.packed.write(
-      to: ModelBundle.join(folder, BundleLayout.trainingWeights), from: step.graph)
+      to: ModelBundle.join(folder, BundleLayout.trainingWeights), from: [step.graph])
     try Toolchain.find().compile(generated, into: folder)
     return CompiledStep(
       states: generated.states, plan: step.plan,

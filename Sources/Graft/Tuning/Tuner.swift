@@ -19,19 +19,18 @@ struct Tuner {
   /// The chosen schedules.
   struct Outcome {
     /// The schedules that differ from the cost model's choice.
-    var variants: [ConvolutionSite: ConvolutionVariant] = [:]
-    /// Nil if there was nothing to tune.
-    var report: TuningReport?
-    var warnings: [Warning] = []
+    var variants: [ConvolutionSite: ConvolutionVariant]
+    var report: TuningReport
+    var warnings: [Warning]
   }
 
   /// The minimum fraction of the time that a schedule must save; less may be noise.
   private static let leastGain = 0.03
 
-  /// Chooses for the convolutions of `graph`, a scheduled graph with its memory plan.
+  /// Chooses for the convolutions of `program`.
   /// - Throws: ``GraftError`` if a build cannot be compiled or run.
-  func tune(_ graph: Graph, plan: MemoryPlan) throws -> Outcome {
-    let candidates = try generator.candidates(graph: graph).filter { $0.value.count > 1 }
+  func tune(_ program: ScheduledProgram) throws -> Outcome {
+    let candidates = try generator.candidates(graph: program.graph).filter { $0.value.count > 1 }
       .mapValues {
         Array($0.prefix(effort.mostCandidates == .max ? .max : effort.mostCandidates + 1))
       }
@@ -44,7 +43,7 @@ struct Tuner {
     for site in candidates.keys { known[site] = cache.variant(at: site, effort: effort) }
     let unknown = candidates.filter { known[$0.key] == nil }
 
-    var trials = Trials(tuner: self, graph: graph, plan: plan, known: known)
+    var trials = Trials(tuner: self, program: program, known: known)
     let found = unknown.isEmpty ? Found() : try trials.measure(unknown)
     cache.add(unknown.mapValues { $0[0] }.merging(found.variants) { $1 }, effort: effort)
 
@@ -73,8 +72,7 @@ struct Tuner {
   /// The measurement rounds of one network.
   private struct Trials {
     let tuner: Tuner
-    let graph: Graph
-    let plan: MemoryPlan
+    let program: ScheduledProgram
     let known: [ConvolutionSite: ConvolutionVariant]
 
     /// In each round, every convolution uses its next candidate; those that were faster than the cost model's
@@ -119,7 +117,7 @@ struct Tuner {
     ) throws -> TrialBuild {
       var generator = tuner.generator
       generator.convolutions.variants = known.merging(variants) { $1 }
-      let model = try generator.generate(graph: graph, plan: plan, reusing: previous)
+      let model = try generator.generate([program], reusing: previous)
       return try TrialBuild(
         model, toolchain: tuner.toolchain, reusing: previous, threads: tuner.threads)
     }
@@ -192,7 +190,7 @@ private final class TrialBuild {
     _ model: GeneratedModel, toolchain: Toolchain, reusing previous: PreviousBuild?, threads: Int
   ) throws {
     folder = try TemporaryFolder()
-    sites = model.steps.map(\.site)
+    sites = model.programs[0].steps.map(\.site)
     names = model.sources.map(\.name)
     let library = try toolchain.compile(model, into: folder.path, reusing: previous)
     try model.packed.write(to: ModelBundle.join(folder.path, BundleLayout.packed))

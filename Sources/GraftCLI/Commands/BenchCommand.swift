@@ -34,6 +34,7 @@ struct BenchCommand: ParsableCommand, UsesPaths {
   @Flag(help: "Print one JSON object.")
   var json = false
 
+  @OptionGroup var shapes: ProgramShapeOption
   @OptionGroup var threads: ThreadsOption
 
   func validate() throws {
@@ -44,6 +45,9 @@ struct BenchCommand: ParsableCommand, UsesPaths {
       throw ValidationError("--seconds must be above 0 and at most 3600")
     }
     guard bundle != nil || machine else { throw ValidationError("give a bundle or --machine") }
+    if bundle == nil, !shapes.texts.isEmpty {
+      throw ValidationError("--input-shape chooses a program of a bundle: give the bundle")
+    }
   }
 
   func pathUses() throws -> PathUses {
@@ -57,7 +61,9 @@ struct BenchCommand: ParsableCommand, UsesPaths {
       let limits = try measureMachine(for: .native)
       return try json ? Console.json(limits) : Console.result(limits.summary)
     }
-    let benchmark = try Benchmark(loading: bundle, threads: threads.count, largestBatch: batch ?? 1)
+    let benchmark = try Benchmark(
+      loading: bundle, threads: threads.count, largestBatch: batch ?? 1,
+      inputShapes: shapes.parsed())
     let limits = try machineLimits(for: benchmark)
     let report = try benchmark.run(batch: batch, seconds: seconds, machine: limits) {
       ProgressLine.show("measuring: \($0.formatted(digits: 1)) s")

@@ -57,6 +57,10 @@ struct CompileCommand: ParsableCommand, UsesPaths {
   var timings = false
 
   func validate() throws {
+    if training.trainable != nil, try shapes.parsed().count > 1 {
+      throw ValidationError(
+        "--trainable needs one set of input shapes: give --input-shape once for each input")
+    }
     guard let preprocess, !Compiler.preprocessingNames.contains(preprocess),
       !preprocess.contains(where: { "/.".contains($0) }),
       !FileManager.default.fileExists(atPath: preprocess)
@@ -99,16 +103,32 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     if explain { try Console.result(report.explanation) }
     if timings { try Console.result(report.timings) }
     if let training = report.training { Console.note(training) }
-    if let tuning = report.tuning { Console.note(tuning.summary) }
-    Console.note(
-      "\(output): \(report.nodes) kernels for \(report.target), weights "
-        + "\(report.packedBytes.asBytes), arena \(report.arenaBytes.asBytes) per image, "
-        + "scratch \(report.scratchBytesPerThread.asBytes) per thread, "
-        + "\(report.seconds.formatted(digits: 1)) s")
-    if compact {
+    tell(report)
+  }
+
+  private func tell(_ report: CompilationReport) {
+    let seconds = "\(report.seconds.formatted(digits: 1)) s"
+    let weights = "weights \(report.packedBytes.asBytes)"
+    if report.programs.count > 1 {
+      Console.note(
+        "\(output): \(report.programs.count) programs for \(report.target), \(weights), \(seconds)")
+    }
+    for program in report.programs {
+      let isOnly = report.programs.count == 1
+      if let tuning = program.tuning {
+        Console.note((isOnly ? "" : "  \(program.inputShapes): ") + tuning.summary)
+      }
+      let memory =
+        "arena \(program.arenaBytes.asBytes) per image, "
+        + "scratch \(program.scratchBytesPerThread.asBytes) per thread"
+      Console.note(
+        isOnly
+          ? "\(output): \(program.nodes) kernels for \(report.target), \(weights), \(memory), \(seconds)"
+          : "  \(program.inputShapes): \(program.nodes) kernels, \(memory)")
+      guard compact else { continue }
       Console.note(
         "compact: the convolutions are estimated to take "
-          + "\(report.estimatedSlowdown.formatted(digits: 2)) times as long as with the fastest schedules"
+          + "\(program.estimatedSlowdown.formatted(digits: 2)) times as long as with the fastest schedules"
       )
     }
   }

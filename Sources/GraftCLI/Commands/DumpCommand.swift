@@ -49,7 +49,7 @@ struct DumpCommand: ParsableCommand, UsesPaths {
 
   @OptionGroup var choice: TrainingChoice
   @OptionGroup var target: TargetOption
-  @OptionGroup var shapes: InputShapeOption
+  @OptionGroup var shapes: ProgramShapeOption
 
   func validate() throws {
     if stage != .training, let other = unfreeze.map({ _ in "--unfreeze" }) ?? choice.given {
@@ -75,7 +75,8 @@ struct DumpCommand: ParsableCommand, UsesPaths {
     if stage == .training { return try dumpTraining() }
     var options = Compiler.Options()
     options.target = try target.target()
-    options.inputShapes = try shapes.parsed()
+    let shapes = try shapes.parsed()
+    options.inputShapes = shapes.isEmpty ? [] : [shapes]
     let compiler = Compiler(options)
     let model = try compiler.load(file)
     Console.warn(model.warnings)

@@ -21,6 +21,8 @@ struct ExportCommand: ParsableCommand, UsesPaths {
   @Flag(help: "Write the optimized graph with folded weights instead.")
   var fused = false
 
+  @OptionGroup var shapes: ProgramShapeOption
+
   func pathUses() throws -> PathUses {
     var uses = PathUses()
     uses.read("BUNDLE", bundle)
@@ -29,7 +31,8 @@ struct ExportCommand: ParsableCommand, UsesPaths {
   }
 
   func run() throws {
-    let written = try Exporter.export(ModelBundle(opening: bundle), to: output, fused: fused)
+    let written = try Exporter.export(
+      ModelBundle(opening: bundle), to: output, fused: fused, inputShapes: shapes.parsed())
     Console.note(
       "\(output): \(written.nodes) nodes, opset \(written.opset), \(written.bytes.asBytes)")
   }

@@ -8,7 +8,10 @@ import GraftDiagnostics
 struct RunCommand: ParsableCommand, UsesPaths {
   static let configuration = CommandConfiguration(
     commandName: "run", abstract: "Run a bundle on tensors from NumPy files.",
-    discussion: "Running a bundle executes its author's code.")
+    discussion: """
+      The shapes of the inputs choose the program of a bundle that was compiled for several; axes are in the \
+      order of the model's file. Running a bundle executes its author's code.
+      """)
 
   @Argument(help: "The bundle.", completion: .directory)
   var bundle: String

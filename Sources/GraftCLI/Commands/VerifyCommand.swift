@@ -18,6 +18,7 @@ struct VerifyCommand: ParsableCommand, UsesPaths {
   private struct Report: Encodable {
     var bundle: String
     var files: Int
+    var programs: Int
     var bytes: Int
     var format: String
     var target: String
@@ -34,7 +35,8 @@ struct VerifyCommand: ParsableCommand, UsesPaths {
     try opened.verify()
     let files = opened.manifest.files
     let report = Report(
-      bundle: bundle, files: files.count, bytes: files.values.reduce(0) { $0 + $1.bytes },
+      bundle: bundle, files: files.count, programs: opened.manifest.programs.count,
+      bytes: files.values.reduce(0) { $0 + $1.bytes },
       format: "\(opened.manifest.format.major).\(opened.manifest.format.minor)",
       target: opened.manifest.target.name)
     if json { return try Console.json(report) }

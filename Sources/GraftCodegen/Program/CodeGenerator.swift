@@ -1,4 +1,4 @@
-// The entry point of code generation, from a scheduled graph and its memory plan to C sources and packed
+// The entry point of code generation, from scheduled graphs and their memory plans to C sources and packed
 // weights. Toolchain compiles the sources; Graft writes the bundle.
 
 import CGraftABI
@@ -38,15 +38,20 @@ public struct StepDescription: Hashable, Sendable {
   public var site: ConvolutionSite?
 }
 
-/// A model as C: everything that compiling and loading it needs.
-public struct GeneratedModel {
-  public var target: Target
-  /// model.c, model.h, the kernels, and the runtime that goes into every bundle.
-  public var sources: [SourceFile]
-  /// Writes packed.bin.
-  public var packed: PackedWeights
-  /// The build id, 32 bytes in the library and in packed.bin.
-  public var buildID: [UInt8]
+/// A network to generate code for.
+public struct ScheduledProgram: Sendable {
+  /// Its values all have layouts, and its nodes are in execution order.
+  public var graph: Graph
+  public var plan: MemoryPlan
+
+  public init(graph: Graph, plan: MemoryPlan) {
+    self.graph = graph
+    self.plan = plan
+  }
+}
+
+/// A program of a library as C.
+public struct GeneratedProgram {
   public var steps: [StepDescription]
   /// The values that taps can copy, by index.
   public var tapNames: [String]
@@ -55,9 +60,20 @@ public struct GeneratedModel {
   /// Scratch bytes per thread of a session, in addition to the arena.
   public var scratchBytesPerThread: Int
   /// The estimated time of the convolutions relative to the cost model's own choices.
-  public var estimatedSlowdown = 1.0
-  /// Bytes of activations that do not grow with the batch: the plan's, and the workspace behind them.
-  public var arenaBytesFixed = 0
+  public var estimatedSlowdown: Double
+}
+
+/// A library as C: everything that compiling and loading it needs.
+public struct GeneratedModel {
+  public var target: Target
+  /// The programs, such as model.c, the kernels, and the runtime that goes into every bundle.
+  public var sources: [SourceFile]
+  /// Writes packed.bin.
+  public var packed: PackedWeights
+  /// The build id, 32 bytes in the library and in packed.bin.
+  public var buildID: [UInt8]
+  /// Of a model, one for each set of input shapes; of training, the step and the evaluation.
+  public var programs: [GeneratedProgram]
   /// The file name of the shared library that the sources become.
   public var libraryName = "libmodel.so"
   /// The state tensors of a training library, by index; empty for a model.
@@ -89,14 +105,65 @@ public struct CodeGenerator: Sendable {
     self.kernelFiles = max(1, kernelFiles)
   }
 
-  /// Generates the code of `graph`, whose values all have layouts and whose nodes are in execution order.
-  ///
-  /// The result depends only on the graph, its parameters' bytes, the plan, the target and `previous`.
-  /// - Parameter previous: a library whose kernel files are reused, so that only new kernels are compiled.
-  /// - Throws: ``GraftError`` that names a node without a kernel, or a value that is not in the plan.
+  /// Generates a library with one program: ``generate(_:reusing:)``.
   public func generate(
     graph: Graph, plan: MemoryPlan, reusing previous: PreviousBuild? = nil
   ) throws -> GeneratedModel {
+    try generate([ScheduledProgram(graph: graph, plan: plan)], reusing: previous)
+  }
+
+  /// Generates a library with a program for each of `programs`, over one packed.bin, which has every distinct
+  /// packed parameter once. Equal kernels are shared too.
+  ///
+  /// The result depends only on the graphs, their parameters' bytes, the plans, the target and `previous`.
+  /// - Parameters:
+  ///   - programs: at least one; the first is the one that `graft_model()` returns.
+  ///   - previous: a library whose kernel files are reused, so that only new kernels are compiled.
+  /// - Throws: ``GraftError`` that names a node without a kernel, or a value that is not in the plan.
+  public func generate(
+    _ programs: [ScheduledProgram], reusing previous: PreviousBuild? = nil
+  ) throws -> GeneratedModel {
+    let library = KernelLibrary()
+    var weights = PackedWeights()
+    let lowered = try programs.map { program in
+      let lowered = try lower(program, library, weights)
+      weights = lowered.lowering.weights
+      return lowered
+    }
+    let buildID = Fingerprint.of(lowered.map(\.lowering), target: target)
+    weights.buildID = buildID
+    var sources = [
+      SourceFile(name: "model.h", text: ModelWriter.header(), role: .header),
+      SourceFile(
+        name: "kernels.h", text: try ModelWriter.kernelsHeader(for: target), role: .header),
+      SourceFile(
+        name: "programs.c", text: ModelWriter.programs(count: programs.count), role: .baseline),
+      SourceFile(
+        name: "exports.map", text: "{ global: graft_model; local: *; };\n", role: .linkerScript),
+    ]
+    let generated = try zip(programs, lowered).enumerated().map { index, pair in
+      let (program, (lowering, parts)) = pair
+      var writer = ModelWriter(
+        graph: program.graph, plan: program.plan, target: target, lowering: lowering,
+        buildID: buildID, kind: .model(number: index + 1), packedBytes: weights.byteCount)
+      writer.parts = parts
+      let model = try writer.model()
+      sources.append(SourceFile(name: writer.kind.fileName, text: model.text, role: .kernel))
+      return try GeneratedProgram(lowering, taps: model.taps)
+    }
+    sources +=
+      Self.kernelSources(
+        library.kernels, files: kernelFiles, target: target,
+        after: previous?.kernelFiles(for: library.kernels) ?? []) + Self.runtimeSources()
+    return GeneratedModel(
+      target: target, sources: sources, packed: weights, buildID: buildID, programs: generated)
+  }
+
+  /// Lowers one program, adding to the kernels and the packed weights of those before it.
+  private func lower(
+    _ program: ScheduledProgram, _ library: KernelLibrary, _ weights: PackedWeights
+  ) throws -> (lowering: Lowering, parts: BatchParts?) {
+    let (graph, plan) = (program.graph, program.plan)
     let selection = try KernelSelection(
       SelectionContext(graph: graph, target: target, preferences: convolutions))
     let parts =
@@ -107,35 +174,10 @@ public struct CodeGenerator: Sendable {
     var places = ValueLocations(graph: graph, plan: plan)
     if let parts { places.keepValues(acrossNode: parts.nodes) }
     var lowering = Lowering(
-      graph: graph, plan: plan, target: target, selection: selection, places: places)
+      graph: graph, plan: plan, target: target, selection: selection, library: library,
+      weights: weights, places: places)
     try lowering.run()
-    let buildID = Fingerprint.of([(graph, lowering.steps)], target: target)
-    lowering.weights.buildID = buildID
-    let steps = try Self.descriptions(of: lowering)
-    var writer = ModelWriter(
-      graph: graph, plan: plan, target: target, lowering: lowering, buildID: buildID,
-      packedBytes: lowering.weights.byteCount)
-    writer.parts = parts
-    let model = try writer.model()
-    let sources =
-      try [
-        SourceFile(name: "model.h", text: writer.header(), role: .header),
-        SourceFile(name: "kernels.h", text: writer.kernelsHeader(), role: .header),
-        SourceFile(name: "model.c", text: model.text, role: .kernel),
-        SourceFile(
-          name: "exports.map", text: "{ global: graft_model; local: *; };\n", role: .linkerScript),
-      ]
-      + Self.kernelSources(
-        lowering.library.kernels, files: kernelFiles, target: target,
-        after: previous?.kernelFiles(for: lowering.library.kernels) ?? [])
-      + Self.runtimeSources()
-    return GeneratedModel(
-      target: target, sources: sources, packed: lowering.weights, buildID: buildID,
-      steps: steps,
-      tapNames: model.taps.map(\.name), tapValues: model.taps.map(\.value),
-      scratchBytesPerThread: selection.scratchBytesPerThread,
-      estimatedSlowdown: selection.slowdown,
-      arenaBytesFixed: lowering.arenaBytesFixed)
+    return (lowering, parts)
   }
 
   /// Scratch bytes per thread of a session, in addition to the arena.
@@ -151,14 +193,6 @@ public struct CodeGenerator: Sendable {
     let context = SelectionContext(graph: graph, target: target, preferences: convolutions)
     for node in graph.nodes {
       graph[node.id].kernel = try? KernelSelection.choose(for: node, context).note
-    }
-  }
-
-  static func descriptions(of lowering: Lowering) throws -> [StepDescription] {
-    try zip(lowering.steps, lowering.work()).map { step, work in
-      StepDescription(
-        node: step.node, kernel: step.kernel.name, algorithm: step.kernel.algorithm, work: work,
-        site: step.site)
     }
   }
 
@@ -209,6 +243,20 @@ public struct CodeGenerator: Sendable {
           role: file.isSource != 0 ? .baseline : .header))
     }
     return sources
+  }
+}
+
+extension GeneratedProgram {
+  init(_ lowering: Lowering, taps: [ModelWriter.Tap]) throws {
+    steps = try zip(lowering.steps, lowering.work()).map { step, work in
+      StepDescription(
+        node: step.node, kernel: step.kernel.name, algorithm: step.kernel.algorithm, work: work,
+        site: step.site)
+    }
+    tapNames = taps.map(\.name)
+    tapValues = taps.map(\.value)
+    scratchBytesPerThread = lowering.selection.scratchBytesPerThread
+    estimatedSlowdown = lowering.selection.slowdown
   }
 }
 

@@ -8,18 +8,18 @@ import GraftIR
 struct Fingerprint {
   private var hash = SHA256()
 
-  /// The fingerprint of what a model is generated from.
-  static func of(_ programs: [(graph: Graph, steps: [Step])], target: Target) -> [UInt8] {
+  /// The fingerprint of what a library is generated from.
+  static func of(_ programs: [Lowering], target: Target) -> [UInt8] {
     var fingerprint = Fingerprint()
     fingerprint.combine(target.name)
-    for (graph, steps) in programs {
-      fingerprint.combine(graph.text)
-      for step in steps {
+    for program in programs {
+      fingerprint.combine(program.graph.text)
+      for step in program.steps {
         fingerprint.combine(step.kernel.definition)
         step.arguments.forEach { fingerprint.combine($0) }
       }
-      for parameter in graph.parameters {
-        graph[parameter].parameter?.data?.withUnsafeBytes { fingerprint.combine($0) }
+      for parameter in program.graph.parameters {
+        program.identities.of(parameter).withUnsafeBytes { fingerprint.combine($0) }
       }
     }
     return fingerprint.finalize()
@@ -37,4 +37,24 @@ struct Fingerprint {
 
   /// 32 bytes.
   func finalize() -> [UInt8] { Array(hash.finalize()) }
+}
+
+/// What tells the parameters of a graph apart in whatever graph they are: the SHA-256 of type and bytes,
+/// computed once. A class, since it remembers what it computed.
+final class ParameterIdentities {
+  private let graph: Graph
+  private var known: [ValueID: [UInt8]] = [:]
+
+  init(of graph: Graph) { self.graph = graph }
+
+  /// 32 bytes.
+  func of(_ value: ValueID) -> [UInt8] {
+    if let present = known[value] { return present }
+    var fingerprint = Fingerprint()
+    fingerprint.combine("\(graph.type(of: value))")
+    graph[value].parameter?.data?.withUnsafeBytes { fingerprint.combine($0) }
+    let identity = fingerprint.finalize()
+    known[value] = identity
+    return identity
+  }
 }

@@ -27,6 +27,7 @@ struct Lowering {
   let library: KernelLibrary
   let selection: KernelSelection
   var weights: PackedWeights
+  let identities: ParameterIdentities
   private(set) var steps: [Step] = []
   private var currentNode: NodeID?
   /// Bytes of the plan's fixed region; behind it lies the workspace.
@@ -47,6 +48,7 @@ struct Lowering {
     states: [String: Int] = [:], places: ValueLocations? = nil
   ) {
     self.graph = graph
+    identities = ParameterIdentities(of: graph)
     self.selection = selection
     self.target = target
     self.library = library
@@ -171,7 +173,7 @@ struct Lowering {
         .inconsistency, "expected \(count) elements for \(type(value)), found \(elements.count)")
     }
     let offset = weights.add(
-      [value], form: "vector \(padded) x \(scale)", floatCount: padded
+      [identities.of(value)], form: "vector \(padded) x \(scale)", floatCount: padded
     ) { packed in WeightPacking.vector(elements, into: packed, scale: scale) }
     return Place.weights(offset).expression
   }

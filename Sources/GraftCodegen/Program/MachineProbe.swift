@@ -14,8 +14,7 @@ public enum MachineProbe {
     ])
     return GeneratedModel(
       target: target, sources: [SourceFile(name: "machine.c", text: text, role: .kernel)],
-      packed: PackedWeights(), buildID: [], steps: [], tapNames: [], tapValues: [],
-      scratchBytesPerThread: 0, libraryName: "libmachine.so")
+      packed: PackedWeights(), buildID: [], programs: [], libraryName: "libmachine.so")
   }
 }
 

@@ -24,14 +24,12 @@ public struct PackedWeights {
   private(set) var sections: [PackedSection] = []
   private(set) var payloadBytes = 0
   private var offsets: [SectionKey: Int] = [:]
-  /// What tells a parameter apart; its number in the graph unless something else is set.
-  var identity: (ValueID) -> String = { "%\($0.index)" }
   /// Set when everything else is known; the same bytes stand in the library.
   var buildID: [UInt8] = []
 
-  /// The key of a section, so that layers with a common parameter share its packed form.
-  struct SectionKey: Hashable {
-    var values: [String]
+  /// The key of a section, so that layers and programs with a common parameter share its packed form.
+  private struct SectionKey: Hashable {
+    var parameters: [[UInt8]]
     var form: String
   }
 
@@ -39,12 +37,15 @@ public struct PackedWeights {
   public var byteCount: Int { Self.headerBytes + payloadBytes }
 
   /// Reserves room for `floatCount` floats unless an equal section is there already.
+  /// - Parameters:
+  ///   - parameters: the identities of what is packed: ``ParameterIdentities``.
+  ///   - form: what else determines the section.
   /// - Returns: the byte offset in the payload.
   mutating func add(
-    _ values: [ValueID], form: String, floatCount: Int,
+    _ parameters: [[UInt8]], form: String, floatCount: Int,
     fill: @escaping (UnsafeMutableBufferPointer<Float>) throws -> Void
   ) -> Int {
-    let key = SectionKey(values: values.map(identity), form: form)
+    let key = SectionKey(parameters: parameters, form: form)
     if let present = offsets[key] { return present }
     let offset = payloadBytes
     sections.append(PackedSection(offset: offset, floatCount: floatCount, fill: fill))
@@ -56,11 +57,11 @@ public struct PackedWeights {
 
   /// Reserves room for `byteCount` bytes of any element type, likewise.
   mutating func add(
-    _ values: [ValueID], form: String, byteCount: Int,
+    _ parameters: [[UInt8]], form: String, byteCount: Int,
     fill: @escaping (UnsafeMutableRawBufferPointer) throws -> Void
   ) -> Int {
     let size = MemoryLayout<Float>.size
-    return add(values, form: form, floatCount: (byteCount + size - 1) / size) { floats in
+    return add(parameters, form: form, floatCount: (byteCount + size - 1) / size) { floats in
       let bytes = UnsafeMutableRawBufferPointer(floats)
       try fill(UnsafeMutableRawBufferPointer(rebasing: bytes[..<byteCount]))
     }

@@ -25,7 +25,7 @@ public struct TrainingGenerator: Sendable {
   /// State are the parameters that are marked as trained, by name, in either graph. An output of the
   /// step that has the name of a state is its new contents; the others are `loss` [batch] and `logits`.
   /// - Parameter groupNames: the groups of weights, in the order of the rows of `hyperparameters`.
-  /// - Returns: the sources; its steps and taps are those of the training step.
+  /// - Returns: the sources; its programs are the step and the evaluation.
   /// - Throws: ``GraftError`` if no kernel can do what a node asks, where a state is read after it was
   ///   written, or where inputs and outputs are not those of a training step.
   public func generate(
@@ -35,24 +35,19 @@ public struct TrainingGenerator: Sendable {
     var table = try StateTable(step: step, evaluation: evaluation, groupNames: groupNames)
     let numbers = table.numbers
     let library = KernelLibrary()
-    var weights = PackedWeights()
-    weights.identity = { Self.identity(of: $0, in: step) }
     var training = Lowering(
       graph: step, plan: stepPlan, target: target, selection: try selection(for: step),
-      library: library, weights: weights, states: numbers)
+      library: library, states: numbers)
     try training.run()
-    weights = training.weights
-    weights.identity = { Self.identity(of: $0, in: evaluation) }
     var evaluating = Lowering(
       graph: evaluation, plan: evaluationPlan, target: target,
-      selection: try selection(for: evaluation), library: library, weights: weights,
+      selection: try selection(for: evaluation), library: library, weights: training.weights,
       states: numbers)
     try evaluating.run()
-    weights = evaluating.weights
+    var weights = evaluating.weights
     let constantBytes = weights.payloadBytes
     try table.addContents(to: &weights)
-    let buildID = Fingerprint.of(
-      [(step, training.steps), (evaluation, evaluating.steps)], target: target)
+    let buildID = Fingerprint.of([training, evaluating], target: target)
     weights.buildID = buildID
 
     func writer(_ kind: ProgramKind, _ lowering: Lowering, _ graph: Graph, _ plan: MemoryPlan)
@@ -63,15 +58,15 @@ public struct TrainingGenerator: Sendable {
         kind: kind, packedBytes: weights.byteCount,
         state: StateSummary(count: table.states.count, constantBytes: constantBytes))
     }
-    let stepWriter = writer(.step, training, step, stepPlan)
-    let stepModel = try stepWriter.model()
+    let stepModel = try writer(.step, training, step, stepPlan).model()
     let evaluationModel = try writer(
       .evaluation, evaluating, evaluation, evaluationPlan
     ).model()
     let sources =
       try [
         SourceFile(
-          name: ProgramKind.step.kernelsHeader, text: stepWriter.kernelsHeader(), role: .header),
+          name: ProgramKind.step.kernelsHeader, text: ModelWriter.kernelsHeader(for: target),
+          role: .header),
         SourceFile(name: StateTable.headerName, text: StateTable.header, role: .header),
         SourceFile(name: ProgramKind.step.fileName, text: stepModel.text, role: .kernel),
         SourceFile(
@@ -89,25 +84,15 @@ public struct TrainingGenerator: Sendable {
       + CodeGenerator.trainingRuntimeSources()
     return GeneratedModel(
       target: target, sources: sources, packed: weights, buildID: buildID,
-      steps: try CodeGenerator.descriptions(of: training), tapNames: stepModel.taps.map(\.name),
-      tapValues: stepModel.taps.map(\.value),
-      scratchBytesPerThread: max(
-        training.selection.scratchBytesPerThread, evaluating.selection.scratchBytesPerThread),
-      arenaBytesFixed: max(training.arenaBytesFixed, evaluating.arenaBytesFixed),
-      libraryName: "libtrain.so", states: table.states.map(\.state))
+      programs: [
+        try GeneratedProgram(training, taps: stepModel.taps),
+        try GeneratedProgram(evaluating, taps: evaluationModel.taps),
+      ], libraryName: "libtrain.so", states: table.states.map(\.state))
   }
 
   private func selection(for graph: Graph) throws -> KernelSelection {
     try KernelSelection(
       SelectionContext(graph: graph, target: target, typicalBatch: Self.typicalBatch))
-  }
-
-  /// What tells constants apart whatever graph they are in: the two graphs share what is equal.
-  private static func identity(of value: ValueID, in graph: Graph) -> String {
-    var fingerprint = Fingerprint()
-    fingerprint.combine("\(graph.type(of: value))")
-    graph[value].parameter?.data?.withUnsafeBytes { fingerprint.combine($0) }
-    return fingerprint.finalize().map { String($0, radix: 16) }.joined(separator: ".")
   }
 }
 

@@ -33,7 +33,9 @@ extension Lowering {
     _ values: [ValueID], form: String, floatCount: Int,
     fill: @escaping (UnsafeMutableBufferPointer<Float>) throws -> Void
   ) -> String {
-    Place.weights(weights.add(values, form: form, floatCount: floatCount, fill: fill)).expression
+    Place.weights(
+      weights.add(values.map(identities.of), form: form, floatCount: floatCount, fill: fill)
+    ).expression
   }
 
   /// The address of weights that are packed into the workspace before each use.

@@ -33,9 +33,7 @@ public struct TensorFolder: Dataset {
     location = path
     classes = labels ?? []
     self.inputs = try inputs.map { input in
-      let own = path + "/" + TensorFileName.npy(input.name)
-      let isAlone = inputs.count == 1 && !FolderListing.hasFile(own)
-      let file = try NPYFile(isAlone ? path + "/x.npy" : own)
+      let file = try NPYFile(Self.file(of: input.name, in: path, isAlone: inputs.count == 1))
       guard !file.shape.isEmpty, file.rowShape == input.shape else {
         throw GraftError(
           .invalidData,
@@ -71,6 +69,20 @@ public struct TensorFolder: Dataset {
       items: (count, first.path))
     self.classCount =
       labels?.count ?? classCount ?? answers.columns ?? (answers.labels?.max() ?? -1) + 1
+  }
+
+  /// The file of an input's tensors; `x.npy` is that of an input that is alone.
+  private static func file(of input: String, in path: String, isAlone: Bool) -> String {
+    let own = path + "/" + TensorFileName.npy(input)
+    return isAlone && !FolderListing.hasFile(own) ? path + "/x.npy" : own
+  }
+
+  /// The shape of an item of each input, without the batch; nil if the folder does not have readable tensors of
+  /// each.
+  public static func rowShapes(_ path: String, inputs: [String]) -> [[Int]]? {
+    try? inputs.map { input in
+      try NPYFile(file(of: input, in: path, isAlone: inputs.count == 1)).rowShape
+    }
   }
 
   public func name(of index: Int) -> String { "\(index)" }

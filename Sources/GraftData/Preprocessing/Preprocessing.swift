@@ -215,6 +215,9 @@ extension Preprocessing {
     return nil
   }
 
+  /// Whether the result has this input shape: ``check(inputShape:)``.
+  public func gives(_ shape: [Int]) -> Bool { (try? check(inputShape: shape)) != nil }
+
   /// Checks that the result has this input shape (axes in the model's order, without the batch).
   /// - Throws: ``GraftError`` of kind `invalidArgument` with both shapes.
   public func check(inputShape shape: [Int]) throws {

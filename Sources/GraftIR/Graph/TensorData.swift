@@ -124,6 +124,18 @@ public struct TensorData: Sendable {
       dtype, shape, in: source, range: start..<(start + elements.count * dtype.byteCount))
   }
 
+  /// Whether type, shape and bytes are equal.
+  public func hasSameElements(as other: TensorData) -> Bool {
+    guard dtype == other.dtype, shape == other.shape else { return false }
+    if source === other.source, range == other.range { return true }
+    return withUnsafeBytes { own in
+      other.withUnsafeBytes { bytes in
+        guard let start = own.baseAddress, let otherStart = bytes.baseAddress else { return true }
+        return memcmp(start, otherStart, own.count) == 0
+      }
+    }
+  }
+
   /// Calls `body` with the bytes, which may start at any alignment.
   public func withUnsafeBytes<Result>(
     _ body: (UnsafeRawBufferPointer) throws -> Result
@@ -196,6 +208,23 @@ extension TensorData {
 }
 
 extension Graph {
+  /// Takes parameters that are equal to those of other graphs from them, so that they are in memory once.
+  /// - Parameter known: the parameters of the graphs so far, by name.
+  public mutating func shareParameters(_ known: inout [String: TensorData]) {
+    for id in parameters {
+      guard let name = self[id].name, var parameter = self[id].parameter,
+        let data = parameter.data
+      else { continue }
+      guard let present = known[name], present.hasSameElements(as: data) else {
+        known[name] = data
+        continue
+      }
+      parameter.data = present
+      self[id].definition = .parameter(parameter)
+      data.releasePages()
+    }
+  }
+
   /// Releases the pages of the files that parameters are in.
   public func releaseWeightPages() {
     for id in parameters { self[id].parameter?.data?.releasePages() }

@@ -30,7 +30,8 @@ struct TeacherNetwork {
     let size = network.batchSize(batchSize)
     return LoadedTeacher(
       options: options, network: network, columns: columns, batchSize: size,
-      session: try Session(network.bundle, threads: threads, largestBatch: size))
+      session: try Session(
+        network.bundle, threads: threads, largestBatch: size, program: network.program))
   }
 
   /// The teacher's column for each of the student's classes.
@@ -62,7 +63,7 @@ struct TeacherNetwork {
   func checkSees(theInputsOf student: ImageNetwork) throws {
     guard network.inputs.map(\.shape) == student.inputs.map(\.shape),
       network.bundle.manifest.preprocessing == student.bundle.manifest.preprocessing,
-      network.bundle.manifest.hasFreeBatch
+      network.hasFreeBatch
     else {
       throw GraftError(
         .invalidArgument,

@@ -28,10 +28,11 @@ struct Trunk {
   private let largestBatch: Int
 
   init(
-    _ parts: NetworkParts, of bundle: ModelBundle, inputs: [TensorSpecification], batchSize: Int,
-    threads: Int, target: CompilationTarget
+    _ parts: NetworkParts, of network: ImageNetwork, batchSize: Int, threads: Int,
+    target: CompilationTarget
   ) throws {
-    self.inputs = inputs
+    let bundle = network.bundle
+    inputs = network.inputs
     widths = try parts.cutWidths()
     largestBatch = Self.largestBatch(of: batchSize, threads: threads)
     let inputNames = inputs.map(\.name)
@@ -43,6 +44,7 @@ struct Trunk {
     }
     try bundle.checkDigests(of: [BundleLayout.library, BundleLayout.packed])
     let library = try ModelLibrary(path: bundle.path(of: BundleLayout.library))
+      .program(network.program)
     let types = parts.tail.inputs.map { parts.tail.type(of: $0) }
     let values = zip(parts.cutNames, types).compactMap { name, type in
       library.description.values.firstIndex { $0.name == name && $0.type == type }
@@ -61,7 +63,7 @@ struct Trunk {
       let path = folder.path + "/trunk.graft"
       try Compiler(options).compile(
         SourceModel(
-          graph: parts.trunk, preprocessing: nil, labels: nil,
+          graphs: [parts.trunk], preprocessing: nil, labels: nil,
           provenance: bundle.manifest.provenance, warnings: []), to: path, reusing: bundle)
       let session = try Session(
         ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)

@@ -130,6 +130,7 @@ extension FineTuner {
     let epoch = rehearsal.epoch * Double(size.items) / Double(max(1, rehearsal.items))
     let preparation = measured.seconds * Double(size.read) / Double(max(1, measured.itemsRead))
     let manifest = bundle.manifest
+    let program = manifest.programs[network.program]
     let batch = network.batchSize(items)
     return Forecast(
       trained: trained,
@@ -152,9 +153,9 @@ extension FineTuner {
         trunk: plan.parts.trunk.nodeCount == 0
           ? 0
           : (manifest.files[BundleLayout.packed].map { Int(clamping: $0.bytes) } ?? 0)
-            + manifest.arenaBytesPerImage
+            + program.arenaBytesPerImage
             * Trunk.largestBatch(of: batch, threads: options.threads)
-            + (manifest.scratchBytesPerThread ?? 0) * options.threads),
+            + (program.scratchBytesPerThread ?? 0) * options.threads),
       seconds: Forecast.Time(
         preparation: preparation, epoch: epoch,
         total: rehearsal.fixed + preparation + epoch * Double(options.epochs)))

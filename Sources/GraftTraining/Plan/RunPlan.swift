@@ -16,6 +16,8 @@ struct RunPlan {
   let network: ImageNetwork
   /// The split network and its training step.
   let training: FineTuningPlan
+  /// The network of every program with its new head.
+  let networks: [Graph]
   /// All of the data, and separate validation data.
   let whole: any Dataset
   let validation: (any Dataset)?
@@ -31,8 +33,10 @@ struct RunPlan {
     self.options = options
     self.bundle = bundle
     self.path = path
-    network = try ImageNetwork(
-      bundle, output: options.output, seesPictures: options.loss?.measure != nil)
+    let network = try ImageNetwork(
+      bundle, output: options.output, seesPictures: options.loss?.measure != nil
+    ).taking(dataAt: options.data)
+    self.network = network
     warnings += network.warnings
     let requests = DataRequests(options, network, bundle.manifest)
     let found = try openDataset(at: options.data, for: requests.training)
@@ -42,14 +46,16 @@ struct RunPlan {
     warnings += classes.warnings
     let location = SourceLocation(file: path)
     let output = network.picture == nil ? options.output : network.output.name
-    let graph = try at(location) {
-      try bundle.loadGraph().keepingOutput(
+    func trainingPlan(ofProgram index: Int) throws -> FineTuningPlan {
+      let graph = try bundle.loadGraph(ofProgram: index).keepingOutput(
         output, labels: bundle.manifest.labels?.count
       ).widened()
+      return try FineTuningPlan(graph, classes: classes.count, options: options.trainingChoices)
     }
-    training = try at(location) {
-      try FineTuningPlan(
-        graph, classes: classes.count, options: options.trainingChoices)
+    let training = try at(location) { try trainingPlan(ofProgram: network.program) }
+    self.training = training
+    networks = try at(location) {
+      try Self.networks(of: network, training: training, plan: trainingPlan)
     }
     warnings += training.warnings
     if let folder = options.validationData {

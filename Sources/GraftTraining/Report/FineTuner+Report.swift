@@ -14,6 +14,8 @@ struct ReportDraft {
   /// The indices in ``images`` of the mistakes, or of the worst segmentations or images.
   fileprivate var places: [Int]
   fileprivate var inputs: [TensorSpecification]
+  /// The number of the program that was trained.
+  fileprivate var program: Int
   fileprivate var preprocessing: Preprocessing?
   fileprivate var classCount: Int
   /// The size of the network's map of classes, if it gives one.
@@ -35,7 +37,7 @@ struct ReportDraft {
     guard !page.mistakes.isEmpty, images.holdsImages,
       // Errors of images must not fail the run.
       let pictures = try? MistakeImages(
-        of: network, in: folder, inputs: inputs, preprocessing: preprocessing,
+        of: network, in: folder, program: program, inputs: inputs, preprocessing: preprocessing,
         classCount: classCount, threads: threads)
     else { return try page.html() }
     page.featureMap = pictures.featureMap
@@ -83,7 +85,7 @@ extension FineTuner {
       images: ready.validationSet,
       places: (segmentation?.worst.map(\.item) ?? pictures?.worst.map(\.item)
         ?? mistakes.map(\.item)).map { judged.places[$0] },
-      inputs: plan.network.inputs,
+      inputs: plan.network.inputs, program: plan.network.program,
       preprocessing: bundle.manifest.preprocessing,
       classCount: ready.plan.outputWidth, mapSize: plan.network.mapSize, threads: options.threads)
   }

@@ -42,15 +42,17 @@ struct MistakeImages {
   /// - Parameters:
   ///   - network: the graph of the tuned network, including its final softmax.
   ///   - folder: the folder with the library and the packed weights of that network.
+  ///   - program: the number of the network's program in the library.
   /// - Returns: nil if the network's input is not an image.
   init?(
-    of network: Graph, in folder: String, inputs: [TensorSpecification],
+    of network: Graph, in folder: String, program: Int, inputs: [TensorSpecification],
     preprocessing: Preprocessing?, classCount: Int, threads: Int
   ) throws {
     guard let preprocessing, inputs.count == 1 else { return nil }
     preprocessor = Preprocessor(preprocessing)
     self.classCount = classCount
     let library = try ModelLibrary(path: ModelBundle.join(folder, BundleLayout.library))
+      .program(program)
     var source: Source?
     for map in try ClassActivation.featureMaps(of: network) {
       let type = network.type(of: map).with(layout: .plain)

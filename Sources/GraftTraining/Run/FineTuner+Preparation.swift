@@ -47,8 +47,8 @@ extension FineTuner {
     let folder = try TemporaryFolder()
     let trainer = try compileStep(plan, into: folder.path, observe: observe)
     let trunk = try Trunk(
-      training.parts, of: bundle, inputs: plan.network.inputs, batchSize: batchSize,
-      threads: options.threads, target: options.target)
+      training.parts, of: plan.network, batchSize: batchSize, threads: options.threads,
+      target: options.target)
     let teacher = try plan.teacher?.loaded(batchSize: batchSize, threads: options.threads)
     let clock = ContinuousClock()
     let start = clock.now

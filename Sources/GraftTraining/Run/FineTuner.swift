@@ -214,7 +214,7 @@ public struct FineTuner {
     if plan.network.picture == nil { preprocessing?.output = nil }
     try Compiler(compilerOptions).compile(
       SourceModel(
-        graph: trained.network, preprocessing: preprocessing,
+        graphs: plan.networks(withWeightsOf: trained.network), preprocessing: preprocessing,
         labels: trained.classes.isEmpty ? bundle.manifest.labels : trained.classes,
         provenance: bundle.manifest.provenance, warnings: [],
         fineTuning: Manifest.FineTuning(

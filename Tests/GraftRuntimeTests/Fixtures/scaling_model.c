@@ -30,5 +30,9 @@ static const graft_description description = {
     .step_names = step_names, .target = "any", .required_features = "", .compiler = __VERSION__,
     .build_id = {5}, .packed_bytes = 64, .arena_bytes_per_image = 12, .has_batch = 1};
 
-const graft_program graft_program_of_model = {
+static const graft_program program = {
     .description = &description, .steps = steps, .places = &place};
+
+GRAFT_MODEL_TABLE(table, program)
+
+const graft_model_api *graft_model_program(uint32_t index) { return index == 0 ? &table : NULL; }

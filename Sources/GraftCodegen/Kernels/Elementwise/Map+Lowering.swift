@@ -290,7 +290,8 @@ extension Lowering {
   mutating func plainParameter(_ value: ValueID) throws -> String {
     let data = try data(of: value)
     let offset = weights.add(
-      [value], form: "plain", byteCount: max(1, data.elementCount * data.dtype.byteCount)
+      [identities.of(value)], form: "plain",
+      byteCount: max(1, data.elementCount * data.dtype.byteCount)
     ) { packed in
       data.withUnsafeBytes { packed.copyMemory(from: $0) }
     }

@@ -10,7 +10,7 @@ extension DirectConvolution {
   var weightOrder: WeightOrder {
     let window = shape.window
     return WeightOrder(
-      form: "direct \(schedule)",
+      form: "direct \(schedule.packedForm) in \(shape.groups) groups",
       floatCount: schedule.weightBlocks
         * schedule.blockWeights(kernel: window.kernel, lanes: lanes),
       lanes: lanes, panels: panels,

@@ -57,6 +57,12 @@ struct DirectSchedule: Hashable {
   var tilePixelsMost: Int { wideTiles > 0 ? tilePixels + 1 : tilePixels }
   var unitsPerImage: Int { splitsTiles ? tiles : groups }
 
+  /// The key of the packed weight order, which images of any size share.
+  var packedForm: String {
+    let blocks = "\(inputBlocks) x \(inputBlock) to \(outputBlocks) by \(tileBlocks), \(chunk)"
+    return windows.map { "\(blocks), windows \($0.first) of \($0.counts)" } ?? blocks
+  }
+
   /// Floats of the packed weights for one input block and one output block.
   func blockWeights(kernel: [Int], lanes: Int) -> Int { kernel[0] * kernel[1] * inputBlock * lanes }
 

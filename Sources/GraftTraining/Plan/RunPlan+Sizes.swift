@@ -1,0 +1,48 @@
+// Fine-tuning of a bundle for several input shapes: one program trains, and all get its weights.
+
+import Graft
+import GraftDiagnostics
+import GraftIR
+
+extension RunPlan {
+  /// The network of every program with its new head; that of the program that trains is `training`'s.
+  /// - Parameter plan: makes the plan of a program's graph.
+  /// - Throws: ``GraftError`` of kind `unsupported` if a weight that trains has another shape in another program,
+  ///   such as that of a linear layer that reads all pixels.
+  static func networks(
+    of network: ImageNetwork, training: FineTuningPlan,
+    plan: (_ program: Int) throws -> FineTuningPlan
+  ) throws -> [Graph] {
+    let programs = network.bundle.manifest.programs
+    return try programs.indices.map { index in
+      guard index != network.program else { return training.parts.network }
+      let other = try plan(index).parts.network
+      for name in training.parts.tailParameters {
+        let type = { (graph: Graph) in graph.parameter(named: name).map { graph.type(of: $0) } }
+        guard type(other) != type(training.parts.network) else { continue }
+        throw GraftError(
+          .unsupported,
+          "the weight \(name.quotedForDisplay) of the program for \(try programs[index].shapeText) is not that of "
+            + "the program for \(try programs[network.program].shapeText), so they cannot be trained together",
+          advice:
+            "Recompile the bundle for one of them: graft compile BUNDLE -o NEW.graft --input-shape …"
+        )
+      }
+      return other
+    }
+  }
+
+  /// The network of every program with the trained weights of `tuned`.
+  func networks(withWeightsOf tuned: Graph) -> [Graph] {
+    networks.enumerated().map { index, graph in
+      guard index != network.program else { return tuned }
+      var graph = graph
+      for name in training.parts.tailParameters {
+        guard let id = graph.parameter(named: name), let source = tuned.parameter(named: name)
+        else { continue }
+        graph[id].definition = tuned[source].definition
+      }
+      return graph
+    }
+  }
+}
