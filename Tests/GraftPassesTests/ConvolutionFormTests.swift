@@ -29,6 +29,32 @@ import Testing
     }
   }
 
+  /// Of a pixel, and of so few that what would be cut off is a large part.
+  @Test func transposedConvolutionsOfSmallImages() throws {
+    for (name, image, attributes, size) in [
+      ("pixel", "1,1", "strides=[2, 1], pads=[0, 0, 0, 0], activation=\"relu\"", "4,4"),
+      ("parts", "2,3", "strides=[2, 2], pads=[1, 1, 1, 1], activation=\"relu\"", "4,6"),
+      ("uneven-parts", "2,3", "strides=[2, 2], pads=[0, 1, 2, 1]", "4,6"),
+      ("longer", "2,2", "strides=[2, 2], pads=[1, 1, 1, 1], output_pads=[1, 1]", "5,5"),
+    ] {
+      try checkPass(
+        LowerTransposedConvolution(), "lower-transposed-convolution-\(name)",
+        constants: [
+          "w": (0..<512).map { Double($0 % 13) - 6 }, "b": (0..<16).map { Double($0) - 7 },
+        ],
+        graphText(
+          """
+          %0 "x" = input : f32[N,2,\(image)]
+          %1 "w" = parameter : f32[2,16,4,4]
+          %2 "b" = parameter : f32[16]
+          """,
+          """
+          %3 = convolution_transpose(%0, %1, %2) {\(attributes)} : f32[N,16,\(size)] from "up"
+          output "y" = %3
+          """))
+    }
+  }
+
   @Test func tapsThatMeetPadding() throws {
     for (name, pads, fires) in [("all", 5, true), ("none", 4, false)] {
       try checkPass(
