@@ -289,7 +289,7 @@ struct PictureTests {
         atPath: empty + "/targets", withIntermediateDirectories: true)
       try GraftProgram.expectFailure(
         ["finetune", bundle, "--data", empty, "-o", folder + "/tuned.graft"],
-        saying: ["none of 0 inputs has a target of the same name among 0 JPEG and PNG files"])
+        saying: ["empty/inputs: there are no JPEG or PNG files"])
       try GraftProgram.expectFailure(
         ["predict", bundle, Self.inputs[0]],
         saying: ["the network's output is an image", "Pass --output-dir DIR"])

@@ -292,4 +292,32 @@ struct SeveralSizesTests {
       #expect(reports[1].peakArenaBytes < reports[2].peakArenaBytes)
     }
   }
+
+  /// A weight that importing computed from the size is another one in every program.
+  @Test func weightsOfOneSizeDoNotTrain() throws {
+    try withTemporaryFolder { folder in
+      let bundle = try SizedModel.scaled(in: folder).compile()
+      let data = folder + "/data"
+      try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
+      let x = try NPYArray(
+        Array(repeating: Float(0.5), count: 8 * 3 * 12 * 16), shape: [8, 3, 12, 16])
+      try Data(x.encoded()).write(to: URL(filePath: data + "/x.npy"))
+      try Data(NPYArray((0..<8).map { Int64($0 % 5) }, shape: [8]).encoded())
+        .write(to: URL(filePath: data + "/y.npy"))
+      var options = FineTuner.Options(data: data)
+      options.validationSplit = 0
+      options.epochs = 1
+      options.unfreeze = .all
+      let error = #expect(throws: GraftError.self) {
+        var tuner = try FineTuner(bundle.path, options)
+        _ = try tuner.run(to: folder + "/all.graft")
+      }
+      #expect(error?.message.contains("so they cannot be trained together") == true)
+      // The head alone is the same in both.
+      options.unfreeze = .none
+      var tuner = try FineTuner(bundle.path, options)
+      _ = try tuner.run(to: folder + "/head.graft")
+      try ModelBundle(opening: folder + "/head.graft").verify()
+    }
+  }
 }

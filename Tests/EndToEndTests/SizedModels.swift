@@ -51,6 +51,29 @@ struct SizedModel {
     return try SizedModel(model, in: folder)
   }
 
+  /// x [N, 3, h, w] → convolution → times a weight times the height, which importing makes one weight → mean of each
+  /// channel → y [N, 5].
+  static func scaled(in folder: String) throws -> SizedModel {
+    var model = ModelFile()
+    model.input("x", ["N", 3, "h", "w"])
+    convolution("x", 3, "first", 8, kernel: 3, of: &model)
+    random("factor", [1, 8, 1, 1], of: &model)
+    model.initializer(
+      "axis", [1], type: 7, data: Wire.bytes(9, Wire.littleEndian([Int64(2)])))
+    model.node("Shape", ["first"], ["shape"], name: "shape")
+    model.node("Gather", ["shape", "axis"], ["height"], name: "height")
+    model.node(
+      "Cast", ["height"], ["real"], name: "real", attributes: [ModelFile.attribute("to", int: 1)])
+    model.node("Mul", ["factor", "real"], ["scale"], name: "scale")
+    model.node("Mul", ["first", "scale"], ["scaled"], name: "scaled")
+    model.node("GlobalAveragePool", ["scaled"], ["means"], name: "pool")
+    model.node("Flatten", ["means"], ["row"], name: "flatten")
+    random("matrix", [8, 5], of: &model)
+    model.node("Gemm", ["row", "matrix"], ["y"], name: "head")
+    model.output("y", ["N", 5])
+    return try SizedModel(model, in: folder)
+  }
+
   /// a [N, p] times a number, followed by b [N, q] → y [N, p + q].
   static func twoInputs(in folder: String) throws -> SizedModel {
     var model = ModelFile()

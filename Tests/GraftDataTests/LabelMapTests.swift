@@ -151,6 +151,19 @@ struct LabelMapTests {
       #expect(throws: GraftError.self) {
         try SegmentationFolder(folder, classCount: 4).sample(at: 0)
       }
+      // One name in two files, of another kind or in another normal form, says of neither which mask is its.
+      for name in ["masks/a.PNG", "images/a.jpg", "images/caf\u{e9}.png"] {
+        let added = ["images/cafe\u{301}.png", name].filter {
+          $0 == name || name.hasSuffix("\u{e9}.png")
+        }
+        for file in added {
+          try Data(image.encodedPNG()).write(to: URL(filePath: folder + "/" + file))
+        }
+        expectError(.invalidData, containing: "have the same name before the extension") {
+          _ = try SegmentationFolder(folder)
+        }
+        for file in added { try FileManager.default.removeItem(atPath: folder + "/" + file) }
+      }
       try Data("ground\ntree\n".utf8).write(to: URL(filePath: folder + "/classes.txt"))
       let named = try SegmentationFolder(folder)
       #expect(named.classes == ["ground", "tree"] && named.classCount == 2)

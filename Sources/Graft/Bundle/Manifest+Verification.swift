@@ -45,8 +45,11 @@ extension Manifest {
   /// Checks that an output has one class per label.
   private func checkLabels(_ graph: Graph) throws {
     guard let labels else { return }
-    let widths = graph.outputs.compactMap { output -> Int? in
+    let widths = graph.outputs.enumerated().compactMap { index, output -> Int? in
       let dimensions = graph.type(of: output.value).shape.dimensions
+      if let classAxis, index == classOutput ?? 0, dimensions.indices.contains(classAxis) {
+        return dimensions[classAxis].constant
+      }
       return dimensions.count > 1
         ? dimensions.dropFirst().reduce(1) { product, dimension in
           product.flatMap { known in dimension.constant.map { known * $0 } }

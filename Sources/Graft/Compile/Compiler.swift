@@ -308,6 +308,12 @@ public struct Compiler: Sendable {
   private func applyOptions(to model: inout SourceModel) throws {
     if let choice = options.preprocessing {
       model.preprocessing = try Preprocessing.chosen(choice, for: model.graphs)
+    } else if let kept = model.preprocessing {
+      do { try kept.check(model.graphs) } catch let error as GraftError {
+        throw GraftError(
+          error.kind, "the bundle's preprocessing does not fit: \(error.message)",
+          advice: "Give another with --preprocess, or none with --preprocess none.")
+      }
     }
     if let labels = options.labels { model.labels = labels }
     guard let labels = model.labels else { return }
@@ -315,6 +321,13 @@ public struct Compiler: Sendable {
       let output = graph.outputs[try graph.classOutput(labels: labels.count)]
       let shape = graph.type(of: output.value).shape
       let ending = try Ending(of: output.value, in: graph)
+      let extents = TensorShape(Array(shape.dimensions.dropFirst())).constants
+      guard extents.flatMap({ PictureOutput(model.preprocessing, shape: $0) }) == nil else {
+        throw GraftError(
+          .invalidArgument,
+          "there are \(labels.count) labels, but the output \(output.name.quotedForDisplay) is an image",
+          advice: "Leave out the labels, or output in the preprocessing.")
+      }
       guard labels.count == ending.classes, shape.rank >= 2 else {
         throw GraftError(
           .invalidArgument,

@@ -22,13 +22,7 @@ extension Preprocessing {
     let (shape, elements) = inputs[0]
     guard let preset = Preset(rawValue: choice) else {
       let specification = try Preprocessing(contentsOf: choice)
-      try at(SourceLocation(file: choice)) {
-        if !inputs.contains(where: { specification.gives($0.shape) }) {
-          try specification.check(inputShape: shape)
-        }
-        try specification.check(elements: elements)
-        try specification.check(outputShapes: graphs.flatMap(\.outputShapes))
-      }
+      try at(SourceLocation(file: choice)) { try specification.check(graphs) }
       return specification
     }
     guard let layout = Layout(inputShape: shape) else {
@@ -37,6 +31,15 @@ extension Preprocessing {
         advice: "Omit --preprocess, or pass none.")
     }
     return try Preprocessing(preset, inputShape: shape, layout: layout, elements: elements)
+  }
+
+  /// Checks that an image becomes the input of one of the graphs, and that outputs are what it says.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` with the shapes.
+  func check(_ graphs: [Graph]) throws {
+    let inputs = try graphs.map { try Self.pictureInput(of: $0) }
+    if !inputs.contains(where: { gives($0.shape) }) { try check(inputShape: inputs[0].shape) }
+    try check(elements: inputs[0].elements)
+    try check(outputShapes: graphs.flatMap(\.outputShapes))
   }
 
   /// The shape of the network's only input, without the batch, and its element type.

@@ -11,7 +11,12 @@ public struct DataWriter {
   /// What the data were, once they were written.
   public private(set) var data = ""
 
-  public init(_ bundle: ModelBundle) throws { network = try ImageNetwork(bundle) }
+  /// - Parameter output: the output that targets are for; nil takes the one that ``Evaluator`` would.
+  /// - Throws: ``GraftError`` if there is no such output.
+  public init(_ bundle: ModelBundle, output: String? = nil) throws {
+    network = try ImageNetwork(bundle, output: output)
+    warnings = network.warnings
+  }
 
   private var tensorNames: [String] {
     network.inputs.count == 1 ? ["x.npy"] : TensorFiles.names(of: network.inputs.map(\.name))

@@ -42,7 +42,7 @@ package struct ImageNetwork {
     let manifest = bundle.manifest
     let location = SourceLocation(file: bundle.path)
     self.seesPictures = seesPictures
-    self.program = try program ?? Self.program(ofImagesIn: manifest)
+    self.program = program ?? Self.program(ofImagesIn: manifest)
     let described = manifest.programs[self.program]
     inputs = try described.inputs.map { try Self.specification($0) }
     let outputs = described.outputs
@@ -87,13 +87,16 @@ package struct ImageNetwork {
     }
   }
 
-  /// The first program whose input the preprocessing makes; without preprocessing, the first.
-  private static func program(ofImagesIn manifest: Manifest) throws -> Int {
+  /// The first program whose input the preprocessing makes, of any batch size if there is one; without
+  /// preprocessing, the first.
+  private static func program(ofImagesIn manifest: Manifest) -> Int {
     guard let preprocessing = manifest.preprocessing else { return 0 }
-    return try manifest.programs.firstIndex { program in
-      guard program.inputs.count == 1 else { return false }
-      return try preprocessing.gives(specification(program.inputs[0]).shape)
-    } ?? 0
+    let fitting = manifest.programs.indices.filter { index in
+      let inputs = manifest.programs[index].inputs
+      guard inputs.count == 1, let input = try? specification(inputs[0]) else { return false }
+      return preprocessing.gives(input.shape)
+    }
+    return fitting.first { manifest.programs[$0].hasFreeBatch } ?? fitting.first ?? 0
   }
 
   /// The network for the data at `path`: if these are tensors, with the program for their shapes.
@@ -298,13 +301,22 @@ package struct ImageNetwork {
   }
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` if the data are images and the bundle has no
-  ///   preprocessing.
+  ///   preprocessing that makes them inputs of this program.
   package func checkCanRead(_ dataset: any Dataset) throws {
-    guard dataset.holdsImages, bundle.manifest.preprocessing == nil else { return }
-    throw GraftError(
-      .invalidArgument, "the bundle has no preprocessing for images",
-      at: SourceLocation(file: bundle.path),
-      advice: "Recompile it: graft compile BUNDLE -o NEW.graft --preprocess imagenet")
+    guard dataset.holdsImages else { return }
+    guard let preprocessing = bundle.manifest.preprocessing else {
+      throw GraftError(
+        .invalidArgument, "the bundle has no preprocessing for images",
+        at: SourceLocation(file: bundle.path),
+        advice: "Recompile it: graft compile BUNDLE -o NEW.graft --preprocess imagenet")
+    }
+    guard inputs.count != 1 || preprocessing.gives(inputs[0].shape) else {
+      throw GraftError(
+        .invalidArgument,
+        "these are images, which the bundle's preprocessing does not make inputs of shape "
+          + "\(TensorShape(inputs[0].shape))", at: SourceLocation(file: dataset.location),
+        advice: "Use data of one kind and size, or recompile the bundle with another --preprocess.")
+    }
   }
 
   /// Starts reading `dataset` on `threads` threads, optionally in a given order and as random views.
@@ -385,6 +397,11 @@ extension ModelBundle {
   /// ``Segmenter`` and ``SegmentationEvaluator`` are for such networks, ``Classifier`` and ``Evaluator`` for
   /// others.
   public var hasPositions: Bool { manifest.classAxis != nil && !givesPictures() }
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if there is no output of this name, with those there are.
+  public func checkOutput(_ name: String?) throws {
+    _ = try ImageNetwork(self, output: name)
+  }
+
   /// Whether an output is an image, as the preprocessing describes it: ``ImageTranslator`` and ``ValueEvaluator`` are for
   /// such networks.
   /// - Parameter output: nil for the one that is used by default.

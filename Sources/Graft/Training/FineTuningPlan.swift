@@ -44,7 +44,7 @@ package struct FineTuningPlan {
       throw GraftError(
         .unsupported,
         "a head on the value \(name.quotedForDisplay) has classes, and cannot be trained for values",
-        advice: "Leave out --loss, or use --head linear.")
+        advice: "Use --loss cross-entropy, or another --head.")
     }
     let graph = try options.head.prepared(graph)
     let old = try Self.ending(of: graph)

@@ -4,6 +4,7 @@
 
 import GraftAutodiff
 import GraftCodegen
+import GraftData
 import GraftDiagnostics
 import GraftIR
 import GraftOps
@@ -78,6 +79,13 @@ package struct TrainableNetwork {
     choices.optimizer = options.optimizer
     choices.seed = options.seed
     plan = try FineTuningPlan(model.graph, classes: classes, options: choices)
+    let extents = plan.parts.network.outputShapes.first ?? nil
+    guard extents.flatMap({ PictureOutput(model.preprocessing, shape: $0) }) == nil else {
+      throw GraftError(
+        .unsupported,
+        "the network's output is an image; a training step in a bundle needs one class per item",
+        advice: "Train it with graft finetune.")
+    }
     guard plan.task != .positions else {
       throw GraftError(
         .unsupported,

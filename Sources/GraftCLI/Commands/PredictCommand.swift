@@ -79,6 +79,7 @@ struct PredictCommand: ParsableCommand, UsesPaths {
     if opened.givesPictures(from: output) { return try translate(with: opened) }
     if opened.hasPositions, output == nil { return try segment(with: opened) }
     if outputDir != nil {
+      try opened.checkOutput(output)
       throw GraftError(
         .invalidArgument,
         "--output-dir is for networks whose output is an image or a class for every pixel",

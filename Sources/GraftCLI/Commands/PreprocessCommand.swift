@@ -20,6 +20,12 @@ struct PreprocessCommand: ParsableCommand, UsesPaths {
   @Option(help: "The folder for the output files.", completion: .directory)
   var outputDir: String
 
+  @Option(
+    help: ArgumentHelp(
+      "The output that y.npy is for, if there are several. (default: as in evaluate)",
+      valueName: "name"))
+  var output: String?
+
   @OptionGroup var threads: ThreadsOption
 
   func pathUses() throws -> PathUses {
@@ -28,12 +34,12 @@ struct PreprocessCommand: ParsableCommand, UsesPaths {
     uses.read("--data", data, .data)
     uses.write(
       "--output-dir", outputDir,
-      .files(try DataWriter(ModelBundle(opening: bundle)).fileNames))
+      .files(try DataWriter(ModelBundle(opening: bundle), output: output).fileNames))
     return uses
   }
 
   func run() throws {
-    var writer = try DataWriter(ModelBundle(opening: bundle))
+    var writer = try DataWriter(ModelBundle(opening: bundle), output: output)
     let count = try writer.write(data, to: outputDir, threads: threads.count) { done, all in
       ProgressLine.show("\(done) of \(all) images")
     }

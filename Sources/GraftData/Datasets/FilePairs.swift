@@ -45,8 +45,15 @@ struct FilePairs {
     var stray = StrayFiles()
     let firsts = try Self.files(of: first, in: path, &stray)
     let seconds = try Self.files(of: second, in: path, &stray)
+    try Self.checkNames(firsts, of: first, at: path)
+    try Self.checkNames(seconds, of: second, at: path)
     let partner = Dictionary(seconds.map { (Self.stem($0), $0) }) { first, _ in first }
     let items = firsts.compactMap { name in partner[Self.stem(name)].map { (name, $0) } }
+    guard !firsts.isEmpty else {
+      throw GraftError(
+        .invalidData, "there are no JPEG or PNG files",
+        at: SourceLocation(file: path + "/" + first.folder))
+    }
     guard !items.isEmpty else {
       throw GraftError(
         .invalidData,
@@ -65,6 +72,19 @@ struct FilePairs {
         firsts.filter { partner[Self.stem($0)] == nil }, first, lack: second, at: path)
       + Self.warning(seconds.filter { !taken.contains($0) }, second, lack: first, at: path)
     self.items = items
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidData` if two files of a folder would be one in a pair.
+  private static func checkNames(_ names: [String], of part: Part, at path: String) throws {
+    var seen: [String: String] = [:]
+    for name in names {
+      guard let other = seen.updateValue(name, forKey: stem(name)) else { continue }
+      throw GraftError(
+        .invalidData,
+        "\(other.quotedForDisplay) and \(name.quotedForDisplay) have the same name before the extension",
+        at: SourceLocation(file: path + "/" + part.folder),
+        advice: "A pair is found by this name: rename or remove one of the files.")
+    }
   }
 
   private static func warning(

@@ -18,7 +18,13 @@ struct TeacherNetwork {
     _ options: FineTuner.Teacher, of dataset: any Dataset, classCount: Int
   ) throws {
     self.options = options
-    network = try ImageNetwork(ModelBundle(opening: options.bundle))
+    network = try ImageNetwork(ModelBundle(opening: options.bundle)).taking(
+      dataAt: dataset.location)
+    guard network.picture == nil else {
+      throw GraftError(
+        .unsupported, "the teacher's output is an image, not scores of classes",
+        at: SourceLocation(file: options.bundle))
+    }
     columns = try Self.columns(of: network, options.bundle, dataset, classCount)
     try network.checkCanRead(dataset)
   }

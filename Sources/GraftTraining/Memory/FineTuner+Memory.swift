@@ -77,7 +77,7 @@ struct MemoryEstimate {
             ? "; \(size.decoding.bytes.asBytes) of these are for decoding the largest images, the largest is "
               + size.decoding.largest.escapedForDisplay : ""),
         advice: "Choose a smaller --batch-size, fewer layers with --unfreeze, or --memory-limit "
-          + "\(least + least / 31).")
+          + "\(least + least / 20).")
     }
     var room = MemoryRoom.least
     room.arena = wanted <= left ? nil : left

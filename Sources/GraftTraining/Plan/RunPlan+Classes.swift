@@ -101,10 +101,11 @@ extension RunPlan {
     let location = SourceLocation(file: options.data)
     guard let validation else {
       guard options.validationSplit > 0 else { return [] }
+      let reason = data.labels.isEmpty ? "there are not two items" : "no class has two items"
       return [
         Warning(
-          "there is no validation data: no class has two items, of which one could be held out; the "
-            + "last epoch is kept", at: location)
+          "there is no validation data: \(reason), of which one could be held out; the last epoch is kept",
+          at: location)
       ]
     }
     guard !data.labels.isEmpty else { return [] }

@@ -7,8 +7,8 @@ import GraftIR
 extension RunPlan {
   /// The network of every program with its new head; that of the program that trains is `training`'s.
   /// - Parameter plan: makes the plan of a program's graph.
-  /// - Throws: ``GraftError`` of kind `unsupported` if a weight that trains has another shape in another program,
-  ///   such as that of a linear layer that reads all pixels.
+  /// - Throws: ``GraftError`` of kind `unsupported` if a weight that trains is another one in another program, such
+  ///   as that of a linear layer that reads all pixels, or one that was computed from the input's size.
   static func networks(
     of network: ImageNetwork, training: FineTuningPlan,
     plan: (_ program: Int) throws -> FineTuningPlan
@@ -18,8 +18,7 @@ extension RunPlan {
       guard index != network.program else { return training.parts.network }
       let other = try plan(index).parts.network
       for name in training.parts.tailParameters {
-        let type = { (graph: Graph) in graph.parameter(named: name).map { graph.type(of: $0) } }
-        guard type(other) != type(training.parts.network) else { continue }
+        guard !isSame(name, in: other, training.parts.network) else { continue }
         throw GraftError(
           .unsupported,
           "the weight \(name.quotedForDisplay) of the program for \(try programs[index].shapeText) is not that of "
@@ -30,6 +29,17 @@ extension RunPlan {
       }
       return other
     }
+  }
+
+  /// Whether two networks have the same weight of that name.
+  private static func isSame(_ name: String, in one: Graph, _ other: Graph) -> Bool {
+    guard let a = one.parameter(named: name), let b = other.parameter(named: name),
+      one.type(of: a) == other.type(of: b)
+    else { return false }
+    guard let data = one[a].parameter?.data, let same = other[b].parameter?.data else {
+      return true
+    }
+    return data.hasSameElements(as: same)
   }
 
   /// The network of every program with the trained weights of `tuned`.
