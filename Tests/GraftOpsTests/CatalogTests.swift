@@ -115,6 +115,7 @@ import Testing
         return first...last == ONNXBinding.supportedOpsets ? name : "\(name) \(first)–\(last)"
       }
       return "| `\(type.opcode)` | \(type.summary) | "
+        + (type is any DifferentiableOperator.Type ? "yes" : "—") + " | "
         + (columns.isEmpty ? "—" : columns.joined(separator: ", ")) + " |"
     }
     #expect(rows == expected, "docs/operators.md; run with UPDATE_GOLDEN=1 to rewrite its table")

@@ -125,27 +125,26 @@ class Unsupported(Exception):
     """What no tensor file holds: sequences, optionals, texts."""
 
 
-def baked(result: Result) -> tuple[onnx.ModelProto, list[str]]:
-    """The model of a test as it passed, and the names of the inputs that were made initializers."""
+def passed_model(result: Result) -> onnx.ModelProto:
+    """The model of a test as it passed."""
     model = onnx.load(result.path / "model.onnx")
-    return _baked(result, model, BAKED[result.baked])
+    start = BAKED[result.baked]
+    return model if start is None else baked(result, model, [v.name for v in model.graph.input[start:]])
 
 
-def _baked(test: Test, model: onnx.ModelProto, start: int | None) -> tuple[onnx.ModelProto, list[str]]:
-    """The model with its inputs from `start` on as initializers, with the values of the first set."""
-    if start is None:
-        return model, []
+def baked(test: Test, model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """The model with these inputs as initializers, with the values of the first set."""
     baked = onnx.ModelProto()
     baked.CopyFrom(model)
     values = _tensors(test.path / "test_data_set_0", "input", model.graph.input)
-    known = [name for name in list(values)[start:]]
+    known = [name for name in values if name in names]
     held = {tensor.name for tensor in model.graph.initializer}
     baked.graph.initializer.extend(
         numpy_helper.from_array(values[name], name) for name in known if name not in held)
     inputs = [value for value in model.graph.input if value.name not in known]
     del baked.graph.input[:]
     baked.graph.input.extend(inputs)
-    return baked, known
+    return baked
 
 
 def _check(
@@ -156,8 +155,8 @@ def _check(
     if start is not None:
         # The values are the first set's: others would need networks of their own.
         sets = sets[:1]
-    own, known = _baked(test, model, start)
-    onnx.save(own, work / "model.onnx")
+    known = [] if start is None else [value.name for value in model.graph.input[start:]]
+    onnx.save(baked(test, model, known) if known else model, work / "model.onnx")
     graft.call("compile", work / "model.onnx", "-o", work / "b.graft", "--tune", "off")
     if "nodes in training mode are read as in inference" in graft.told:
         raise Unsupported("training mode: read as in inference, with a warning")

@@ -25,12 +25,12 @@ def render(
 ) -> str:
     known = {}
     for row in operators.read_text().splitlines():
-        if match := re.match(r"\| `(\w+)` \| .* \| (.*) \|$", row):
-            for name in re.findall(r"(\w+)(?: (\d+–\d+))?(?:,|$)", match[2]):
-                known[name[0]] = (match[1], name[1] or "1–28")
+        if match := re.match(r"\| `(\w+)` \| .* \| (yes|—) \| (.*) \|$", row):
+            for name in re.findall(r"(\w+)(?: (\d+–\d+))?(?:,|$)", match[3]):
+                known[name[0]] = (match[1], name[1] or "1–28", "yes" if match[2] == "yes" else "no")
     functions = operators.read_text().rstrip().splitlines()[-1]
     for name, opsets in re.findall(r"(\w+)(?: (\d+–\d+))?[,.]", functions):
-        known.setdefault(name, ("", opsets or "1–28"))
+        known.setdefault(name, ("", opsets or "1–28", ""))
     lines = [
         "# ONNX support",
         "",
@@ -54,8 +54,9 @@ def render(
         "Opsets are those of the model in which Graft reads the operator; tests are the node tests of one "
         "operator, of both sets. Operators without a row here are refused by name. Element types are those of "
         "the first operand for which Graft has kernels; floats are float32, float64, float16 and bfloat16, "
-        "integers those of 8 to 64 bits with and without sign. An operator trains if the gradient of its first "
-        "operand is known. Both were found on the networks of the tests that pass.",
+        "integers those of 8 to 64 bits with and without sign. They were found on the networks of the tests "
+        "that pass, and so was whether an operator that is made of others trains; of these, some have no test that "
+        "can tell.",
         "",
         "| operator | opsets | Graft's | element types | trains | tests passed | why others are refused |",
         "|---|---|---|---|---|---|---|",
@@ -69,9 +70,10 @@ def render(
         passed = sum(result.outcome == "passed" for result in own)
         if name not in known and passed == 0:
             continue
-        opcode, opsets = known.get(name, ("", "1–28"))
+        opcode, opsets, trains = known.get(name, ("", "1–28", ""))
         found = probes.get(name)
-        types, trains = (_types(found.types), "yes" if found.trains else "no") if found else ("", "")
+        types = _types(found.types) if found else ""
+        trains = trains or ("yes" if found and found.trains else "")
         reasons = collections.Counter(
             re.sub(rf"^{name}: ", "", r.reason) for r in own if r.outcome == "refused")
         text = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(2))

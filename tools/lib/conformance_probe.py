@@ -28,7 +28,7 @@ TRIED = 8
 @dataclasses.dataclass
 class Probe:
     types: list[str]  # of the first operand
-    trains: bool
+    trains: bool  # an operand of float32 has a gradient
 
 
 def probe(
@@ -53,28 +53,30 @@ def _probe(tests: list[conformance.Result], graft: Graft, file: pathlib.Path) ->
     types, trains = set(), False
     tests = sorted(tests, key=lambda test: (test.path / "model.onnx").stat().st_size)
     for test in tests:
-        model, _ = conformance.baked(test)
+        model = conformance.passed_model(test)
         if len(model.graph.node) != 1 or not model.graph.node[0].input or not model.graph.input:
             continue
         types.add(_name(_own_type(model)))
     for test in tests[:TRIED]:
-        model, _ = conformance.baked(test)
+        model = conformance.passed_model(test)
         if len(model.graph.node) != 1 or not model.graph.node[0].input or not model.graph.input:
             continue
         for name in _allowed(model) - types:
-            if _takes(_retyped(model, name), graft, file, "--stage", "scheduled"):
+            if _takes(_retyped(model, name), graft, file, "compile", "-o", f"{file}.graft", "--tune", "off"):
                 types.add(name)
-        if not trains and (training := _training(model)):
+        if not trains and (training := _training(test)):
             trains = _takes(
-                training, graft, file, "--stage", "training", "--unfreeze", "all", "--classes", "2",
+                training, graft, file, "dump", "--stage", "training", "--unfreeze", "all", "--classes", "2",
                 "--head", training.graph.node[-1].output[0])
     return Probe([name for name in TYPES if name in types], trains)
 
 
-def _takes(model: onnx.ModelProto, graft: Graft, file: pathlib.Path, *options: str) -> bool:
+def _takes(
+    model: onnx.ModelProto, graft: Graft, file: pathlib.Path, command: str, *options: str
+) -> bool:
     onnx.save(model, file)
     try:
-        graft.call("dump", file, *options)
+        graft.call(command, file, *options)
         return True
     except Failed as error:
         if not conformance.is_refusal(str(error)):
@@ -132,23 +134,25 @@ def _retyped(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     return own
 
 
-def _training(model: onnx.ModelProto) -> onnx.ModelProto | None:
-    """The operator on a batch of inputs that a trained weight scales; nil if its operand is no batch of floats."""
-    if not _is_input(model) or _own_type(model) != TensorProto.FLOAT:
+def _training(test: conformance.Result) -> onnx.ModelProto | None:
+    """The operator on a batch that a trained weight scales, as its first operand of float32 that is a batch, with
+    constants for all others; None if it has no such operand."""
+    model = onnx.load(test.path / "model.onnx")
+    given = next(
+        (value for value in model.graph.input
+         if value.type.tensor_type.elem_type == TensorProto.FLOAT
+         and len(value.type.tensor_type.shape.dim) > 1 and value.name in model.graph.node[0].input), None)
+    if given is None:
         return None
-    own = onnx.ModelProto()
-    own.CopyFrom(model)
-    node = own.graph.node[0]
-    given = next(value for value in own.graph.input if value.name == node.input[0])
-    if not given.type.tensor_type.shape.dim:
-        return None
+    own = conformance.baked(test, model, {value.name for value in model.graph.input} - {given.name})
+    node, given = own.graph.node[0], own.graph.input[0]
     given.type.tensor_type.shape.dim[0].dim_param = "N"
     del own.graph.output[:]
     own.graph.output.append(helper.make_empty_tensor_value_info(node.output[0]))
     own.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
     own.graph.initializer.append(helper.make_tensor("scaled.weight", TensorProto.FLOAT, [1], [0.5]))
     scale = helper.make_node("Mul", [given.name, "scaled.weight"], ["scaled"], "scaled")
-    node.input[0] = "scaled"
+    node.input[list(node.input).index(given.name)] = "scaled"
     nodes = [scale, node]
     del own.graph.node[:]
     own.graph.node.extend(nodes)
