@@ -194,14 +194,9 @@ struct PictureTests {
         losses.append(try tuner.run(to: folder + "/\(steps).graft").epochs.map(\.loss))
       }
       #expect(Set(losses.map(\.[0])).count == 3 && losses.allSatisfy { $0[2] < $0[0] })
-      struct Stop: Error {}
       options.checkpoint = folder + "/state"
       var first = try FineTuner(bundle, options)
-      #expect(throws: Stop.self) {
-        try first.run(to: folder + "/again.graft") { event in
-          if case .finished(let epoch) = event, epoch.epoch == 1 { throw Stop() }
-        }
-      }
+      first.expectStop(after: 1, to: folder + "/again.graft")
       options.resumes = true
       var second = try FineTuner(bundle, options)
       #expect(try second.run(to: folder + "/again.graft").epochs.map(\.loss) == losses[2])

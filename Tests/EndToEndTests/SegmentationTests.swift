@@ -172,14 +172,9 @@ struct SegmentationTests {
         contentsOfFile: folder + "/whole.graft/report.html", encoding: .utf8)
       #expect(page.contains("intersection over union") && page.contains("data:image/png"))
 
-      struct Stop: Error {}
       options.checkpoint = folder + "/state"
       var first = try FineTuner(bundle, options)
-      #expect(throws: Stop.self) {
-        try first.run(to: folder + "/resumed.graft") { event in
-          if case .finished(let epoch) = event, epoch.epoch == 2 { throw Stop() }
-        }
-      }
+      first.expectStop(after: 2, to: folder + "/resumed.graft")
       options.resumes = true
       var second = try FineTuner(bundle, options)
       let resumed = try second.run(to: folder + "/resumed.graft")

@@ -1,8 +1,9 @@
-// What the tests that compare training with PyTorch share: their options, and the weights of a bundle.
+// What tests of training share: options, a run that is stopped, and the weights of a bundle.
 
 import Graft
 import GraftIR
 import GraftTraining
+import Testing
 
 extension FineTuner.Options {
   /// Everything trains at a constant rate on the twelve items at `folder`, which are one batch.
@@ -26,4 +27,16 @@ func trainedWeights(of path: String) throws -> [String: [Float]] {
       guard let name = graph[id].name, let data = graph[id].parameter?.data else { return nil }
       return (name, data.floats())
     })
+}
+
+extension FineTuner {
+  /// Runs and stops when epoch `last` has ended, as an interrupt does.
+  mutating func expectStop(after last: Int, to output: String) {
+    struct Stop: Error {}
+    #expect(throws: Stop.self) {
+      try run(to: output) { event in
+        if case .finished(let epoch) = event, epoch.epoch == last { throw Stop() }
+      }
+    }
+  }
 }

@@ -259,7 +259,7 @@ public struct Compiler: Sendable {
   /// The schedules of convolutions in all programs.
   private struct Tuned {
     var variants: [ConvolutionSite: ConvolutionVariant] = [:]
-    /// Of each program; fewer if a program could not be tuned.
+    /// One report for each program; fewer if a program could not be tuned.
     var reports: [TuningReport] = []
     var warnings: [Warning] = []
   }
@@ -384,27 +384,5 @@ extension ScheduleReport {
           + "\(bytesBefore)"
         : "kept the order of the file: no other order has fewer than \(bytesBefore) live bytes per image"
     )
-  }
-}
-
-/// The time of each phase, in order.
-package struct StageClock {
-  private(set) var stages: [(name: String, seconds: Double)] = []
-
-  package init() {}
-
-  mutating func measure<Result>(_ name: String, _ body: () throws -> Result) rethrows -> Result {
-    let clock = ContinuousClock()
-    let start = clock.now
-    defer { stages.append((name, (clock.now - start) / .seconds(1))) }
-    return try body()
-  }
-}
-
-extension Sequence where Element: Hashable {
-  /// The elements without duplicates, in order.
-  func uniqued() -> [Element] {
-    var seen = Set<Element>()
-    return filter { seen.insert($0).inserted }
   }
 }

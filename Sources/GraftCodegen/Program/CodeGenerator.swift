@@ -72,7 +72,7 @@ public struct GeneratedModel {
   public var packed: PackedWeights
   /// The build id, 32 bytes in the library and in packed.bin.
   public var buildID: [UInt8]
-  /// Of a model, one for each set of input shapes; of training, the step and the evaluation.
+  /// A model has one for each set of input shapes; a training library has the step and the evaluation.
   public var programs: [GeneratedProgram]
   /// The file name of the shared library that the sources become.
   public var libraryName = "libmodel.so"

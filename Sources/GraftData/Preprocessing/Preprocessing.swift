@@ -146,7 +146,7 @@ extension Preprocessing {
   }
 
   /// The preset for an input of this shape, with axes in the order of `layout`, without the batch. An input
-  /// of integer type gets pixels from 0 to 255, which such a network normalizes itself.
+  /// whose elements are integers gets pixels from 0 to 255, which such a network normalizes itself.
   /// - Throws: ``GraftError`` of kind `invalidArgument` if the preset does not support the shape.
   public init(
     _ preset: Preset, inputShape shape: [Int], layout: Layout, elements: DataType = .float32

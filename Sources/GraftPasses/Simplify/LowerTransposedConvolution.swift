@@ -63,12 +63,8 @@ public struct LowerTransposedConvolution: Pass {
     let matrix = try append(Reshape(shape: TensorShape([extents[0], columns])), node, w, &graph)
     var operands = [rows, matrix]
     if let bias = node.operand(2) {
-      let (outputs, taps) = (extents[1], extents[2] * extents[3])
-      let column = try append(Reshape(shape: TensorShape([outputs, 1])), node, bias, &graph)
-      let repeated = try append(
-        Expand(shape: TensorShape([outputs, taps])), node, column, &graph)
       operands.append(
-        try append(Reshape(shape: TensorShape([columns])), node, repeated, &graph))
+        try repeated(bias, as: [extents[1], extents[2] * extents[3], 1], node, &graph))
     }
     let products = try graph.append(
       Gemm(activation: operation.activation), operands, origins: node.origins, before: node.id)[0]
@@ -181,13 +177,8 @@ public struct LowerTransposedConvolution: Pass {
     let phaseNode = graph.producer(of: weights)
     var operands: [ValueID?] = [x, weights]
     if let bias = node.operand(2) {
-      let (groups, each) = (operation.groups, channels / operation.groups)
-      let split = try append(
-        Reshape(shape: TensorShape([groups, 1, each])), node, bias, &graph)
-      let repeated = try append(
-        Expand(shape: TensorShape([groups, count, each])), node, split, &graph)
-      operands.append(
-        try append(Reshape(shape: TensorShape([channels * count])), node, repeated, &graph))
+      let groups = operation.groups
+      operands.append(try repeated(bias, as: [groups, count, channels / groups], node, &graph))
     }
     let images = try graph.append(
       convolution, operands, origins: node.origins, before: node.id)[0]
@@ -205,6 +196,18 @@ public struct LowerTransposedConvolution: Pass {
       with: InterleavePhases(
         strides: operation.strides, offsets: offsets, extents: extents, groups: operation.groups),
       [images])
+  }
+
+  /// A vector of `extents[0]` · `extents[2]` elements as one in which each of the `extents[0]` parts stands
+  /// `extents[1]` times.
+  private func repeated(
+    _ bias: ValueID, as extents: [Int], _ node: Node, _ graph: inout Graph
+  ) throws -> ValueID {
+    let parts = try append(
+      Reshape(shape: TensorShape([extents[0], 1, extents[2]])), node, bias, &graph)
+    let all = try append(Expand(shape: TensorShape(extents)), node, parts, &graph)
+    return try append(
+      Reshape(shape: TensorShape([extents.reduce(1, *)])), node, all, &graph)
   }
 
   private func append(

@@ -20,7 +20,7 @@ public struct PhaseWeights: Operator {
   public static let summary = "weights of a transposed convolution as those of a convolution"
   public static let operands: [OperandRule] = [.required("w")]
 
-  /// Of the transposed convolution: [height, width]
+  /// The strides of the transposed convolution: [height, width]
   public var strides: [Int]
   /// [height, width]
   public var dilations: [Int]
