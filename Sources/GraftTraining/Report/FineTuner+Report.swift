@@ -154,7 +154,8 @@ extension FineTuner {
   private func validation(_ ready: Preparation) -> String {
     guard let count = ready.validation?.items.count else { return "none" }
     if let folder = options.validationData { return "\(folder): \(count) items" }
-    return "\(count) items, \(Int((100 * options.validationSplit).rounded())) % of each class"
+    let share = "\(Int((100 * options.validationSplit).rounded())) %"
+    return "\(count) items, \(share)" + (ready.data.labels.isEmpty ? "" : " of each class")
   }
 
   private var augmentation: String {
