@@ -34,7 +34,7 @@ let templateFolders =
     "TransposedConvolution", "WeightGradient", "MatrixProduct", "Attention", "Pooling",
     "Elementwise",
     "Movement", "Indexing", "RegionPool", "Normalization",
-    "LayerNormalization", "Reduction", "Loss", "Update",
+    "LayerNormalization", "Reduction", "Loss", "Update", "Quantized",
   ].map { "Kernels/\($0)" } + ["Program"]
 
 let package = Package(

@@ -39,6 +39,14 @@ public struct Target: Hashable, Sendable {
       "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl",
     ], cacheBytes: 1 << 20)
 
+  /// Ice Lake, Zen 4 and later: AVX-512 with sums of four products of bytes (VNNI) and permutations of bytes.
+  public static let x8664v4vnni = Target(
+    name: "x86-64-v4-vnni", lanes: 16, registers: 32, hasFusedMultiplyAdd: true,
+    kernelFlags: x8664v4.kernelFlags + ["-mavx512vnni", "-mavx512vbmi"],
+    baselineFlags: x8664v4.baselineFlags,
+    requiredFeatures: x8664v4.requiredFeatures + ["avx512vnni", "avx512vbmi"],
+    cacheBytes: x8664v4.cacheBytes)
+
   /// Any 64-bit Arm: NEON.
   public static let aarch64 = Target(
     name: "aarch64", lanes: 4, registers: 32, hasFusedMultiplyAdd: true,
@@ -76,7 +84,9 @@ public struct Target: Hashable, Sendable {
     + "apt-get install libc6-dev-arm64-cross libgcc-12-dev-arm64-cross, and lld with Debian's clang."
 
   /// The names for ``init(named:)``.
-  public static let names = ["native", "x86-64-v3", "x86-64-v4", "generic", "aarch64"]
+  public static let names = [
+    "native", "x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", "generic", "aarch64",
+  ]
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` for a name that is not one of ``names``.
   public init(named name: String) throws {
@@ -84,6 +94,7 @@ public struct Target: Hashable, Sendable {
     case "native": self = .native
     case "x86-64-v3": self = .x8664v3
     case "x86-64-v4": self = .x8664v4
+    case "x86-64-v4-vnni": self = .x8664v4vnni
     case "generic": self = .generic
     case "aarch64": self = .aarch64
     default:
@@ -114,6 +125,10 @@ public struct Target: Hashable, Sendable {
     #endif
   }()
 
+  /// The best target that this machine can run, for networks whose layers compute on bytes.
+  public static let nativeForBytes: Target =
+    x8664v4vnni.isRunnable ? x8664v4vnni : native
+
   /// The best x86 target for the text of /proc/cpuinfo.
   static func best(forCPU text: String) -> Target {
     [x8664v4, x8664v3].first { $0.isRunnable(onCPU: text) } ?? generic
@@ -123,7 +138,9 @@ public struct Target: Hashable, Sendable {
     let line = text.split(separator: "\n").first { $0.hasPrefix("flags") } ?? ""
     let flags = Set(line.split(whereSeparator: { " \t".contains($0) }).map(String.init))
     // The kernel's spelling of features where it differs from clang's.
-    let spelling = ["sse4.2": "sse4_2", "bmi": "bmi1", "lzcnt": "abm"]
+    let spelling = [
+      "sse4.2": "sse4_2", "bmi": "bmi1", "lzcnt": "abm", "avx512vnni": "avx512_vnni",
+    ]
     return requiredFeatures.allSatisfy { flags.contains(spelling[$0] ?? $0) }
   }
 

@@ -191,7 +191,35 @@ func sampleNodes() throws -> [(operation: any Operator, types: [TensorType?])] {
           views: (0..<3).map { AttentionView(offset: 8 * $0, strides: [120, 4, 24]) },
           order: [0, 2, 1, 3])), Array(repeating: TensorType(.float32, [.batch, 5, 24]), count: 3)
     ),
-  ] + trainingNodes()
+  ] + quantizedNodes() + trainingNodes()
+}
+
+/// The operators on bytes, which only quantization makes.
+private func quantizedNodes() -> [(operation: any Operator, types: [TensorType?])] {
+  let image = TensorType(.float32, [.batch, 4, 5, 6])
+  let bytes = TensorType(.uint8, [.batch, 4, 5, 6])
+  let step = Quantization(scale: 0.5, zero: 7)
+  let full = Requantization(
+    residualMultiplier: 0.25, residualZero: 3, activation: .relu, rate: 2, zero: 9)
+  return [
+    (Quantize(to: step), [image]), (Dequantize(from: step), [bytes]),
+    (
+      QuantizedConvolution(
+        Convolution(strides: [2, 1], pads: [1, 0, 2, 3], dilations: [1, 2]), xZero: 7, full),
+      [
+        bytes, TensorType(.int8, [8, 4, 2, 3]), TensorType(.int32, [8]), TensorType(.float32, [8]),
+        TensorType(.uint8, [.batch, 8, 4, 5]),
+      ]
+    ),
+    (
+      QuantizedGemm(xZero: 7, Requantization()),
+      [
+        TensorType(.uint8, [.batch, 4]), TensorType(.int8, [3, 4]), TensorType(.int32, [3]),
+        TensorType(.float32, [3]),
+      ]
+    ),
+    (Quantized(Add(activation: .relu), sources: [step, nil], result: step), [bytes, image]),
+  ]
 }
 
 /// q, k, v and a bias of an attention.

@@ -43,6 +43,7 @@ static const cpu_feature known_features[] = {
     {"avx512cd", IN(leaf7_ebx), 28, ZMM},
     {"avx512bw", IN(leaf7_ebx), 30, ZMM},
     {"avx512vl", IN(leaf7_ebx), 31, ZMM},
+    {"avx512vbmi", IN(leaf7_ecx), 1, ZMM},
     {"avx512vnni", IN(leaf7_ecx), 11, ZMM},
     {"amx-bf16", IN(leaf7_edx), 22, 0x60000ull},
     {"amx-tile", IN(leaf7_edx), 24, 0x60000ull},

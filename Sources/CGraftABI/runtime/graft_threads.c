@@ -33,6 +33,7 @@ struct graft_pool {
   uint32_t started; /* workers that run; thread numbers 1 ... started */
   bool stopping;
   pid_t process;
+  _Atomic int *cores; /* on which each thread began the region; -1 for unknown */
   graft_region_task *task;
   void *argument;
   struct worker *workers;
@@ -111,6 +112,35 @@ uint32_t graft_pool_long_waits(graft_pool *pool) {
   return atomic_exchange_explicit(&pool->long_waits, 0, memory_order_relaxed);
 }
 
+/* Two threads of a pool that began a region on one core can stay there for seconds, since each runs only while the
+ * other waits for it, and take turns. A worker that finds one of the threads before it on its core asks the system
+ * for any other of its cores; where it may run from then on is not changed. */
+static void leave_shared_core(graft_pool *pool, uint32_t number) {
+#if defined(__linux__)
+  const int own = sched_getcpu();
+  atomic_store_explicit(&pool->cores[number], own, memory_order_relaxed);
+  if (own < 0 || own >= CPU_SETSIZE) return;
+  bool is_shared = false;
+  cpu_set_t taken;
+  CPU_ZERO(&taken);
+  for (uint32_t i = 0; i < number; i++) {
+    const int core = atomic_load_explicit(&pool->cores[i], memory_order_relaxed);
+    if (core < 0 || core >= CPU_SETSIZE) continue;
+    CPU_SET(core, &taken);
+    is_shared |= core == own;
+  }
+  cpu_set_t allowed, others;
+  if (!is_shared || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  CPU_AND(&taken, &taken, &allowed);
+  CPU_XOR(&others, &allowed, &taken);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+  sched_setaffinity(0, sizeof allowed, &allowed);
+  atomic_store_explicit(&pool->cores[number], sched_getcpu(), memory_order_relaxed);
+#else
+  (void)pool, (void)number;
+#endif
+}
+
 static void *worker_main(void *argument) {
   worker *self = argument;
   graft_pool *pool = self->pool;
@@ -118,6 +148,7 @@ static void *worker_main(void *argument) {
   for (uint32_t seen = self->seen;; seen++) {
     wait_for_change(&pool->region, seen);
     if (pool->stopping) return NULL;
+    leave_shared_core(pool, self->number);
     pool->task(pool->argument, self->number);
     graft_pool_barrier(pool);
   }
@@ -129,10 +160,14 @@ graft_pool *graft_pool_create(uint32_t threads) {
   *pool = (graft_pool){.threads = threads, .process = getpid()};
   if (threads > 1) {
     pool->workers = calloc(threads - 1, sizeof(worker));
-    if (!pool->workers) {
+    pool->cores = malloc(threads * sizeof *pool->cores);
+    if (!pool->workers || !pool->cores) {
+      free(pool->workers);
+      free((void *)pool->cores);
       free(pool);
       return NULL;
     }
+    for (uint32_t i = 0; i < threads; i++) atomic_init(&pool->cores[i], -1);
   }
   return pool;
 }
@@ -159,6 +194,9 @@ bool graft_pool_run(graft_pool *pool, graft_region_task *task, void *argument) {
     if (pool->started < pool->threads - 1 && !start_workers(pool)) return false;
     pool->task = task;
     pool->argument = argument;
+#if defined(__linux__)
+    atomic_store_explicit(&pool->cores[0], sched_getcpu(), memory_order_relaxed);
+#endif
     advance(&pool->region);
   }
   task(argument, 0);
@@ -178,5 +216,6 @@ void graft_pool_destroy(graft_pool *pool) {
     for (uint32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
   }
   free(pool->workers);
+  free((void *)pool->cores);
   free(pool);
 }

@@ -34,6 +34,8 @@ public struct Compiler: Sendable {
     public var isCompact = false
     /// How the schedules of convolutions are chosen; `graft compile` takes ``Tuning/quick``.
     public var tuning = Tuning.off
+    /// What puts the network's layers on bytes; nil leaves them in float32.
+    public var quantization: QuantizationOptions?
     /// The training step to add to the bundle, which must have one program; nil for none.
     public var training: TrainableOptions?
     /// Called with a description of the current work, for a progress line.
@@ -114,7 +116,8 @@ public struct Compiler: Sendable {
   /// Lowers `graph` to its memory plan and keeps some of its values available as taps.
   /// - Parameter kept: the values, with the names of their taps.
   private func lower(
-    _ graph: Graph, keeping kept: [GraphOutput]
+    _ graph: Graph, keeping kept: [GraphOutput],
+    quantizing: (Graph) throws -> QuantizeNetwork? = { _ in nil }
   ) throws -> (program: ScheduledProgram, passes: PassReport) {
     var moment = Moment(graph: graph, plan: nil, passes: PassReport())
     let taken = Set(graph.outputs.map(\.name))
@@ -129,6 +132,11 @@ public struct Compiler: Sendable {
     moment.graph.outputs.removeLast(kept.count)
     for (entry, value) in zip(kept, values) { moment.graph.rename(value, to: entry.name) }
     moment.graph.removeDeadCode()
+    if let quantize = try quantizing(moment.graph) {
+      let entry = PipelineEntry(
+        quantize, because: "everything that can be folded has been, and layouts depend on it")
+      try run([entry], on: &moment, keepsGraphs: false)
+    }
     try run(Pipeline.layout, on: &moment, keepsGraphs: false)
     moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
     let plan = try MemoryPlan(planning: moment.graph)
@@ -196,11 +204,17 @@ public struct Compiler: Sendable {
     let previous = try relative?.build(by: toolchain, for: options.target)
 
     options.progress("optimizing \(model.graph.nodeCount) nodes")
+    var calibration: [Warning] = []
     let lowered = try clock.measure("passes and memory plan") {
       var weights: [String: TensorData] = [:]
       return try model.graphs.map { graph in
         var lowered = try explained(of: inputs.first) {
-          try lower(graph, keeping: training?.valuesAtCut ?? [])
+          try lower(graph, keeping: training?.valuesAtCut ?? []) { optimized in
+            guard let quantization = options.quantization else { return nil }
+            let seen = try ValueRanges(of: optimized, model, quantization, compiler: self)
+            calibration += seen.warnings
+            return QuantizeNetwork(ranges: seen.ranges)
+          }
         }
         lowered.program.graph.shareParameters(&weights)
         return lowered
@@ -230,7 +244,7 @@ public struct Compiler: Sendable {
       try clock.measure("digests") { try writer.writeManifest(to: folder) }
     }
     return CompilationReport(
-      warnings: model.warnings + tuned.warnings, training: training?.plan.summary,
+      warnings: model.warnings + calibration + tuned.warnings, training: training?.plan.summary,
       programs: lowered.indices.map { index in
         let (plan, program) = (programs[index].plan, generated.programs[index])
         return CompilationReport.Program(

@@ -44,6 +44,8 @@ struct CompileCommand: ParsableCommand, UsesPaths {
       discussion: "Measurements are cached in $XDG_CACHE_HOME/graft."))
   var tune = Tuning.quick
 
+  @OptionGroup var precision: PrecisionOption
+
   @Flag(
     help:
       "Minimize memory rather than time: no convolution uses transformed weights larger than the original ones."
@@ -77,6 +79,7 @@ struct CompileCommand: ParsableCommand, UsesPaths {
       uses.read("--preprocess", preprocess)
     }
     uses.read("--labels", labels)
+    uses.read("--calibrate", precision.calibrate)
     uses.write("-o", output, .bundle)
     uses.write("of -o's lock", PathLock.path(for: output), .file)
     if tune != .off {
@@ -92,8 +95,9 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     Console.warn(names?.warnings ?? [])
     options.labels = names?.names
     options.inputShapes = try shapes.parsed()
-    options.target = try target.target()
+    options.target = try target.target(computesOnBytes: precision.quantization != nil)
     options.isCompact = compact
+    options.quantization = precision.quantization
     options.tuning = tune
     options.training = try training.parsed()
     options.progress = { ProgressLine.show($0) }

@@ -21,7 +21,10 @@ struct TargetOption: ParsableArguments {
     }
   }
 
-  func target() throws -> CompilationTarget { try CompilationTarget(named: name) }
+  /// - Parameter computesOnBytes: whether native means what is fastest for bytes.
+  func target(computesOnBytes: Bool = false) throws -> CompilationTarget {
+    computesOnBytes && name == "native" ? .nativeForBytes : try CompilationTarget(named: name)
+  }
 }
 
 /// `--input-shape NAME=Nx3x224x224`, several times for the same input: one program for each shape.

@@ -13,6 +13,8 @@ struct ImageGeometry: Hashable {
   var block: Int
   var borderHeight: Int
   var borderWidth: Int
+  /// What the border holds.
+  var borderValue: Int
 
   var blocks: Int { (channels + block - 1) / block }
   /// Floats from one row to the next.
@@ -42,6 +44,7 @@ struct ImageGeometry: Hashable {
     self.block = type.layout.channelBlock
     self.borderHeight = type.layout.borderHeight
     self.borderWidth = type.layout.borderWidth
+    self.borderValue = type.layout.borderValue
   }
 }
 

@@ -116,6 +116,8 @@ struct ModelWriter {
     try Templates.kernelsHeader.render([
       "banner": "Vectors of \(target.lanes) floats for \(target.name), and what kernels share.",
       "lanes": "\(target.lanes)", "vector_bytes": "\(target.lanes * 4)",
+      "four_pixels": (0..<target.lanes * 4).map { "\($0 / 4 + $0 % 4 * target.lanes)" }
+        .joined(separator: ", "),
     ])
   }
 

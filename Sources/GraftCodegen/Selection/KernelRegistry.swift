@@ -9,6 +9,7 @@ enum KernelRegistry {
     .transposedConvolution, .weightGradient, .matrixProduct, .attention, .pooling, .elementwise,
     .movement,
     .indexing, .regionPool, .normalization,
+    .quantizedConvolution, .quantizedProduct, .quantizedElementwise,
     .layerNormalization, .reduction, .loss, .update,
   ]
 

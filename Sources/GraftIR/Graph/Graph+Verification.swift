@@ -11,7 +11,7 @@ extension Graph {
   /// - S3: every input and parameter has a name, and no two of them share one.
   /// - S4: output names are unique, and each output is a value that exists.
   /// - S5: extents are not negative, and element counts do not overflow at batch size 1.
-  /// - S6: a layout with a channel block or a border belongs to a floating-point value of rank 4
+  /// - S6: a layout with a channel block or a border belongs to a floating-point or uint8 value of rank 4
   ///   whose channels, height and width do not depend on the batch, and is within
   ///   ``Layout/largestExtent``.
   /// - Throws: ``GraftError`` of kind `invalidGraph` citing the invariant, with the IR line.
@@ -75,14 +75,15 @@ extension Graph {
     let layout = type.layout
     guard (1...Layout.largestExtent).contains(layout.channelBlock),
       (0...Layout.largestExtent).contains(layout.borderHeight),
-      (0...Layout.largestExtent).contains(layout.borderWidth)
+      (0...Layout.largestExtent).contains(layout.borderWidth),
+      layout.borderValue == 0 || type.dtype == .uint8 && (0...255).contains(layout.borderValue)
     else { throw GraftError(.invalidGraph, "\(name) cannot have the layout of \(type) [S6]") }
     guard (try? type.shape.extents(batch: 1)) != nil, type.storedByteCount != nil else {
       throw GraftError(.invalidGraph, "\(name) is too large: \(type) [S5]")
     }
     guard !type.layout.isPlain else { return }
     let isImage =
-      type.rank == 4 && type.dtype.isFloatingPoint
+      type.rank == 4 && (type.dtype.isFloatingPoint || type.dtype == .uint8)
       && type.shape.dimensions.dropFirst().allSatisfy { !$0.isBatch }
     guard isImage else {
       throw GraftError(.invalidGraph, "\(name) cannot have the layout of \(type) [S6]")

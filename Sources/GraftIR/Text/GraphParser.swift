@@ -290,16 +290,24 @@ private struct GraphParser {
 }
 
 extension Layout {
-  /// Parses `c8` or `c16b1x1`.
+  /// Parses `c8`, `c16b1x1` or `c16b1x1of128`.
   init?(_ text: String) {
-    let parts = text.split(separator: "b", omittingEmptySubsequences: false)
+    let ends = text.components(separatedBy: "of")
+    guard ends.count <= 2 else { return nil }
+    var value = 0
+    if ends.count == 2 {
+      guard let stated = Int(ends[1]) else { return nil }
+      value = stated
+    }
+    let parts = ends[0].split(separator: "b", omittingEmptySubsequences: false)
     guard parts.count <= 2, parts[0].first == "c", let block = Int(parts[0].dropFirst()), block >= 1
     else { return nil }
-    self.init(channelBlock: block)
+    self.init(channelBlock: block, borderValue: value)
     guard parts.count == 2 else { return }
     let border = parts[1].split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
     guard border.count == 2, let height = border[0], let width = border[1], height >= 0, width >= 0
     else { return nil }
-    self.init(channelBlock: block, borderHeight: height, borderWidth: width)
+    self.init(
+      channelBlock: block, borderHeight: height, borderWidth: width, borderValue: value)
   }
 }

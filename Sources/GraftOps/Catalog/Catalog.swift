@@ -36,6 +36,8 @@ public enum Catalog {
     ScatterElements.self,
     TopK.self, Pad.self, Expand.self,
     ChannelShuffle.self, InterleavePhases.self, PhaseWeights.self, ConvertLayout.self,
+    // Bytes that stand for real numbers
+    Quantize.self, Dequantize.self, QuantizedConvolution.self, QuantizedGemm.self, Quantized.self,
     // Shape arithmetic
     Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self,
     Equal.self, Greater.self, Less.self, LogicalNot.self, LogicalAnd.self, LogicalOr.self,

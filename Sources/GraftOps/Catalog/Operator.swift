@@ -166,9 +166,18 @@ public protocol Operator: Sendable {
   /// The physical zero padding that the kernel needs around an operand in blocked layout.
   func border(ofOperand index: Int, types: [TensorType?]) -> (height: Int, width: Int)
 
+  /// What that padding holds: 0, or the zero point of a quantized operand.
+  func borderValue(ofOperand index: Int) -> Int
+
   /// Operands that the first result may overwrite if they have no later readers: the kernel reads each
   /// element before it writes the element at the same address.
   var overwritableOperands: [Int] { get }
+
+  /// Whether its kernels take uint8 images in blocks of channels, not only float32 ones.
+  var takesBlocksOfBytes: Bool { get }
+
+  /// Whether it converts every element by itself, from any layout to any layout.
+  var convertsElements: Bool { get }
 
   /// Whether the first result is a view of the first operand with another shape, in plain layout.
   var isView: Bool { get }
@@ -206,7 +215,10 @@ extension Operator {
   public func border(ofOperand index: Int, types: [TensorType?]) -> (height: Int, width: Int) {
     (0, 0)
   }
+  public func borderValue(ofOperand index: Int) -> Int { 0 }
   public var overwritableOperands: [Int] { [] }
+  public var takesBlocksOfBytes: Bool { false }
+  public var convertsElements: Bool { false }
   public var isView: Bool { false }
 
   /// The role of operand `position`.
@@ -271,12 +283,17 @@ extension RealOperator {
 
 /// An operator that only moves elements of any type, which also applies to shape arithmetic.
 public protocol StructuralOperator: Operator {
+  /// Whether results can have elements that no operand has.
+  var addsElements: Bool { get }
+
   func evaluate<Element: Sendable>(
     moving operands: [DenseTensor<Element>], extents: [[Int]]
   ) throws -> [DenseTensor<Element>]
 }
 
 extension StructuralOperator {
+  public var addsElements: Bool { false }
+
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     let present = operands.compactMap(\.self)
     switch present.first {

@@ -55,8 +55,13 @@ extension Graph {
       guard support != .spreading || operands.allSatisfy({ $0?.layout.isPlain ?? true }) else {
         throw GraftError(.invalidGraph, "the operator's kernels support only plain operands [V4]")
       }
-      let blocks = Set(layouts.filter(\.isBlocked).map(\.channelBlock))
-      guard blocks.count <= 1 || support == .conversion else {
+      // Sums on bytes read images with few channels in blocks of their own.
+      let readsFew =
+        operands.first??.dtype == .uint8
+        && operands.first??.layout.channelBlock == Layout.fewChannels
+      let blocks = Set(
+        layouts.dropFirst(readsFew ? 1 : 0).filter(\.isBlocked).map(\.channelBlock))
+      guard blocks.count <= 1 || support == .conversion || operation.convertsElements else {
         throw GraftError(
           .invalidGraph, "blocks of \(blocks.sorted()) channels in one node [V4]")
       }

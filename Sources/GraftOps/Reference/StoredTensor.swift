@@ -1,4 +1,4 @@
-// Tensors as they lie in memory: in blocks of channels, with a border of zeros. The reference evaluator keeps
+// Tensors as they lie in memory: in blocks of channels, with a border of one number. The reference evaluator keeps
 // values so, which shows a layout that an operator cannot read.
 
 import GraftDiagnostics
@@ -7,22 +7,31 @@ import GraftIR
 extension HostTensor {
   /// What the lanes past the last channel hold: a finite number that no sum hides.
   static let unusedLane = 1e30
+  /// The same in bytes.
+  static let unusedByte = 173
 
   /// The tensor of shape [batch, channels, height, width] as `layout` stores it: ``TensorType/storedShape``.
   func stored(as layout: Layout) throws -> HostTensor {
     guard !layout.isPlain else { return self }
     switch self {
     case .float32(let tensor):
-      return .float32(try tensor.stored(as: layout, unused: Float(Self.unusedLane)))
+      return .float32(
+        try tensor.stored(
+          as: layout, border: Float(layout.borderValue), unused: Float(Self.unusedLane)))
     case .float64(let tensor):
-      return .float64(try tensor.stored(as: layout, unused: Self.unusedLane))
-    case .integer: throw GraftError(.inconsistency, "integers have no layout but the plain one")
+      return .float64(
+        try tensor.stored(
+          as: layout, border: Double(layout.borderValue), unused: Self.unusedLane))
+    case .integer(let tensor):
+      return .integer(
+        try tensor.stored(
+          as: layout, border: Dimension(layout.borderValue), unused: Dimension(Self.unusedByte)))
     }
   }
 
-  /// The tensor of shape `shape` that `layout` stores as this one, with at least `border` zeros on each side.
+  /// The tensor of shape `shape` that `layout` stores as this one, with a border of at least `border` on each side.
   /// - Throws: ``GraftError`` of kind `inconsistency` where this is not how `layout` stores such a tensor, its
-  ///   border is narrower or has other numbers than zeros.
+  ///   border is narrower or has other numbers than the layout's.
   func loaded(
     from layout: Layout, shape: [Int], border: (height: Int, width: Int) = (0, 0)
   ) throws -> HostTensor {
@@ -33,9 +42,15 @@ extension HostTensor {
         "a border of \(border.height)x\(border.width) is read, the layout is \(layout)")
     }
     switch self {
-    case .float32(let tensor): return .float32(try tensor.loaded(from: layout, shape: shape))
-    case .float64(let tensor): return .float64(try tensor.loaded(from: layout, shape: shape))
-    case .integer: throw GraftError(.inconsistency, "integers have no layout but the plain one")
+    case .float32(let tensor):
+      return .float32(
+        try tensor.loaded(from: layout, shape: shape, border: Float(layout.borderValue)))
+    case .float64(let tensor):
+      return .float64(
+        try tensor.loaded(from: layout, shape: shape, border: Double(layout.borderValue)))
+    case .integer(let tensor):
+      return .integer(
+        try tensor.loaded(from: layout, shape: shape, border: Dimension(layout.borderValue)))
     }
   }
 
@@ -49,10 +64,12 @@ extension HostTensor {
   }
 }
 
-extension DenseTensor where Element: BinaryFloatingPoint {
-  fileprivate func stored(as layout: Layout, unused: Element) throws -> DenseTensor {
+extension DenseTensor where Element: Equatable {
+  fileprivate func stored(
+    as layout: Layout, border: Element, unused: Element
+  ) throws -> DenseTensor {
     let memory = StoredImage(shape, layout)
-    var result = DenseTensor(shape: memory.extents, repeating: 0)
+    var result = DenseTensor(shape: memory.extents, repeating: border)
     let strides = result.strides
     forEachIndex(of: memory.extents) { place in
       guard let index = memory.index(at: place) else { return }
@@ -63,20 +80,23 @@ extension DenseTensor where Element: BinaryFloatingPoint {
     return result
   }
 
-  fileprivate func loaded(from layout: Layout, shape: [Int]) throws -> DenseTensor {
+  fileprivate func loaded(
+    from layout: Layout, shape: [Int], border: Element
+  ) throws -> DenseTensor {
     let memory = StoredImage(shape, layout)
     guard self.shape == memory.extents else {
       throw GraftError(
         .inconsistency, "\(self.shape) is not how a tensor of shape \(shape) lies as \(layout)")
     }
-    var result = DenseTensor(shape: shape, repeating: 0)
+    var result = DenseTensor(shape: shape, repeating: border)
     let strides = result.strides
     var position = 0
     try forEachIndex(of: memory.extents) { place in
       defer { position += 1 }
       guard let index = memory.index(at: place) else {
-        guard elements[position] == 0 else {
-          throw GraftError(.inconsistency, "the border holds \(elements[position]), not zero")
+        guard elements[position] == border else {
+          throw GraftError(
+            .inconsistency, "the border holds \(elements[position]), not \(border)")
         }
         return
       }

@@ -126,7 +126,21 @@ private struct LayoutAssignment {
     let node: Int
     let operand: Int
     let need: Need
-    let border: (height: Int, width: Int)
+    let border: Border
+  }
+
+  /// Rows above and below, columns left and right, and what they hold.
+  private struct Border {
+    var height = 0
+    var width = 0
+    var value = 0
+
+    /// One that serves both readers: only those that read a border care what it holds.
+    func joined(_ other: Border) -> Border {
+      Border(
+        height: max(height, other.height), width: max(width, other.width),
+        value: max(value, other.value))
+    }
   }
 
   func apply(to graph: inout Graph, _ context: inout PassContext) throws {
@@ -136,14 +150,40 @@ private struct LayoutAssignment {
     for index in nodes.indices
     where blocked.contains(index) && !costs.reduces(nodes[index], operations[index]) {
       for result in nodes[index].results {
-        graph[result].type.layout = layout(.blocks, borders[result])
+        graph[result].type.layout = layout(.blocks, of: result, borders[result])
       }
     }
     let sources = graph.inputs + nodes.flatMap(\.results)
     for value in sources where costs.isImage(value) {
       try convert(value, readers[value, default: []], borders, &graph, &context)
     }
+    try mergeConversions(&graph)
     report(graph, &context)
+  }
+
+  /// Operators that convert every element by itself write any layout: what converts the layout of their only
+  /// reader's operand, or of their own, is not needed.
+  private func mergeConversions(_ graph: inout Graph) throws {
+    for node in graph.nodes where node.opcode == ConvertLayout.opcode {
+      guard let x = node.operand(0), let y = node.results.first else { continue }
+      if let maker = graph.producer(of: x), try convertsElements(maker),
+        graph.readers(of: x).count == 1, !graph.isOutput(x)
+      {
+        graph[x].type.layout = graph.type(of: y).layout
+        graph.replaceUses(of: y, with: x)
+        graph.remove(node.id)
+      } else if graph.readers(of: y).count == 1, !graph.isOutput(y),
+        let reader = graph.readers(of: y).first, try convertsElements(graph[reader]),
+        graph[reader].operand(0) == y
+      {
+        graph[reader].operands[0] = x
+        graph.remove(node.id)
+      }
+    }
+  }
+
+  private func convertsElements(_ node: Node) throws -> Bool {
+    try Catalog.operation(of: node).convertsElements
   }
 
   private func findReaders(_ graph: Graph) -> [ValueID: [Reader]] {
@@ -158,25 +198,25 @@ private struct LayoutAssignment {
         let readsPlanes =
           isBlocked && position == 0 && costs.readsPlanes(node, operations[index])
         let need: Need = readsPlanes ? .planes : (isBlocked ? .blocks : .plain)
+        let border = operations[index].border(ofOperand: position, types: types)
+        let value = operations[index].borderValue(ofOperand: position)
         readers[operand, default: []].append(
           Reader(
             node: index, operand: position, need: need,
-            border: operations[index].border(ofOperand: position, types: types)))
+            border: border == (0, 0)
+              ? Border() : Border(height: border.height, width: border.width, value: value)))
       }
     }
     return readers
   }
 
-  private typealias Borders = [Need: (height: Int, width: Int)]
+  private typealias Borders = [Need: Border]
 
   private func makeBorders(_ readers: [ValueID: [Reader]]) -> [ValueID: Borders] {
     readers.mapValues { list in
       var borders: Borders = [:]
       for reader in list where reader.need != .plain {
-        let old = borders[reader.need] ?? (0, 0)
-        borders[reader.need] = (
-          max(old.height, reader.border.height), max(old.width, reader.border.width)
-        )
+        borders[reader.need] = reader.border.joined(borders[reader.need] ?? Border())
       }
       return borders
     }
@@ -200,14 +240,17 @@ private struct LayoutAssignment {
     }
   }
 
-  private func layout(_ need: Need, _ borders: Borders?) -> Layout {
-    let border = borders?[need] ?? (0, 0)
-    switch need {
-    case .plain: return .plain
-    case .planes:
-      return Layout(channelBlock: 1, borderHeight: border.height, borderWidth: border.width)
-    case .blocks: return .blocked(costs.block, border: border)
-    }
+  private func layout(_ need: Need, of value: ValueID, _ borders: Borders?) -> Layout {
+    let border = borders?[need] ?? Border()
+    let block =
+      switch need {
+      case .plain: 1
+      case .planes: costs.planeBlock(value)
+      case .blocks: costs.block
+      }
+    return Layout(
+      channelBlock: block, borderHeight: border.height, borderWidth: border.width,
+      borderValue: border.value)
   }
 
   /// Inserts the conversions of one value, one per required layout.
@@ -216,7 +259,7 @@ private struct LayoutAssignment {
     _ context: inout PassContext
   ) throws {
     for need in [Need.plain, .planes, .blocks] {
-      let wanted = layout(need, borders[value])
+      let wanted = layout(need, of: value, borders[value])
       let users = readers.filter { $0.need == need }
       let isOutput = need == .plain && graph.isOutput(value)
       guard !users.isEmpty || isOutput, graph.type(of: value).layout != wanted else { continue }

@@ -12,12 +12,13 @@ struct LayoutCosts {
 
   /// An input image of a convolution with at most this many channels is not blocked, because a block would be
   /// mostly padding.
-  static let fewChannels = 4
+  static let fewChannels = Layout.fewChannels
 
   /// Whether a value can have a blocked layout.
   func isImage(_ value: ValueID) -> Bool {
     let type = graph.type(of: value)
-    return type.rank == 4 && type.dtype == .float32 && type.shape[0].coefficient > 0
+    return type.rank == 4 && [.float32, .uint8].contains(type.dtype)
+      && type.shape[0].coefficient > 0
       && type.shape.dimensions.dropFirst().allSatisfy { ($0.constant ?? 0) > 0 }
       && graph[value].parameter == nil
   }
@@ -29,6 +30,11 @@ struct LayoutCosts {
       return false
     }
     return (graph.type(of: x).shape[1].constant ?? Int.max) <= Self.fewChannels
+  }
+
+  /// The block of an image that is read plane by plane: bytes lie in pixels of four channels.
+  func planeBlock(_ value: ValueID) -> Int {
+    graph.type(of: value).dtype == .uint8 ? Layout.fewChannels : 1
   }
 
   /// Whether the operand at `position` is weights or a per-channel vector, not an image, regardless of its
@@ -69,6 +75,12 @@ struct LayoutCosts {
       case .plain, .conversion: false
       }
     guard takesBlocks else { return "its kernels support only plain layouts" }
+    let images = node.presentOperands + node.results
+    if !operation.takesBlocksOfBytes,
+      images.contains(where: { isImage($0) && graph.type(of: $0).dtype == .uint8 })
+    {
+      return "its kernels take bytes in plain layouts only"
+    }
     if spreads(node, operation) { return nil }
     for (index, operand) in node.operands.enumerated() {
       guard let operand, graph.type(of: operand).rank == 4 else { continue }
@@ -107,11 +119,13 @@ struct LayoutCosts {
     for (position, operand) in node.operands.enumerated() where !spreads(node, operation) {
       guard let operand, isImage(operand), !isWeight(position, of: operation) else { continue }
       let border = operation.border(ofOperand: position, types: types)
-      let channels = position == 0 && readsPlanes(node, operation) ? 1 : block
+      let channels = position == 0 && readsPlanes(node, operation) ? planeBlock(operand) : block
       let present = layouts[operand]
       layouts[operand] = Layout(
         channelBlock: channels, borderHeight: max(border.height, present?.borderHeight ?? 0),
-        borderWidth: max(border.width, present?.borderWidth ?? 0))
+        borderWidth: max(border.width, present?.borderWidth ?? 0),
+        borderValue: max(
+          operation.borderValue(ofOperand: position), present?.borderValue ?? 0))
     }
     guard !reduces(node, operation) else { return layouts }
     for result in node.results where isImage(result) { layouts[result] = .blocked(block) }

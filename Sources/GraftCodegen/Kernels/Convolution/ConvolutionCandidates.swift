@@ -28,11 +28,11 @@ extension CodeGenerator {
     for node: Node, at site: ConvolutionSite, _ context: SelectionContext
   ) throws -> [ConvolutionVariant] {
     let only = context.preferences.algorithm
-    func kernel(_ variant: ConvolutionVariant?) throws -> (any ConvolutionKernel)? {
+    func kernel(_ variant: ConvolutionVariant?) throws -> (any MeasuredKernel)? {
       var context = context
       context.preferences = ConvolutionChoices(
         only, variants: variant.map { [site: $0] } ?? [:])
-      return try KernelSelection.choose(for: node, context).schedule as? any ConvolutionKernel
+      return try KernelSelection.choose(for: node, context).schedule as? any MeasuredKernel
     }
     let best = try kernel(nil)?.algorithm ?? .direct
     let others = only == nil ? ConvolutionAlgorithm.allCases.filter { $0 != best } : []

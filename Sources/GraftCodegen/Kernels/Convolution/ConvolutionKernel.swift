@@ -4,13 +4,17 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
-/// A schedule of a convolution.
-protocol ConvolutionKernel: KernelSchedule {
-  var convolution: ConvolutionNode { get }
+/// A schedule with variants that are worth measuring.
+protocol MeasuredKernel: KernelSchedule {
   /// All decisions; equal for equivalent variants.
   var identity: AnyHashable { get }
   /// Its key in measurements.
   var algorithm: ConvolutionAlgorithm { get }
+}
+
+/// A schedule of a convolution of float32.
+protocol ConvolutionKernel: MeasuredKernel {
+  var convolution: ConvolutionNode { get }
   /// The C function's name.
   var kernelName: String { get }
   var template: Template { get }

@@ -66,7 +66,10 @@ public struct ConvolutionSite: Hashable, Sendable, CustomStringConvertible {
   /// - Parameters:
   ///   - isPlanar: whether the input has channel block 1.
   ///   - images: those of the batch.
-  init(_ shape: ConvolutionShape, isPlanar: Bool, images: Dimension) {
+  ///   - form: what else distinguishes it, such as its element type.
+  init(
+    _ shape: ConvolutionShape, isPlanar: Bool, images: Dimension, form: String? = nil
+  ) {
     func extents(_ values: [Int]) -> String { values.map(String.init).joined(separator: "x") }
     let window = shape.window
     description =
@@ -75,6 +78,7 @@ public struct ConvolutionSite: Hashable, Sendable, CustomStringConvertible {
       + ", kernel \(extents(window.kernel)), strides \(extents(window.strides))"
       + ", pads \(extents(window.pads)), dilations \(extents(window.dilations))"
       + ", groups \(shape.groups)" + (isPlanar ? ", planar" : "")
+      + (form.map { ", \($0)" } ?? "")
   }
 }
 

@@ -53,8 +53,12 @@ extension Lowering {
 
   // MARK: Blocked
 
-  private mutating func mapBlocked(
-    _ function: MapFunction, _ sources: [MapSource], to result: ValueID
+  /// - Parameters:
+  ///   - quantizations: of sources that are bytes; empty for float32 sources.
+  ///   - target: that of a result of bytes.
+  mutating func mapBlocked(
+    _ function: MapFunction, _ sources: [MapSource], to result: ValueID,
+    quantizations: [Quantization?] = [], target stored: Quantization? = nil
   ) throws {
     let y = try ImageGeometry(type(result))
     var parameters: [String] = []
@@ -62,34 +66,39 @@ extension Lowering {
     var loads: [String] = []
     var arguments: [String] = []
     var forms: [String] = []
-    for (name, source) in zip(Self.operandNames, sources) {
-      let source = try blockedOperand(source, name: name, like: y)
-      parameters.append("const float *\(name),")
+    for (index, (name, source)) in zip(Self.operandNames, sources).enumerated() {
+      let quantization = quantizations.indices.contains(index) ? quantizations[index] : nil
+      let source = try blockedOperand(source, name: name, like: y, quantization)
+      parameters.append("const \(quantization == nil ? "float" : "byte") *\(name),")
       if !source.row.isEmpty { rows.append(source.row) }
       loads.append("const vf \(name)_value = \(source.load);")
       arguments.append(source.address)
-      forms.append(source.form)
+      forms.append(source.form + (quantization == nil ? "" : "_\(name)bytes"))
     }
+    let epilogue = EpilogueC(function.activation, stored).templateValues
     let name =
-      "\(function.name)_f32_\(y.channels)_\(y.height)x\(y.width)\(forms.joined())"
+      "\(function.name)_\(stored == nil ? "f32" : "u8")_\(y.channels)_\(y.height)x\(y.width)\(forms.joined())"
       + function.activation.nameSuffix
     let kernel = try library.add(
       name, algorithm: "vectors of \(target.lanes) channels, threads split rows"
     ) { name in
-      try Templates.mapBlocked.render([
-        "banner": "\(function.name) of [\(y.channels), \(y.height), \(y.width)] in blocks of "
-          + "\(y.block) channels: \(function.expression), activation \(function.activation).",
-        "name": name, "parameters": parameters.joined(separator: " "),
-        "channels": "\(y.channels)", "blocks": "\(y.blocks)", "height": "\(y.height)",
-        "width": "\(y.width)", "y_plane": "\(y.plane)", "y_row": "\(y.row)",
-        "y_origin": "\(y.origin)", "y_border_height": "\(y.borderHeight)",
-        "y_border_width": "\(y.borderWidth)", "row_addresses": rows.joined(separator: "\n"),
-        "loads": loads.joined(separator: "\n"), "expression": function.expression,
-        "activation": function.activation.expression("value"),
-      ])
+      try Templates.mapBlocked.render(
+        [
+          "banner": "\(function.name) of [\(y.channels), \(y.height), \(y.width)] in blocks of "
+            + "\(y.block) channels: \(function.expression), activation \(function.activation).",
+          "name": name, "parameters": parameters.joined(separator: " "),
+          "channels": "\(y.channels)", "blocks": "\(y.blocks)", "height": "\(y.height)",
+          "width": "\(y.width)", "y_plane": "\(y.plane)", "y_row": "\(y.row)",
+          "y_origin": "\(y.origin)", "y_border_height": "\(y.borderHeight)",
+          "y_border_width": "\(y.borderWidth)", "row_addresses": rows.joined(separator: "\n"),
+          "loads": loads.joined(separator: "\n"), "expression": function.expression,
+          "element": stored == nil ? "float" : "byte", "y_border_value": "\(y.borderValue)",
+          "fill_border": stored == nil ? "fill_float_border" : "fill_border",
+        ].merging(epilogue) { $1 })
     }
-    try emit(
-      kernel, arguments + [address(result)],
+    let destination = try stored == nil ? address(result) : bytes(result, isConst: false)
+    emit(
+      kernel, arguments + [destination],
       units: WorkUnits(y.blocks * y.height, times: y.images))
   }
 
@@ -108,7 +117,7 @@ extension Lowering {
   }
 
   private mutating func blockedOperand(
-    _ source: MapSource, name: String, like y: ImageGeometry
+    _ source: MapSource, name: String, like y: ImageGeometry, _ quantization: Quantization?
   ) throws -> MapOperand {
     let operand: ValueID
     var isChannelVector = false
@@ -149,6 +158,9 @@ extension Lowering {
       throw GraftError(.unsupported, "\(type) beside an image of \(y.height)x\(y.width)")
     }
     if image.block == 1, isOne {
+      guard quantization == nil else {
+        throw GraftError(.unsupported, "plain bytes beside a blocked image")
+      }
       return MapOperand(
         row:
           "const float *\(name)_row = \(name) + plane / BLOCKS * \(image.image) + block * LANES;",
@@ -159,6 +171,14 @@ extension Lowering {
       throw GraftError(.inconsistency, "\(type) has another channel block than the result")
     }
     let row = isOne ? "" : " + row * \(image.row)"
+    if let quantization {
+      let at = isOne ? "\(name)_row" : "\(name)_row + column * LANES"
+      return MapOperand(
+        row:
+          "const byte *\(name)_row = \(name) + plane * \(image.plane) + \(image.origin)\(row);",
+        load: quantization.real("from_bytes(\(at))"), address: try bytes(operand),
+        form: isOne ? "_\(name)image" : "")
+    }
     return MapOperand(
       row: "const float *\(name)_row = \(name) + plane * \(image.plane) + \(image.origin)\(row);",
       load: isOne ? "load(\(name)_row)" : "load(\(name)_row + column * LANES)",

@@ -38,20 +38,21 @@ extension Lowering {
     _ input: ValueID, _ x: ImageGeometry, to output: ValueID, _ y: ImageGeometry,
     _ template: Template, from: String, to: String, rows: Int
   ) throws {
-    try requireFloat([input, output])
+    let isOfBytes = type(input).dtype == .uint8
+    if !isOfBytes { try requireFloat([input, output]) }
     let kernel = try library.add(
-      "convert_f32_\(from)_to_\(to)_\(x.channels)_\(x.height)x\(x.width)",
+      "convert_\(isOfBytes ? "u8" : "f32")_\(from)_to_\(to)_\(x.channels)_\(x.height)x\(x.width)",
       algorithm: "row by row, threads split rows"
     ) { name in
       try template.render(
-        imageValues(x, y).merging([
+        imageValues(x, y).merging(isOfBytes ? Self.byteScalars : [:]) { $1 }.merging([
           "banner": "[\(x.channels), \(x.height), \(x.width)] from layout \(from) to \(to).",
           "name": name,
         ]) { $1 })
     }
-    let source = try address(input)
-    try emit(
-      kernel, [source, address(output)], units: WorkUnits(rows, times: y.images))
+    let source = isOfBytes ? try bytes(input) : try address(input)
+    let destination = isOfBytes ? try bytes(output, isConst: false) : try address(output)
+    emit(kernel, [source, destination], units: WorkUnits(rows, times: y.images))
   }
 
   private func storedCount(_ value: ValueID) throws -> Dimension {
@@ -206,7 +207,9 @@ extension Lowering {
   mutating func gatherChannels(
     _ inputs: [ValueID], to output: ValueID, map: [(source: Int, channel: Int)]
   ) throws {
-    try requireFloat(inputs + [output])
+    let isOfBytes = type(output).dtype == .uint8
+    if !isOfBytes { try requireFloat(inputs + [output]) }
+    let scalar = isOfBytes ? "byte" : "float"
     let y = try ImageGeometry(type(output))
     let sources = try inputs.map { try ImageGeometry(type($0)) }
     guard
@@ -216,7 +219,7 @@ extension Lowering {
     }
     let names = inputs.indices.map { "x\($0)" }
     let kernel = try library.add(
-      "gather_channels_f32_\(inputs.count)_\(y.channels)_\(y.height)x\(y.width)",
+      "gather_channels_\(isOfBytes ? "u8" : "f32")_\(inputs.count)_\(y.channels)_\(y.height)x\(y.width)",
       algorithm: "channels by a constant map, threads split rows"
     ) { name in
       try Templates.gatherChannels.render(
@@ -224,7 +227,11 @@ extension Lowering {
           "banner": "[\(y.channels), \(y.height), \(y.width)] from channels of "
             + "\(inputs.count) image\(inputs.count == 1 ? "" : "s").",
           "name": name, "blocks": "\(y.blocks)",
-          "parameters": names.map { "const float *restrict \($0)," }.joined(separator: "\n"),
+          "parameters": names.map { "const \(scalar) *restrict \($0)," }
+            .joined(separator: "\n"),
+          "scalar": scalar, "fill_border": isOfBytes ? "fill_border" : "fill_float_border",
+          "load": isOfBytes ? "load_bytes" : "load", "store": isOfBytes ? "store_bytes" : "store",
+          "vector": isOfBytes ? "vb" : "vf",
           "sources": names.joined(separator: ", "),
           "shapes": sources.map { "{\($0.image), \($0.plane), \($0.row), \($0.origin)}," }
             .joined(separator: "\n"),
@@ -232,10 +239,17 @@ extension Lowering {
           "channel_of": CText.table(map.map(\.channel)),
         ]) { $1 })
     }
-    try emit(
-      kernel, inputs.map { try address($0) } + [address(output)],
+    let addresses = try inputs.map { isOfBytes ? try bytes($0) : try address($0) }
+    emit(
+      kernel,
+      addresses + [isOfBytes ? try bytes(output, isConst: false) : try address(output)],
       units: WorkUnits(y.blocks * y.height, times: y.images))
   }
+
+  /// The values of image templates that only move bytes.
+  static let byteScalars = [
+    "x_scalar": "byte", "y_scalar": "byte", "fill_border": "fill_border",
+  ]
 }
 
 extension ImageGeometry {

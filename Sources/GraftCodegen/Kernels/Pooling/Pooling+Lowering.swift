@@ -5,7 +5,17 @@ import GraftIR
 import GraftOps
 
 extension Lowering {
-  mutating func lower(_ operation: MaxPool, _ node: Node) throws {
+  mutating func lower(
+    _ operation: MaxPool, _ node: Node, _ bytes: BytesOfPool? = nil
+  ) throws {
+    if bytes != nil {
+      return try pool(
+        node, window: operation.window, name: "max_pool", bytes: bytes,
+        values: [
+          "start": "(element){0}", "count_start": "", "finish": "",
+          "accumulate": "value = __builtin_elementwise_max(value, next);",
+        ])
+    }
     try pool(
       node, window: operation.window, name: "max_pool",
       values: [
@@ -20,7 +30,9 @@ extension Lowering {
       ? "largest(\(a), \(b))" : "\(a) > \(b) || \(a) != \(a) ? \(a) : \(b)"
   }
 
-  mutating func lower(_ operation: AveragePool, _ node: Node) throws {
+  mutating func lower(
+    _ operation: AveragePool, _ node: Node, _ bytes: BytesOfPool? = nil
+  ) throws {
     let window = operation.window
     let padsCount = operation.countIncludePad
     // Rows and columns of a window that count: inside the image, or inside the padded image.
@@ -38,6 +50,7 @@ extension Lowering {
       """ : "float count = 0;"
     try pool(
       node, window: window, name: padsCount ? "average_pool_padded" : "average_pool",
+      bytes: bytes,
       values: [
         "start": "(element){0}", "count_start": count,
         "accumulate": padsCount ? "value += next;" : "value += next;\ncount += 1;",
@@ -46,15 +59,16 @@ extension Lowering {
   }
 
   private mutating func pool(
-    _ node: Node, window: Window, name: String, values: [String: String]
+    _ node: Node, window: Window, name: String, bytes: BytesOfPool? = nil,
+    values: [String: String]
   ) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
-    try requireFloat([input, output])
+    if bytes == nil { try requireFloat([input, output]) }
     let x = try ImageGeometry(type(input))
     let y = try ImageGeometry(type(output))
     try requireSameBlock(x, y)
     let label =
-      "\(name)_f32_\(window.kernel[0])x\(window.kernel[1])_s\(window.strides[0])x"
+      "\(name)_\(bytes?.name ?? "f32")_\(window.kernel[0])x\(window.kernel[1])_s\(window.strides[0])x"
       + "\(window.strides[1])_\(x.channels)_\(x.height)x\(x.width)\(y.block == 1 ? "_plain" : "")"
     let kernel = try library.add(label, algorithm: "a row of windows at a time, threads split rows")
     {
@@ -69,36 +83,57 @@ extension Lowering {
           "stride_height": "\(window.strides[0])", "stride_width": "\(window.strides[1])",
           "dilation_height": "\(window.dilations[0])", "dilation_width": "\(window.dilations[1])",
           "pad_top": "\(window.pads[0])", "pad_left": "\(window.pads[1])",
-        ]) { $1 }.merging(values) { $1 })
+          "save": "*(element *)(to + column * BLOCK) = value;",
+        ]) { $1 }.merging(values) { $1 }
+          .merging(bytes?.values(at: "to + column * BLOCK") ?? [:]) { $1 })
     }
     try emit(
-      kernel, [address(input), address(output)],
+      kernel, poolArguments(input, output),
       units: WorkUnits(y.blocks * y.height, times: y.images))
   }
 
+  /// The addresses of a pool's operand and result, of either element type.
+  private mutating func poolArguments(_ input: ValueID, _ output: ValueID) throws -> [String] {
+    [
+      type(input).dtype == .uint8 ? try bytes(input) : try address(input),
+      type(output).dtype == .uint8
+        ? try bytes(output, isConst: false) : try address(output),
+    ]
+  }
+
   /// The mean or the largest element of each whole image.
-  mutating func lowerGlobalPool(_ node: Node, isAverage: Bool) throws {
+  mutating func lowerGlobalPool(
+    _ node: Node, isAverage: Bool, _ bytes: BytesOfPool? = nil
+  ) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
-    try requireFloat([input, output])
+    if bytes == nil { try requireFloat([input, output]) }
     let x = try ImageGeometry(Self.asImage(type(input)))
     let y = try ImageGeometry(Self.asImage(type(output)))
     try requireSameBlock(x, y)
     let name = isAverage ? "global_average_pool" : "global_max_pool"
+    let isOfBytes = bytes != nil
+    let largest =
+      isOfBytes
+      ? (
+        row: "__builtin_elementwise_max(of_row, next)",
+        all: "__builtin_elementwise_max(value, of_row)"
+      ) : (row: largest(output, "next", "of_row"), all: largest(output, "of_row", "value"))
     let kernel = try library.add(
-      "\(name)_f32_\(x.channels)_\(x.height)x\(x.width)\(y.block == 1 ? "_plain" : "")",
+      "\(name)_\(bytes?.name ?? "f32")_\(x.channels)_\(x.height)x\(x.width)"
+        + (y.block == 1 ? "_plain" : ""),
       algorithm: "row sums, threads split blocks of channels"
     ) { name in
       return try Templates.globalPool.render(
         imageValues(x, y).merging([
           "banner": "\(node.opcode) of [\(x.channels), \(x.height), \(x.width)].", "name": name,
-          "start": isAverage ? "(element){0}" : "(element){0} - __builtin_inff()",
-          "combine_row": isAverage ? "of_row + next" : largest(output, "next", "of_row"),
-          "combine": isAverage ? "value + of_row" : largest(output, "of_row", "value"),
+          "start": isAverage || isOfBytes ? "(element){0}" : "(element){0} - __builtin_inff()",
+          "combine_row": isAverage ? "of_row + next" : largest.row,
+          "combine": isAverage ? "value + of_row" : largest.all,
           "finish": isAverage ? "value /= (float)(HEIGHT * WIDTH);" : "",
-        ]) { $1 })
+          "save": "*(element *)to = value;",
+        ]) { $1 }.merging(bytes?.values(at: "to") ?? [:]) { $1 })
     }
-    try emit(
-      kernel, [address(input), address(output)], units: WorkUnits(y.blocks, times: y.images))
+    try emit(kernel, poolArguments(input, output), units: WorkUnits(y.blocks, times: y.images))
   }
 
   /// A plain value with other spatial axes than two as an image whose height they are, and whose width is 1.
@@ -155,6 +190,9 @@ extension Lowering {
       "x_origin": "\(x.origin)", "y_block": "\(y.block)", "y_blocks": "\(y.blocks)",
       "y_plane": "\(y.plane)", "y_row": "\(y.row)", "y_origin": "\(y.origin)",
       "y_border_height": "\(y.borderHeight)", "y_border_width": "\(y.borderWidth)",
+      "y_border_value": "\(y.borderValue)", "x_scalar": "float", "y_scalar": "float",
+      "fill_border": "fill_float_border", "load": "*(const element *)",
+      "convert": "", "convert_end": "",
     ]
   }
 }

@@ -98,6 +98,16 @@ public struct Activation: Sendable {
     function?.apply(x) ?? x
   }
 
+  /// The activation g with g(factor · x) = factor · f(x) for all x; nil if there is none.
+  public func scaled(by factor: Double) -> Activation? {
+    switch function {
+    case nil: self
+    case is Relu, is LeakyRelu: self
+    case let clip as Clip: .clip(low: clip.low * factor, high: clip.high * factor)
+    default: nil
+    }
+  }
+
   /// The function of each element.
   func callAsFunction<Scalar: Real & BinaryFloatingPoint>(_ elements: [Scalar]) -> [Scalar] {
     function?.map(elements) ?? elements

@@ -7,7 +7,7 @@ import RealModule
 
 /// An elementwise function of two tensors with broadcasting, followed by an optional fused activation;
 /// constraints C1 and C2 of ``BroadcastingPair``.
-public protocol BinaryElementwise: BroadcastingPair, ActivationFusing {
+public protocol BinaryElementwise: BroadcastingPair, ActivationFusing, QuantizableElementwise {
   init(activation: Activation)
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
   /// The function on shape values; nil if the result is neither an integer nor k·N.

@@ -9,7 +9,7 @@ import RealModule
 ///
 /// - C1: x has a floating-point type (or, where ``takesIntegers``, an integer one).
 /// - C2: the parameters are numbers.
-public protocol UnaryElementwise: ONNXExportable {
+public protocol UnaryElementwise: ONNXExportable, QuantizableElementwise {
   /// The name of the ONNX operator; nil for one that only passes make.
   static var onnxName: String? { get }
   /// Whether shape arithmetic uses it too.

@@ -48,6 +48,8 @@ public struct ChannelShuffle: StructuralOperator {
     return [try DenseTensor(shape: extents[0], elements: elements)]
   }
 
+  public var takesBlocksOfBytes: Bool { true }
+
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     results.first?.rank == 4 ? .blocked : .plain
   }

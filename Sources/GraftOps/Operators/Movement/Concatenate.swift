@@ -62,6 +62,8 @@ public struct Concatenate: StructuralOperator, ONNXExportable {
     return [try DenseTensor(shape: extents[0], elements: elements)]
   }
 
+  public var takesBlocksOfBytes: Bool { true }
+
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axis == 1 && results.first?.rank == 4 ? .blocked : .plain
   }

@@ -57,6 +57,8 @@ public struct Pad: StructuralOperator, ONNXExportable {
     return attributes
   }
 
+  public var addsElements: Bool { true }
+
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
     try require(

@@ -96,6 +96,8 @@ public struct Slice: StructuralOperator, ONNXExportable {
   }
 
   /// Blocked if it selects channels of images.
+  public var takesBlocksOfBytes: Bool { true }
+
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axes == [1] && results.first?.rank == 4 ? .blocked : .plain
   }

@@ -62,6 +62,8 @@ public struct Split: StructuralOperator, ONNXExportable {
     }
   }
 
+  public var takesBlocksOfBytes: Bool { true }
+
   public func layoutSupport(operands: [TensorType?], results: [TensorType]) -> LayoutSupport {
     axis == 1 && optionalOperand(0, of: operands)?.rank == 4 ? .blocked : .plain
   }

@@ -11,7 +11,7 @@ import RealModule
 ///
 /// - C1: x has rank 2 or more, a floating-point type and constant channels.
 /// - C2: scale and shift are [channels] of x's type.
-public struct ScaleShift: ChannelwiseOperator {
+public struct ScaleShift: ChannelwiseOperator, QuantizableElementwise {
   public static let opcode: Opcode = "scale_shift"
   public static let group = OperatorGroup.normalization
   public static let summary = "x · scale + shift per channel, with an optional activation"

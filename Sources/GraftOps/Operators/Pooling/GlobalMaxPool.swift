@@ -8,6 +8,7 @@ import RealModule
 public struct GlobalMaxPool: GlobalPooling {
   public static let opcode: Opcode = "global_max_pool"
   public static let summary = "maximum of each channel over all spatial axes"
+  public static var selectsElements: Bool { true }
   public static let onnxName = "GlobalMaxPool"
 
   public init() {}

@@ -8,7 +8,7 @@ import RealModule
 ///
 /// - C1: x has rank 3 or more and a floating-point type.
 /// - C2: the spatial axes are constant and not empty.
-public protocol GlobalPooling: RealOperator, ONNXExportable {
+public protocol GlobalPooling: RealOperator, ONNXExportable, QuantizableElementwise {
   init()
   static var onnxName: String { get }
   /// Reduces the elements of one channel, of which there is at least one.

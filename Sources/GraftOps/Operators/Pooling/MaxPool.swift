@@ -11,6 +11,7 @@ import RealModule
 public struct MaxPool: Pooling {
   public static let opcode: Opcode = "max_pool"
   public static let summary = "maximum over a sliding window"
+  public static var selectsElements: Bool { true }
 
   public var window: Window
   public var ceil: Bool

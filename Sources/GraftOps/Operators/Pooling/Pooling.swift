@@ -11,7 +11,7 @@ import RealModule
 /// - C2: kernel, strides and dilations have two positive entries, pads four that are not negative.
 /// - C3: pads are smaller than the effective kernel extent, so that no window contains only padding.
 /// - C4: the window fits the padded image.
-public protocol Pooling: RealOperator, ONNXExportable {
+public protocol Pooling: RealOperator, ONNXExportable, QuantizableElementwise {
   var window: Window { get }
   /// Whether the last window of a row or column may pass the end of the padded image.
   var ceil: Bool { get }

@@ -1,0 +1,208 @@
+// Elementwise functions, pools and conversions that read or write bytes.
+
+import GraftDiagnostics
+import GraftIR
+import GraftOps
+
+extension KernelFamily {
+  static let quantizedElementwise = KernelFamily(
+    name: "quantized elementwise",
+    rules: [
+      .serving(Quantized.self) { operation, node, context in
+        let images = (node.presentOperands + node.results).map(context.type).filter {
+          $0.rank == 4 && $0.dtype == .uint8
+        }
+        guard images.allSatisfy({ $0.layout.channelBlock == context.target.lanes }) else {
+          return []
+        }
+        return [QuantizedElementwise(operation, cost: context.arithmeticTime(node, operation))]
+      },
+      .emitting(Quantize.self, movesElements: true) { operation, node, program in
+        try program.convert(
+          node, convert: "byte_of((",
+          end:
+            ") / \(CText.float(operation.to.scale)), \(CText.float(Double(-operation.to.zero))), "
+            + "\(CText.float(Double(255 - operation.to.zero))), \(operation.to.zero))",
+          name: "quantize")
+      },
+      .emitting(Dequantize.self, movesElements: true) { operation, node, program in
+        try program.convert(
+          node, convert: "((float)",
+          end: " - \(CText.float(Double(operation.from.zero)))) * "
+            + CText.float(operation.from.scale), name: "dequantize")
+      },
+    ])
+}
+
+private struct QuantizedElementwise: KernelSchedule {
+  let operation: Quantized
+  let cost: Double
+
+  init(_ operation: Quantized, cost: Double) {
+    self.operation = operation
+    self.cost = cost
+  }
+
+  let summary = ""
+  var arithmetic: DataType? { .float32 }
+
+  func emit(_ node: Node, into program: inout Lowering) throws {
+    if try program.lowerPool(operation, node) { return }
+    let result = try program.result(of: node)
+    let (function, vectors) = try Lowering.function(of: operation.operation)
+    let sources = node.presentOperands.enumerated().map { index, value -> MapSource in
+      vectors.contains(index) ? .channels(value) : .value(value)
+    }
+    guard program.type(result).layout.isBlocked else {
+      throw GraftError(.inconsistency, "bytes are mapped in blocks of channels only")
+    }
+    try program.mapBlocked(
+      function, sources, to: result, quantizations: operation.sources, target: operation.result)
+  }
+}
+
+/// What a pool's template needs where operand or result are bytes.
+struct BytesOfPool {
+  var source: Quantization?
+  var result: Quantization?
+  /// Whether elements are only compared, so that they stay bytes.
+  var movesElements: Bool
+
+  var name: String { "\(source == nil ? "f32" : "u8")\(result == nil ? "_to_f32" : "")" }
+
+  /// - Parameter place: C of the result's address.
+  func values(at place: String) -> [String: String] {
+    var values = [
+      "x_scalar": source == nil ? "float" : "byte", "y_scalar": result == nil ? "float" : "byte",
+      "fill_border": result == nil ? "fill_float_border" : "fill_border",
+    ]
+    if movesElements, source != nil, source == result {
+      values["element"] = "vbu"
+      values["save"] = "*(element *)(\(place)) = value;"
+      return values
+    }
+    values["element"] = "vf"
+    // Padding counts as zero, so that elements are summed less their zero point.
+    let moved = source.map { $0.zero == 0 ? "" : "\(CText.float(Double(-$0.zero))) + " } ?? ""
+    values["load"] = source == nil ? "load" : "\(moved)from_bytes"
+    let real = source.map { "value = value * \(CText.float($0.scale));\n" } ?? ""
+    let epilogue = EpilogueC(.none, result).templateValues
+    values["save"] =
+      real + (epilogue["finish"].map { $0.isEmpty ? "" : $0 + "\n" } ?? "")
+      + "\(epilogue["store"] ?? "store")(\(place), \(epilogue["stored"] ?? "value"));"
+    return values
+  }
+}
+
+extension Quantization {
+  /// C of the real numbers that a vector of elements stands for.
+  func real(_ elements: String) -> String {
+    (zero == 0 ? elements : "(\(elements) - \(CText.float(Double(zero))))")
+      + (scale == 1 ? "" : " * \(CText.float(scale))")
+  }
+}
+
+extension Lowering {
+  /// Lowers a pool between bytes.
+  /// - Returns: whether the operator is one.
+  fileprivate mutating func lowerPool(_ operation: Quantized, _ node: Node) throws -> Bool {
+    let selects =
+      (operation.operation as? any QuantizableElementwise)
+      .map { Swift.type(of: $0).selectsElements } ?? false
+    let bytes = BytesOfPool(
+      source: operation.sources.first ?? nil, result: operation.result, movesElements: selects)
+    switch operation.operation {
+    case let pool as MaxPool: try lower(pool, node, bytes)
+    case let pool as AveragePool: try lower(pool, node, bytes)
+    case is GlobalAveragePool: try lowerGlobalPool(node, isAverage: true, bytes)
+    case is GlobalMaxPool: try lowerGlobalPool(node, isAverage: false, bytes)
+    default: return false
+    }
+    return true
+  }
+
+  /// The elements of `node`'s operand as another element type, in its result's layout.
+  /// - Parameters:
+  ///   - convert: C before an element.
+  ///   - end: C after it.
+  fileprivate mutating func convert(
+    _ node: Node, convert: String, end: String, name: String
+  ) throws {
+    let (input, output) = (try operand(0, of: node), try result(of: node))
+    let isQuantizing = type(output).dtype == .uint8
+    let scalars = isQuantizing ? ("float", "byte") : ("byte", "float")
+    let addresses = [
+      isQuantizing ? try address(input) : try bytes(input),
+      isQuantizing ? try bytes(output, isConst: false) : try address(output),
+    ]
+    if type(input).layout.isPlain, type(output).layout.isPlain {
+      guard let count = type(output).shape.elementCount else {
+        throw GraftError(.inconsistency, "\(type(output)) has too many elements")
+      }
+      let piece = 4096
+      let kernel = try library.add(
+        "\(name)_\(count.coefficient)", algorithm: "threads split pieces of \(piece)"
+      ) { name in
+        try Templates.convertElements.render([
+          "banner": "The elements of another type, one after the other.", "name": name,
+          "count": "\(count.coefficient)", "piece": "\(piece)", "x_scalar": scalars.0,
+          "y_scalar": scalars.1, "convert": convert, "convert_end": end,
+        ])
+      }
+      let units = (count.coefficient + piece - 1) / piece
+      return emit(
+        kernel, addresses,
+        units: count.isBatch ? WorkUnits(perBatch: units) : WorkUnits(fixed: units))
+    }
+    let (x, y) = (try ImageGeometry(type(input)), try ImageGeometry(type(output)))
+    let isFew = isQuantizing && x.block == 1 && y.block == Layout.fewChannels && y.blocks == 1
+    let kernel = try library.add(
+      "\(name)_\(x.channels)_\(x.height)x\(x.width)_c\(x.block)_to_c\(y.block)",
+      algorithm: "row by row, threads split rows"
+    ) { name in
+      try (isFew ? Templates.quantizePlanes : Templates.convertLayout).render(
+        imageValues(x, y).merging([
+          "banner": "[\(x.channels), \(x.height), \(x.width)] as elements of another type.",
+          "name": name, "x_scalar": scalars.0, "y_scalar": scalars.1, "convert": convert,
+          "convert_end": end, "fill_border": isQuantizing ? "fill_border" : "fill_float_border",
+        ]) { $1 })
+    }
+    emit(kernel, addresses, units: WorkUnits(y.blocks * y.height, times: y.images))
+  }
+
+  /// The elementwise function that an operator is, and the operands of it that are one number a channel.
+  static func function(
+    of operation: any Operator
+  ) throws -> (function: MapFunction, vectors: [Int]) {
+    let opcode = Swift.type(of: operation).opcode
+    switch operation {
+    case let shift as ScaleShift:
+      return (
+        MapFunction(
+          name: "scale_shift", expression: "a_value * b_value + c_value",
+          activation: shift.activation), [1, 2]
+      )
+    case let pair as any BinaryElementwise:
+      guard let expression = ElementFunctions.pairs[opcode] else { break }
+      return (
+        MapFunction(
+          name: opcode.rawValue, expression: expression, activation: pair.activation), []
+      )
+    case let unary as any UnaryElementwise:
+      if let activation = unary.fusedActivation {
+        return (MapFunction(name: "map", expression: "a_value", activation: activation), [])
+      }
+      guard let expression = ElementFunctions.unary[opcode]?.value(unary, "a_value") else { break }
+      return (MapFunction(name: opcode.rawValue, expression: expression), [])
+    default: break
+    }
+    throw GraftError(.unsupported, "no kernel computes \(opcode) element by element")
+  }
+}
+
+extension Templates {
+  static let convertElements = Template(
+    "convert_elements.c", PackageResources.convert_elements_c_in)
+  static let quantizePlanes = Template(
+    "quantize_planes.c", PackageResources.quantize_planes_c_in)
+}
