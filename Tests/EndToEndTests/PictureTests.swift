@@ -227,6 +227,25 @@ struct PictureTests {
     }
   }
 
+  @Test("an image whose output file would have too long a name fails alone")
+  func longNames() throws {
+    try withTemporaryFolder { folder in
+      let bundle = try Self.bundle(in: folder)
+      let (stem, other) = (String(repeating: "n", count: 245), folder + "/other.png")
+      let long = folder + "/" + stem + ".png"
+      for path in [long, other] {
+        try FileManager.default.copyItem(atPath: Self.inputs[0], toPath: path)
+      }
+      let result = try GraftProgram.run(
+        ["predict", bundle, long, other, "--output-dir", folder + "/out"])
+      #expect(result.status == 1 && result.output.contains("the longest possible is 255"))
+      #expect(result.errors.contains("1 of 2 images could not be computed"))
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder + "/out") == ["other.output.png"]
+      )
+    }
+  }
+
   @Test("pairs that cannot be used are skipped, with the file and the reason")
   func broken() throws {
     try withTemporaryFolder { folder in

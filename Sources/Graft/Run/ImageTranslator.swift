@@ -35,12 +35,18 @@ public struct ImageTranslator {
       self.image = image
     }
 
-    /// Writes NAME.output.png to `folder`, which is created if it is missing. Does nothing if there is no image.
+    /// Writes NAME.output.png to `folder`, which is created if it is missing. Does nothing if there is no image. If
+    /// the name is too long, the answer is an ``error`` instead.
     /// - Throws: ``GraftError`` of kind `inputOutput`.
     public mutating func write(to folder: String) throws {
       guard let image else { return }
       try makeFolder(folder)
       let name = ImageTranslator.fileName(of: file)
+      if let problem = FileReplacement.problem(withName: name, in: folder) {
+        self = Answer(file)
+        error = "the output cannot be written: " + problem
+        return
+      }
       try FileReplacement(at: folder + "/" + name).write(image.encodedPNG())
       output = name
     }

@@ -57,12 +57,19 @@ public struct Segmenter {
 
     /// Writes NAME.mask.png, whose palette indices are the classes (255 outside of what the network saw), and
     /// NAME.overlay.png, the image with the classes' colors over it, to `folder`, which is created if it is
-    /// missing. Does nothing for an image that could not be read.
+    /// missing. Does nothing for an image that could not be read. If a name is too long, no file is written and the
+    /// answer is an ``error`` instead.
     /// - Throws: ``GraftError`` of kind `inputOutput`.
     public mutating func write(to folder: String) throws {
       guard let map, let image else { return }
       try makeFolder(folder)
       let names = Segmenter.fileNames(of: file)
+      for name in [names.mask, names.overlay] {
+        guard let problem = FileReplacement.problem(withName: name, in: folder) else { continue }
+        self = Answer(file)
+        error = "the output cannot be written: " + problem
+        return
+      }
       try FileReplacement(at: folder + "/" + names.mask).write(map.encodedPNG())
       try FileReplacement(at: folder + "/" + names.overlay).write(
         map.overlay(on: image).encodedPNG())
