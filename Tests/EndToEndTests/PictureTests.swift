@@ -318,6 +318,11 @@ struct PictureTests {
         ["finetune", bundle, "--data", fixtures.path, "-o", folder + "/t.graft", "--mixup", "1"],
         saying: ["--mixup cannot be used here: it mixes classes"])
       #expect(throws: GraftError.self) { try Classifier(ModelBundle(opening: bundle)) }
+      let pairs = try Self.pairs(in: folder)
+      let warnings = try ImageFolder(pairs).warnings.map { "\($0)" }
+      #expect(warnings.count == 1 && warnings[0].contains(pairs), "\(warnings)")
+      #expect(warnings[0].contains("the folders inputs/ and targets/ are taken as two classes"))
+      #expect(warnings[0].contains("describe the output by output in the preprocessing"))
 
       // A network whose preprocessing tells nothing about its output.
       var text = try String(
@@ -331,7 +336,7 @@ struct PictureTests {
       try GraftProgram.expectFailure(
         [
           "finetune", try Self.bundle(in: silent, preprocessing: plain), "--data",
-          try Self.pairs(in: folder), "-o", folder + "/t.graft", "--loss", "mse", "--head", "keep",
+          pairs, "-o", folder + "/t.graft", "--loss", "mse", "--head", "keep",
         ],
         saying: [
           "there are no x.npy and y.npy, but the targets are values", "output in the preprocessing",
