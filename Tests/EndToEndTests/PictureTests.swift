@@ -227,6 +227,28 @@ struct PictureTests {
     }
   }
 
+  @Test("a training step for classes may have the preprocessing of the images that it replaces")
+  func trainingStepForClasses() throws {
+    try withTemporaryFolder { folder in
+      var options = Compiler.Options()
+      options.tuning = .off
+      options.training = TrainableOptions(unfreeze: .none)
+      options.training?.head = .on("/Relu_output_0")
+      options.training?.classes = 3
+      let images = try Self.bundle(in: folder)
+      try Compiler(options).compile(images, to: folder + "/again.graft")
+      options.preprocessing = fixtures.appending(path: "preprocess.json").path
+      try Compiler(options).compile(
+        fixtures.appending(path: "network.onnx").path, to: folder + "/classes.graft")
+      let bundles = try ["again", "classes"].map {
+        try ModelBundle(opening: folder + "/\($0).graft")
+      }
+      #expect(bundles.allSatisfy { !$0.givesPictures() && $0.manifest.training?.classes == 3 })
+      #expect(bundles[0].manifest.preprocessing == bundles[1].manifest.preprocessing)
+      #expect(bundles[1].manifest.preprocessing != nil)
+    }
+  }
+
   @Test("an image whose output file would have too long a name fails alone")
   func longNames() throws {
     try withTemporaryFolder { folder in
