@@ -58,7 +58,6 @@ public struct ImageTranslator {
   }
 
   private let network: ImageNetwork
-  private let picture: PictureOutput
   private let session: Session
 
   public var warnings: [Warning] { network.warnings }
@@ -69,17 +68,19 @@ public struct ImageTranslator {
     _ bundle: ModelBundle, output: String? = nil, threads: Int = AvailableCores.count
   ) throws {
     network = try ImageNetwork(bundle, output: output)
-    picture = try network.requirePicture()
-    session = try Session(bundle, threads: threads)
+    _ = try network.requirePicture()
+    session = try Session(bundle, threads: threads, program: network.program)
   }
 
   /// Calls `body` with the answer for each image as soon as it is available, in the order of `paths`, also for
   /// images that cannot be read or have non-finite outputs. Images are processed one at a time.
   /// - Throws: ``GraftError`` if the network cannot run, and errors of `body`.
   public func translate(_ paths: [String], _ body: (Answer) throws -> Void) throws {
-    try network.run(on: paths, with: session) { path, result in
+    try network.run(on: paths, with: session) { network, path, result in
       var answer = Answer(path)
-      do { try answer.set(picture.image(of: result.get()[...])) } catch let error as GraftError {
+      do { try answer.set(network.requirePicture().image(of: result.get()[...])) } catch let error
+        as GraftError
+      {
         answer.error = error.message
       }
       try body(answer)

@@ -105,18 +105,20 @@ public struct Segmenter {
   /// images that cannot be read or have non-finite outputs. Images are processed one at a time.
   /// - Throws: ``GraftError`` if the network cannot run, and errors of `body`.
   public func segment(_ paths: [String], _ body: (Answer) throws -> Void) throws {
-    try network.run(on: paths, with: session) { path, result in
+    try network.run(on: paths, with: session) { network, path, result in
       var answer = Answer(path)
       do {
         let values = try result.get()
         let image = try Image(contentsOf: path)
-        answer.set(try map(values, of: image), of: image, network.label)
+        answer.set(try map(values, of: image, by: network), of: image, network.label)
       } catch let error as GraftError { answer.error = error.message }
       try body(answer)
     }
   }
 
-  private func map(_ values: [Float], of image: Image) throws -> LabelMap {
+  private func map(
+    _ values: [Float], of image: Image, by network: ImageNetwork
+  ) throws -> LabelMap {
     guard let size = network.mapSize, let preprocessing = network.bundle.manifest.preprocessing
     else { throw GraftError(.inconsistency, "a map without preprocessing") }
     let map = try LabelMap(
