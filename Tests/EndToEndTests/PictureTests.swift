@@ -341,6 +341,14 @@ struct PictureTests {
         saying: ["--mixup cannot be used here: it mixes classes"])
       #expect(throws: GraftError.self) { try Classifier(ModelBundle(opening: bundle)) }
       let pairs = try Self.pairs(in: folder)
+      try GraftProgram.expectFailure(
+        [
+          "finetune", bundle, "--data", pairs, "-o", folder + "/t.graft", "--loss", "cross-entropy",
+        ],
+        saying: [
+          "--loss cross-entropy needs classes, but the bundle's output is an image",
+          "Leave out --loss",
+        ])
       let warnings = try ImageFolder(pairs).warnings.map { "\($0)" }
       #expect(warnings.count == 1 && warnings[0].contains(pairs), "\(warnings)")
       #expect(warnings[0].contains("the folders inputs/ and targets/ are taken as two classes"))

@@ -38,6 +38,7 @@ struct RunPlan {
     ).taking(dataAt: options.data)
     self.network = network
     warnings += network.warnings
+    try Self.checkLoss(options, bundle, at: path)
     let requests = DataRequests(options, network, bundle.manifest)
     let found = try openDataset(at: options.data, for: requests.training)
     whole = found.dataset
@@ -73,6 +74,23 @@ struct RunPlan {
     for dataset in [whole] + (validation.map { [$0] } ?? []) { try network.checkCanRead(dataset) }
     try checkPicture()
     try checkRandomViews()
+  }
+
+  /// Throws if the data are images with images, as the output is one, but the loss needs classes.
+  private static func checkLoss(
+    _ options: FineTuner.Options, _ bundle: ModelBundle, at path: String
+  ) throws {
+    guard let loss = options.loss, loss.measure == nil,
+      bundle.givesPictures(from: options.output), PictureFolder.isPresent(at: options.data)
+    else { return }
+    throw GraftError(
+      .invalidArgument,
+      "--loss \(loss.rawValue) needs classes, but the bundle's output is an image (output in its preprocessing), and "
+        + "\(options.data.quotedForDisplay) has inputs/ with targets/",
+      at: SourceLocation(file: path),
+      advice:
+        "Leave out --loss, or use --loss mse, mae or charbonnier; with --loss \(loss.rawValue), give data with "
+        + "classes.")
   }
 
   /// Throws if the output is an image, and would not be one of the same size with the new head.
