@@ -213,15 +213,17 @@ extension RunPlan {
     let count = whole.count
     let labels = (0..<count).compactMap { whole.label(of: $0) }
     let split = split(labels: labels.count == count ? labels : [], count: count)
-    return try size(
+    var size = try size(
       count: count, items: split.training.count,
       held: validation?.count ?? split.validation.count)
+    size.decoding = largestPictures()
+    return size
   }
 }
 
 extension RunPlan {
   /// Bytes for decoding one of the largest images on every thread at once, and the file of the largest.
-  func largestPictures() -> (bytes: Int, largest: String) {
+  private func largestPictures() -> (bytes: Int, largest: String) {
     var found: [(bytes: Int, path: String)] = []
     for dataset in [whole] + (validation.map { [$0] } ?? []) where dataset.holdsImages {
       for index in 0..<dataset.count {
@@ -253,7 +255,7 @@ struct RunSize {
   var pictures: Int
 
   /// Bytes while every thread decodes one of the largest images, and the file of the largest; only determined
-  /// if there is a memory limit.
+  /// before a run.
   var decoding = (bytes: 0, largest: "")
 
   /// Rows of all stores.
