@@ -49,7 +49,7 @@ struct RunPlan {
     let output = network.picture == nil ? options.output : network.output.name
     func trainingPlan(ofProgram index: Int) throws -> FineTuningPlan {
       let graph = try bundle.loadGraph(ofProgram: index).keepingOutput(
-        output, labels: bundle.manifest.labels?.count
+        output, labels: bundle.manifest.labels?.count, auxiliary: options.auxiliary.map(\.name)
       ).widened()
       return try FineTuningPlan(graph, classes: classes.count, options: options.trainingChoices)
     }
