@@ -95,11 +95,14 @@ struct MemoryLimitTests {
         try Data(image.encodedPNG()).write(to: url)
       }
       #expect(Image.decodingByteCount(of: folder + "/data/b/large.png") ?? 0 >= 108_000_000)
-      try GraftProgram.expectFailure(
-        [
-          "finetune", bundle, "--data", folder + "/data", "--epochs", "1", "--memory-limit", "100M",
-          "-o", folder + "/tuned.graft",
-        ], saying: ["memory limit of 100.0 MB", "large.png", "decoding the largest images"])
+      for plan in [[], ["--plan"]] {
+        try GraftProgram.expectFailure(
+          [
+            "finetune", bundle, "--data", folder + "/data", "--epochs", "1", "--memory-limit",
+            "100M", "-o", folder + "/tuned.graft",
+          ] + plan,
+          saying: ["memory limit of 100.0 MB", "large.png", "decoding the largest images"])
+      }
     }
   }
 
@@ -122,6 +125,19 @@ struct MemoryLimitTests {
       try #require(run.status == 0, "\(run.errors)")
       let report = try JSONDecoder().decode(FineTuner.Report.self, from: Data(run.output.utf8))
       #expect(report.peakBytes <= 2_000_000_000)
+
+      // One estimate: a limit that does not bind does not change it, and it is itself a limit that can be kept.
+      func peak(_ limit: String?) throws -> Int {
+        let told = try GraftProgram.run(
+          arguments + ["--plan", "--json"] + (limit.map { ["--memory-limit", $0] } ?? []))
+        try #require(told.status == 0, "\(told.errors)")
+        return try JSONDecoder().decode(Forecast.self, from: Data(told.output.utf8)).memory.peak
+      }
+      let free = try peak(nil)
+      #expect((0.95...1.05).contains(Double(try peak("2G")) / Double(free)))
+      #expect((0.9...1.1).contains(Double(report.peakBytes) / Double(free)))
+      // A rehearsal is the same only to within two percent.
+      #expect(try peak("\(free + free / 50)") <= free + free / 50)
       for text in ["-1", "0", "12X", "99999999999G", "K"] {
         let refused = try GraftProgram.run(
           arguments + ["--memory-limit=\(text)", "-o", folder + "/other.graft"])

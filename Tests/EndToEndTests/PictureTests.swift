@@ -227,6 +227,47 @@ struct PictureTests {
     }
   }
 
+  @Test("a training step for classes may have the preprocessing of the images that it replaces")
+  func trainingStepForClasses() throws {
+    try withTemporaryFolder { folder in
+      var options = Compiler.Options()
+      options.tuning = .off
+      options.training = TrainableOptions(unfreeze: .none)
+      options.training?.head = .on("/Relu_output_0")
+      options.training?.classes = 3
+      let images = try Self.bundle(in: folder)
+      try Compiler(options).compile(images, to: folder + "/again.graft")
+      options.preprocessing = fixtures.appending(path: "preprocess.json").path
+      try Compiler(options).compile(
+        fixtures.appending(path: "network.onnx").path, to: folder + "/classes.graft")
+      let bundles = try ["again", "classes"].map {
+        try ModelBundle(opening: folder + "/\($0).graft")
+      }
+      #expect(bundles.allSatisfy { !$0.givesPictures() && $0.manifest.training?.classes == 3 })
+      #expect(bundles[0].manifest.preprocessing == bundles[1].manifest.preprocessing)
+      #expect(bundles[1].manifest.preprocessing != nil)
+    }
+  }
+
+  @Test("an image whose output file would have too long a name fails alone")
+  func longNames() throws {
+    try withTemporaryFolder { folder in
+      let bundle = try Self.bundle(in: folder)
+      let (stem, other) = (String(repeating: "n", count: 245), folder + "/other.png")
+      let long = folder + "/" + stem + ".png"
+      for path in [long, other] {
+        try FileManager.default.copyItem(atPath: Self.inputs[0], toPath: path)
+      }
+      let result = try GraftProgram.run(
+        ["predict", bundle, long, other, "--output-dir", folder + "/out"])
+      #expect(result.status == 1 && result.output.contains("the longest possible is 255"))
+      #expect(result.errors.contains("1 of 2 images could not be computed"))
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder + "/out") == ["other.output.png"]
+      )
+    }
+  }
+
   @Test("pairs that cannot be used are skipped, with the file and the reason")
   func broken() throws {
     try withTemporaryFolder { folder in
@@ -299,6 +340,19 @@ struct PictureTests {
         ["finetune", bundle, "--data", fixtures.path, "-o", folder + "/t.graft", "--mixup", "1"],
         saying: ["--mixup cannot be used here: it mixes classes"])
       #expect(throws: GraftError.self) { try Classifier(ModelBundle(opening: bundle)) }
+      let pairs = try Self.pairs(in: folder)
+      try GraftProgram.expectFailure(
+        [
+          "finetune", bundle, "--data", pairs, "-o", folder + "/t.graft", "--loss", "cross-entropy",
+        ],
+        saying: [
+          "--loss cross-entropy needs classes, but the bundle's output is an image",
+          "Leave out --loss",
+        ])
+      let warnings = try ImageFolder(pairs).warnings.map { "\($0)" }
+      #expect(warnings.count == 1 && warnings[0].contains(pairs), "\(warnings)")
+      #expect(warnings[0].contains("the folders inputs/ and targets/ are taken as two classes"))
+      #expect(warnings[0].contains("describe the output by output in the preprocessing"))
 
       // A network whose preprocessing tells nothing about its output.
       var text = try String(
@@ -312,7 +366,7 @@ struct PictureTests {
       try GraftProgram.expectFailure(
         [
           "finetune", try Self.bundle(in: silent, preprocessing: plain), "--data",
-          try Self.pairs(in: folder), "-o", folder + "/t.graft", "--loss", "mse", "--head", "keep",
+          pairs, "-o", folder + "/t.graft", "--loss", "mse", "--head", "keep",
         ],
         saying: [
           "there are no x.npy and y.npy, but the targets are values", "output in the preprocessing",

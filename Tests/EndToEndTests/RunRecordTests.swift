@@ -212,6 +212,7 @@ struct RunRecordTests {
     options.clipNorm = 2
     options.accumulate = 6
     options.augmentation = FineTuner.Augmentation([.flip])
+    options.auxiliary = [.init("early", weight: 0.5), .init("late", weight: 1)]
     options.mixing.mixup = 0.2
     options.mixing.cutmix = 1
     options.cacheViews = 8
@@ -233,8 +234,8 @@ struct RunRecordTests {
     }
     #expect(
       options.command(bundle: "a b", output: "o")
-        == "graft finetune 'a b' --data data -o o --val val --val-split 0.5 --output logits --head mlp:3 --unfreeze last:2 "
-        + "--bn train --epochs 3 --batch-size 4 --optimizer adam --lr 0.5 --head-lr 0.25 --layer-decay 0.875 --momentum 0.75 "
+        == "graft finetune 'a b' --data data -o o --val val --val-split 0.5 --output logits "
+        + "--auxiliary early=0.5,late=1 --head mlp:3 --unfreeze last:2 --bn train --epochs 3 --batch-size 4 --optimizer adam --lr 0.5 --head-lr 0.25 --layer-decay 0.875 --momentum 0.75 "
         + "--nesterov --weight-decay 0.125 --loss mse --clip-norm 2 --accumulate 6 --schedule step --warmup 1.5 "
         + "--step-size 2 --gamma 0.5 --early-stop 5 --label-smoothing 0.0625 --class-weights balanced --augment flip "
         + "--mixup 0.2 --cutmix 1 --cache-views 8 --teacher t --temperature 3 --alpha 0.5 --seed 9 "

@@ -136,6 +136,28 @@ struct SegmentationTests {
     }
   }
 
+  @Test("an image whose mask or overlay would have too long a name gets neither")
+  func longNames() throws {
+    try withTemporaryFolder { folder in
+      let image = fixtures.appending(path: "images/0.png").path
+      let bundle = try ModelBundle(opening: try Self.bundle(in: folder))
+      // NAME.mask.png has 255 bytes.
+      let long = folder + "/" + String(repeating: "n", count: 246) + ".png"
+      try FileManager.default.copyItem(atPath: image, toPath: long)
+      var errors: [String?] = []
+      try Segmenter(bundle, threads: 1).segment([long, image]) { answer in
+        var answer = answer
+        try answer.write(to: folder + "/masks")
+        errors.append(answer.error)
+        #expect(answer.classes.isEmpty == (answer.error != nil))
+      }
+      #expect(errors.count == 2 && errors[0]?.contains("has 258 bytes") == true && errors[1] == nil)
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder + "/masks").sorted()
+          == ["0.mask.png", "0.overlay.png"])
+    }
+  }
+
   @Test("a new head for the classes of the data, random views, resumed, with a report")
   func newHead() throws {
     try withTemporaryFolder { folder in

@@ -212,6 +212,46 @@ struct SeveralSizesTests {
     }
   }
 
+  /// The preprocessing keeps the size of an image.
+  @Test func predictionTakesTheProgramOfTheImage() throws {
+    try withTemporaryFolder { folder in
+      let specification = folder + "/any.json"
+      try """
+      {"color": "RGB", "layout": "NCHW", "scale": 0.01, "mean": [0, 0, 0], "std": [1, 1, 1]}
+      """.write(toFile: specification, atomically: true, encoding: .utf8)
+      let pictures = try (Self.images + [[7, 9]]).map { size in
+        let path = folder + "/\(size[0]).png"
+        let pixels = (0..<size[0] * size[1] * 3).map { UInt8(truncatingIfNeeded: $0 * 37) }
+        try Data(Image(width: size[1], height: size[0], channels: 3, pixels: pixels).encodedPNG())
+          .write(to: URL(filePath: path))
+        return path
+      }
+      let model = try SizedModel.classifier(in: folder)
+      func compiled(_ sizes: [String], _ model: SizedModel) throws -> ModelBundle {
+        try model.compile(sizes) { $0.preprocessing = specification }
+      }
+      let both = try Classifier(compiled(SizedModel.sizes, model), threads: 1)
+      var answers: [Classifier.Answer] = []
+      try both.classify(pictures.reversed()) { answers.append($0) }
+      for (index, answer) in answers.reversed().prefix(2).enumerated() {
+        let alone = try Classifier(compiled([SizedModel.sizes[index]], model), threads: 1)
+          .classify([pictures[index]])[0]
+        #expect(answer.error == nil && answer.classes.count == 5)
+        #expect(answer.classes.map(\.probability) == alone.classes.map(\.probability))
+      }
+      #expect(answers[0].error?.contains("the network needs [3, 12, 16] or [3, 20, 24]") == true)
+
+      let other = folder + "/maps"
+      try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: false)
+      let maps = try SizedModel.convolutions(in: other)
+      var sizes: [[Int]] = []
+      try Segmenter(compiled(SizedModel.sizes, maps), threads: 1).segment(pictures) { answer in
+        if answer.error == nil { sizes.append([answer.height, answer.width]) }
+      }
+      #expect(sizes == Self.images)
+    }
+  }
+
   @Test func evaluationTakesTheProgramOfTheData() throws {
     try withTemporaryFolder { folder in
       let model = try SizedModel.classifier(in: folder)

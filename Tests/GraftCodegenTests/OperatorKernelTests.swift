@@ -322,4 +322,46 @@ import Testing
     try harness.output(try harness.apply(Reshape(shape: [.batch, 120]), [plain])[0])
     try harness.check(tolerance: 0)
   }
+
+  /// A resize to the nearest element by a whole factor is one copy, and many irregular indices are read at run time.
+  @Test func constantIndicesAreAsFewCopiesAsTheyHaveRuns() throws {
+    let cases = [
+      ([0, 0, 1, 1, 2, 2, 3, 3, 4, 4], ["copy"]), ([4, 3, 2, 1, 0], ["copy"]),
+      ([0, 0, 0, 2, 1, 3, 2], ["copy", "copy"]), ([2], ["copy"]),
+      ([0, 1, 3, 0, 4, 4, 2, 3, 1, 4, 1, 1, 0, 2, 0, 4, 2, 0, 3, 2], ["gather"]),
+    ]
+    var harness = KernelHarness(seed: 7)
+    let x = harness.input([.batch, 5, 5, 5])
+    for axis in 1...3 {
+      for (indices, _) in cases {
+        let chosen = harness.graph.addParameter(
+          harness.graph.unusedName("indices"), TensorType(.int64, [Dimension(indices.count)]),
+          Parameter(data: try TensorData(indices.map(Int64.init), shape: [indices.count])))
+        try harness.output(try harness.apply(Gather(axis: axis), [x, chosen])[0])
+      }
+    }
+    let steps = try harness.generate().programs[0].steps
+    #expect(
+      steps.map { String($0.kernel.prefix { $0 != "_" }) }
+        == (1...3).flatMap { _ in cases.flatMap(\.1) })
+    try harness.check(tolerance: 0)
+  }
+
+  @Test func runsOfIndicesAreAsLongAsPossible() {
+    func runs(_ indices: [Int], atMost limit: Int = 9) -> [[Int]]? {
+      IndexRun.covering(indices, atMost: limit)?.map {
+        [$0.first, $0.count, $0.step, $0.innerCount, $0.innerStep]
+      }
+    }
+    #expect(runs([]) == [])
+    #expect(runs([3]) == [[3, 1, 0, 1, 0]])
+    #expect(runs([1, 1, 1]) == [[1, 1, 0, 3, 0]])
+    #expect(runs([6, 4, 2]) == [[6, 1, 0, 3, -2]])
+    #expect(runs([0, 0, 1, 1, 2, 2]) == [[0, 3, 1, 2, 0]])
+    #expect(runs([0, 0, 1, 1, 2]) == [[0, 2, 1, 2, 0], [2, 1, 0, 1, 0]])
+    #expect(runs([0, 1, 1, 2, 2, 3, 3, 3]) == [[0, 3, 1, 2, 1], [3, 1, 0, 2, 0]])
+    #expect(runs([0, 1, 2, 0, 1, 2]) == [[0, 2, 0, 3, 1]])
+    #expect(runs([5, 0, 4, 4, 1], atMost: 3)?.count == 3)
+    #expect(runs([5, 0, 4, 4, 1], atMost: 2) == nil)
+  }
 }

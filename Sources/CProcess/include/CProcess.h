@@ -19,6 +19,9 @@ void CProcess_secureDescriptors(void);
  * the size of what is freed, up to 32 MB, and keeps what is smaller. */
 void CProcess_returnFreedMemory(void);
 
+/* Gives all memory that has been freed back to the system. */
+void CProcess_trimMemory(void);
+
 /* The number of cores that this process may run on by its CPU affinity; 0 if the system does not say. */
 int CProcess_usableCores(void);
 

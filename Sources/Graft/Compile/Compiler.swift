@@ -161,13 +161,15 @@ public struct Compiler: Sendable {
     defer { withExtendedLifetime(lock) {} }
     var model = try clock.measure("import") { try load(path) }
     let training = try at(SourceLocation(file: path)) {
+      // Before the head is replaced, which may make a network of classes of one whose output is an image.
+      try applyPreprocessing(to: &model)
       let training = try options.training.map { choice in
         try Self.checkTrains(model)
         return try clock.measure("training graph") {
           try TrainableNetwork(replacingHeadOf: &model, choice, labels: options.labels)
         }
       }
-      try applyOptions(to: &model)
+      try applyLabels(to: &model)
       return training
     }
     return try compile(model, training: training, to: output, keeping: [path], clock: clock)
@@ -319,7 +321,7 @@ public struct Compiler: Sendable {
     return generator
   }
 
-  private func applyOptions(to model: inout SourceModel) throws {
+  private func applyPreprocessing(to model: inout SourceModel) throws {
     if let choice = options.preprocessing {
       model.preprocessing = try Preprocessing.chosen(choice, for: model.graphs)
     } else if let kept = model.preprocessing {
@@ -329,6 +331,9 @@ public struct Compiler: Sendable {
           advice: "Give another with --preprocess, or none with --preprocess none.")
       }
     }
+  }
+
+  private func applyLabels(to model: inout SourceModel) throws {
     if let labels = options.labels { model.labels = labels }
     guard let labels = model.labels else { return }
     for graph in model.graphs where !graph.outputs.isEmpty {

@@ -71,16 +71,18 @@ public struct Classifier {
   public func classify(
     _ paths: [String], top: Int = 5, _ body: (Answer) throws -> Void
   ) throws {
-    try network.run(on: paths, with: session) { path, result in
+    try network.run(on: paths, with: session) { network, path, result in
       switch result {
       case .success(let row):
-        try body(Answer(file: path, classes: classes(of: row[...], top: top)))
+        try body(Answer(file: path, classes: classes(of: row[...], by: network, top: top)))
       case .failure(let error): try body(Answer(file: path, classes: [], error: error.message))
       }
     }
   }
 
-  private func classes(of row: ArraySlice<Float>, top: Int) -> [Candidate] {
+  private func classes(
+    of row: ArraySlice<Float>, by network: ImageNetwork, top: Int
+  ) -> [Candidate] {
     let scores = network.scores(row)
     let isProbability = network.givesProbabilities
     return network.best(top, of: row).map { index in

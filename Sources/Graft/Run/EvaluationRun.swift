@@ -55,25 +55,32 @@ extension ImageNetwork {
       warnings: loader.warnings)
   }
 
-  /// Runs the network on images one at a time, so that an output does not depend on other images.
+  /// Runs the network on images one at a time, so that an output does not depend on other images. If the
+  /// preprocessing keeps the sizes of images, each runs in the program for its size.
   /// - Parameter body: called for every image as soon as its output is available, in the order of `paths`, with the
-  ///   output, or why there is none: the image cannot be read, or the output is not finite.
+  ///   network with the program that ran and the output, or why there is none: the image cannot be read, or the
+  ///   output is not finite.
   /// - Throws: ``GraftError`` if the network cannot run, and errors of `body`.
   func run(
     on paths: [String], with session: Session,
-    _ body: (_ path: String, Result<[Float], GraftError>) throws -> Void
+    _ body: (ImageNetwork, _ path: String, Result<[Float], GraftError>) throws -> Void
   ) throws {
-    let loader = try loader(ImageList(paths), batchSize: 1, threads: session.threads)
+    let networks = [self] + (try forOtherSizes())
+    let loader = try loader(
+      ImageList(paths), batchSize: 1, threads: session.threads,
+      otherShapes: networks.dropFirst().map { $0.inputs[0].shape })
     while let (index, item) = try loader.nextItem() {
+      var network = self
       var result: Result<[Float], GraftError>
       switch item {
       case .failure(let error): result = .failure(error)
-      case .success(let batch):
-        let values = try session.run(try tensors(batch))[output.name]?.elements ?? []
+      case .success(let (batch, shape)):
+        network = networks[shape]
+        let values = try session.run(try network.tensors(batch))[output.name]?.elements ?? []
         result = .success(values)
         do { try check(values[...]) } catch let error as GraftError { result = .failure(error) }
       }
-      try body(paths[index], result)
+      try body(network, paths[index], result)
     }
   }
 }

@@ -118,6 +118,25 @@ package struct ImageNetwork {
         bundle, output: outputName, seesPictures: seesPictures, program: program)
   }
 
+  /// The network with the programs for images of other sizes, one for each; none if the preprocessing makes all images
+  /// the same size.
+  func forOtherSizes() throws -> [ImageNetwork] {
+    guard let preprocessing = bundle.manifest.preprocessing, preprocessing.fixedSize == nil else {
+      return []
+    }
+    var networks: [ImageNetwork] = []
+    for index in bundle.manifest.programs.indices where index != program {
+      let network = try ImageNetwork(
+        bundle, output: outputName, seesPictures: seesPictures, program: index)
+      guard network.inputs.count == 1, let shape = network.inputs.first?.shape,
+        preprocessing.gives(shape),
+        !([self] + networks).contains(where: { $0.inputs.first?.shape == shape })
+      else { continue }
+      networks.append(network)
+    }
+    return networks
+  }
+
   /// - Throws: ``GraftError`` of kind `unsupported` if the output is not one row of scores per item.
   package func requireClasses() throws {
     guard picture == nil else {
@@ -320,15 +339,16 @@ package struct ImageNetwork {
   }
 
   /// Starts reading `dataset` on `threads` threads, optionally in a given order and as random views.
+  /// - Parameter otherShapes: as of ``BatchLoader``.
   package func loader(
     _ dataset: any Dataset, batchSize: Int, threads: Int, order: [Int]? = nil,
-    view: (views: AugmentedViews, number: Int)? = nil
+    view: (views: AugmentedViews, number: Int)? = nil, otherShapes: [[Int]] = []
   ) throws -> BatchLoader {
     try checkCanRead(dataset)
     return try BatchLoader(
       dataset, feeding: inputs, preprocessing: bundle.manifest.preprocessing,
       batchSize: self.batchSize(batchSize), threads: threads, order: order, view: view,
-      mapSize: mapSize, picture: picture)
+      otherShapes: otherShapes, mapSize: mapSize, picture: picture)
   }
 
   /// The tensors of a batch by input name.

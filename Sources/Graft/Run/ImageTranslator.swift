@@ -35,12 +35,18 @@ public struct ImageTranslator {
       self.image = image
     }
 
-    /// Writes NAME.output.png to `folder`, which is created if it is missing. Does nothing if there is no image.
+    /// Writes NAME.output.png to `folder`, which is created if it is missing. Does nothing if there is no image. If
+    /// the name is too long, the answer is an ``error`` instead.
     /// - Throws: ``GraftError`` of kind `inputOutput`.
     public mutating func write(to folder: String) throws {
       guard let image else { return }
       try makeFolder(folder)
       let name = ImageTranslator.fileName(of: file)
+      if let problem = FileReplacement.problem(withName: name, in: folder) {
+        self = Answer(file)
+        error = "the output cannot be written: " + problem
+        return
+      }
       try FileReplacement(at: folder + "/" + name).write(image.encodedPNG())
       output = name
     }
@@ -52,7 +58,6 @@ public struct ImageTranslator {
   }
 
   private let network: ImageNetwork
-  private let picture: PictureOutput
   private let session: Session
 
   public var warnings: [Warning] { network.warnings }
@@ -63,17 +68,19 @@ public struct ImageTranslator {
     _ bundle: ModelBundle, output: String? = nil, threads: Int = AvailableCores.count
   ) throws {
     network = try ImageNetwork(bundle, output: output)
-    picture = try network.requirePicture()
-    session = try Session(bundle, threads: threads)
+    _ = try network.requirePicture()
+    session = try Session(bundle, threads: threads, program: network.program)
   }
 
   /// Calls `body` with the answer for each image as soon as it is available, in the order of `paths`, also for
   /// images that cannot be read or have non-finite outputs. Images are processed one at a time.
   /// - Throws: ``GraftError`` if the network cannot run, and errors of `body`.
   public func translate(_ paths: [String], _ body: (Answer) throws -> Void) throws {
-    try network.run(on: paths, with: session) { path, result in
+    try network.run(on: paths, with: session) { network, path, result in
       var answer = Answer(path)
-      do { try answer.set(picture.image(of: result.get()[...])) } catch let error as GraftError {
+      do { try answer.set(network.requirePicture().image(of: result.get()[...])) } catch let error
+        as GraftError
+      {
         answer.error = error.message
       }
       try body(answer)

@@ -20,6 +20,9 @@ public enum ProcessGuard {
   /// - Throws: `GraftError` that names a file that was truncated while this process had it mapped.
   public static func checkMappedFiles() throws { try MappedFile.checkNoneWasCut() }
 
+  /// Gives all memory that has been freed back to the system.
+  package static func trimMemory() { CProcess_trimMemory() }
+
   /// Runs `body` with at least 8 MB of stack, regardless of the process's stack limit.
   public static func withEnoughStack(_ body: () -> Void) {
     withoutActuallyEscaping(body) { body in

@@ -57,12 +57,19 @@ public struct Segmenter {
 
     /// Writes NAME.mask.png, whose palette indices are the classes (255 outside of what the network saw), and
     /// NAME.overlay.png, the image with the classes' colors over it, to `folder`, which is created if it is
-    /// missing. Does nothing for an image that could not be read.
+    /// missing. Does nothing for an image that could not be read. If a name is too long, no file is written and the
+    /// answer is an ``error`` instead.
     /// - Throws: ``GraftError`` of kind `inputOutput`.
     public mutating func write(to folder: String) throws {
       guard let map, let image else { return }
       try makeFolder(folder)
       let names = Segmenter.fileNames(of: file)
+      for name in [names.mask, names.overlay] {
+        guard let problem = FileReplacement.problem(withName: name, in: folder) else { continue }
+        self = Answer(file)
+        error = "the output cannot be written: " + problem
+        return
+      }
       try FileReplacement(at: folder + "/" + names.mask).write(map.encodedPNG())
       try FileReplacement(at: folder + "/" + names.overlay).write(
         map.overlay(on: image).encodedPNG())
@@ -98,18 +105,20 @@ public struct Segmenter {
   /// images that cannot be read or have non-finite outputs. Images are processed one at a time.
   /// - Throws: ``GraftError`` if the network cannot run, and errors of `body`.
   public func segment(_ paths: [String], _ body: (Answer) throws -> Void) throws {
-    try network.run(on: paths, with: session) { path, result in
+    try network.run(on: paths, with: session) { network, path, result in
       var answer = Answer(path)
       do {
         let values = try result.get()
         let image = try Image(contentsOf: path)
-        answer.set(try map(values, of: image), of: image, network.label)
+        answer.set(try map(values, of: image, by: network), of: image, network.label)
       } catch let error as GraftError { answer.error = error.message }
       try body(answer)
     }
   }
 
-  private func map(_ values: [Float], of image: Image) throws -> LabelMap {
+  private func map(
+    _ values: [Float], of image: Image, by network: ImageNetwork
+  ) throws -> LabelMap {
     guard let size = network.mapSize, let preprocessing = network.bundle.manifest.preprocessing
     else { throw GraftError(.inconsistency, "a map without preprocessing") }
     let map = try LabelMap(

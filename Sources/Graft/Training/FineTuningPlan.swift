@@ -11,6 +11,8 @@ import GraftRuntime
 /// A network split for training.
 package struct FineTuningPlan {
   package let parts: NetworkParts
+  /// The whole network with only the output to train.
+  package let network: Graph
   package let specification: TrainingSpecification
   package let training: TrainingGraph
   /// The number of classes, or of regression outputs.
@@ -36,7 +38,8 @@ package struct FineTuningPlan {
   package let task: Task
 
   /// - Parameters:
-  ///   - graph: a graph whose only output is the one to train.
+  ///   - graph: a graph whose first output is the one to train; the others are auxiliary, each with a weight in
+  ///     `options`.
   ///   - classes: the number of classes of the data, or of regression outputs.
   package init(_ graph: Graph, classes: Int, options: TrainingChoices) throws {
     let isRegression = options.loss.measure != nil
@@ -46,17 +49,14 @@ package struct FineTuningPlan {
         "a head on the value \(name.quotedForDisplay) has classes, and cannot be trained for values",
         advice: "Use --loss cross-entropy, or another --head.")
     }
+    try Self.checkAuxiliary(of: graph, options)
     let graph = try options.head.prepared(graph)
     let old = try Self.ending(of: graph)
-    let replaced =
-      options.head == .keep
-      ? graph
-      : try graph.replacingHead(
-        Head(of: graph), by: options.head,
-        classes: !isRegression && old.isBinary && classes == 2 ? 1 : classes, seed: options.seed)
+    let replaced = try Self.replacingHeads(of: graph, classes: classes, options)
     let ending = try Self.ending(of: replaced)
     parts = try NetworkParts(
       replaced, unfreezing: options.unfreeze, answer: isRegression ? .output : .logits)
+    network = try parts.network.keepingOutput(replaced.outputs.first?.name, labels: nil)
     let answer = parts.tail
     let shape = answer.outputs.first.map { answer.type(of: $0.value).shape } ?? []
     positionCount = !isRegression && ending.classAxis != nil ? shape[1].constant ?? 1 : 1
@@ -69,12 +69,13 @@ package struct FineTuningPlan {
       outputWidth = ending.classes
     }
     try Self.check(ending, task, options)
-    let newHead = try Head.lastLayer(of: replaced)
+    try Self.checkAuxiliary(of: parts, task)
+    let heads = try replaced.outputs.map { try Head.lastLayer(of: replaced.keepingOnly($0)) }
     var tail = parts.tail
     let statistics = Self.statistics(of: tail)
     let trained = parts.tailParameters.filter { !statistics.contains($0) }
     let groups = ParameterGroups(
-      trained, of: tail, head: newHead, in: replaced, options)
+      trained, of: tail, heads: heads, in: replaced, options)
     groupRates = groups.rates
     try Self.prepare(&tail, training: Set(groups.groups.keys))
     specification = TrainingSpecification(
@@ -83,7 +84,8 @@ package struct FineTuningPlan {
         ? .sgd(hasMomentum: options.hasMomentum, isNesterov: options.isNesterov)
         : .adam(isDecoupled: options.optimizer == .adamw),
       normalization: options.normalization, distills: options.distills,
-      accumulates: options.accumulates, clips: options.clips, groups: groups.groups,
+      accumulates: options.accumulates, clips: options.clips,
+      auxiliaryWeights: options.auxiliaryWeights, groups: groups.groups,
       groupNames: groups.names)
     let parameters = tail.parameters.filter { groups.groups[tail[$0].name ?? ""] != nil }
     try Self.requireGradients(of: parameters, in: tail)
@@ -109,6 +111,57 @@ package struct FineTuningPlan {
     self.warnings = warnings
     trainedParameterCount = parameters.reduce(0) {
       $0 + (tail.type(of: $1).shape.elementCount?.constant ?? 0)
+    }
+  }
+
+  /// The graph with a new head of every output, if the options replace them.
+  private static func replacingHeads(
+    of graph: Graph, classes: Int, _ options: TrainingChoices
+  ) throws -> Graph {
+    guard options.head != .keep else { return graph }
+    var graph = graph
+    for index in graph.outputs.indices {
+      let own = graph.keepingOnly(graph.outputs[index])
+      let isBinary = try options.loss.measure == nil && classes == 2 && ending(of: own).isBinary
+      graph = try graph.replacingHead(
+        Head(of: own), by: options.head, classes: isBinary ? 1 : classes,
+        seed: options.seed &+ UInt64(index), output: index)
+    }
+    return graph
+  }
+
+  private static func checkAuxiliary(of graph: Graph, _ options: TrainingChoices) throws {
+    guard graph.outputs.count == 1 + options.auxiliaryWeights.count else {
+      throw GraftError(
+        .inconsistency,
+        "\(graph.outputs.count) outputs with \(options.auxiliaryWeights.count) auxiliary weights")
+    }
+    guard !options.auxiliaryWeights.isEmpty else { return }
+    if case .on(let name) = options.head {
+      throw GraftError(
+        .invalidArgument,
+        "a head on the value \(name.quotedForDisplay) has no auxiliary outputs beside it",
+        advice: "Leave out --auxiliary, or use --head linear.")
+    }
+  }
+
+  /// - Throws: ``GraftError`` of kind `unsupported` if the auxiliary outputs do not have the classes of the output.
+  private static func checkAuxiliary(of parts: NetworkParts, _ task: Task) throws {
+    let types = parts.tail.outputs.map { parts.tail.type(of: $0.value).with(layout: .plain) }
+    for (output, type) in zip(parts.network.outputs, types).dropFirst() {
+      guard task == .classes || task == .positions else {
+        throw GraftError(
+          .unsupported,
+          "the auxiliary output \(output.name.quotedForDisplay) has a cross-entropy, which the network does not train "
+            + "with", advice: "Leave out --auxiliary.")
+      }
+      guard type == types[0] else {
+        throw GraftError(
+          .unsupported,
+          "the auxiliary output \(output.name.quotedForDisplay) has the logits \(type.shape), the output those of shape "
+            + "\(types[0].shape)",
+          advice: "Leave out this output, or replace the heads with --head linear.")
+      }
     }
   }
 
@@ -222,7 +275,7 @@ package struct FineTuningPlan {
 
   /// The whole network with the trained weights.
   package func network(trainedBy trainer: LoadedTrainer) throws -> Graph {
-    var graph = parts.network
+    var graph = network
     for (index, entry) in trainer.description.states.enumerated() {
       guard entry.role != .optimizer, entry.role != .accumulator,
         let id = graph.parameter(named: entry.name), var parameter = graph[id].parameter

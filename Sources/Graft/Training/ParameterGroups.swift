@@ -14,12 +14,20 @@ struct ParameterGroups {
 
   /// - Parameters:
   ///   - trained: the names of the trained parameters of `tail`, in the order in which they are read.
-  ///   - head: the node of the head in `network`, of which `tail` is a part.
+  ///   - heads: the node of the head of each output in `network`, of which `tail` is a part.
   init(
-    _ trained: [String], of tail: Graph, head: Node, in network: Graph, _ options: TrainingChoices
+    _ trained: [String], of tail: Graph, heads: [Node], in network: Graph,
+    _ options: TrainingChoices
   ) {
     rates = [options.headRateFactor]
-    let headNames = Self.headParameters(of: tail, head: head, in: network)
+    let branches = tail.outputs.map { output in
+      var branch = tail.keepingOnly(output)
+      branch.removeDeadCode()
+      return branch
+    }
+    let headNames = zip(branches, heads).reduce(into: Set<String>()) { names, part in
+      names.formUnion(Self.headParameters(of: part.0, head: part.1, in: network))
+    }
     let others = trained.filter { !headNames.contains($0) }
     for name in trained where headNames.contains(name) { groups[name] = 0 }
     guard !others.isEmpty else { return }
@@ -29,7 +37,7 @@ struct ParameterGroups {
       for name in others { groups[name] = 1 }
       return
     }
-    let depths = Self.depths(of: tail, behind: headNames)
+    let depths = Self.depths(of: branches.first ?? tail, behind: headNames)
     for depth in Set(others.map { depths[$0] ?? 1 }).sorted() {
       for name in others where (depths[name] ?? 1) == depth { groups[name] = names.count }
       names.append("layer-\(depth)")

@@ -31,6 +31,8 @@ public struct TrainingChoices: Sendable {
   public var accumulates = false
   /// Whether gradients are clipped to a norm.
   public var clips = false
+  /// The weights in the loss of the outputs after the first.
+  public var auxiliaryWeights: [Double] = []
   /// Whether targets are smoothed or weighted by class.
   public var shapesTargets = false
 

@@ -31,7 +31,7 @@ extension Graph {
     var isLinear = false
     if case .none = ending.activation { isLinear = true }
     // A head right before it, with nothing between that mixes classes or takes the mean of pixels.
-    let head = try? Head(of: keeping(output))
+    let head = try? Head(of: keepingOnly(output))
     return [
       isRow ? 1 : 0, labels != nil && ending.classes == labels ? 1 : 0, isOfFeatures ? 0 : 1,
       makesProbabilities ? 1 : 0, head != nil && isLinear ? 1 : 0, weights(before: output.value),
@@ -49,19 +49,35 @@ extension Graph {
     return count
   }
 
-  private func keeping(_ output: GraphOutput) -> Graph {
+  /// The same nodes with one of the outputs.
+  public func keepingOnly(_ output: GraphOutput) -> Graph {
     var graph = self
     graph.outputs = [output]
     return graph
   }
 
-  /// The network with only the output of this name, without nodes that only other outputs need.
-  /// - Parameter name: nil takes the one that ``classOutput(labels:)`` finds.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` if there is none, with the names that there are.
-  public func keepingOutput(_ name: String?, labels: Int?) throws -> Graph {
+  /// The network with only the output of this name, and auxiliary ones after it, without nodes that only other outputs
+  /// need.
+  /// - Parameters:
+  ///   - name: nil takes the one that ``classOutput(labels:)`` finds.
+  ///   - auxiliary: the names of other outputs.
+  /// - Throws: ``GraftError`` of kind `invalidArgument` if there is none, with the names that there are, or if an
+  ///   auxiliary output is the output itself.
+  public func keepingOutput(
+    _ name: String?, labels: Int?, auxiliary: [String] = []
+  ) throws -> Graph {
     guard let index = try outputIndex(name, labels: labels) else { return self }
+    let others = try auxiliary.map { other in
+      guard let found = try outputIndex(other, labels: labels), found != index else {
+        throw GraftError(
+          .invalidArgument,
+          "\(other.quotedForDisplay) is the output that is trained, so it is no auxiliary one",
+          advice: "--output NAME chooses another.")
+      }
+      return outputs[found]
+    }
     var graph = self
-    graph.outputs = [outputs[index]]
+    graph.outputs = [outputs[index]] + others
     graph.removeDeadCode()
     return graph
   }

@@ -49,16 +49,20 @@ extension Unfreezing: CustomStringConvertible {
 public struct FreezeLine: Sendable {
   /// Index into `Graph.nodes`.
   public let firstNode: Int
-  /// Whether each of `Graph.nodes` trains: those from `firstNode` on, and earlier ones that compute their
-  /// operands only from parameters, such as the transpose of a weight.
+  /// Whether each of `Graph.nodes` trains: those from `firstNode` on, auxiliary heads with all that reads them, and
+  /// earlier ones that compute their operands only from parameters, such as the transpose of a weight.
   public let trains: [Bool]
   /// The values that cross the line, in the order of their definition: inputs of the graph or results of
   /// nodes before it.
   public let cut: [ValueID]
 
-  /// - Parameter head: the node of the head; see ``Head``.
+  /// - Parameters:
+  ///   - head: the node of the head; see ``Head``.
+  ///   - auxiliary: the nodes of the heads of outputs after the first.
   /// - Throws: ``GraftError`` of kind `invalidArgument` if a scope does not exist, with similar names.
-  public init(_ unfreezing: Unfreezing, in graph: Graph, head: Node) throws {
+  public init(
+    _ unfreezing: Unfreezing, in graph: Graph, head: Node, auxiliary: [Node] = []
+  ) throws {
     let nodes = graph.nodes
     guard let headIndex = nodes.firstIndex(where: { $0.id == head.id }) else {
       throw GraftError(.inconsistency, "the head is not a node of the graph")
@@ -91,18 +95,45 @@ public struct FreezeLine: Sendable {
       }
       firstNode = min(index, headIndex)
     }
-    trains = Self.training(in: nodes, from: firstNode, graph)
+    var later =
+      Array(repeating: false, count: firstNode)
+      + Array(repeating: true, count: nodes.count - firstNode)
+    if !auxiliary.isEmpty {
+      // Of the branches to other outputs, only their heads are heads.
+      let isPart = unfreezing == .none ? Self.needed(in: graph, for: 0) : later.map { _ in true }
+      var trained = Set(auxiliary.flatMap(\.results))
+      for (index, node) in nodes.enumerated() {
+        later[index] =
+          later[index] && isPart[index] || node.results.contains(where: trained.contains)
+          || node.presentOperands.contains(where: trained.contains)
+        if later[index] { trained.formUnion(node.results) }
+      }
+    }
+    trains = Self.addingOperands(of: later, in: nodes, graph)
     cut = Self.crossing(graph, trains)
   }
 
-  private static func training(in nodes: [Node], from firstNode: Int, _ graph: Graph) -> [Bool] {
+  /// Whether an output depends on each of the nodes.
+  private static func needed(in graph: Graph, for output: Int) -> [Bool] {
+    var open = Set([graph.outputs[output].value])
+    let needed = graph.nodes.reversed().map { node in
+      guard node.results.contains(where: open.contains) else { return false }
+      open.formUnion(node.presentOperands)
+      return true
+    }
+    return needed.reversed()
+  }
+
+  private static func addingOperands(
+    of training: [Bool], in nodes: [Node], _ graph: Graph
+  ) -> [Bool] {
     var computed = Set(graph.inputs)
     for node in nodes where node.presentOperands.contains(where: computed.contains) {
       computed.formUnion(node.results)
     }
-    var trains = nodes.indices.map { $0 >= firstNode }
-    var read = Set(nodes[firstNode...].flatMap(\.presentOperands))
-    for index in nodes[..<firstNode].indices.reversed() {
+    var trains = training
+    var read = Set(zip(nodes, trains).filter(\.1).flatMap(\.0.presentOperands))
+    for index in nodes.indices.reversed() where !trains[index] {
       let results = nodes[index].results
       guard results.contains(where: read.contains), !results.contains(where: computed.contains),
         !nodes[index].presentOperands.isEmpty

@@ -55,16 +55,20 @@ extension Graph {
   /// A gemm, or a matmul of rows, becomes a gemm, a 1×1 convolution a 1×1 convolution, including the bias of
   /// a following Add. Later operators are kept: reshapes get the new number of classes, and per-class
   /// parameters (BatchNorms, scales) are reinitialized.
+  /// - Parameters:
+  ///   - head: that of the graph with only one of the outputs.
+  ///   - output: the index of this output.
   /// - Throws: ``GraftError`` that names the node that does not support another number of classes.
   public func replacingHead(
-    _ head: Head, by replacement: HeadReplacement, classes: Int, seed: UInt64
+    _ head: Head, by replacement: HeadReplacement, classes: Int, seed: UInt64, output: Int = 0
   ) throws -> Graph {
     guard replacement != .keep else { return self }
+    let own = outputs.indices.contains(output) ? keepingOnly(outputs[output]) : self
     let axes: ClassAxes
-    do { axes = try ClassAxes(behind: head, in: self) } catch {
+    do { axes = try ClassAxes(behind: head, in: own) } catch {
       // With the same number of classes, unsupported operators can be kept.
       guard classes == head.classes else { throw error }
-      axes = ClassAxes(fixedBehind: head, in: self)
+      axes = ClassAxes(fixedBehind: head, in: own)
     }
     let literals = Literals(self)
     let layer = HeadLayer(head, in: self)

@@ -20,7 +20,7 @@ public struct NetworkParts: Sendable {
   public let network: Graph
   /// From the network's inputs to the values at the freeze line; without nodes if everything trains.
   public let trunk: Graph
-  /// From the values at the freeze line to the logits.
+  /// From the values at the freeze line to the logits, those of the network's first output and then of auxiliary ones.
   public let tail: Graph
   /// The values of ``network`` at the freeze line, in the order of the tail's inputs, and their names.
   public let cut: [ValueID]
@@ -34,8 +34,15 @@ public struct NetworkParts: Sendable {
   public init(
     _ graph: Graph, unfreezing: Unfreezing, answer: Answer = .logits
   ) throws {
-    let line = try FreezeLine(unfreezing, in: graph, head: Head.lastLayer(of: graph))
+    let heads = try graph.outputs.map { try Head.lastLayer(of: graph.keepingOnly($0)) }
+    guard let head = heads.first else {
+      throw GraftError(.unsupported, "the network has no output")
+    }
+    let line = try FreezeLine(
+      unfreezing, in: graph, head: head, auxiliary: Array(heads.dropFirst()))
     let nodes = graph.nodes
+    // The branch to an auxiliary output may have frozen nodes after the first that trains.
+    let last = heads.count > 1 ? nodes.count : line.firstNode
     network = graph
     cut = line.cut
     let names = Self.names(of: line.cut, in: graph)
@@ -43,12 +50,12 @@ public struct NetworkParts: Sendable {
 
     var trunk = GraphCopier(from: graph, named: graph.name)
     for input in graph.inputs { trunk.addInput(graph[input].name ?? "", for: input) }
-    for node in nodes[..<line.firstNode] { try trunk.copy(node) }
+    for node in nodes[..<last] { try trunk.copy(node) }
     for (value, name) in zip(line.cut, names) {
       let copy = try trunk.value(for: value)
       trunk.build { $0.outputs.append(GraphOutput(name: name, value: copy)) }
     }
-    if line.trains[..<line.firstNode].contains(true) {
+    if line.trains[..<last].contains(true) {
       trunk.build { _ = $0.removeDeadCode() }
     }
     self.trunk = trunk.target
@@ -56,12 +63,13 @@ public struct NetworkParts: Sendable {
     var tail = GraphCopier(from: graph, named: graph.name)
     for (value, name) in zip(line.cut, names) { tail.addInput(name, for: value) }
     for (node, trains) in zip(nodes, line.trains) where trains { try tail.copy(node) }
-    for output in graph.outputs {
+    for (index, output) in graph.outputs.enumerated() {
       let ending = try Ending(of: output.value, in: graph)
       let last = answer == .logits ? ending.logits : output.value
       var value = try tail.value(for: graph.beforeCasts(last))
       if answer == .logits { value = try tail.build { try $0.appendRows(of: value, ending) } }
-      tail.build { $0.outputs.append(GraphOutput(name: "logits", value: value)) }
+      let name = index == 0 ? "logits" : "auxiliary.\(index - 1)"
+      tail.build { $0.outputs.append(GraphOutput(name: name, value: value)) }
     }
     tail.build { _ = $0.removeDeadCode() }
     self.tail = tail.target

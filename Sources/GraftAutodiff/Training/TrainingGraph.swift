@@ -19,7 +19,7 @@ public struct TrainingGraph: Sendable {
   private var newContents: [(name: String, value: ValueID)] = []
 
   /// - Parameter tail: one output, the logits [batch, classes] or [batch, positions, classes] (or the values of
-  ///   a regression).
+  ///   a regression), and auxiliary logits of the same shape, one for each of the weights.
   /// - Throws: ``GraftError`` of kind `unsupported` that names a node without a gradient, or a parameter that
   ///   cannot train.
   public init(tail: Graph, _ specification: TrainingSpecification) throws {
@@ -29,6 +29,8 @@ public struct TrainingGraph: Sendable {
     try markTrained()
     let averages = try useBatchStatistics()
     var evaluation = tail
+    evaluation.outputs = Array(tail.outputs.prefix(1))
+    evaluation.removeDeadCode()
     for id in evaluation.parameters {
       guard let name = evaluation[id].name, let own = step.parameter(named: name) else { continue }
       evaluation[id].definition = step[own].definition
@@ -36,6 +38,7 @@ public struct TrainingGraph: Sendable {
     self.evaluation = evaluation
     let dropouts = try activateDropout()
     let (loss, seed) = try appendLoss()
+    let auxiliary = try auxiliaryLosses()
     let hyperparameters = step.addInput(
       Input.hyperparameters.rawValue,
       TensorType(
@@ -53,10 +56,15 @@ public struct TrainingGraph: Sendable {
     let parameters = step.parameters.filter {
       specification.groups[step[$0].name ?? ""] != nil
     }
-    let gradients = try step.appendGradients(
-      of: [(logits, try seed(&step, settings))], withRespectTo: parameters)
+    var ends = [(logits, try seed(&step, settings))]
+    for part in auxiliary { ends.append((part.logits, try part.seed(&step, settings))) }
+    let gradients = try step.appendGradients(of: ends, withRespectTo: parameters)
+    var total = try loss(&step, settings)
+    for part in auxiliary {
+      total = try step.append(Add(), [total, part.loss(&step, settings)])[0]
+    }
     step.outputs = [
-      GraphOutput(name: Output.loss.rawValue, value: try loss(&step, settings)),
+      GraphOutput(name: Output.loss.rawValue, value: total),
       GraphOutput(name: Output.logits.rawValue, value: logits),
     ]
     try appendUpdates(
@@ -175,8 +183,12 @@ public struct TrainingGraph: Sendable {
   /// Adds the inputs of the loss.
   /// - Returns: functions that build the loss per image and the gradient of the logits.
   private mutating func appendLoss() throws -> (loss: Part, seed: Part) {
-    guard step.outputs.count == 1, let output = step.outputs.first else {
-      throw GraftError(.unsupported, "training needs a network with one output")
+    guard step.outputs.count == 1 + specification.auxiliaryWeights.count,
+      let output = step.outputs.first
+    else {
+      throw GraftError(
+        .unsupported, "training needs a network with one output and a weight for each auxiliary one"
+      )
     }
     let type = step.type(of: output.value).with(layout: .plain)
     guard type.dtype == .float32, type.rank >= 1, type.shape[0].isBatch else {
@@ -231,6 +243,38 @@ public struct TrainingGraph: Sendable {
         return try rows.restored(try graph.append(Add(), [gradient, scaled])[0], &graph)
       }
     )
+  }
+
+  /// The weighted cross-entropies of the auxiliary logits with the same targets, and their gradients.
+  private mutating func auxiliaryLosses() throws -> [(logits: ValueID, loss: Part, seed: Part)] {
+    try zip(step.outputs.dropFirst(), specification.auxiliaryWeights).map { output, weight in
+      let type = step.type(of: output.value).with(layout: .plain)
+      guard specification.loss == .crossEntropy, let rows = Rows(type),
+        let targets = step.inputs.first(where: { step[$0].name == Input.targets.rawValue }),
+        step.type(of: targets) == type
+      else {
+        throw GraftError(
+          .unsupported, "the logits of an auxiliary output are \(type), unlike those of the output")
+      }
+      let factor = step.addParameter(
+        step.unusedName("\(output.name).weight"), TensorType(.float32, [1]),
+        Parameter(data: try TensorData([Float(weight)], shape: [1])))
+      return (
+        output.value,
+        { graph, _ in
+          let losses = try graph.append(
+            CrossEntropy(),
+            [rows.table(of: output.value, &graph), rows.table(of: targets, &graph)])[0]
+          return try graph.append(Multiply(), [rows.sum(of: losses, &graph), factor])[0]
+        },
+        { graph, _ in
+          let gradient = try graph.append(
+            CrossEntropyGradient(),
+            [rows.table(of: output.value, &graph), rows.table(of: targets, &graph)])[0]
+          return try graph.append(Multiply(), [rows.restored(gradient, &graph), factor])[0]
+        }
+      )
+    }
   }
 
   /// A loss of every position: logits [batch, positions, classes] as a matrix with a row for each position of

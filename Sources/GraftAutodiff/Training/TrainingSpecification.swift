@@ -50,6 +50,8 @@ public struct TrainingSpecification: Hashable, Sendable {
   public var accumulates: Bool
   /// Whether gradients can be clipped by their global norm.
   public var clips: Bool
+  /// The weights in the loss of the cross-entropies of the outputs after the first.
+  public var auxiliaryWeights: [Double]
   /// The parameters that train, by name, with the index of their group.
   public var groups: [String: Int]
   /// The names of the groups, in the order of the rows of the hyperparameters.
@@ -59,7 +61,8 @@ public struct TrainingSpecification: Hashable, Sendable {
     loss: Loss = .crossEntropy,
     optimizer: Optimizer = .sgd(hasMomentum: true, isNesterov: false),
     normalization: Normalization = .frozen, distills: Bool = false, accumulates: Bool = false,
-    clips: Bool = false, groups: [String: Int], groupNames: [String]
+    clips: Bool = false, auxiliaryWeights: [Double] = [], groups: [String: Int],
+    groupNames: [String]
   ) {
     self.loss = loss
     self.optimizer = optimizer
@@ -67,6 +70,7 @@ public struct TrainingSpecification: Hashable, Sendable {
     self.distills = distills
     self.accumulates = accumulates
     self.clips = clips
+    self.auxiliaryWeights = auxiliaryWeights
     self.groups = groups
     self.groupNames = groupNames
   }

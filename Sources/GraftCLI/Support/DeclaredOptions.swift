@@ -43,6 +43,9 @@ struct DeclaredOptions<Section: OptionSection>: ParsableArguments, CustomReflect
       if option.form == .flag {
         let flag = try values.decode(Flag<Bool>.self, forKey: key).wrappedValue
         given[option.name] = flag ? "true" : nil
+      } else if case .list = option.form {
+        let list = try values.decode(Option<[String]>.self, forKey: key).wrappedValue
+        given[option.name] = list.isEmpty ? nil : list.joined(separator: ",")
       } else {
         given[option.name] = try values.decode(Option<String?>.self, forKey: key).wrappedValue
       }
@@ -72,6 +75,10 @@ struct DeclaredOptions<Section: OptionSection>: ParsableArguments, CustomReflect
       return Flag<Bool>(wrappedValue: false, name: name, help: ArgumentHelp(option.help))
     case .value(let placeholder):
       return value(name, option.help, placeholder, nil)
+    case .list(let placeholder):
+      return Option<[String]>(
+        wrappedValue: [], name: name, parsing: .singleValue,
+        help: ArgumentHelp(stringLiteral: option.help).named(placeholder))
     case .words(let words, _):
       return value(name, option.help, option.name, .list(words))
     case .file(let extensions):

@@ -53,6 +53,8 @@ public final class BatchLoader {
   ///   - threads: The number of reading threads.
   ///   - order: The indices of the items to read, in order; all by default.
   ///   - view: The number of the random view of images; nil for no augmentation.
+  ///   - otherShapes: Other shapes that the input may have if it is an image, without the batch axis, as only
+  ///     ``nextItem()`` tells which.
   ///   - mapSize: The size of the network's map of class scores; maps of classes are scaled to it.
   ///   - picture: The network's output if it is an image; targets that are images become its values.
   /// - Throws: ``GraftError`` if images cannot be converted to the network's input, of kind `machine` if no
@@ -61,11 +63,12 @@ public final class BatchLoader {
     _ dataset: any Dataset, feeding inputs: [TensorSpecification], preprocessing: Preprocessing?,
     batchSize: Int, threads: Int, order: [Int]? = nil,
     view: (views: AugmentedViews, number: Int)? = nil,
-    mapSize: (height: Int, width: Int)? = nil, picture: PictureOutput? = nil
+    otherShapes: [[Int]] = [], mapSize: (height: Int, width: Int)? = nil,
+    picture: PictureOutput? = nil
   ) throws {
     let items = try ItemReader(
-      dataset: dataset, inputs: inputs, preprocessing: preprocessing, view: view, mapSize: mapSize,
-      picture: picture)
+      dataset: dataset, inputs: inputs, otherShapes: otherShapes, preprocessing: preprocessing,
+      view: view, mapSize: mapSize, picture: picture)
     self.dataset = dataset
     self.order = order ?? Array(0..<dataset.count)
     self.batchSize = max(1, batchSize)
@@ -137,14 +140,19 @@ public final class BatchLoader {
   }
 
   /// The next item on its own, broken or not, or nil after the last.
+  /// - Returns: the item, and for an image which of the input's shapes it has: 0 for that of the inputs, then the
+  ///   other ones.
   /// - Throws: ``GraftError`` of kind `cancelled` after ``cancel()``.
-  public func nextItem() throws -> (index: Int, item: Result<Batch, GraftError>)? {
+  public func nextItem() throws -> (index: Int, item: Result<(Batch, shape: Int), GraftError>)? {
     guard position < order.count else { return nil }
     let index = order[position]
     let result = try pipeline.take(position)
     position += 1
     return (
-      index, result.map { Batch(indices: [index], inputs: $0.inputs, targets: [$0.target]) }
+      index,
+      result.map {
+        (Batch(indices: [index], inputs: $0.inputs, targets: [$0.target]), shape: $0.shape)
+      }
     )
   }
 

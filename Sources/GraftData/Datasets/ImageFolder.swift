@@ -78,6 +78,14 @@ public struct ImageFolder: Dataset {
             + ": \(names)",
           at: SourceLocation(file: path)))
     }
+    if Set(found.map(\.name)) == [PictureFolder.inputs.folder, PictureFolder.targets.folder] {
+      warnings.append(
+        Warning(
+          "the folders inputs/ and targets/ are taken as two classes of images. If the network's output is an image "
+            + "and these are its data, describe the output by output in the preprocessing "
+            + "(graft compile BUNDLE -o NEW.graft --preprocess FILE.json)",
+          at: SourceLocation(file: path)))
+    }
     let mapping = try ClassMapping(
       names: found.map(\.name), labels: labels, count: classCount, at: path)
     location = path

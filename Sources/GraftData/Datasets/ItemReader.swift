@@ -8,10 +8,15 @@ struct ItemReader: Sendable {
   struct Item: Sendable {
     var inputs: [[Float]]
     var target: Target
+    /// Which of the shapes an image has: 0 for that of ``ItemReader/inputs``, then those of
+    /// ``ItemReader/otherShapes``.
+    var shape = 0
   }
 
   let dataset: any Dataset
   let inputs: [TensorSpecification]
+  /// Other shapes that the input may have if it is an image.
+  let otherShapes: [[Int]]
   let preprocessor: Preprocessor?
   let view: (views: AugmentedViews, number: Int)?
   let mapSize: (height: Int, width: Int)?
@@ -20,9 +25,9 @@ struct ItemReader: Sendable {
   let sizes: [Int]
 
   init(
-    dataset: any Dataset, inputs: [TensorSpecification], preprocessing: Preprocessing?,
-    view: (views: AugmentedViews, number: Int)?, mapSize: (height: Int, width: Int)?,
-    picture: PictureOutput?
+    dataset: any Dataset, inputs: [TensorSpecification], otherShapes: [[Int]] = [],
+    preprocessing: Preprocessing?, view: (views: AugmentedViews, number: Int)?,
+    mapSize: (height: Int, width: Int)?, picture: PictureOutput?
   ) throws {
     sizes = try inputs.map { input in
       guard let count = input.elementCount, count > 0 else {
@@ -47,6 +52,7 @@ struct ItemReader: Sendable {
     }
     self.dataset = dataset
     self.inputs = inputs
+    self.otherShapes = otherShapes
     self.view = view
     self.mapSize = mapSize
     self.picture = picture
@@ -68,7 +74,7 @@ struct ItemReader: Sendable {
       return Item(inputs: values, target: sample.target)
     case .image(let image):
       return try at(SourceLocation(file: dataset.path(of: index))) {
-        let (preprocessor, input, size) = try feeding()
+        let (preprocessor, input) = try feeding()
         let pixels = try preprocessor.pixels(of: image)
         let target = try at(SourceLocation(file: dataset.targetPath(of: index))) {
           switch sample.target {
@@ -78,9 +84,8 @@ struct ItemReader: Sendable {
           case .label, .values, .unknown: sample.target
           }
         }
-        return Item(
-          inputs: [try values(of: pixels, from: image.size, preprocessor, input, size)],
-          target: target)
+        let made = try self.values(of: pixels, from: image.size, preprocessor, input)
+        return Item(inputs: [made.values], target: target, shape: made.shape)
       }
     }
   }
@@ -97,16 +102,16 @@ struct ItemReader: Sendable {
     try mapSize.map { try map.resized(width: $0.width, height: $0.height) } ?? map
   }
 
-  private func feeding() throws -> (Preprocessor, TensorSpecification, size: Int) {
-    guard let preprocessor, let input = inputs.first, let size = sizes.first else {
+  private func feeding() throws -> (Preprocessor, TensorSpecification) {
+    guard let preprocessor, let input = inputs.first else {
       throw GraftError(.inconsistency, "an image without preprocessing")
     }
-    return (preprocessor, input, size)
+    return (preprocessor, input)
   }
 
   /// A random view.
   private func item(_ index: Int, _ number: Int, _ views: AugmentedViews) throws -> Item {
-    let (preprocessor, input, size) = try feeding()
+    let (preprocessor, input) = try feeding()
     let layout = preprocessor.specification.layout
     let extent =
       layout == .nchw
@@ -123,7 +128,7 @@ struct ItemReader: Sendable {
     let target = try at(SourceLocation(file: dataset.targetPath(of: index))) {
       try self.target(of: index, number, views, preprocessor, image: decoded, size: extent)
     }
-    var values = try values(of: pixels, from: decoded, preprocessor, input, size)
+    var values = try values(of: pixels, from: decoded, preprocessor, input).values
     values.withUnsafeMutableBufferPointer {
       views.erase($0, of: index, view: number, size: extent, layout: layout)
     }
@@ -154,21 +159,22 @@ struct ItemReader: Sendable {
       try scaled(views.map(map, of: index, view: number, preprocessor, size: size)))
   }
 
+  /// - Returns: the values, and which of the shapes they have.
   private func values(
     of pixels: Image, from image: PixelSize, _ preprocessor: Preprocessor,
-    _ input: TensorSpecification,
-    _ size: Int
-  ) throws -> [Float] {
+    _ input: TensorSpecification
+  ) throws -> (values: [Float], shape: Int) {
     let specification = preprocessor.specification
     let shape = specification.layout.shape(
       channels: specification.color.channels, height: pixels.height, width: pixels.width)
-    guard shape == input.shape else {
+    let shapes = [input.shape] + otherShapes
+    guard let index = shapes.firstIndex(of: shape) else {
       throw GraftError(
         .invalidData,
         "the image is \(image.height) × \(image.width) and becomes an input of shape \(shape); "
-          + "the network needs \(input.shape)",
+          + "the network needs \(shapes.map { "\($0)" }.joined(separator: " or "))",
         advice: "Use preprocessing with a resize or a crop, which gives all images the same size.")
     }
-    return try preprocessor.coder.values(of: pixels)
+    return (try preprocessor.coder.values(of: pixels), index)
   }
 }

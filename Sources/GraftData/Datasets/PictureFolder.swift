@@ -7,11 +7,19 @@ import GraftDiagnostics
 public struct PictureFolder: Dataset {
   static let inputs = FilePairs.Part(
     folder: "inputs", one: "input", many: "inputs", extensions: FilePairs.pictureExtensions)
-  private static let targets = FilePairs.Part(
+  static let targets = FilePairs.Part(
     folder: "targets", one: "target", many: "targets", extensions: FilePairs.pictureExtensions)
 
   public let location: String
   private let pairs: FilePairs
+
+  /// Whether there are folders `inputs/` and `targets/`, also where they are taken as something else.
+  public static func isPresent(at path: String) -> Bool {
+    let top = (try? FolderListing(of: path))?.entries ?? []
+    return [inputs.folder, targets.folder].allSatisfy { name in
+      top.contains { $0.name == name && $0.kind == .folder }
+    }
+  }
 
   public var classes: [String] { [] }
   /// Warnings about skipped files.

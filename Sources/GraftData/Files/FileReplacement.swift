@@ -42,6 +42,14 @@ public struct FileReplacement: Sendable {
     }
   }
 
+  /// Why a file of this name cannot be in a folder, which must exist; nil if it can.
+  public static func problem(withName name: String, in folder: String) -> String? {
+    let longest = pathconf(folder, Int32(_PC_NAME_MAX))
+    guard longest > 0, name.utf8.count > longest else { return nil }
+    return
+      "the name \(name.quotedForDisplay) has \(name.utf8.count) bytes, the longest possible is \(longest)"
+  }
+
   fileprivate static func folder(of path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])

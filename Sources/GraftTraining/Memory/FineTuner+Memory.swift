@@ -35,7 +35,7 @@ struct MemoryEstimate {
   init(_ rehearsal: FineTuner.Rehearsal, in room: MemoryRoom, size: RunSize) {
     let measured = rehearsal.measured
     // With a limit, the run follows a rehearsal in the same process.
-    training = measured.trainingPeak + (room.arena == nil ? 0 : rehearsal.residue)
+    training = measured.trainingPeak + rehearsal.residue
     session = measured.sessionBytes
     arena = measured.arenaBytes
     let cache = FeatureStore.byteCount(items: measured.cachedRows, forms: size.forms)
@@ -43,7 +43,9 @@ struct MemoryEstimate {
     kept = (cache <= room.largestCache ? cache : 0) + min(pictures, room.pictures)
     pictureBytes = measured.pictureBytes
     // Both decode images, but the rehearsal may have seen only smaller ones.
-    peak = max(rehearsal.peak, size.decoding.bytes == 0 ? 0 : training - kept + size.decoding.bytes)
+    peak = max(
+      rehearsal.peak + rehearsal.residue,
+      size.decoding.bytes == 0 ? 0 : training - kept + size.decoding.bytes)
     self.size = size
   }
 
@@ -53,11 +55,15 @@ struct MemoryEstimate {
     return overflow ? .max : bytes
   }
 
-  /// The estimated peak memory of a run in bytes.
+  /// The memory that a run may take of which these bytes are expected: the peak of identical runs varies by one or
+  /// two percent.
+  private static func withReserve(_ bytes: Int) -> Int { bytes + bytes / 31 }
+
+  /// The peak memory in bytes that a run does not exceed.
   /// - Parameter arena: the arena of its training step in bytes.
   func peak(arena: Int, in room: MemoryRoom) -> Int {
     let data = size.residentBytes(inMemory: room.largestCache) + min(pictures, room.pictures)
-    return max(peak, training - kept - self.arena + arena + data)
+    return Self.withReserve(max(peak, training - kept - self.arena + arena + data))
   }
 
   /// The budgets with which a run stays within `limit`. Activations of the step have priority, because
@@ -65,13 +71,13 @@ struct MemoryEstimate {
   /// - Parameter wanted: the arena in bytes of a step that recomputes only what is cheap.
   /// - Throws: ``GraftError`` of kind `invalidArgument` if the rehearsal already exceeded the limit.
   func room(within limit: Int, arena wanted: Int) throws -> MemoryRoom {
-    // The peak of identical runs varies by one or two percent.
+    // The inverse of the reserve.
     var left = limit - limit / 32 - (training - kept - arena)
-    guard peak <= limit, arena <= left else {
-      let least = max(peak, training - kept)
+    let least = Self.withReserve(max(peak, training - kept))
+    guard least <= limit, arena <= left else {
       throw GraftError(
         .invalidArgument,
-        "this run needs at least \((least + least / 31).asBytes), more than the memory limit of "
+        "this run needs at least \(least.asBytes), more than the memory limit of "
           + "\(limit.asBytes), even with recomputation and the cache in a file"
           + (size.decoding.bytes > limit / 4
             ? "; \(size.decoding.bytes.asBytes) of these are for decoding the largest images, the largest is "
@@ -98,9 +104,7 @@ extension FineTuner {
     guard let limit = options.memoryLimit else { return }
     try observe(.note("measuring in a rehearsal what can be kept within \(limit.asBytes)"))
     let rehearsal = try rehearse(plan, in: .least, observe: observe)
-    var size = try plan.size()
-    size.decoding = plan.largestPictures()
-    room = try MemoryEstimate(rehearsal, in: .least, size: size).room(
+    room = try MemoryEstimate(rehearsal, in: .least, size: plan.size()).room(
       within: limit, arena: lowered(plan.training, in: MemoryRoom(), batch: plan.batchSize).arena)
   }
 

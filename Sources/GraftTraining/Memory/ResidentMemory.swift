@@ -13,6 +13,10 @@ enum ResidentMemory {
   /// - Throws: ``GraftError`` as ``peak()``.
   static func now() throws -> Int { try entry("VmRSS") }
 
+  /// The resident memory in bytes that is allocated, not mapped from files such as libraries.
+  /// - Throws: ``GraftError`` as ``peak()``.
+  static func allocated() throws -> Int { try entry("RssAnon") }
+
   private static func entry(_ name: String) throws -> Int {
     let status = FileManager.default.contents(atPath: "/proc/self/status") ?? Data()
     let line = String(decoding: status, as: UTF8.self).split(separator: "\n")

@@ -41,6 +41,17 @@ extension FineTuningOption {
       absence: "the output that is an image, else the one that looks most like class scores",
       get: { $0.output }, set: { $0.output = $1 })
     text(
+      "auxiliary", .head,
+      "Another output to train, with the weight of its cross-entropy in the loss; may be given several times. The tuned "
+        + "network does not have it",
+      form: .list("name=weight"), range: "a weight greater than 0", absence: "none",
+      get: { $0.auxiliary.isEmpty ? nil : text(of: $0.auxiliary) },
+      set: { $0.auxiliary = try auxiliary(from: $1) }
+    ).refused(when: needsCrossEntropy).idle {
+      $0.unfreeze == .none
+        ? "--unfreeze none trains only the heads, and the tuned network has no auxiliary one" : nil
+    }
+    text(
       "head", .head,
       "The new head (last layer): linear, mlp:K (with a hidden layer of K units before it, K from 1 to "
         + "65536), keep (the network's own), or the name of a value that a linear layer is to read, in place of "

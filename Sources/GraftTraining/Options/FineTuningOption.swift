@@ -23,6 +23,8 @@ public struct FineTuningOption: Sendable {
     case flag
     /// A value; the text is its placeholder in the help.
     case value(String)
+    /// The same, given any number of times; the values are joined by commas.
+    case list(String)
     /// One of these words; with `isOpen`, also other values such as combinations of them.
     case words([String], isOpen: Bool = false)
     /// A path of a file, with one of these extensions if there are any.

@@ -42,6 +42,16 @@ extension FineTuner {
     }
   }
 
+  /// An output that is trained in addition, as the auxiliary classifiers of Inception (Szegedy et al. 2015).
+  public struct Auxiliary: Sendable, Equatable {
+    /// The name of the output.
+    public var name: String
+    /// The factor on its cross-entropy in the loss; greater than 0.
+    public var weight: Double
+
+    public init(_ name: String, weight: Double) { (self.name, self.weight) = (name, weight) }
+  }
+
   /// The options of a run. ``FineTuningOption/all`` has their meanings, units and ranges.
   public struct Options: Sendable {
     public var data: String
@@ -50,6 +60,8 @@ extension FineTuner {
     public var validationSplit = 0.2
     /// Nil takes the output that is an image, else the one that looks most like class scores.
     public var output: String?
+    /// Other outputs whose losses are added to that of the output. The tuned network does not have them.
+    public var auxiliary: [Auxiliary] = []
     /// Nil keeps the head of a network whose output is an image, unless it is trained for classes; else it is linear.
     public var head: HeadReplacement?
     public var unfreeze = Unfreezing.none
@@ -130,6 +142,7 @@ extension FineTuner {
       choices.distills = teacher != nil
       choices.accumulates = accumulate > 1
       choices.clips = clipNorm != nil
+      choices.auxiliaryWeights = auxiliary.map(\.weight)
       choices.shapesTargets = labelSmoothing != 0 || classWeights != .none
       return choices
     }

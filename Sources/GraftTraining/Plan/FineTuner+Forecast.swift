@@ -164,7 +164,7 @@ extension FineTuner {
   /// The measurements of a rehearsal.
   struct Rehearsal {
     var peak: Int
-    /// Bytes that are still resident after it.
+    /// Bytes that it allocated and are still resident after it.
     var residue: Int
     var measured: Measurements
     /// Training items.
@@ -179,7 +179,7 @@ extension FineTuner {
     _ plan: RunPlan, in room: MemoryRoom, observe: (Event) throws -> Void
   ) throws -> Rehearsal {
     let start = ContinuousClock.now
-    let before = try ResidentMemory.now()
+    let before = try ResidentMemory.allocated()
     let folder = try TemporaryFolder()
     let output = folder.path + "/rehearsal.graft"
     let rehearsal = try plan.rehearsal()
@@ -192,11 +192,15 @@ extension FineTuner {
       if case .doing(let text) = event { try observe(.doing("rehearsal: \(text)")) }
     }
     let measured = tuner.measurements
+    // A run that follows uses again what the rehearsal has freed, and the code that it has loaded.
+    ProcessGuard.trimMemory()
+    let residue = max(0, try ResidentMemory.allocated() - before)
     // In the first epoch, caches are cold and threads are not started yet.
     let epoch = report.epochs.last?.seconds ?? 0
     return Rehearsal(
-      peak: try ResidentMemory.peak(), residue: max(0, try ResidentMemory.now() - before),
-      measured: measured, items: report.trainingItems, epoch: epoch,
+      peak: try ResidentMemory.peak(), residue: residue, measured: measured,
+      items: report.trainingItems,
+      epoch: epoch,
       fixed: max(
         0, report.seconds - measured.seconds - report.epochs.reduce(0) { $0 + $1.seconds }))
   }

@@ -15,8 +15,9 @@ extension RunPlan {
   ) throws -> [Graph] {
     let programs = network.bundle.manifest.programs
     return try programs.indices.map { index in
-      guard index != network.program else { return training.parts.network }
-      let other = try plan(index).parts.network
+      guard index != network.program else { return training.network }
+      let planned = try plan(index)
+      let other = planned.parts.network
       for name in training.parts.tailParameters {
         guard !isSame(name, in: other, training.parts.network) else { continue }
         throw GraftError(
@@ -27,7 +28,7 @@ extension RunPlan {
             "Recompile the bundle for one of them: graft compile BUNDLE -o NEW.graft --input-shape …"
         )
       }
-      return other
+      return planned.network
     }
   }
 

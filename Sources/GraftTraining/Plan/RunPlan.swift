@@ -38,6 +38,7 @@ struct RunPlan {
     ).taking(dataAt: options.data)
     self.network = network
     warnings += network.warnings
+    try Self.checkLoss(options, bundle, at: path)
     let requests = DataRequests(options, network, bundle.manifest)
     let found = try openDataset(at: options.data, for: requests.training)
     whole = found.dataset
@@ -48,7 +49,7 @@ struct RunPlan {
     let output = network.picture == nil ? options.output : network.output.name
     func trainingPlan(ofProgram index: Int) throws -> FineTuningPlan {
       let graph = try bundle.loadGraph(ofProgram: index).keepingOutput(
-        output, labels: bundle.manifest.labels?.count
+        output, labels: bundle.manifest.labels?.count, auxiliary: options.auxiliary.map(\.name)
       ).widened()
       return try FineTuningPlan(graph, classes: classes.count, options: options.trainingChoices)
     }
@@ -73,6 +74,23 @@ struct RunPlan {
     for dataset in [whole] + (validation.map { [$0] } ?? []) { try network.checkCanRead(dataset) }
     try checkPicture()
     try checkRandomViews()
+  }
+
+  /// Throws if the data are images with images, as the output is one, but the loss needs classes.
+  private static func checkLoss(
+    _ options: FineTuner.Options, _ bundle: ModelBundle, at path: String
+  ) throws {
+    guard let loss = options.loss, loss.measure == nil,
+      bundle.givesPictures(from: options.output), PictureFolder.isPresent(at: options.data)
+    else { return }
+    throw GraftError(
+      .invalidArgument,
+      "--loss \(loss.rawValue) needs classes, but the bundle's output is an image (output in its preprocessing), and "
+        + "\(options.data.quotedForDisplay) has inputs/ with targets/",
+      at: SourceLocation(file: path),
+      advice:
+        "Leave out --loss, or use --loss mse, mae or charbonnier; with --loss \(loss.rawValue), give data with "
+        + "classes.")
   }
 
   /// Throws if the output is an image, and would not be one of the same size with the new head.
@@ -195,15 +213,17 @@ extension RunPlan {
     let count = whole.count
     let labels = (0..<count).compactMap { whole.label(of: $0) }
     let split = split(labels: labels.count == count ? labels : [], count: count)
-    return try size(
+    var size = try size(
       count: count, items: split.training.count,
       held: validation?.count ?? split.validation.count)
+    size.decoding = largestPictures()
+    return size
   }
 }
 
 extension RunPlan {
   /// Bytes for decoding one of the largest images on every thread at once, and the file of the largest.
-  func largestPictures() -> (bytes: Int, largest: String) {
+  private func largestPictures() -> (bytes: Int, largest: String) {
     var found: [(bytes: Int, path: String)] = []
     for dataset in [whole] + (validation.map { [$0] } ?? []) where dataset.holdsImages {
       for index in 0..<dataset.count {
@@ -235,7 +255,7 @@ struct RunSize {
   var pictures: Int
 
   /// Bytes while every thread decodes one of the largest images, and the file of the largest; only determined
-  /// if there is a memory limit.
+  /// before a run.
   var decoding = (bytes: 0, largest: "")
 
   /// Rows of all stores.

@@ -178,6 +178,9 @@ extension FineTuner {
     var parts = [plan.specification.loss.rawValue]
     if options.labelSmoothing > 0 { parts.append("label smoothing \(options.labelSmoothing)") }
     if options.classWeights != .none { parts.append("class weights \(options.classWeights)") }
+    if !options.auxiliary.isEmpty {
+      parts.append("auxiliary outputs \(FineTuningOption.text(of: options.auxiliary))")
+    }
     if let teacher = options.teacher {
       parts.append(
         "teacher \(teacher.bundle) with weight \(teacher.alpha) in the loss at temperature "

@@ -5,10 +5,10 @@ import GraftIR
 import GraftOps
 
 extension Lowering {
-  /// More constant indices than this are read at run time, as computed ones are.
-  private static let mostCopies = 32
+  /// Constant indices of more runs than this are read at run time, as computed ones are.
+  private static let mostCopies = 8
 
-  /// One copy for each index, if there are few and they are constant.
+  /// One copy for each run of constant indices, if there are few.
   mutating func lower(_ operation: Gather, _ node: Node) throws {
     let (input, indices) = (try operand(0, of: node), try operand(1, of: node))
     let output = try result(of: node)
@@ -24,23 +24,33 @@ extension Lowering {
       throw GraftError(
         .invalidGraph, "index \(position) is outside axis \(operation.axis) of \(xShape)")
     }
-    guard positions.count <= Self.mostCopies else {
+    let absolute = positions.map { $0 < 0 ? $0 + extent : $0 }
+    guard let runs = IndexRun.covering(absolute, atMost: Self.mostCopies) else {
       return try gatherRows(operation, input, indices, extent: extent, to: output)
     }
     let axis = operation.axis
     let indexRank = type(indices).rank
     let xStrides = try xShape.plainStrides()
     let yStrides = try type(output).shape.plainStrides()
-    let extents = Array(xShape.dimensions[..<axis] + xShape.dimensions[(axis + 1)...])
-    let from = Array(xStrides[..<axis] + xStrides[(axis + 1)...])
-    let to = Array(yStrides[..<axis] + yStrides[(axis + indexRank)...])
     let inner = indexRank > 0 ? yStrides[axis + indexRank - 1] : 0
-    for (number, position) in positions.enumerated() {
-      let index = position < 0 ? position + extent : position
+    /// A list of all axes with two in place of the gathered ones.
+    func axes(_ all: [Dimension], _ two: [Dimension], rank: Int) -> [Dimension] {
+      Array(all[..<axis]) + two + Array(all[(axis + rank)...])
+    }
+    var number = 0
+    for run in runs {
+      let from = try [run.step, run.innerStep].map { try xStrides[axis].times(Dimension($0)) }
+      let to = try [run.innerCount, 1].map { try inner.times(Dimension($0)) }
+      let extents = axes(
+        xShape.dimensions, [Dimension(run.count), Dimension(run.innerCount)], rank: 1)
+      let loop = try StridedLoop(
+        extents: extents,
+        strides: [axes(xStrides, from, rank: 1), axes(yStrides, to, rank: indexRank)])
       try copyPlain(
-        loop: StridedLoop(extents: extents, strides: [from, to]), from: address(input),
-        to: address(output), xOffset: [try xStrides[axis].times(Dimension(index))],
-        yOffset: [try inner.times(Dimension(number))], dtype: type(output).dtype)
+        loop: loop, from: address(input), to: address(output),
+        xOffset: [xStrides[axis].times(Dimension(run.first))],
+        yOffset: [inner.times(Dimension(number))], dtype: type(output).dtype)
+      number += run.length
     }
   }
 
