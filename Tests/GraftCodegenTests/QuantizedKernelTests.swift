@@ -9,7 +9,8 @@ import Testing
 
 struct QuantizedKernelTests {
   /// The names of the targets that this machine has; every machine has the last.
-  static let targets = ([Target.x8664v4vnni].filter(\.isRunnable) + Target.tested).map(\.name)
+  static let targets = ([Target.x8664v4bf16, .x8664v4vnni].filter(\.isRunnable) + Target.tested)
+    .map(\.name)
 
   private struct Case {
     var channels: Int
@@ -27,6 +28,7 @@ struct QuantizedKernelTests {
     var zero: Int? = 0
     var rate = 1.0
     var xZero = 0
+    var isExact = true
   }
 
   // MARK: Building
@@ -172,6 +174,28 @@ struct QuantizedKernelTests {
       try harness.output(y)
     }
     try harness.check(batches: [1], tolerance: 0)
+  }
+
+  /// Winograd's algorithm with products of bfloat16, where the target has them: its sums are near those of integers.
+  @Test(arguments: [13, 14]) func transformedConvolutions(seed: UInt64) throws {
+    guard Target.x8664v4bf16.isRunnable else { return }
+    var harness = KernelHarness(
+      seed: seed, target: .x8664v4bf16, convolutions: seed == 13 ? .winograd4 : .winograd2)
+    for _ in 0..<8 {
+      let pads = (0..<4).map { _ in harness.random.int(0...2) }
+      try Self.add(
+        Case(
+          channels: harness.random.int(5...70), height: harness.random.int(3...19),
+          width: harness.random.int(3...19), outputs: harness.random.int(1...90), kernel: [3, 3],
+          pads: pads, residual: [nil, .uint8, .float32][harness.random.int(0...2)],
+          activation: [.none, .relu, .hardSwish][harness.random.int(0...2)],
+          zero: harness.random.int(0...255), xZero: harness.random.int(0...255), isExact: false),
+        to: &harness)
+    }
+    let kinds = try harness.schedules().filter { $0 is QuantizedWinograd }
+    #expect(kinds.count == 8)
+    // Steps of 255; bfloat16 has 8 bits, and the transform of larger tiles costs two of them.
+    try harness.check(tolerance: 6.0 / 255)
   }
 
   // MARK: Products

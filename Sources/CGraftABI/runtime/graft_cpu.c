@@ -9,7 +9,7 @@
 #include <cpuid.h>
 
 typedef struct cpu_registers {
-  unsigned leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, extended_ecx;
+  unsigned leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_1_eax, extended_ecx;
   unsigned long long saved_by_system; /* XCR0: register sets that the system saves */
 } cpu_registers;
 
@@ -45,6 +45,7 @@ static const cpu_feature known_features[] = {
     {"avx512vl", IN(leaf7_ebx), 31, ZMM},
     {"avx512vbmi", IN(leaf7_ecx), 1, ZMM},
     {"avx512vnni", IN(leaf7_ecx), 11, ZMM},
+    {"avx512bf16", IN(leaf7_1_eax), 5, ZMM},
     {"amx-bf16", IN(leaf7_edx), 22, 0x60000ull},
     {"amx-tile", IN(leaf7_edx), 24, 0x60000ull},
     {"amx-int8", IN(leaf7_edx), 25, 0x60000ull},
@@ -58,7 +59,7 @@ static unsigned long long read_xcr0(void) {
 }
 
 static cpu_registers read_cpu(void) {
-  cpu_registers cpu = {0, 0, 0, 0, 0, 0};
+  cpu_registers cpu = {0, 0, 0, 0, 0, 0, 0};
   unsigned a, b, c, d;
   if (__get_cpuid(1, &a, &b, &c, &d)) {
     cpu.leaf1_ecx = c;
@@ -69,6 +70,7 @@ static cpu_registers read_cpu(void) {
     cpu.leaf7_ecx = c;
     cpu.leaf7_edx = d;
   }
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) cpu.leaf7_1_eax = a;
   if (__get_cpuid(0x80000001u, &a, &b, &c, &d)) cpu.extended_ecx = c;
   return cpu;
 }

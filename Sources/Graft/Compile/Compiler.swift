@@ -205,6 +205,12 @@ public struct Compiler: Sendable {
     let toolchain = try Toolchain.find()
     let previous = try relative?.build(by: toolchain, for: options.target)
 
+    guard options.quantization == nil || model.graphs.count == 1 else {
+      throw GraftError(
+        .unsupported,
+        "a network on bytes has one set of input shapes, here are \(model.graphs.count)",
+        advice: "Choose one with --input-shape.")
+    }
     options.progress("optimizing \(model.graph.nodeCount) nodes")
     var calibration: [Warning] = []
     let lowered = try clock.measure("passes and memory plan") {

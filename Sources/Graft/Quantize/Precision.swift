@@ -12,7 +12,7 @@ public enum Precision: String, CaseIterable, Codable, Sendable {
 public enum CalibrationMethod: String, CaseIterable, Codable, Sendable {
   /// The least and the greatest number.
   case minmax
-  /// Without the outermost 0.01 % of the numbers.
+  /// Without the outermost 0.01 % of the numbers other than 0.
   case percentile
   /// The range whose quantized histogram is closest to the histogram by the Kullback–Leibler divergence (Migacz
   /// 2017).

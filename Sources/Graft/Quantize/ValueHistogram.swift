@@ -2,7 +2,8 @@
 
 import Foundation
 
-/// A histogram that covers whatever it is given: its width doubles when a number lies outside.
+/// A histogram of the numbers other than 0 that covers whatever it is given: its width doubles when a number lies
+/// outside.
 struct ValueHistogram {
   /// Bins on either side of 0.
   private static let side = 2048
@@ -34,7 +35,8 @@ struct ValueHistogram {
     let scale = Float(Self.side) / reach
     let last = counts.count - 1
     counts.withUnsafeMutableBufferPointer { counts in
-      for number in numbers where number.isFinite {
+      // Zeros are exact in any range, and would outweigh everything else behind a relu.
+      for number in numbers where number.isFinite && number != 0 {
         let bin = Int((number * scale).rounded(.down)) + Self.side
         counts[max(0, min(last, bin))] += 1
       }

@@ -63,6 +63,9 @@ struct CompileCommand: ParsableCommand, UsesPaths {
       throw ValidationError(
         "--trainable needs one set of input shapes: give --input-shape once for each input")
     }
+    if training.trainable != nil, precision.quantization != nil {
+      throw ValidationError("--trainable is not available with --precision int8")
+    }
     guard let preprocess, !Compiler.preprocessingNames.contains(preprocess),
       !preprocess.contains(where: { "/.".contains($0) }),
       !FileManager.default.fileExists(atPath: preprocess)

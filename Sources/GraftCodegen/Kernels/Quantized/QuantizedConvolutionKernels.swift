@@ -13,12 +13,13 @@ extension KernelFamily {
         guard let convolution = try QuantizedConvolutionNode(operation, node, context) else {
           return []
         }
-        return convolution.shape.isDepthwise
-          ? [QuantizedDepthwise(convolution)]
-          : [
-            QuantizedDirect(
-              convolution, context.preferences.variant(at: convolution.site) ?? .direct)
-          ]
+        if convolution.shape.isDepthwise { return [QuantizedDepthwise(convolution)] }
+        let variant = context.preferences.variant(at: convolution.site)
+        let direct = QuantizedDirect(convolution, variant ?? .direct)
+        let transformed = operation.isExact ? [] : convolution.transformed(variant, context)
+        // A variant that asks for a transform gets one where there is one.
+        return variant == nil
+          ? [direct] + transformed : transformed.isEmpty ? [direct] : transformed
       }
     ])
 }

@@ -4,15 +4,18 @@
 import GraftDiagnostics
 import GraftIR
 
-/// y = requantized(bias + Σ w · (x − x_zero), multiplier, residual), the sum exact in int32; see
-/// ``Requantization``. Padding stands for 0.
+/// y = requantized(bias + Σ w · (x − x_zero), multiplier, residual), the sum exact in int32 or, where the operator
+/// is not ``isExact``, near it; see ``Requantization``. Padding stands for 0.
 ///
 /// Operands: x uint8 [batch, channels, height, width]; w int8 [outputs, channels / groups, kernel height, kernel
 /// width]; bias int32 [outputs], in units of the products; multiplier float32 [outputs]; residual uint8 or
 /// float32 [batch, outputs, height', width'].
 ///
-/// - C1: x is uint8 and w int8, both of rank 4.
-/// - C2 to C6: as of ``Convolution``, with a multiplier for each output.
+/// x and w must also hold to ``Convolution``'s constraints.
+///
+/// - C1: x is uint8 and w int8.
+/// - C3: bias and multiplier have one element for each output.
+/// - C5: residual has the result's shape.
 /// - C7: all numbers of the requantization are in range, x_zero within 0...255.
 public struct QuantizedConvolution: GroupedConvolution {
   public static let opcode: Opcode = "quantized_convolution"
@@ -32,8 +35,15 @@ public struct QuantizedConvolution: GroupedConvolution {
   public var groups: Int
   public var xZero: Int
   public var requantization: Requantization
+  /// Whether the sum must be the exact one of integers, as files that others quantized ask for. Where not, kernels
+  /// may compute it from bfloat16 numbers.
+  public var isExact: Bool
 
-  public init(_ convolution: Convolution, xZero: Int, _ requantization: Requantization) {
+  public init(
+    _ convolution: Convolution, xZero: Int, _ requantization: Requantization,
+    isExact: Bool = false
+  ) {
+    self.isExact = isExact
     strides = convolution.strides
     pads = convolution.pads
     dilations = convolution.dilations
@@ -45,7 +55,8 @@ public struct QuantizedConvolution: GroupedConvolution {
   public init(attributes: Attributes) throws {
     self.init(
       try Convolution(attributes: attributes),
-      xZero: try attributes.int("x_zero", default: 0), try Requantization(attributes: attributes))
+      xZero: try attributes.int("x_zero", default: 0), try Requantization(attributes: attributes),
+      isExact: try attributes.bool("exact", default: false))
   }
 
   /// The same convolution on real numbers, without what follows the sum.
@@ -56,6 +67,7 @@ public struct QuantizedConvolution: GroupedConvolution {
   public var attributes: Attributes {
     var attributes = convolution.attributes
     if xZero != 0 { attributes["x_zero"] = .int(xZero) }
+    if isExact { attributes["exact"] = .bool(true) }
     requantization.write(to: &attributes)
     return attributes
   }

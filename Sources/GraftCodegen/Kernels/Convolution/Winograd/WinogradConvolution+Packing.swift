@@ -4,26 +4,28 @@ import GraftIR
 import GraftOps
 
 extension WinogradConvolution {
+  var weightOrder: WeightOrder { schedule.weightOrder(shape, lanes: lanes) }
+}
+
+extension WinogradSchedule {
   /// [outputs, channels, taps, taps] → [set of outputs][point][output group][input channel][block of the
   /// group][lane], transformed.
-  var weightOrder: WeightOrder {
-    let (step, taps) = (schedule.transform.step, schedule.transform.taps)
+  func weightOrder(_ shape: ConvolutionShape, lanes: Int) -> WeightOrder {
+    let (step, taps) = (transform.step, transform.taps)
     return WeightOrder(
-      form: "winograd \(schedule.packedForm) \(lanes)",
-      floatCount: schedule.weightFloats(lanes: lanes), lanes: lanes, panels: panels,
+      form: "winograd \(packedForm) \(lanes)",
+      floatCount: weightFloats(lanes: lanes), lanes: lanes, panels: panels(shape, lanes: lanes),
       kernelName: "pack_winograd\(step)_\(taps)x\(taps)_f32_\(shape.channels)to\(shape.outputs)"
-        + "_\(schedule.setBlocks)_by_\(schedule.groupBlocks)",
+        + "_\(setBlocks)_by_\(groupBlocks)",
       algorithm: "weights transformed into the convolution's order, threads split output and input "
         + "blocks",
       banner:
         "Transforms weights [\(shape.outputs), \(shape.channels), \(taps), \(taps)] for Winograd's "
-        + "\(schedule.transform.title).")
+        + "\(transform.title).")
   }
 
   /// A panel is one block of outputs × one block of inputs.
-  private var panels: WeightPanels {
-    let (groupBlocks, setBlocks) = (schedule.groupBlocks, schedule.setBlocks)
-    let (inputBlocks, outputBlocks) = (schedule.inputBlocks, schedule.outputBlocks)
+  private func panels(_ shape: ConvolutionShape, lanes: Int) -> WeightPanels {
     let blockWeights = inputBlocks * lanes * lanes
     let unit = IndexExpression.name("unit")
     var steps = IndexSteps()
@@ -33,13 +35,13 @@ extension WinogradConvolution {
     let group = steps.add("group", block / groupBlocks * groupBlocks)
     let row = steps.add("row", .smaller(groupBlocks, outputBlocks - group) * lanes)
     steps.add("point", .smaller(setBlocks, outputBlocks - set) * blockWeights)
-    let groupPlace = (set * schedule.points + (group - set)) * blockWeights
+    let groupPlace = (set * points + (group - set)) * blockWeights
     steps.add("place", groupPlace + (block - group) * lanes + input * lanes * row)
     steps.add("width", .number(lanes))
     steps.add("first_output", block * lanes)
     steps.add("first_input", input * lanes)
     return WeightPanels(
       count: outputBlocks * inputBlocks, steps: steps, endOutput: .number(shape.outputs),
-      contents: .transforms(schedule.transform, channels: shape.channels))
+      contents: .transforms(transform, channels: shape.channels))
   }
 }

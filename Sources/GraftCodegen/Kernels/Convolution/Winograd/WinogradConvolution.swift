@@ -72,26 +72,17 @@ struct WinogradConvolution: ConvolutionKernel {
   var template: Template { Templates.convolutionWinograd }
 
   var templateValues: [String: String] {
-    let x = convolution.x
-    let transform = schedule.transform
-    let window = shape.window
-    var values = [
-      "input_statements": transform.inputStatements(from: "d", to: "t"),
-      "output_statements": transform.outputStatements(from: "p", to: "t"),
-      "side": "\(transform.side)", "step": "\(transform.step)",
-      "tile_columns": "\(schedule.tiling.tileColumns)", "tiles": "\(schedule.tiles)",
-      "input_blocks": "\(schedule.inputBlocks)", "chunk": "\(schedule.chunk)",
-      // From the first pixel that a window reads to the end of the border.
-      "x_rows": "\(x.height + x.borderHeight + window.pads[0])",
-      "x_columns": "\(x.width + x.borderWidth + window.pads[1])",
-      "group_blocks": "\(schedule.groupBlocks)", "group_tiles": "\(schedule.groupTiles)",
-      "set_blocks": "\(schedule.setBlocks)", "sets": "\(schedule.sets)",
-      "block_tiles": "\(schedule.blockTiles)", "split_tiles": schedule.splitsTiles ? "1" : "0",
-      "streams_weights": schedule.streamsWeights ? "1" : "0",
-      "point_gap": "\(WinogradSchedule.pointGap)",
+    var values = schedule.templateValues(shape, x: convolution.x).merging([
+      "x_scalar": "float", "v_scalar": "float", "w_vector": "vf", "v_vector": "float",
+      "load_x": "load", "store_v": "store", "load_w": "load", "load_v": "*",
+      "add_product": "sum[o][p] += weight[o] * value;", "inputs_together": "1",
+      "factor_parameter": "", "multiplier_parameter": "", "factor": "", "factor_argument": "",
+      "multiplier_argument": "", "multiply": "", "y_scalar": "float",
+      "fill_border": "fill_float_border", "y_border_value": "0", "finish": "", "store": "store",
+      "stored": convolution.activation.expression("value"),
       "added_parameter": "", "add_residual": "", "residual_argument": "", "residual_pass": "",
       "residual_tile": "",
-    ]
+    ]) { $1 }
     if let residual = convolution.residual {
       values["added_parameter"] = "const float *added,"
       values["add_residual"] = "value += load(added + i * \(residual.row) + j * LANES);"
@@ -102,6 +93,27 @@ struct WinogradConvolution: ConvolutionKernel {
         + "    + row * \(residual.row) + column * LANES;"
     }
     return values
+  }
+}
+
+extension WinogradSchedule {
+  /// What the template needs for any element type.
+  func templateValues(_ shape: ConvolutionShape, x: ImageGeometry) -> [String: String] {
+    [
+      "input_statements": transform.inputStatements(from: "d", to: "t"),
+      "output_statements": transform.outputStatements(from: "p", to: "t"),
+      "side": "\(transform.side)", "step": "\(transform.step)",
+      "tile_columns": "\(tiling.tileColumns)", "tiles": "\(tiles)",
+      "input_blocks": "\(inputBlocks)", "chunk": "\(chunk)",
+      // From the first pixel that a window reads to the end of the border.
+      "x_rows": "\(x.height + x.borderHeight + shape.window.pads[0])",
+      "x_columns": "\(x.width + x.borderWidth + shape.window.pads[1])",
+      "group_blocks": "\(groupBlocks)", "group_tiles": "\(groupTiles)",
+      "set_blocks": "\(setBlocks)", "sets": "\(sets)",
+      "block_tiles": "\(blockTiles)", "split_tiles": splitsTiles ? "1" : "0",
+      "streams_weights": streamsWeights ? "1" : "0",
+      "point_gap": "\(WinogradSchedule.pointGap)",
+    ]
   }
 }
 
