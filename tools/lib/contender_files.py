@@ -64,7 +64,7 @@ INT8 = Precision(
         *("densenet121", "googlenet", "inception_v3", "efficientnet_b0"),
     ],
     part="inference-int8",
-    title="Inference in int8",
+    title="int8",
 )
 PRECISIONS = {precision.name: precision for precision in (FLOAT32, INT8)}
 
