@@ -12,9 +12,9 @@ from torchvision import models
 from torchvision.models import segmentation
 
 TORCHVISION = [
-    "convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t", "efficientnet_v2_s", "mnasnet1_0",
-    "regnet_y_400mf", "resnext50_32x4d", "wide_resnet50_2", "fcn_resnet50", "deeplabv3_mobilenet_v3_large",
-    "lraspp_mobilenet_v3_large", "r3d_18",
+    "convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t", "efficientnet_b0", "efficientnet_v2_s",
+    "mnasnet1_0", "regnet_y_400mf", "resnext50_32x4d", "wide_resnet50_2", "fcn_resnet50",
+    "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large", "r3d_18",
 ]
 TIMM = [
     "xception41", "legacy_xception", "seresnet50", "mobilevit_s", "mobilenetv4_conv_small", "ghostnet_100",

@@ -3,9 +3,20 @@
 import math
 import pathlib
 import statistics
+from collections.abc import Callable
+
+from lib.contender_files import GRAFT, GRAFT_FLOAT32, INT8, Precision
 
 # How contenders are called where people read.
-NAMES = {"graft": "Graft", "onnxruntime": "onnxruntime", "openvino": "OpenVINO", "ncnn": "ncnn"}
+NAMES = {
+    GRAFT: "Graft",
+    GRAFT_FLOAT32: "Graft float32",
+    "onnxruntime": "onnxruntime",
+    "openvino": "OpenVINO",
+    "ncnn": "ncnn",
+}
+# A column's head, and a record's cell in it.
+Column = tuple[str, Callable[[dict], str]]
 
 
 def median(record: dict, contender: str) -> float | None:
@@ -18,21 +29,16 @@ def median(record: dict, contender: str) -> float | None:
 
 def fastest(record: dict) -> tuple[str, float] | None:
     """The fastest peer and its milliseconds."""
-    times = [(p, median(record, p)) for p in record["contenders"] if p != "graft"]
+    own = (GRAFT, GRAFT_FLOAT32)
+    times = [(p, median(record, p)) for p in record["contenders"] if p not in own]
     return min(((p, t) for p, t in times if t is not None), key=lambda x: x[1], default=None)
 
 
-def ratios(record: dict) -> tuple[float | None, float | None]:
-    """Graft's time as a share of the fastest peer's and of onnxruntime's."""
-    own, best, reference = (
-        median(record, "graft"),
-        fastest(record),
-        median(record, "onnxruntime"),
-    )
-    return (
-        own / best[1] if own and best else None,
-        own / reference if own and reference else None,
-    )
+def share(record: dict, other: str | None = None) -> float | None:
+    """Graft's time as a share of another contender's, or of the fastest peer's."""
+    own, best = median(record, GRAFT), fastest(record)
+    time = median(record, other) if other else best and best[1]
+    return own / time if own and time else None
 
 
 def peak_bytes(record: dict, contender: str) -> float | None:
@@ -67,29 +73,67 @@ def line(record: dict) -> str:
     return f"{setting}: {', '.join(times)}"
 
 
-def table(records: list[dict], peak: float) -> str:
+def table(records: list[dict], precision: Precision, peak: float) -> str:
     """Markdown: a row a measurement, then what failed and why. `peak` is GFLOP/s of a core."""
-    peers = [p for p in NAMES if any(p in r["contenders"] for r in records) and p != "graft"]
-    heads = ["network", "batch", "threads", "Graft, ms", "min", *(NAMES[p] + ", ms" for p in peers)]
-    heads += ["÷ fastest", "÷ onnxruntime", "of peak", "memory, MB", "÷ onnxruntime's"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for record in records:
-        own, best = median(record, "graft"), fastest(record)
-        cells = [record["network"], str(record["batch"]), str(record["threads"])]
-        cells.append(_time(record, "graft", False))
-        minimum = min((r["min_ms"] for r in record["contenders"]["graft"]["rounds"]), default=None)
-        cells.append(_digits(minimum) if own else "–")
-        cells += [_time(record, p, best is not None and best[0] == p) for p in peers]
-        cells += ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios(record)]
-        share = 2e-6 * record["multiply_adds"] * record["batch"] / own if own and peak else None
-        cells.append("–" if share is None else f"{share / peak / record['threads']:.0%}")
-        memory = [peak_bytes(record, c) for c in ("graft", "onnxruntime")]
-        if record["batch"] == 1 and all(memory):
-            cells += [f"{memory[0] / 1e6:.0f}", f"{memory[0] / memory[1]:.2f}"]
-        else:
-            cells += ["", ""]
-        lines.append("| " + " | ".join(cells) + " |")
+    there = [c for c in NAMES if any(c in r["contenders"] for r in records)]
+    peers = [c for c in there if c not in precision.own]
+    columns = [(key, lambda r, key=key: str(r[key])) for key in ("network", "batch", "threads")]
+    if precision is INT8:
+        columns += _int8_columns(there, peers)
+    else:
+        columns += _float32_columns(peers, peak)
+    lines = ["| " + " | ".join(head for head, _ in columns) + " |", "|---" * len(columns) + "|"]
+    lines += ["| " + " | ".join(cell(r) for _, cell in columns) + " |" for r in records]
     return "\n".join(lines + failures(records))
+
+
+def _time_columns(contenders: list[str], unit: str) -> list[Column]:
+    return [(f"{NAMES[c]}{unit}", lambda r, c=c: _time(r, c)) for c in contenders]
+
+
+def _float32_columns(peers: list[str], peak: float) -> list[Column]:
+    def minimum(record: dict) -> str:
+        runs = record["contenders"][GRAFT]["rounds"]
+        return _digits(min((run["min_ms"] for run in runs), default=None))
+
+    def of_peak(record: dict) -> str:
+        own = median(record, GRAFT)
+        if not own or not peak:
+            return "–"
+        rate = 2e-6 * record["multiply_adds"] * record["batch"] / own
+        return f"{rate / peak / record['threads']:.0%}"
+
+    def memory(record: dict, cell: Callable[[float, float], str]) -> str:
+        peaks = [peak_bytes(record, c) for c in (GRAFT, "onnxruntime")]
+        return cell(*peaks) if record["batch"] == 1 and all(peaks) else ""
+
+    return [
+        *_time_columns([GRAFT], ", ms"),
+        ("min", lambda r: minimum(r) if median(r, GRAFT) else "–"),
+        *_time_columns(peers, ", ms"),
+        ("÷ fastest", lambda r: _ratio(share(r))),
+        ("÷ onnxruntime", lambda r: _ratio(share(r, "onnxruntime"))),
+        ("of peak", of_peak),
+        ("memory, MB", lambda r: memory(r, lambda own, _: f"{own / 1e6:.0f}")),
+        ("÷ onnxruntime's", lambda r: memory(r, lambda own, other: f"{own / other:.2f}")),
+    ]
+
+
+def _int8_columns(there: list[str], peers: list[str]) -> list[Column]:
+    judged = [c for c in there if c != GRAFT_FLOAT32]
+
+    def errors(record: dict) -> str:
+        found = [record["contenders"].get(c, {}).get("error") for c in judged]
+        return " / ".join("–" if e is None else f"{100 * e:.1f}" for e in found)
+
+    return [
+        *_time_columns([GRAFT], " int8, ms"),
+        *_time_columns([GRAFT_FLOAT32], ", ms"),
+        *_time_columns(peers, " int8, ms"),
+        ("int8 ÷ float32", lambda r: _ratio(share(r, GRAFT_FLOAT32))),
+        ("÷ fastest", lambda r: _ratio(share(r))),
+        (f"errors, %: {' / '.join(NAMES[c] for c in judged)}", errors),
+    ]
 
 
 def failures(records: list[dict]) -> list[str]:
@@ -108,32 +152,41 @@ def failures(records: list[dict]) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def largest_errors(records: list[dict]) -> dict[str, float]:
-    """The largest error of all who were right, onnxruntime left out, in the outputs' spread."""
+def largest_errors(records: list[dict], left_out: list[str]) -> dict[str, float]:
+    """The largest error of all who were right, in the outputs' spread."""
     found: dict[str, float] = {}
     for record in records:
         for contender, entry in record["contenders"].items():
-            if contender != "onnxruntime" and "failed" not in entry and "error" in entry:
+            if contender not in left_out and "failed" not in entry and "error" in entry:
                 found[contender] = max(found.get(contender, 0), entry["error"])
     return found
 
 
-def chart(records: list[dict], path: pathlib.Path, title: str) -> bool:
+def chart(records: list[dict], precision: Precision, path: pathlib.Path, title: str) -> bool:
     """Writes a PNG with two bars a network at batch 1 and 2 threads; False without such a record."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    chosen = [r for r in records if (r["batch"], r["threads"]) == (1, 2) and all(ratios(r))]
+    bars: list[tuple[str, str | None]] = [
+        ("the fastest peer's time", None),
+        ("onnxruntime's time", "onnxruntime"),
+    ]
+    if precision is INT8:
+        bars = [("the fastest peer's int8 time", None), ("its own float32 time", GRAFT_FLOAT32)]
+    chosen = [
+        r
+        for r in records
+        if (r["batch"], r["threads"]) == (1, 2) and all(share(r, other) for _, other in bars)
+    ]
     if not chosen:
         return False
     figure, axes = pyplot.subplots(figsize=(7, 1.3 + 0.36 * len(chosen)), dpi=120)
-    labels = ["the fastest peer's time", "onnxruntime's time"]
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # where 1 is near
     colors = ["#1f5fa8", "#9bbfe0"]
-    for index, (label, color) in enumerate(zip(labels, colors)):
-        values = [ratios(record)[index] for record in chosen]
+    for index, ((label, other), color) in enumerate(zip(bars, colors)):
+        values = [share(record, other) for record in chosen]
         places = [row + 0.38 * (index - 0.5) for row in range(len(chosen))]
         axes.barh(places, values, 0.36, label=label, color=color)
         for place, value in zip(places, values):
@@ -146,8 +199,8 @@ def chart(records: list[dict], path: pathlib.Path, title: str) -> bool:
     )
     axes.invert_yaxis()
     axes.margins(y=0.01)
-    axes.set_xlim(0, 1.12 * max(1, *(max(ratios(record)) for record in chosen)))
-    axes.set_xlabel("Graft's time as a share of the peer's: shorter is faster", fontsize=8)
+    axes.set_xlim(0, 1.12 * max(1, *(share(r, other) for r in chosen for _, other in bars)))
+    axes.set_xlabel("Graft's time as a share of the other's: shorter is faster", fontsize=8)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_title(title, fontsize=9, loc="left", pad=26)
     for side in ("top", "right"):
@@ -160,14 +213,19 @@ def chart(records: list[dict], path: pathlib.Path, title: str) -> bool:
     return True
 
 
-def _time(record: dict, contender: str, bold: bool) -> str:
+def _time(record: dict, contender: str) -> str:
+    """The fastest peer is in bold."""
     entry = record["contenders"].get(contender)
     if entry and "failed" in entry:
         return "failed"
-    time = median(record, contender)
+    time, best = median(record, contender), fastest(record)
     if time is None:
         return "–"
-    return f"**{_digits(time)}**" if bold else _digits(time)
+    return f"**{_digits(time)}**" if best and best[0] == contender else _digits(time)
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _digits(value: float | None) -> str:

@@ -30,6 +30,37 @@ def unlike(side: int, seed: int = 1) -> np.ndarray:
     return np.stack([black, photograph("cat.jpg", side), photograph("coffee.jpg", side), noise])
 
 
+def for_calibration(side: int, smooth: bool, count: int = 32, seed: int = 2) -> np.ndarray:
+    """Pictures like those of `unlike`, but others: grays from black on, random parts of the two
+    photographs, and noise, or with `smooth` large spots, in turn; (count, 3, side, side) float32."""
+    random = np.random.default_rng(seed)
+    photographs = [photograph(name, 2 * side) for name in ("cat.jpg", "coffee.jpg")]
+
+    def gray() -> np.ndarray:
+        level = random.uniform(0, 0.5)
+        return np.broadcast_to(((level - cifar.MEAN) / cifar.STD)[:, None, None], (3, side, side))
+
+    def part(picture: np.ndarray) -> np.ndarray:
+        step = int(random.integers(1, 3))
+        top, left = random.integers(0, 2 * side - step * side + 1, 2)
+        taken = picture[:, top : top + step * side : step, left : left + step * side : step]
+        return taken[:, :, ::-1] if random.random() < 0.5 else taken
+
+    def spots() -> np.ndarray:
+        coarse = random.standard_normal((3, 8, 8)).astype(np.float32)
+        size, filter = (side, side), Image.Resampling.BILINEAR
+        return np.stack([np.asarray(Image.fromarray(c).resize(size, filter)) for c in coarse])
+
+    def item(kind: int) -> np.ndarray:
+        if kind in (1, 2):
+            return part(photographs[kind - 1])
+        if kind == 0:
+            return gray()
+        return spots() if smooth else random.standard_normal((3, side, side))
+
+    return np.stack([item(i % 4) for i in range(count)]).astype(np.float32)
+
+
 def spread(outputs: np.ndarray) -> float:
     """How far the outputs of unlike pictures lie apart: over the first axis, which is the picture,
     the greatest value less the smallest, and of that the largest over all outputs."""
