@@ -49,6 +49,11 @@ struct QuantizationErrorTests {
         compile(scratch, ["--precision", "int8", "--calibrate", data]), saying: says, data)
       #expect(!scratch.listing.contains("out.graft"))
     }
+    try GraftProgram.expectFailure(
+      [
+        "compile", resnet20.path, "-o", scratch.url("out.graft").path, "--precision", "int8",
+        "--calibrate", repository.appending(path: "models/digits/train").path,
+      ], saying: ["digits/train", "no preprocessing for images", "--preprocess"])
     let other = try Scratch()
     let shape = try tensor(other, [2, 3, 16, 16], Array(repeating: 0, count: 1536))
     try GraftProgram.expectFailure(

@@ -110,6 +110,12 @@ private struct CalibrationReader {
   ) throws -> [Warning] {
     let network = try ImageNetwork(session.bundle)
     let (dataset, opening) = try network.open(path)
+    guard session.bundle.manifest.preprocessing != nil || !dataset.holdsImages else {
+      throw GraftError(
+        .invalidArgument, "these are images, and the network has no preprocessing for images",
+        at: SourceLocation(file: path),
+        advice: "Give it with --preprocess: imagenet, cifar10 or a JSON file.")
+    }
     // Every class, where the data are sorted by class.
     let step = max(1, dataset.count / mostItems)
     let order = Array(stride(from: 0, to: dataset.count, by: step).prefix(mostItems))
