@@ -38,11 +38,14 @@ public struct QuantizeNetwork: Pass {
 
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     let plan = try QuantizationPlan(graph, self, &context)
+    let layers = plan.forms.values.count { if case .sum = $0 { true } else { false } }
+    guard layers > 0 else {
+      return context.left("the network", because: "it has no layer that computes on bytes")
+    }
     var rewriter = QuantizationRewriter(plan)
     for id in graph.nodeIDs { try rewriter.rewrite(graph[id], in: &graph) }
     rewriter.finish(&graph)
     graph.removeDeadCode()
-    let layers = plan.forms.values.count { if case .sum = $0 { true } else { false } }
     context.did("put \(layers) layers on bytes, with \(rewriter.conversions) conversions")
   }
 }

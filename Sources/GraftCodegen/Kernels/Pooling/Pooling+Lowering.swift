@@ -8,11 +8,11 @@ extension Lowering {
   mutating func lower(
     _ operation: MaxPool, _ node: Node, _ bytes: BytesOfPool? = nil
   ) throws {
-    if bytes != nil {
+    if let bytes {
       return try pool(
         node, window: operation.window, name: "max_pool", bytes: bytes,
         values: [
-          "start": "(element){0}", "count_start": "", "finish": "",
+          "start": bytes.least, "count_start": "", "finish": "",
           "accumulate": "value = __builtin_elementwise_max(value, next);",
         ])
     }
@@ -126,7 +126,8 @@ extension Lowering {
       return try Templates.globalPool.render(
         imageValues(x, y).merging([
           "banner": "\(node.opcode) of [\(x.channels), \(x.height), \(x.width)].", "name": name,
-          "start": isAverage || isOfBytes ? "(element){0}" : "(element){0} - __builtin_inff()",
+          "start": isAverage
+            ? "(element){0}" : bytes?.least ?? "(element){0} - __builtin_inff()",
           "combine_row": isAverage ? "of_row + next" : largest.row,
           "combine": isAverage ? "value + of_row" : largest.all,
           "finish": isAverage ? "value /= (float)(HEIGHT * WIDTH);" : "",

@@ -70,13 +70,19 @@ struct BytesOfPool {
 
   var name: String { "\(source == nil ? "f32" : "u8")\(result == nil ? "_to_f32" : "")" }
 
+  /// Whether elements move as they are, without becoming real numbers.
+  private var staysBytes: Bool { movesElements && source != nil && source == result }
+
+  /// C of what no element lies below.
+  var least: String { staysBytes ? "(element){0}" : "(element){0} - __builtin_inff()" }
+
   /// - Parameter place: C of the result's address.
   func values(at place: String) -> [String: String] {
     var values = [
       "x_scalar": source == nil ? "float" : "byte", "y_scalar": result == nil ? "float" : "byte",
       "fill_border": result == nil ? "fill_float_border" : "fill_border",
     ]
-    if movesElements, source != nil, source == result {
+    if staysBytes {
       values["element"] = "vbu"
       values["save"] = "*(element *)(\(place)) = value;"
       return values
