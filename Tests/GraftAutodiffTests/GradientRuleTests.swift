@@ -319,11 +319,8 @@ struct GradientRuleTests {
         "batch_outer_product", "batch_statistics", "batch_normalization_parameter_gradient",
         "batch_normalization_input_gradient", "max_pool_gradient", "average_pool_gradient",
         "gather_gradient", "region_pool_gradient", "layer_normalization_gradient",
-        "layer_normalization_parameter_gradient",
-        "attention_gradient", "square_sum",
-        "clip_factor",
-        "accumulate", "sgd_update",
-        "adam_update", "moving_average",
+        "layer_normalization_parameter_gradient", "attention_gradient", "square_sum",
+        "clip_factor", "accumulate", "sgd_update", "adam_update", "moving_average",
       ])
   }
 

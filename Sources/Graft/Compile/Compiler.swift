@@ -363,25 +363,6 @@ public struct Compiler: Sendable {
   }
 }
 
-extension ModelBundle {
-  /// The sources and objects of the bundle's library, if `toolchain` would produce the same objects.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` that names a damaged file.
-  fileprivate func build(
-    by toolchain: Toolchain, for target: CompilationTarget
-  ) throws -> PreviousBuild? {
-    guard manifest.tool == GraftVersion.tool, manifest.compiler == toolchain.version,
-      manifest.target
-        == Manifest.Target(
-          name: target.name, features: target.requiredFeatures, lanes: target.lanes)
-    else { return nil }
-    let names = manifest.files.keys.filter {
-      !$0.hasPrefix("train") && [".c", ".h", ".o"].contains($0.suffix(2))
-    }.sorted()
-    try checkDigests(of: names)
-    return try PreviousBuild(folder: path, names: names)
-  }
-}
-
 extension Graph {
   /// The shape of the only input, or the names and shapes of several.
   fileprivate var inputShapeText: String {
@@ -395,19 +376,5 @@ extension Graph {
       self[other].name = nil
     }
     self[value].name = name
-  }
-}
-
-extension ScheduleReport {
-  /// The line of the pass log.
-  var note: PassNote {
-    let isChanged = bytesAfter < bytesBefore
-    return PassNote(
-      pass: "schedule", action: isChanged ? .did : .left,
-      message: isChanged
-        ? "put the nodes in \(order) order: \(bytesAfter) live bytes per image instead of "
-          + "\(bytesBefore)"
-        : "kept the order of the file: no other order has fewer than \(bytesBefore) live bytes per image"
-    )
   }
 }

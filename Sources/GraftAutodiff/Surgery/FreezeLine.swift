@@ -99,7 +99,7 @@ public struct FreezeLine: Sendable {
       Array(repeating: false, count: firstNode)
       + Array(repeating: true, count: nodes.count - firstNode)
     if !auxiliary.isEmpty {
-      // Of the branches to other outputs, only their heads are heads.
+      // A branch to another output is no head; only the head at its end is.
       let isPart = unfreezing == .none ? Self.needed(in: graph, for: 0) : later.map { _ in true }
       var trained = Set(auxiliary.flatMap(\.results))
       for (index, node) in nodes.enumerated() {

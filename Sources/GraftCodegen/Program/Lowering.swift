@@ -179,25 +179,6 @@ struct Lowering {
   }
 }
 
-extension Node {
-  /// The operand at `index`.
-  /// - Throws: ``GraftError`` if it is absent.
-  func requiredOperand(_ index: Int) throws -> ValueID {
-    guard let value = operand(index) else {
-      throw GraftError(.invalidGraph, "\(opcode) lacks operand \(index)")
-    }
-    return value
-  }
-
-  /// The first result.
-  func requiredResult() throws -> ValueID {
-    guard let value = results.first else {
-      throw GraftError(.invalidGraph, "\(opcode) has no result")
-    }
-    return value
-  }
-}
-
 extension Graph {
   /// Requires float32, the one type that kernels compute in so far. Parameters may have any
   /// floating-point type: they become float32 when they are packed.

@@ -54,3 +54,11 @@ extension DataType {
     return numbers
   }
 }
+
+extension Float {
+  /// The bits of the nearest bfloat16, ties to even; a NaN keeps its upper half.
+  public var bfloat16Bits: UInt16 {
+    guard !isNaN else { return UInt16(bitPattern >> 16) }
+    return UInt16(truncatingIfNeeded: (bitPattern &+ 0x7fff &+ (bitPattern >> 16 & 1)) >> 16)
+  }
+}

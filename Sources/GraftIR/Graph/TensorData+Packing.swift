@@ -41,12 +41,7 @@ extension TensorData {
     case .float32: bytes = Self.bytes(elements) { Float($0).bitPattern.littleEndian }
     case .float16: bytes = Self.bytes(elements) { Float16($0).bitPattern.littleEndian }
     case .bfloat16:
-      bytes = Self.bytes(elements) { element -> UInt16 in
-        let bits = Float(element).bitPattern
-        guard !element.isNaN else { return UInt16(bits >> 16).littleEndian }
-        // To nearest, ties to even.
-        return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16).littleEndian
-      }
+      bytes = Self.bytes(elements) { Float($0).bfloat16Bits.littleEndian }
     default:
       let integers = try elements.map { element in
         guard let integer = Int(exactly: element.rounded(.towardZero)) else {

@@ -91,7 +91,7 @@ struct QuantizationRewriter {
     _ node: Node, _ operation: any QuantizableSum, _ weights: QuantizedWeights,
     _ quantization: Quantization, _ graph: inout Graph
   ) throws {
-    let x = try stored(try node.required(0), quantization, before: node, &graph)
+    let x = try stored(try node.requiredOperand(0), quantization, before: node, &graph)
     let residual = type(of: operation).position(of: .residual).flatMap { node.operand($0) }
     let residualQuantization = residual.flatMap { plan.stored[$0] }
     let target = plan.stored[node.results[0]]
@@ -107,7 +107,7 @@ struct QuantizationRewriter {
     var operands: [ValueID?] =
       [x]
       + (try constants(
-        weights, unit: unit, base: graph[try node.required(1)].name ?? "weights",
+        weights, unit: unit, base: graph[try node.requiredOperand(1)].name ?? "weights",
         derivation: "quantized for \(graph.title(node))", &graph))
     if let residual {
       if let quantization = residualQuantization {
@@ -174,16 +174,5 @@ struct QuantizationRewriter {
       return try stored(operand, quantization, before: node, &graph)
     }
     try place(try Catalog.operation(of: node), operands, for: node, &graph)
-  }
-}
-
-extension Node {
-  /// The operand at `index`.
-  /// - Throws: ``GraftError`` of kind `invalidGraph` if it is absent.
-  fileprivate func required(_ index: Int) throws -> ValueID {
-    guard let value = operand(index) else {
-      throw GraftError(.invalidGraph, "\(opcode) lacks operand \(index)")
-    }
-    return value
   }
 }

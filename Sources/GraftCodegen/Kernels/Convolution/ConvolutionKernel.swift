@@ -56,13 +56,7 @@ extension ConvolutionKernel {
 
   // MARK: Names
 
-  /// Kernel and strides, as in `3x3_s2x2`.
-  var windowName: String {
-    let strides = shape.window.strides
-    return "\(shape.window.kernel[0])x\(shape.window.kernel[1])"
-      + (strides == [1, 1] ? "" : "_s" + strides.map(String.init).joined(separator: "x"))
-  }
-
+  var windowName: String { shape.windowName }
   var groupsName: String { shape.groups > 1 ? "_g\(shape.groups)" : "" }
   var sizeName: String { "_\(shape.height)x\(shape.width)" }
 

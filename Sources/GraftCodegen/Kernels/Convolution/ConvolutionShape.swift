@@ -21,6 +21,13 @@ struct ConvolutionShape: Hashable {
 }
 
 extension ConvolutionShape {
+  /// Kernel and strides for names, as in `3x3_s2x2`.
+  var windowName: String {
+    let strides = window.strides
+    return "\(window.kernel[0])x\(window.kernel[1])"
+      + (strides == [1, 1] ? "" : "_s" + strides.map(String.init).joined(separator: "x"))
+  }
+
   /// How a kernel's window steps over the image that it reads, for templates.
   func windowValues(over x: ImageGeometry) -> [String: String] {
     let originRow = (x.borderHeight - window.pads[0]) * x.row

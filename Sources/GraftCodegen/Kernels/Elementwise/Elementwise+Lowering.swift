@@ -7,18 +7,10 @@ import GraftOps
 extension Lowering {
   mutating func lower(unary operation: any UnaryElementwise, _ node: Node) throws {
     let operand = try operand(0, of: node)
-    let opcode = node.opcode.rawValue
     guard try isFloat32(node) else {
       return try mapScalars(node) { ScalarFunctions.unary(operation, $0) }
     }
-    let function: MapFunction
-    if let activation = operation.fusedActivation {
-      function = MapFunction(name: "map", expression: "a_value", activation: activation)
-    } else if let expression = ElementFunctions.unary[node.opcode]?.value(operation, "a_value") {
-      function = MapFunction(name: opcode, expression: expression)
-    } else {
-      throw noKernel(node)
-    }
+    let function = try Self.function(of: operation).function
     try map(function, [operand], to: try result(of: node))
   }
 
@@ -35,9 +27,7 @@ extension Lowering {
       guard operation.activation == .none else { throw noKernel(node) }
       return try mapScalars(node) { ScalarFunctions.pair(operation, $0) }
     }
-    guard let expression = ElementFunctions.pairs[node.opcode] else { throw noKernel(node) }
-    let function = MapFunction(
-      name: node.opcode.rawValue, expression: expression, activation: operation.activation)
+    let function = try Self.function(of: operation).function
     try map(
       function, [try operand(0, of: node), try operand(1, of: node)], to: try result(of: node))
   }
@@ -62,14 +52,41 @@ extension Lowering {
   }
 
   mutating func lower(_ operation: ScaleShift, _ node: Node) throws {
-    let function = MapFunction(
-      name: "scale_shift", expression: "a_value * b_value + c_value",
-      activation: operation.activation)
+    let function = try Self.function(of: operation).function
     try map(
       function,
       [
         .value(try operand(0, of: node)), .channels(try operand(1, of: node)),
         .channels(try operand(2, of: node)),
       ], to: try result(of: node))
+  }
+
+  /// The elementwise function that an operator is, and the operands of it that are one number a channel.
+  static func function(
+    of operation: any Operator
+  ) throws -> (function: MapFunction, vectors: [Int]) {
+    let opcode = Swift.type(of: operation).opcode
+    switch operation {
+    case let shift as ScaleShift:
+      return (
+        MapFunction(
+          name: "scale_shift", expression: "a_value * b_value + c_value",
+          activation: shift.activation), [1, 2]
+      )
+    case let pair as any BinaryElementwise:
+      guard let expression = ElementFunctions.pairs[opcode] else { break }
+      return (
+        MapFunction(
+          name: opcode.rawValue, expression: expression, activation: pair.activation), []
+      )
+    case let unary as any UnaryElementwise:
+      if let activation = unary.fusedActivation {
+        return (MapFunction(name: "map", expression: "a_value", activation: activation), [])
+      }
+      guard let expression = ElementFunctions.unary[opcode]?.value(unary, "a_value") else { break }
+      return (MapFunction(name: opcode.rawValue, expression: expression), [])
+    default: break
+    }
+    throw GraftError(.unsupported, "no kernel computes \(opcode) element by element")
   }
 }

@@ -72,12 +72,6 @@ struct QuantizedConvolutionNode {
       """)
   }
 
-  var windowName: String {
-    let strides = shape.window.strides
-    return "\(shape.window.kernel[0])x\(shape.window.kernel[1])"
-      + (strides == [1, 1] ? "" : "_s" + strides.map(String.init).joined(separator: "x"))
-  }
-
   var commonValues: [String: String] {
     [
       "height": "\(y.height)", "width": "\(y.width)", "output_blocks": "\(y.blocks)",
@@ -152,7 +146,7 @@ struct QuantizedDirect: MeasuredKernel {
   func emit(_ node: Node, into program: inout Lowering) throws {
     let (sum, x, y) = (convolution.sum, convolution.x, convolution.y)
     let kernel = try program.library.add(
-      "conv_u8_\(convolution.windowName)\(x.block == lanes ? "" : "_few")_\(shape.channels)to"
+      "conv_u8_\(convolution.shape.windowName)\(x.block == lanes ? "" : "_few")_\(shape.channels)to"
         + "\(shape.outputs)_\(shape.height)x\(shape.width)_\(tileBlocks)x\(tilePixelsMost)"
         + sum.suffix,
       algorithm: summary
@@ -261,7 +255,7 @@ struct QuantizedDepthwise: KernelSchedule {
   func emit(_ node: Node, into program: inout Lowering) throws {
     let (sum, y) = (convolution.sum, convolution.y)
     let kernel = try program.library.add(
-      "depthwise_u8_\(convolution.windowName)_\(shape.channels)_\(shape.height)x\(shape.width)"
+      "depthwise_u8_\(convolution.shape.windowName)_\(shape.channels)_\(shape.height)x\(shape.width)"
         + sum.suffix,
       algorithm: summary
     ) { name in

@@ -175,35 +175,6 @@ extension Lowering {
     }
     emit(kernel, addresses, units: WorkUnits(y.blocks * y.height, times: y.images))
   }
-
-  /// The elementwise function that an operator is, and the operands of it that are one number a channel.
-  static func function(
-    of operation: any Operator
-  ) throws -> (function: MapFunction, vectors: [Int]) {
-    let opcode = Swift.type(of: operation).opcode
-    switch operation {
-    case let shift as ScaleShift:
-      return (
-        MapFunction(
-          name: "scale_shift", expression: "a_value * b_value + c_value",
-          activation: shift.activation), [1, 2]
-      )
-    case let pair as any BinaryElementwise:
-      guard let expression = ElementFunctions.pairs[opcode] else { break }
-      return (
-        MapFunction(
-          name: opcode.rawValue, expression: expression, activation: pair.activation), []
-      )
-    case let unary as any UnaryElementwise:
-      if let activation = unary.fusedActivation {
-        return (MapFunction(name: "map", expression: "a_value", activation: activation), [])
-      }
-      guard let expression = ElementFunctions.unary[opcode]?.value(unary, "a_value") else { break }
-      return (MapFunction(name: opcode.rawValue, expression: expression), [])
-    default: break
-    }
-    throw GraftError(.unsupported, "no kernel computes \(opcode) element by element")
-  }
 }
 
 extension Templates {

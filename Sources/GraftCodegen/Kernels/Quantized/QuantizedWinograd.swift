@@ -64,7 +64,7 @@ struct QuantizedWinograd: MeasuredKernel {
   func emit(_ node: Node, into program: inout Lowering) throws {
     let (sum, y) = (convolution.sum, convolution.y)
     let kernel = try program.library.add(
-      "conv_u8_\(convolution.windowName)_winograd\(schedule.transform.step)_\(shape.channels)to"
+      "conv_u8_\(shape.windowName)_winograd\(schedule.transform.step)_\(shape.channels)to"
         + "\(shape.outputs)_\(shape.height)x\(shape.width)_\(schedule.groupBlocks)x"
         + "\(schedule.groupTiles)" + sum.suffix,
       algorithm: summary
@@ -146,20 +146,14 @@ struct QuantizedWinograd: MeasuredKernel {
           let width = min(schedule.groupBlocks, blocks - group) * lanes
           for _ in stride(from: 0, to: schedule.inputBlocks * lanes, by: 2) {
             for lane in 0..<width {
-              halves[row + 2 * lane] = Self.half(floats[row + lane])
-              halves[row + 2 * lane + 1] = Self.half(floats[row + width + lane])
+              halves[row + 2 * lane] = floats[row + lane].bfloat16Bits
+              halves[row + 2 * lane + 1] = floats[row + width + lane].bfloat16Bits
             }
             row += 2 * width
           }
         }
       }
     }
-  }
-
-  /// The nearest bfloat16, ties to even.
-  private static func half(_ x: Float) -> UInt16 {
-    let bits = x.bitPattern
-    return UInt16(truncatingIfNeeded: (bits &+ 0x7fff &+ (bits >> 16 & 1)) >> 16)
   }
 }
 

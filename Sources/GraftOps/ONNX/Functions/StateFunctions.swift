@@ -5,8 +5,8 @@ import GraftIR
 
 extension ONNXFunction {
   static let states: [ONNXFunction] = [
-    /// ONNX CausalConvWithState, opset 27; https://onnx.ai/onnx/operators/onnx__CausalConvWithState.html. A convolution
-    /// of each channel of x [N, C, L] behind the last k − 1 elements of the step before, or zeros.
+    /// ONNX CausalConvWithState, opset 27; https://onnx.ai/onnx/operators/onnx__CausalConvWithState.html. Each
+    /// channel of x [N, C, L], behind the last k − 1 elements of the step before or zeros, is convolved by itself.
     ONNXFunction("CausalConvWithState", since: 27) { f in
       let (x, w) = (try f.input(0), try f.input(1))
       let name = try f.node.string("activation", default: "none")

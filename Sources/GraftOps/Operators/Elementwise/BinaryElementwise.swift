@@ -12,9 +12,9 @@ public protocol BinaryElementwise: BroadcastingPair, ActivationFusing, Quantizab
   static func apply<Scalar: Real & BinaryFloatingPoint>(_ a: Scalar, _ b: Scalar) -> Scalar
   /// The function on shape values; nil if the result is neither an integer nor k·N.
   static func apply(_ a: Dimension, _ b: Dimension) -> Dimension?
-  /// The function of one operand if the other is the constant `k`, as x · scale + shift; nil if it is not
-  /// of that form.
-  /// - Parameter position: of the number.
+  /// The function of one operand if the other is the constant `k`, as x · scale + shift; nil if it has
+  /// another form.
+  /// - Parameter position: the constant's operand position.
   static func affine(with k: Double, at position: Int) -> (scale: Double, shift: Double)?
   static var isCommutative: Bool { get }
 }

@@ -96,7 +96,7 @@ public struct BitShift: BitwisePair {
 
   /// Towards higher bits.
   public var isLeft: Bool
-  /// Of an element.
+  /// The width of an element.
   public var bits: Int
   public var isSigned: Bool
 

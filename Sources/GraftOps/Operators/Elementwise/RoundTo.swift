@@ -55,10 +55,8 @@ extension DataType {
     case .float32: return Scalar(Float(x))
     case .float16: return Scalar(Float16(x))
     case .bfloat16:
-      let bits = Float(x).bitPattern
       guard !x.isNaN else { return x }
-      let even = bits &+ 0x7fff &+ ((bits >> 16) & 1)
-      return Scalar(Float(bitPattern: even & 0xffff_0000))
+      return Scalar(Float(bitPattern: UInt32(Float(x).bfloat16Bits) << 16))
     default: return x
     }
   }

@@ -151,8 +151,8 @@ extension ONNXNode {
 }
 
 extension ScatterElements: DifferentiableOperator {
-  /// Of sums, dy and what it has at the indices. Of replaced elements, dy with zeros at the indices and the same; where
-  /// two updates have one index both get it, as in PyTorch.
+  /// Where updates are added, x gets dy, and the updates get dy at the indices. Where they replace elements, x gets dy with
+  /// zeros at the indices, and the updates the same as before; two updates of one index both get it, as in PyTorch.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     guard reduction == .add || reduction == .none else {
       throw GraftError(.unsupported, "the gradient of a scatter by \(reduction.rawValue)")
