@@ -55,6 +55,14 @@ public struct Target: Hashable, Sendable {
     requiredFeatures: x8664v4vnni.requiredFeatures + ["avx512bf16"],
     cacheBytes: x8664v4.cacheBytes)
 
+  /// Sapphire Rapids and later: besides, products of tiles of bytes and of bfloat16 (AMX).
+  public static let x8664v4amx = Target(
+    name: "x86-64-v4-amx", lanes: 16, registers: 32, hasFusedMultiplyAdd: true,
+    kernelFlags: x8664v4bf16.kernelFlags + ["-mamx-tile", "-mamx-int8", "-mamx-bf16"],
+    baselineFlags: x8664v4.baselineFlags,
+    requiredFeatures: x8664v4bf16.requiredFeatures + ["amx-tile", "amx-int8", "amx-bf16"],
+    cacheBytes: 2 << 20)
+
   /// Any 64-bit Arm: NEON.
   public static let aarch64 = Target(
     name: "aarch64", lanes: 4, registers: 32, hasFusedMultiplyAdd: true,
@@ -93,7 +101,8 @@ public struct Target: Hashable, Sendable {
 
   /// The names for ``init(named:)``.
   public static let names = [
-    "native", "x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", "x86-64-v4-bf16", "generic", "aarch64",
+    "native", "x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", "x86-64-v4-bf16", "x86-64-v4-amx",
+    "generic", "aarch64",
   ]
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` for a name that is not one of ``names``.
@@ -104,6 +113,7 @@ public struct Target: Hashable, Sendable {
     case "x86-64-v4": self = .x8664v4
     case "x86-64-v4-vnni": self = .x8664v4vnni
     case "x86-64-v4-bf16": self = .x8664v4bf16
+    case "x86-64-v4-amx": self = .x8664v4amx
     case "generic": self = .generic
     case "aarch64": self = .aarch64
     default:
@@ -136,7 +146,7 @@ public struct Target: Hashable, Sendable {
 
   /// The best target that this machine can run, for networks whose layers compute on bytes.
   public static let nativeForBytes: Target =
-    [x8664v4bf16, x8664v4vnni].first(where: \.isRunnable) ?? native
+    [x8664v4amx, x8664v4bf16, x8664v4vnni].first(where: \.isRunnable) ?? native
 
   /// The best x86 target for the text of /proc/cpuinfo.
   static func best(forCPU text: String) -> Target {
@@ -149,7 +159,8 @@ public struct Target: Hashable, Sendable {
     // The kernel's spelling of features where it differs from clang's.
     let spelling = [
       "sse4.2": "sse4_2", "bmi": "bmi1", "lzcnt": "abm", "avx512vnni": "avx512_vnni",
-      "avx512bf16": "avx512_bf16",
+      "avx512bf16": "avx512_bf16", "amx-tile": "amx_tile", "amx-int8": "amx_int8",
+      "amx-bf16": "amx_bf16",
     ]
     return requiredFeatures.allSatisfy { flags.contains(spelling[$0] ?? $0) }
   }

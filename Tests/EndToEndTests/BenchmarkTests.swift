@@ -57,7 +57,8 @@ import Testing
         let report = try benchmark.run(
           batch: 3, seconds: 0.01,
           machine: MachineLimits(
-            target: "made up", threads: 1, gigaflops: gigaflops, gigabytesPerSecond: gigabytes))
+            target: "made up", threads: 1, gigaflops: gigaflops, byteGigaops: gigaflops,
+            halfGigaflops: gigaflops, gigabytesPerSecond: gigabytes))
         #expect(report.layers.count == work.count)
         for (layer, work) in zip(report.layers, work) where work.multiplyAdds > 0 {
           #expect(layer.limit == limit)
@@ -85,6 +86,8 @@ import Testing
       let limits = try MachineLimits.measure(target: target, threads: threads)
       #expect(limits.target == target.name && limits.threads == threads)
       #expect((0.1...1000).contains(limits.gigaflops))
+      #expect((0.1...20_000).contains(limits.byteGigaops))
+      #expect((0.1...10_000).contains(limits.halfGigaflops))
       #expect((0.1...1000).contains(limits.gigabytesPerSecond))
     }
   }
@@ -96,6 +99,8 @@ import Testing
     let limits = try #require(object as? [String: Any])
     #expect(limits["threads"] as? Int == 1)
     #expect(try #require(limits["gflops"] as? Double) > 0.1)
+    #expect(try #require(limits["int8_gops"] as? Double) > 0.1)
+    #expect(try #require(limits["bfloat16_gflops"] as? Double) > 0.1)
     #expect(try #require(limits["read_gb_per_s"] as? Double) > 0.1)
     #expect(try GraftProgram.run(["bench"]).status == 64)
   }

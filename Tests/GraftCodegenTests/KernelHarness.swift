@@ -29,6 +29,8 @@ struct KernelHarness {
   var mapped: [ValueID: (Float) -> Float] = [:]
 
   var convolutions: ConvolutionChoices
+  /// Whether factors may be rounded to bfloat16.
+  var roundsFactors = false
   /// Images of a batch that go through the network together.
   var parts: BatchParts?
 
@@ -131,11 +133,13 @@ struct KernelHarness {
   /// Generates, compiles and writes packed.bin into a new folder.
   static func build(
     _ graph: Graph, plan: MemoryPlan? = nil, target: Target = .native, extraFlags: [String] = [],
-    convolutions: ConvolutionChoices = ConvolutionChoices(), parts: BatchParts? = nil
+    convolutions: ConvolutionChoices = ConvolutionChoices(), roundsFactors: Bool = false,
+    parts: BatchParts? = nil
   ) throws -> String {
     let folder = try temporaryFolder()
     var generator = CodeGenerator(target: target, kernelFiles: 2)
     generator.convolutions = convolutions
+    generator.roundsFactors = roundsFactors
     generator.parts = parts
     let model = try generator.generate(graph: graph, plan: plan ?? Self.plan(graph))
     try Toolchain.find().compile(model, into: folder, extraFlags: extraFlags + ["-Werror"])
@@ -149,6 +153,7 @@ struct KernelHarness {
   func candidates() throws -> [ConvolutionSite: [ConvolutionVariant]] {
     var generator = CodeGenerator(target: target)
     generator.convolutions = convolutions
+    generator.roundsFactors = roundsFactors
     return try generator.candidates(graph: graph)
   }
 
@@ -156,7 +161,8 @@ struct KernelHarness {
   func schedules(typicalBatch: Int = 1) throws -> [any KernelSchedule] {
     let selection = try KernelSelection(
       SelectionContext(
-        graph: graph, target: target, typicalBatch: typicalBatch, preferences: convolutions))
+        graph: graph, target: target, typicalBatch: typicalBatch, preferences: convolutions,
+        roundsFactors: roundsFactors))
     return try graph.nodes.map { try selection.choice(for: $0).schedule }
   }
 
@@ -164,13 +170,14 @@ struct KernelHarness {
   func generate() throws -> GeneratedModel {
     var generator = CodeGenerator(target: target, kernelFiles: 1)
     generator.convolutions = convolutions
+    generator.roundsFactors = roundsFactors
     return try generator.generate(graph: graph, plan: try Self.plan(graph))
   }
 
   /// Runs images one by one and as a batch, on one thread and on two: all bits must be the same.
   mutating func checkBatchPositions(batch: Int) throws {
     let folder = try Self.build(
-      graph, target: target, convolutions: convolutions, parts: parts)
+      graph, target: target, convolutions: convolutions, roundsFactors: roundsFactors, parts: parts)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let library = try ModelLibrary(path: folder + "/libmodel.so")
     let sizes = try graph.inputs.map {
@@ -202,7 +209,8 @@ struct KernelHarness {
     batches: [Int] = [3, 1, 2], threads: [Int] = [1, 2], tolerance: Double = 2e-6,
     range: ClosedRange<Float> = -1...1, sourceLocation: Testing.SourceLocation = #_sourceLocation
   ) throws {
-    let folder = try Self.build(graph, target: target, convolutions: convolutions)
+    let folder = try Self.build(
+      graph, target: target, convolutions: convolutions, roundsFactors: roundsFactors)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let library = try ModelLibrary(path: folder + "/libmodel.so")
     let sessions = try threads.map {
@@ -235,7 +243,8 @@ struct KernelHarness {
   ) throws {
     let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     let folder = try Self.build(
-      graph, target: target, extraFlags: flags, convolutions: convolutions)
+      graph, target: target, extraFlags: flags, convolutions: convolutions,
+      roundsFactors: roundsFactors)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     try Self.compileExample(into: folder, flags: flags)
     let inputs = try makeInputs(batch: batch, range: -1...1)

@@ -9,7 +9,8 @@ import Testing
 
 struct QuantizedKernelTests {
   /// The names of the targets that this machine has; every machine has the last.
-  static let targets = ([Target.x8664v4bf16, .x8664v4vnni].filter(\.isRunnable) + Target.tested)
+  static let targets =
+    ([Target.x8664v4amx, .x8664v4bf16, .x8664v4vnni].filter(\.isRunnable) + Target.tested)
     .map(\.name)
 
   private struct Case {
@@ -196,6 +197,27 @@ struct QuantizedKernelTests {
     #expect(kinds.count == 8)
     // Steps of 255; bfloat16 has 8 bits, and the transform of larger tiles costs two of them.
     try harness.check(tolerance: 6.0 / 255)
+  }
+
+  /// Products of tiles, where the target has them: gathered and not, rows and all pixels as one, strips of lines.
+  @Test(arguments: [15, 16]) func convolutionsByTiles(seed: UInt64) throws {
+    guard Target.x8664v4amx.isRunnable else { return }
+    var harness = KernelHarness(seed: seed, target: .x8664v4amx, convolutions: .matrixTiles)
+    let cases = TileCase.all
+    for test in cases {
+      try Self.add(
+        Case(
+          channels: test.channels, height: test.side[0], width: test.side[1], outputs: test.outputs,
+          kernel: test.kernel, strides: test.strides, pads: test.pads, dilations: test.dilations,
+          residual: [nil, .uint8, .float32][harness.random.int(0...2)],
+          activation: [.none, .relu, .clip(low: -3, high: 90.4), .leakyRelu(alpha: 0.25)][
+            harness.random.int(0...3)],
+          zero: harness.random.int(0...3) == 0 ? nil : harness.random.int(0...255),
+          xZero: harness.random.int(0...255)),
+        to: &harness)
+    }
+    #expect(try harness.schedules().filter { $0 is QuantizedTiles }.count == cases.count)
+    try harness.check(batches: [2], tolerance: 0)
   }
 
   // MARK: Products

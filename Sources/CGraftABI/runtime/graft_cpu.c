@@ -1,12 +1,15 @@
 /* Looks at the CPU before any kernel runs, and sets the floating-point mode that kernels expect.
  * Compiled for the baseline of the architecture, so that it runs where the kernels would not.
  */
+#define _DEFAULT_SOURCE /* syscall */
 #include "graft_runtime.h"
 
 #include <string.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 typedef struct cpu_registers {
   unsigned leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_1_eax, extended_ecx;
@@ -22,6 +25,7 @@ typedef struct cpu_feature {
 
 #define YMM 0x6ull
 #define ZMM 0xe6ull
+#define TILES 0x60000ull
 #define IN(field) offsetof(cpu_registers, field)
 
 static const cpu_feature known_features[] = {
@@ -46,9 +50,9 @@ static const cpu_feature known_features[] = {
     {"avx512vbmi", IN(leaf7_ecx), 1, ZMM},
     {"avx512vnni", IN(leaf7_ecx), 11, ZMM},
     {"avx512bf16", IN(leaf7_1_eax), 5, ZMM},
-    {"amx-bf16", IN(leaf7_edx), 22, 0x60000ull},
-    {"amx-tile", IN(leaf7_edx), 24, 0x60000ull},
-    {"amx-int8", IN(leaf7_edx), 25, 0x60000ull},
+    {"amx-bf16", IN(leaf7_edx), 22, TILES},
+    {"amx-tile", IN(leaf7_edx), 24, TILES},
+    {"amx-int8", IN(leaf7_edx), 25, TILES},
     {"lzcnt", IN(extended_ecx), 5, 0},
 };
 
@@ -75,6 +79,12 @@ static cpu_registers read_cpu(void) {
   return cpu;
 }
 
+/* Linux saves a process's tiles only after it has asked for that; once is enough for all threads. */
+static bool may_use_tiles(void) {
+  const long request_permission = 0x1023, tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+
 static bool has_feature(const cpu_registers *cpu, const char *name, size_t length) {
   for (size_t i = 0; i < sizeof known_features / sizeof known_features[0]; i++) {
     const cpu_feature *feature = &known_features[i];
@@ -82,7 +92,8 @@ static bool has_feature(const cpu_registers *cpu, const char *name, size_t lengt
     unsigned value;
     memcpy(&value, (const char *)cpu + feature->register_offset, sizeof value);
     return ((value >> feature->bit) & 1u) != 0 &&
-           (cpu->saved_by_system & feature->needs_saved) == feature->needs_saved;
+           (cpu->saved_by_system & feature->needs_saved) == feature->needs_saved &&
+           (feature->needs_saved != TILES || may_use_tiles());
   }
   return false; /* a feature that this runtime cannot look for counts as missing */
 }

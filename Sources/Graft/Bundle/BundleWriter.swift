@@ -93,6 +93,7 @@ struct BundleWriter {
         work: program.steps.map(\.work).map {
           Manifest.Work(
             multiplyAdds: $0.multiplyAdds, performedMultiplyAdds: $0.performedMultiplyAdds,
+            arithmetic: $0.arithmetic.flatMap { $0 == .float32 ? nil : $0.rawValue },
             activationBytes: $0.activationBytes, weightBytes: $0.weightBytes)
         })
     }

@@ -110,6 +110,8 @@ public struct Manifest: Codable, Sendable, Equatable {
     public var multiplyAdds: Int
     /// Multiply-adds of the kernel's algorithm per image.
     public var performedMultiplyAdds: Int
+    /// The type whose products the kernel computes; nil for float32 and where it only moves elements.
+    public var arithmetic: String?
     /// Bytes of activations read and written per image.
     public var activationBytes: Int
     /// Bytes of packed weights and other data that does not grow with the batch.
@@ -118,6 +120,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     enum CodingKeys: String, CodingKey {
       case multiplyAdds = "multiply_adds"
       case performedMultiplyAdds = "performed_multiply_adds"
+      case arithmetic
       case activationBytes = "activation_bytes"
       case weightBytes = "weight_bytes"
     }

@@ -91,9 +91,10 @@ public struct Benchmark {
         if work.multiplyAdds > 0 {
           gigaflops = 2 * Double(work.multiplyAdds) * Double(batch) / seconds / 1e9
         }
-        guard let machine, machine.gigaflops > 0, machine.gigabytesPerSecond > 0 else { return }
-        let arithmetic =
-          2 * Double(work.performedMultiplyAdds) * Double(batch) / (machine.gigaflops * 1e9)
+        guard let machine, machine.gigabytesPerSecond > 0 else { return }
+        let peak = machine.peak(of: work.arithmetic.flatMap { DataType(rawValue: $0) })
+        guard peak > 0 else { return }
+        let arithmetic = 2 * Double(work.performedMultiplyAdds) * Double(batch) / (peak * 1e9)
         let bytes =
           work.weightBytes > 0
           ? Double(work.weightBytes) : Double(work.activationBytes) * Double(batch)

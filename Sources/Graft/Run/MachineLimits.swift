@@ -4,6 +4,7 @@ import Foundation
 import GraftCodegen
 import GraftData
 import GraftDiagnostics
+import GraftIR
 import GraftRuntime
 import GraftSystem
 
@@ -13,20 +14,40 @@ public struct MachineLimits: Encodable, Sendable {
   public var threads: Int
   /// The peak multiply-add rate of all threads together, in 10⁹ operations per second (two per multiply-add).
   public var gigaflops: Double
+  /// The same for products of bytes that are summed in int32, in kernels for this target.
+  public var byteGigaops: Double
+  /// The same for products of bfloat16 that are summed in float32.
+  public var halfGigaflops: Double
   /// The memory read bandwidth of all threads together, in 10⁹ bytes per second.
   public var gigabytesPerSecond: Double
 
-  public init(target: String, threads: Int, gigaflops: Double, gigabytesPerSecond: Double) {
+  public init(
+    target: String, threads: Int, gigaflops: Double, byteGigaops: Double, halfGigaflops: Double,
+    gigabytesPerSecond: Double
+  ) {
     self.target = target
     self.threads = threads
     self.gigaflops = gigaflops
+    self.byteGigaops = byteGigaops
+    self.halfGigaflops = halfGigaflops
     self.gigabytesPerSecond = gigabytesPerSecond
   }
 
   enum CodingKeys: String, CodingKey {
     case target, threads
     case gigaflops = "gflops"
+    case byteGigaops = "int8_gops"
+    case halfGigaflops = "bfloat16_gflops"
     case gigabytesPerSecond = "read_gb_per_s"
+  }
+
+  /// The peak rate of products of a type, in 10⁹ operations per second.
+  func peak(of type: DataType?) -> Double {
+    switch type {
+    case .int8: byteGigaops
+    case .bfloat16: halfGigaflops
+    default: gigaflops
+    }
   }
 
   /// Bytes that each thread reads, more than the caches hold.
@@ -41,17 +62,24 @@ public struct MachineLimits: Encodable, Sendable {
     let folder = try TemporaryFolder()
     let path = try Toolchain.find().compile(MachineProbe.generate(for: target), into: folder.path)
     let library = try MachineLibrary(
-      path: path, multiplyAdds: MachineProbe.multiplyAdds, read: MachineProbe.read)
+      path: path,
+      multiplyAdds: [
+        MachineProbe.multiplyAdds, MachineProbe.byteProducts, MachineProbe.halfProducts,
+      ],
+      read: MachineProbe.read)
     let rounds = 4_000_000
     let floats = bytesPerThread / MemoryLayout<Float>.size
     guard let memory = FloatMemory(count: floats * threads) else {
       throw GraftError(
         .machine, "cannot allocate \((bytesPerThread * threads).asBytes) of memory to read")
     }
-    let arithmetic = best(threads) { _ in library.compute(rounds: rounds) }
+    let arithmetic = (0..<3).map { function in
+      best(threads) { _ in library.compute(function, rounds: rounds) }
+    }
     let bytes = best(threads) { library.read(memory.part($0, of: threads)) }
     return MachineLimits(
-      target: target.name, threads: threads, gigaflops: 2 * arithmetic / 1e9,
+      target: target.name, threads: threads, gigaflops: 2 * arithmetic[0] / 1e9,
+      byteGigaops: 2 * arithmetic[1] / 1e9, halfGigaflops: 2 * arithmetic[2] / 1e9,
       gigabytesPerSecond: bytes / 1e9)
   }
 

@@ -58,7 +58,7 @@ struct BenchCommand: ParsableCommand, UsesPaths {
 
   func run() throws {
     guard let bundle else {
-      let limits = try measureMachine(for: .native)
+      let limits = try measureMachine(for: .nativeForBytes)
       return try json ? Console.json(limits) : Console.result(limits.summary)
     }
     let benchmark = try Benchmark(
@@ -102,7 +102,8 @@ struct BenchCommand: ParsableCommand, UsesPaths {
 extension MachineLimits {
   fileprivate var summary: String {
     "this machine at \(target), \(threads) \(threads == 1 ? "thread" : "threads"): "
-      + "\(gigaflops.formatted(digits: 1)) GFLOP/s, reads memory at "
+      + "\(gigaflops.formatted(digits: 1)) GFLOP/s in float32, \(halfGigaflops.formatted(digits: 1)) in "
+      + "bfloat16, \(byteGigaops.formatted(digits: 1)) GOP/s in int8, reads memory at "
       + "\(gigabytesPerSecond.formatted(digits: 1)) GB/s"
   }
 }

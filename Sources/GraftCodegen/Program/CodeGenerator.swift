@@ -97,6 +97,8 @@ public struct CodeGenerator: Sendable {
   /// Kernels are spread over this many files, so that as many compilers can run at once.
   public var kernelFiles: Int
   public var convolutions = ConvolutionChoices()
+  /// Whether the factors of sums of products with constant weights may be rounded to bfloat16.
+  public var roundsFactors = false
   /// The batch parts, for tests; nil leaves them to the cost model.
   public var parts: BatchParts?
 
@@ -165,7 +167,8 @@ public struct CodeGenerator: Sendable {
   ) throws -> (lowering: Lowering, parts: BatchParts?) {
     let (graph, plan) = (program.graph, program.plan)
     let selection = try KernelSelection(
-      SelectionContext(graph: graph, target: target, preferences: convolutions))
+      SelectionContext(
+        graph: graph, target: target, preferences: convolutions, roundsFactors: roundsFactors))
     let parts =
       try parts
       ?? BatchParts.choose(
@@ -184,13 +187,15 @@ public struct CodeGenerator: Sendable {
   /// - Throws: ``GraftError`` that names a node that no kernel can compute.
   public func scratchBytesPerThread(graph: Graph) throws -> Int {
     try KernelSelection(
-      SelectionContext(graph: graph, target: target, preferences: convolutions)
+      SelectionContext(
+        graph: graph, target: target, preferences: convolutions, roundsFactors: roundsFactors)
     ).scratchBytesPerThread
   }
 
   /// Adds a note about its kernel, if there is one, to every node of a scheduled graph, for dumps.
   public func noteKernels(in graph: inout Graph) {
-    let context = SelectionContext(graph: graph, target: target, preferences: convolutions)
+    let context = SelectionContext(
+      graph: graph, target: target, preferences: convolutions, roundsFactors: roundsFactors)
     for node in graph.nodes {
       graph[node.id].kernel = try? KernelSelection.choose(for: node, context).note
     }

@@ -9,6 +9,8 @@ public struct StepWork: Hashable, Sendable {
   public var multiplyAdds = 0
   /// Those that its algorithm does: Winograd's does fewer.
   public var performedMultiplyAdds = 0
+  /// The type whose products it computes.
+  public var arithmetic: DataType?
   /// Bytes of activations that are read and written for one image.
   public var activationBytes = 0
   /// Bytes of weights as they are packed, and of all else that does not grow with the batch.
@@ -57,6 +59,7 @@ extension KernelSelection {
       operands: graph.operandTypes(of: node), results: graph.resultTypes(of: node)
     ).multiplyAdds
     work.performedMultiplyAdds = Self.scaled(work.multiplyAdds, by: shape.multiplyAdds)
+    work.arithmetic = schedule.arithmetic
     for value in node.presentOperands + node.results {
       guard let bytes = graph.type(of: value).storedByteCount else { continue }
       if bytes.isBatch {

@@ -7,13 +7,19 @@ import GraftOps
 /// The time of a target's kernels.
 public struct KernelCostModel: NodeCostModel {
   public let target: Target
+  /// Whether the factors of sums of products with constant weights may be rounded to bfloat16.
+  public let roundsFactors: Bool
 
-  public init(target: Target) { self.target = target }
+  public init(target: Target, roundsFactors: Bool = false) {
+    self.target = target
+    self.roundsFactors = roundsFactors
+  }
 
   public var lanes: Int { target.lanes }
 
   public func time(of node: Node, in graph: Graph, layouts: [ValueID: Layout]) -> Double? {
-    let context = SelectionContext(graph: graph, target: target, layouts: layouts)
+    let context = SelectionContext(
+      graph: graph, target: target, roundsFactors: roundsFactors, layouts: layouts)
     return try? KernelSelection.choose(for: node, context).time
   }
 

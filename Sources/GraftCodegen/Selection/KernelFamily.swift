@@ -102,6 +102,8 @@ struct SelectionContext {
   /// The batch size to optimize for, if it is dynamic.
   var typicalBatch = 1
   var preferences = ConvolutionChoices()
+  /// Whether the factors of sums of products with constant weights may be rounded to bfloat16.
+  var roundsFactors = false
 
   /// Layouts of values that differ from their types.
   var layouts: [ValueID: Layout] = [:]

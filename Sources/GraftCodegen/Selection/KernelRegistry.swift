@@ -5,7 +5,7 @@ import GraftOps
 
 enum KernelRegistry {
   static let families: [KernelFamily] = [
-    .directConvolution, .winogradConvolution, .depthwiseConvolution, .plainConvolution,
+    .directConvolution, .winogradConvolution, .halfTiles, .depthwiseConvolution, .plainConvolution,
     .transposedConvolution, .weightGradient, .matrixProduct, .attention, .pooling, .elementwise,
     .movement,
     .indexing, .regionPool, .normalization,

@@ -11,7 +11,8 @@ extension CodeGenerator {
   public func candidates(
     graph: Graph
   ) throws -> [ConvolutionSite: [ConvolutionVariant]] {
-    let context = SelectionContext(graph: graph, target: target, preferences: convolutions)
+    let context = SelectionContext(
+      graph: graph, target: target, preferences: convolutions, roundsFactors: roundsFactors)
     var found: [ConvolutionSite: [ConvolutionVariant]] = [:]
     for node in graph.nodes {
       try at(graph.location(of: node)) {

@@ -12,6 +12,11 @@ public enum ConvolutionAlgorithm: String, Hashable, Codable, Sendable, CaseItera
   case winograd2
   /// F(4×4, 3×3); of a 2×2 kernel, F(3×3, 2×2).
   case winograd4
+  /// A direct sum by products of tiles (AMX).
+  case matrixTiles = "matrix_tiles"
+
+  /// Whether it is Winograd's.
+  var isTransform: Bool { self == .winograd2 || self == .winograd4 }
 
   /// The transform for a kernel of `taps` × `taps`; nil for a direct sum, and for other kernels.
   func transform(taps: Int) -> WinogradTransform? {

@@ -16,10 +16,15 @@ extension KernelFamily {
         if convolution.shape.isDepthwise { return [QuantizedDepthwise(convolution)] }
         let variant = context.preferences.variant(at: convolution.site)
         let direct = QuantizedDirect(convolution, variant ?? .direct)
+        let tiles = [QuantizedTiles(convolution, variant)].compactMap { $0 }
         let transformed = operation.isExact ? [] : convolution.transformed(variant, context)
-        // A variant that asks for a transform gets one where there is one.
-        return variant == nil
-          ? [direct] + transformed : transformed.isEmpty ? [direct] : transformed
+        // A variant that asks for another algorithm gets it where there is one.
+        switch variant?.algorithm {
+        case nil: return [direct] + tiles + transformed
+        case .direct: return [direct]
+        case .matrixTiles: return tiles.isEmpty ? [direct] : tiles
+        case .winograd2, .winograd4: return transformed.isEmpty ? [direct] : transformed
+        }
       }
     ])
 }

@@ -87,11 +87,12 @@ struct EpilogueC {
     zero = result?.zero
   }
 
-  /// `finish`, which changes `value`; `store`, the function; `stored`, its argument.
+  /// `finish`, which changes `value`; `store`, the function; `stored`, its argument; `store_four`, the function for
+  /// the values of four neighboring pixels, and `limits`, what follows them.
   var templateValues: [String: String] {
     guard let zero else {
       return [
-        "store": "store", "stored": "value",
+        "store": "store", "stored": "value", "store_four": "store_four", "limits": "",
         "finish": activation == .none ? "" : "value = \(activation.expression("value"));",
       ]
     }
@@ -106,9 +107,10 @@ struct EpilogueC {
       lines.append("value = \(activation.expression("value"));")
     }
     if rate != 1 { lines.append("value = value * \(CText.float(rate));") }
+    let limits = ", \(CText.float(low)), \(CText.float(high)), \(zero)"
     return [
-      "store": "store_bytes",
-      "stored": "bytes_of(value, \(CText.float(low)), \(CText.float(high)), \(zero))",
+      "store": "store_bytes", "stored": "bytes_of(value\(limits))",
+      "store_four": "store_four_bytes", "limits": limits,
       "finish": lines.joined(separator: "\n"),
     ]
   }

@@ -158,8 +158,9 @@ struct QuantizedWinograd: MeasuredKernel {
 }
 
 extension Target {
-  /// Whether one instruction sums two products of bfloat16 in every lane.
-  var hasHalfDot: Bool { requiredFeatures.contains("avx512bf16") }
+  /// Whether one instruction sums two products of bfloat16 in every lane, and as fast as one of float32. Where there
+  /// are tiles it takes twice as long.
+  var hasHalfDot: Bool { requiredFeatures.contains("avx512bf16") && !hasTiles }
 }
 
 extension Lowering {

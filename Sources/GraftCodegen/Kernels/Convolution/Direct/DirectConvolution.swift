@@ -12,7 +12,7 @@ extension KernelFamily {
         let convolution = try ConvolutionNode(operation, node, context)
         guard convolution.isBlocked else { return [] }
         let variant = context.preferences.variant(at: convolution.site)
-        if let variant, variant.algorithm != .direct, convolution.takesWinograd { return [] }
+        if let variant, variant.algorithm.isTransform, convolution.takesWinograd { return [] }
         let schedule = DirectSchedule(
           convolution.shape, isPlanar: convolution.isPlanar, variant ?? .direct,
           target: context.target)
