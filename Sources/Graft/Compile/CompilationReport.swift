@@ -29,6 +29,8 @@ public struct CompilationReport: Sendable {
   public var precision: Precision
   /// Where the ranges of a network on bytes come from; nil for float32.
   public var quantization: String?
+  /// What int8 costs; nil if it was not measured.
+  public var accuracy: AccuracyReport?
   /// A sentence about the training step, if there is one.
   public var training: String?
   /// One for each set of input shapes, at least one.

@@ -39,6 +39,9 @@ public struct Compiler: Sendable {
     public var precision: Precision?
     /// What determines the ranges of bytes; nil takes those that a bundle records.
     public var quantization: QuantizationOptions?
+    /// Labeled data on which the drop in accuracy from float32 to int8 is measured, and how much it may be; nil
+    /// measures nothing.
+    public var accuracy: AccuracyOptions?
     /// The training step to add to the bundle, which must have one program; nil for none.
     public var training: TrainableOptions?
     /// Called with a description of the current work, for a progress line.
@@ -153,11 +156,22 @@ public struct Compiler: Sendable {
       }
     }
     let graphs = optimized.map(\.graph)
-    let quantization = try explained(of: inputs.first) {
+    var quantization = try explained(of: inputs.first) {
       let isNew = options.quantization != nil || feed != nil
       return try clock.measure(isNew ? "calibration" : "ranges") {
         try self.quantization(of: graphs, model, calibratingOn: feed)
       }
+    }
+    let calibrationWarnings = quantization?.warnings ?? []
+    var accuracy: AccuracySearch.Outcome?
+    if let control = options.accuracy, let found = quantization {
+      let outcome = try clock.measure("accuracy") {
+        var search = try AccuracySearch(self, model, graphs, control)
+        return try search.run(found)
+      }
+      quantization?.record.kept = outcome.report.kept
+      if !outcome.isOnBytes { quantization = nil }
+      accuracy = outcome
     }
     let lowered = try clock.measure("layouts and memory plan") {
       var weights: [String: TensorData] = [:]
@@ -198,9 +212,10 @@ public struct Compiler: Sendable {
       try clock.measure("digests") { try writer.writeManifest(to: folder) }
     }
     return CompilationReport(
-      warnings: model.warnings + (quantization?.warnings ?? []) + missing + tuned.warnings,
+      warnings: model.warnings + calibrationWarnings + missing
+        + (accuracy?.warnings ?? []) + tuned.warnings,
       precision: isOnBytes ? .int8 : .float32, quantization: isOnBytes ? quantization?.note : nil,
-      training: training?.plan.summary,
+      accuracy: accuracy?.report, training: training?.plan.summary,
       programs: lowered.indices.map { index in
         let (plan, program) = (programs[index].plan, generated.programs[index])
         return CompilationReport.Program(

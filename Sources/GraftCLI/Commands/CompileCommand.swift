@@ -84,6 +84,7 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     }
     uses.read("--labels", labels)
     uses.read("--calibrate", precision.calibrate)
+    uses.read("--data", precision.data)
     uses.write("-o", output, .bundle)
     uses.write("of -o's lock", PathLock.path(for: output), .file)
     if tune != .off {
@@ -103,12 +104,14 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     options.target = try target.target(computesOnBytes: precision.isInt8(for: model))
     options.isCompact = compact
     options.quantization = precision.quantization
+    options.accuracy = precision.accuracy
     options.tuning = tune
     options.training = try training.parsed()
     options.progress = { ProgressLine.show($0) }
     let report = try Compiler(options).compile(model, to: output)
     ProgressLine.clear()
     Console.warn(report.warnings)
+    for line in report.accuracy?.lines ?? [] { try Console.result(line) }
     if explain { try Console.result(report.explanation) }
     if timings { try Console.result(report.timings) }
     if let training = report.training { Console.note(training) }

@@ -21,11 +21,34 @@ struct PrecisionOption: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "How a range is chosen from the numbers seen: all of them (minmax), all but the outermost 0.01 % (percentile), by "
-        + "the Kullback-Leibler divergence (entropy), or by the mean squared error (mse)."))
+      "How a range is chosen from the numbers seen: all of them (minmax), all but the outermost 0.01 % (percentile), "
+        + "by the Kullback-Leibler divergence (entropy), or by the mean squared error (mse)."))
   var calibrator = CalibrationMethod.minmax
 
+  @Option(
+    help: ArgumentHelp(
+      "Labeled data as for graft evaluate, on which the drop in accuracy from float32 to int8 is measured and held "
+        + "within --max-drop, by leaving the layers that cost most in float32.", valueName: "folder"
+    ),
+    completion: .directory)
+  var data: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The most that the top-1 accuracy on --data may drop from float32's, from 0 to 100 points. (default: 0.3)",
+      valueName: "points"))
+  var maxDrop: Double?
+
   func validate() throws {
+    if data != nil, precision != .int8 { throw ValidationError("--data is for --precision int8") }
+    if let maxDrop {
+      guard data != nil else {
+        throw ValidationError("--max-drop needs --data: labeled data on which to measure the drop")
+      }
+      guard (0...100).contains(maxDrop) else {
+        throw ValidationError("--max-drop must be between 0 and 100 points")
+      }
+    }
     if precision != .int8, calibrate != nil {
       throw ValidationError("--calibrate is for --precision int8")
     }
@@ -33,6 +56,14 @@ struct PrecisionOption: ParsableArguments {
 
   var quantization: QuantizationOptions? {
     calibrate.map { QuantizationOptions(calibrationData: $0, method: calibrator) }
+  }
+
+  var accuracy: AccuracyOptions? {
+    data.map {
+      var options = AccuracyOptions(data: $0)
+      if let maxDrop { options.mostDrop = maxDrop }
+      return options
+    }
   }
 
   /// - Throws: `ValidationError` if nothing determines the ranges of bytes.
