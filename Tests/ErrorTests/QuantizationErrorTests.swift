@@ -20,6 +20,10 @@ struct QuantizationErrorTests {
       ["--precision", "int8"], ["--calibrate", "data"], ["--precision", "int4"],
       ["--precision", "int8", "--calibrate", "data", "--calibrator", "best"],
       ["--precision", "int8", "--calibrate", "data", "--trainable", "last:1", "--classes", "3"],
+      ["--data", "data"], ["--precision", "float32", "--data", "data"],
+      ["--precision", "int8", "--calibrate", "data", "--max-drop", "1"],
+      ["--precision", "int8", "--calibrate", "data", "--data", "data", "--max-drop", "101"],
+      ["--precision", "int8", "--calibrate", "data", "--data", "data", "--max-drop", "nan"],
     ])
   func wrongUsage(_ options: [String]) throws {
     let scratch = try Scratch()
@@ -58,6 +62,27 @@ struct QuantizationErrorTests {
     let shape = try tensor(other, [2, 3, 16, 16], Array(repeating: 0, count: 1536))
     try GraftProgram.expectFailure(
       compile(other, ["--precision", "int8", "--calibrate", shape]), saying: ["x.npy", "16"])
+  }
+
+  @Test("data that cannot tell the accuracy are an error that names them")
+  func badAccuracyData() throws {
+    let scratch = try Scratch()
+    let data = try tensor(scratch, [2, 3, 13, 10], (0..<780).map { Float($0) / 780 })
+    let int8 = ["--precision", "int8", "--calibrate", data, "--data"]
+    // Its output is an image of features.
+    try GraftProgram.expectFailure(
+      compile(scratch, int8 + [scratch.url("tensors").path]), saying: ["\"features\"", "position"])
+    let digits = repository.appending(path: "models/digits/train").path
+    for (folder, says) in [
+      (scratch.url("absent").path, "absent"), (scratch.url("tensors").path, "does not match"),
+    ] {
+      try GraftProgram.expectFailure(
+        [
+          "compile", resnet20.path, "-o", scratch.url("out.graft").path, "--preprocess", "cifar10",
+          "--precision", "int8", "--calibrate", digits, "--data", folder,
+        ], saying: [says])
+    }
+    #expect(!scratch.listing.contains("out.graft"))
   }
 
   @Test("one picture is enough, constant ones too, and infinite numbers leave layers in float32")

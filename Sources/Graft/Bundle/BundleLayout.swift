@@ -4,7 +4,7 @@
 public enum BundleLayout {
   /// Readers reject another major version; minor versions only add keys and files.
   public static let formatMajor = 1
-  public static let formatMinor = 8
+  public static let formatMinor = 9
 
   public static let manifest = "manifest.json"
   /// The manifest's SHA-256 in hexadecimal.
@@ -23,6 +23,8 @@ public enum BundleLayout {
   /// shapes. The first program has none.
   static func ownWeights(ofProgram index: Int) -> String { "weights-\(index + 1).safetensors" }
 
+  /// The ranges of the values of a network on bytes, as JSON.
+  public static let ranges = "ranges.json"
   /// The parameters as the kernels read them.
   public static let packed = "packed.bin"
   public static let library = "libmodel.so"

@@ -16,6 +16,8 @@ struct BundleWriter {
   let generated: GeneratedModel
   let toolchain: Toolchain
   let isCompact: Bool
+  /// How the layers were put on bytes; nil if they are float32.
+  let quantization: QuantizationRecord?
   let schedules: [ConvolutionSite: ConvolutionVariant]
   /// The training step of the bundle, and its manifest entry once written.
   let training: TrainableNetwork?
@@ -28,6 +30,9 @@ struct BundleWriter {
     try generated.packed.write(
       to: ModelBundle.join(folder, BundleLayout.packed), from: model.graphs)
     try toolchain.compile(generated, into: folder, reusing: previous)
+    if let quantization {
+      try Self.write(quantization.encodedRanges(), to: folder, as: BundleLayout.ranges)
+    }
     trainingEntry = try training?.write(to: folder, target: generated.target)
   }
 
@@ -35,10 +40,8 @@ struct BundleWriter {
   private func writeGraphs(to folder: String) throws {
     var shared: [String: TensorData] = [:]
     for (index, graph) in model.graphs.enumerated() {
-      let name = BundleLayout.graph(ofProgram: index)
-      let file = try OutputFile(ModelBundle.join(folder, name))
-      try Data(graph.text.utf8).withUnsafeBytes { try file.write($0) }
-      try file.close()
+      try Self.write(
+        Data(graph.text.utf8), to: folder, as: BundleLayout.graph(ofProgram: index))
       let tensors = try graph.parameters.map { id -> (name: String, data: TensorData) in
         guard let name = graph[id].name, let data = graph[id].parameter?.data else {
           throw GraftError(.inconsistency, "a parameter has no name or no data")
@@ -131,6 +134,7 @@ struct BundleWriter {
         : Dictionary(uniqueKeysWithValues: schedules.map { ($0.key.description, $0.value) }),
       schedule: first.schedule, work: first.work,
       furtherPrograms: programs.count > 1 ? Array(programs.dropFirst()) : nil,
+      quantization: quantization.map { Manifest.Quantization($0) },
       provenance: model.provenance, build: generated.buildID.hexadecimal, training: trainingEntry,
       fineTuning: model.fineTuning, files: files)
     let data = try manifest.encoded()
@@ -138,10 +142,14 @@ struct BundleWriter {
       (BundleLayout.manifest, data),
       (BundleLayout.manifestDigest, Data((Digest.sha256(data) + "\n").utf8)),
     ] {
-      let file = try OutputFile(ModelBundle.join(folder, name))
-      try contents.withUnsafeBytes { try file.write($0) }
-      try file.close()
+      try Self.write(contents, to: folder, as: name)
     }
+  }
+
+  private static func write(_ contents: Data, to folder: String, as name: String) throws {
+    let file = try OutputFile(ModelBundle.join(folder, name))
+    try contents.withUnsafeBytes { try file.write($0) }
+    try file.close()
   }
 }
 

@@ -213,6 +213,8 @@ public struct Manifest: Codable, Sendable, Equatable {
   /// The programs for other input shapes than those of ``inputs``, in the order of the command line; absent if
   /// there are none, and before format 1.8.
   public var furtherPrograms: [Program]?
+  /// How the layers were put on bytes; absent if all compute in float32, and before format 1.9.
+  public var quantization: Quantization?
   public var provenance: Provenance
   /// The build id in hexadecimal, which the library and the packed weights also contain. Absent before format
   /// 1.6.
@@ -234,7 +236,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     case arenaBytesPerImage = "arena_bytes_per_image"
     case scratchBytesPerThread = "scratch_bytes_per_thread"
     case isCompact = "compact"
-    case tuned, schedule, work, provenance, build, training, files
+    case tuned, schedule, work, quantization, provenance, build, training, files
     case furtherPrograms = "further_programs"
     case fineTuning = "fine_tuning"
   }

@@ -25,6 +25,7 @@ extension ModelBundle {
       try manifest.checkTarget()
       for graph in graphs { try manifest.checkTraining(against: graph) }
     }
+    try checkQuantization(graphs)
     try checkLibraries()
   }
 
@@ -39,7 +40,7 @@ extension ModelBundle {
     let needed =
       manifest.programs.indices.map(BundleLayout.graph) + [
         BundleLayout.weights, BundleLayout.packed, BundleLayout.library,
-      ]
+      ] + (manifest.quantization == nil ? [] : [BundleLayout.ranges])
     for name in needed
     where manifest.files[name] == nil {
       throw GraftError(.invalidBundle, "is missing", at: SourceLocation(file: self.path(of: name)))

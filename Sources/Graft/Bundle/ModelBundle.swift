@@ -38,7 +38,7 @@ public struct ModelBundle: Sendable {
   }
 
   /// The contents of a file of the bundle, which must not be a link.
-  private static func contents(of path: String, limit: Int = .max) throws -> Data {
+  static func contents(of path: String, limit: Int = .max) throws -> Data {
     let file = try MappedFile(path, following: false)
     guard file.count <= limit else {
       throw GraftError(
@@ -74,6 +74,12 @@ public struct ModelBundle: Sendable {
   /// Whether `path` is a bundle rather than an ONNX file.
   public static func isBundle(at path: String) -> Bool {
     FileManager.default.fileExists(atPath: join(path, BundleLayout.manifest))
+  }
+
+  /// Whether `path` is a bundle whose layers are on bytes.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if it is a damaged bundle.
+  public static func isInt8(at path: String) throws -> Bool {
+    try isBundle(at: path) && ModelBundle(opening: path).manifest.precision == .int8
   }
 
   /// Checks the digests of the named files concurrently.

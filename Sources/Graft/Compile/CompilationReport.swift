@@ -25,6 +25,12 @@ public struct CompilationReport: Sendable {
   }
 
   public var warnings: [Warning]
+  /// The number format of the layers that have kernels for it; float32 if none is on bytes.
+  public var precision: Precision
+  /// Where the ranges of a network on bytes come from; nil for float32.
+  public var quantization: String?
+  /// What int8 costs; nil if it was not measured.
+  public var accuracy: AccuracyReport?
   /// A sentence about the training step, if there is one.
   public var training: String?
   /// One for each set of input shapes, at least one.

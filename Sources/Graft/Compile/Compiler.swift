@@ -34,8 +34,14 @@ public struct Compiler: Sendable {
     public var isCompact = false
     /// How the schedules of convolutions are chosen; `graft compile` takes ``Tuning/quick``.
     public var tuning = Tuning.off
-    /// What puts the network's layers on bytes; nil leaves them in float32.
+    /// The number format of layers. Nil is int8 if ``quantization`` is given, and otherwise keeps that of a bundle
+    /// that is compiled again, with its recorded ranges; an .onnx file has float32.
+    public var precision: Precision?
+    /// What determines the ranges of bytes; nil takes those that a bundle records.
     public var quantization: QuantizationOptions?
+    /// Labeled data on which the drop in accuracy from float32 to int8 is measured, and how much it may be; nil
+    /// measures nothing.
+    public var accuracy: AccuracyOptions?
     /// The training step to add to the bundle, which must have one program; nil for none.
     public var training: TrainableOptions?
     /// Called with a description of the current work, for a progress line.
@@ -79,78 +85,6 @@ public struct Compiler: Sendable {
     return try SourceModel(reading: path, inputShapes: options.inputShapes)
   }
 
-  /// Lowers `graph` to `stage`, or to the graph after one pass.
-  /// - Parameter pass: the name of a pass; `stage` is then ignored.
-  /// - Throws: ``GraftError`` of kind `invalidArgument` for an unknown pass, and for the stage `training`,
-  ///   which is not part of this pipeline.
-  public func lower(
-    _ graph: Graph, to stage: Stage, afterPass pass: String? = nil
-  ) throws -> Moment {
-    var moment = Moment(graph: graph, plan: nil, passes: PassReport())
-    guard pass != nil || stage != .training else {
-      throw GraftError(
-        .invalidArgument, "a training step needs training options")
-    }
-    if pass == nil, stage == .import { return moment }
-    try run(Pipeline.inference, on: &moment, keepsGraphs: pass != nil)
-    if pass == nil, stage == .optimized { return moment }
-    try run(Pipeline.layout, on: &moment, keepsGraphs: pass != nil)
-    if let pass {
-      guard let graph = moment.passes.graph(after: pass) else {
-        throw GraftError(
-          .invalidArgument,
-          "unknown pass \(pass.quotedForDisplay); the passes are "
-            + Pipeline.passNames.uniqued().joined(separator: ", "))
-      }
-      return Moment(graph: graph, plan: nil, passes: moment.passes)
-    }
-    moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
-    generator.noteKernels(in: &moment.graph)
-    if stage == .memory {
-      moment.plan = try MemoryPlan(planning: moment.graph)
-      moment.scratchBytesPerThread = try? generator.scratchBytesPerThread(graph: moment.graph)
-    }
-    return moment
-  }
-
-  /// Lowers `graph` to its memory plan and keeps some of its values available as taps.
-  /// - Parameter kept: the values, with the names of their taps.
-  private func lower(
-    _ graph: Graph, keeping kept: [GraphOutput],
-    quantizing: (Graph) throws -> QuantizeNetwork? = { _ in nil }
-  ) throws -> (program: ScheduledProgram, passes: PassReport) {
-    var moment = Moment(graph: graph, plan: nil, passes: PassReport())
-    let taken = Set(graph.outputs.map(\.name))
-    for (index, value) in kept.enumerated() {
-      // As outputs they are not fused away.
-      var name = "freeze line \(index)"
-      while taken.contains(name) { name += "'" }
-      moment.graph.outputs.append(GraphOutput(name: name, value: value.value))
-    }
-    try run(Pipeline.inference, on: &moment, keepsGraphs: false)
-    let values = moment.graph.outputs.suffix(kept.count).map(\.value)
-    moment.graph.outputs.removeLast(kept.count)
-    for (entry, value) in zip(kept, values) { moment.graph.rename(value, to: entry.name) }
-    moment.graph.removeDeadCode()
-    if let quantize = try quantizing(moment.graph) {
-      let entry = PipelineEntry(
-        quantize, because: "everything that can be folded has been, and layouts depend on it")
-      try run([entry], on: &moment, keepsGraphs: false)
-    }
-    try run(Pipeline.layout, on: &moment, keepsGraphs: false)
-    moment.passes.notes.append(try moment.graph.scheduleForMemory().note)
-    let plan = try MemoryPlan(planning: moment.graph)
-    return (ScheduledProgram(graph: moment.graph, plan: plan), moment.passes)
-  }
-
-  private func run(
-    _ pipeline: [PipelineEntry], on moment: inout Moment, keepsGraphs: Bool
-  ) throws {
-    let manager = PassManager(
-      pipeline, costs: KernelCostModel(target: options.target), keepsGraphs: keepsGraphs)
-    moment.passes.append(try manager.run(&moment.graph))
-  }
-
   /// Compiles the model at `path` to a bundle at `output`. The bundle is written atomically.
   /// - Throws: ``GraftError`` that names the file, the node and the cause; nothing is written then.
   @discardableResult
@@ -164,7 +98,7 @@ public struct Compiler: Sendable {
       // Before the head is replaced, which may make a network of classes of one whose output is an image.
       try applyPreprocessing(to: &model)
       let training = try options.training.map { choice in
-        try Self.checkTrains(model)
+        try checkTrains(model)
         return try clock.measure("training graph") {
           try TrainableNetwork(replacingHeadOf: &model, choice, labels: options.labels)
         }
@@ -175,8 +109,14 @@ public struct Compiler: Sendable {
     return try compile(model, training: training, to: output, keeping: [path], clock: clock)
   }
 
-  /// - Throws: ``GraftError`` of kind `invalidArgument` for a network of several sizes.
-  private static func checkTrains(_ model: SourceModel) throws {
+  /// - Throws: ``GraftError`` of kind `invalidArgument` for a network of several sizes, or on bytes.
+  private func checkTrains(_ model: SourceModel) throws {
+    guard options.quantization == nil && model.quantization == nil || options.precision == .float32
+    else {
+      throw GraftError(
+        .invalidArgument, "a training step computes in float32, the network is int8",
+        advice: "Compile it with --precision float32, or train it with graft finetune.")
+    }
     guard model.graphs.count > 1 else { return }
     throw GraftError(
       .invalidArgument,
@@ -192,43 +132,62 @@ public struct Compiler: Sendable {
   ///   - relative: a bundle with similar kernels, whose objects are reused. Its convolutions keep their
   ///     schedules, and
   ///     nothing is tuned.
+  ///   - feed: inputs that determine the ranges of a network on bytes that `model` does not record; nil for none.
   ///   - addFiles: called with the folder before the manifest is written; files that it writes become part of
   ///     the bundle.
   @discardableResult
   package func compile(
     _ model: SourceModel, training: TrainableNetwork? = nil, to output: String,
     keeping inputs: [String] = [], reusing relative: ModelBundle? = nil,
-    clock: StageClock = StageClock(), addFiles: (_ folder: String) throws -> Void = { _ in }
+    calibratingOn feed: CalibrationFeed? = nil, clock: StageClock = StageClock(),
+    addFiles: (_ folder: String) throws -> Void = { _ in }
   ) throws -> CompilationReport {
     var clock = clock
     let destination = try DirectoryReplacement(at: output, keeping: inputs)
     let toolchain = try Toolchain.find()
     let previous = try relative?.build(by: toolchain, for: options.target)
 
-    guard options.quantization == nil || model.graphs.count == 1 else {
-      throw GraftError(
-        .unsupported,
-        "a network on bytes has one set of input shapes, here are \(model.graphs.count)",
-        advice: "Choose one with --input-shape.")
-    }
     options.progress("optimizing \(model.graph.nodeCount) nodes")
-    var calibration: [Warning] = []
-    let lowered = try clock.measure("passes and memory plan") {
+    let optimized = try clock.measure("passes") {
+      try model.graphs.map { graph in
+        try explained(of: inputs.first) {
+          try optimize(graph, keeping: training?.valuesAtCut ?? [])
+        }
+      }
+    }
+    let graphs = optimized.map(\.graph)
+    var quantization = try explained(of: inputs.first) {
+      let isNew = options.quantization != nil || feed != nil
+      return try clock.measure(isNew ? "calibration" : "ranges") {
+        try self.quantization(of: graphs, model, calibratingOn: feed)
+      }
+    }
+    let calibrationWarnings = quantization?.warnings ?? []
+    var accuracy: AccuracySearch.Outcome?
+    if let control = options.accuracy, let found = quantization {
+      let outcome = try clock.measure("accuracy") {
+        var search = try AccuracySearch(self, model, graphs, control)
+        return try search.run(found)
+      }
+      quantization?.record.kept = outcome.report.kept
+      if !outcome.isOnBytes { quantization = nil }
+      accuracy = outcome
+    }
+    let lowered = try clock.measure("layouts and memory plan") {
       var weights: [String: TensorData] = [:]
-      return try model.graphs.map { graph in
+      return try optimized.map { moment in
         var lowered = try explained(of: inputs.first) {
-          try lower(graph, keeping: training?.valuesAtCut ?? []) { optimized in
-            guard let quantization = options.quantization else { return nil }
-            let seen = try ValueRanges(of: optimized, model, quantization, compiler: self)
-            calibration += seen.warnings
-            return QuantizeNetwork(ranges: seen.ranges)
-          }
+          try schedule(moment, quantizing: quantization)
         }
         lowered.program.graph.shareParameters(&weights)
         return lowered
       }
     }
     let programs = lowered.map(\.program)
+    let isOnBytes = lowered.contains { $0.passes.isOnBytes }
+    let missing = try explained(of: inputs.first) {
+      try quantization?.checkRanges(of: graphs, isOnBytes: isOnBytes) ?? []
+    }
     let tuned = try clock.measure("tuning") {
       try tune(programs, with: toolchain, like: relative)
     }
@@ -242,7 +201,8 @@ public struct Compiler: Sendable {
     try training?.check(generated.programs[0], programs[0].graph)
     var writer = BundleWriter(
       model: model, scheduled: programs, generated: generated, toolchain: toolchain,
-      isCompact: options.isCompact, schedules: tuned.variants, training: training,
+      isCompact: options.isCompact, quantization: isOnBytes ? quantization?.record : nil,
+      schedules: tuned.variants, training: training,
       previous: previous)
     try destination.write { folder in
       let steps = generated.programs.reduce(0) { $0 + $1.steps.count }
@@ -252,7 +212,10 @@ public struct Compiler: Sendable {
       try clock.measure("digests") { try writer.writeManifest(to: folder) }
     }
     return CompilationReport(
-      warnings: model.warnings + calibration + tuned.warnings, training: training?.plan.summary,
+      warnings: model.warnings + calibrationWarnings + missing
+        + (accuracy?.warnings ?? []) + tuned.warnings,
+      precision: isOnBytes ? .int8 : .float32, quantization: isOnBytes ? quantization?.note : nil,
+      accuracy: accuracy?.report, training: training?.plan.summary,
       programs: lowered.indices.map { index in
         let (plan, program) = (programs[index].plan, generated.programs[index])
         return CompilationReport.Program(
@@ -321,7 +284,7 @@ public struct Compiler: Sendable {
     return tuned
   }
 
-  private var generator: CodeGenerator {
+  var generator: CodeGenerator {
     var generator = CodeGenerator(target: options.target)
     if options.isCompact { generator.convolutions.algorithm = .direct }
     return generator
@@ -329,7 +292,16 @@ public struct Compiler: Sendable {
 
   private func applyPreprocessing(to model: inout SourceModel) throws {
     if let choice = options.preprocessing {
+      let old = model.preprocessing
       model.preprocessing = try Preprocessing.chosen(choice, for: model.graphs)
+      if model.quantization != nil, options.quantization == nil, options.precision != .float32,
+        old != model.preprocessing
+      {
+        model.warnings.append(
+          Warning(
+            "the recorded ranges are those of another preprocessing; calibrate again with --precision int8 "
+              + "--calibrate DATA"))
+      }
     } else if let kept = model.preprocessing {
       do { try kept.check(model.graphs) } catch let error as GraftError {
         throw GraftError(
@@ -367,14 +339,5 @@ extension Graph {
   /// The shape of the only input, or the names and shapes of several.
   fileprivate var inputShapeText: String {
     inputs.map { Session.Port(name: self[$0].name ?? "", type: type(of: $0)) }.shapeText
-  }
-
-  /// Names the result of a node, and removes the name from any other result.
-  fileprivate mutating func rename(_ value: ValueID, to name: String) {
-    guard producer(of: value) != nil else { return }
-    for other in nodes.flatMap(\.results) where self[other].name == name {
-      self[other].name = nil
-    }
-    self[value].name = name
   }
 }

@@ -16,6 +16,8 @@ public struct SourceModel: Sendable {
   public var provenance: Manifest.Provenance
   /// The fine-tuning run of its weights, if there was one.
   public var fineTuning: Manifest.FineTuning?
+  /// How the layers of the bundle were put on bytes; nil for float32.
+  public var quantization: QuantizationRecord?
   public var warnings: [Warning]
 
   /// The graph for the first set of input shapes.
@@ -40,7 +42,7 @@ public struct SourceModel: Sendable {
         graphs: try bundle.loadGraphs(ofPrograms: programs),
         preprocessing: bundle.manifest.preprocessing,
         labels: bundle.manifest.labels, provenance: bundle.manifest.provenance, warnings: [],
-        fineTuning: bundle.manifest.fineTuning)
+        fineTuning: bundle.manifest.fineTuning, quantization: try bundle.loadQuantization())
       return
     }
     var weights: [String: TensorData] = [:]
@@ -63,7 +65,7 @@ public struct SourceModel: Sendable {
   package init(
     graphs: [Graph], preprocessing: Preprocessing?, labels: [String]?,
     provenance: Manifest.Provenance, warnings: [Warning],
-    fineTuning: Manifest.FineTuning? = nil
+    fineTuning: Manifest.FineTuning? = nil, quantization: QuantizationRecord? = nil
   ) {
     self.graphs = graphs
     self.preprocessing = preprocessing
@@ -71,5 +73,6 @@ public struct SourceModel: Sendable {
     self.provenance = provenance
     self.warnings = warnings
     self.fineTuning = fineTuning
+    self.quantization = quantization
   }
 }

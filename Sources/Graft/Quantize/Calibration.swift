@@ -6,69 +6,121 @@ import GraftDiagnostics
 import GraftIR
 import GraftOps
 
+/// Where the inputs for calibration come from.
+package struct CalibrationFeed {
+  let method: CalibrationMethod
+  /// Calls its argument with the inputs of each batch and its number of items, for programs of the session.
+  /// - Returns: warnings about the data.
+  let read: (_ session: Session, _ body: Body) throws -> [Warning]
+
+  package typealias Body = (_ inputs: [String: Tensor], _ items: Int) throws -> Void
+
+  package init(
+    method: CalibrationMethod,
+    _ read: @escaping (_ session: Session, _ body: Body) throws -> [Warning]
+  ) {
+    self.method = method
+    self.read = read
+  }
+
+  init(_ options: QuantizationOptions) {
+    let reader = CalibrationReader(path: options.calibrationData, mostItems: options.mostItems)
+    self.init(method: options.method) { session, body in
+      var items = 0
+      let warnings = try reader.read(for: session) { inputs, count in
+        items += count
+        try body(inputs, count)
+      }
+      guard items > 0 else {
+        throw GraftError(
+          .invalidData, "there is nothing to calibrate with",
+          at: SourceLocation(file: options.calibrationData),
+          advice: "Give a folder of images as for graft evaluate, or a .npy file of inputs.")
+      }
+      return warnings
+    }
+  }
+}
+
 /// The ranges of a network's values over data.
 struct ValueRanges {
-  /// By the values of the graph that was given.
-  var ranges: [ValueID: ClosedRange<Float>]
+  /// By ``ValueKeys`` of the graphs that were given; nil for values without a finite range.
+  var ranges: [String: ClosedRange<Float>?]
   var items: Int
   var warnings: [Warning]
 
   /// - Parameters:
-  ///   - graph: the network after the passes of ``Pipeline/inference``.
+  ///   - graphs: the network after the passes of ``Pipeline/inference``, for each set of input shapes. The data
+  ///     choose the program that they go through, and values with one key have one range.
   ///   - model: the network's preprocessing and labels.
   /// - Throws: ``GraftError`` of kind `invalidData` where the data have no items.
   init(
-    of graph: Graph, _ model: SourceModel, _ options: QuantizationOptions,
-    compiler: Compiler
+    of graphs: [Graph], _ model: SourceModel, _ feed: CalibrationFeed, compiler: Compiler
   ) throws {
-    var named = graph
-    var values: [String: ValueID] = [:]
-    for value in graph.nodes.flatMap(\.results) + graph.inputs
-    where graph.type(of: value).dtype == .float32 {
-      if graph.inputs.contains(value) {
-        values[graph[value].name ?? ""] = value
-      } else {
-        let name = named.unusedName("value \(value.index)")
-        named[value].name = name
-        values[name] = value
-      }
-    }
+    let keys = graphs.map(ValueKeys.init)
+    let network = CalibratedNetwork(graphs, keys)
     let folder = try TemporaryFolder()
     let path = ModelBundle.join(folder.path, "float32.graft")
-    var plain = Compiler.Options()
-    plain.target = compiler.options.target
-    plain.progress = compiler.options.progress
-    var source = model
-    source.graphs = [named]
-    try Compiler(plain).compile(source, to: path)
+    try compiler.plain(.float32).compile(network.source(of: model), to: path)
     let session = try Session(ModelBundle(opening: path))
-    var histograms: [ValueID: ValueHistogram] = [:]
+    var histograms: [String: ValueHistogram] = [:]
     var seen = 0
-    func observe(_ inputs: [String: Tensor], items: Int) throws {
+    warnings = try feed.read(session) { inputs, items in
       let found = try session.runKeepingValues(inputs).values
       for (name, tensor) in found.merging(inputs, uniquingKeysWith: { first, _ in first }) {
-        guard let value = values[name] else { continue }
-        histograms[value, default: ValueHistogram()].add(tensor.elements)
+        guard let key = network.keys[name] else { continue }
+        histograms[key, default: ValueHistogram()].add(tensor.elements)
       }
       seen += items
       compiler.options.progress("calibrating on \(seen) items")
     }
-    let reader = CalibrationReader(path: options.calibrationData, mostItems: options.mostItems)
-    warnings = try reader.read(for: session, observe)
-    guard seen > 0 else {
-      throw GraftError(
-        .invalidData, "there is nothing to calibrate with",
-        at: SourceLocation(file: options.calibrationData),
-        advice: "Give a folder of images as for graft evaluate, or a .npy file of inputs.")
-    }
     items = seen
-    let broken = histograms.filter { $0.value.isBroken }
-    if !broken.isEmpty {
-      let text = broken.count == 1 ? "1 value has" : "\(broken.count) values have"
+    let broken = histograms.count { $0.value.isBroken }
+    if broken > 0 {
+      let text = broken == 1 ? "1 value has" : "\(broken) values have"
       warnings.append(
         Warning("\(text) infinite numbers or NaN on the calibration data and stay float32"))
     }
-    ranges = histograms.compactMapValues { $0.range(by: options.method) }
+    ranges = [:]
+    for key in keys.flatMap({ $0.values.map(\.key) }) {
+      ranges.updateValue(histograms[key]?.range(by: feed.method), forKey: key)
+    }
+  }
+}
+
+/// Graphs all of whose float32 values have names by which a session returns them.
+private struct CalibratedNetwork {
+  private var graphs: [Graph]
+  /// The keys of values by these names.
+  private(set) var keys: [String: String] = [:]
+
+  init(_ graphs: [Graph], _ own: [ValueKeys]) {
+    self.graphs = graphs
+    let taken = Set(graphs.flatMap { graph in graph.allValues.compactMap { graph[$0].name } })
+    var names: [String: String] = [:]
+    for (index, keys) in own.enumerated() {
+      for (key, value) in keys.values {
+        if graphs[index].inputs.contains(value) {
+          self.keys[graphs[index][value].name ?? ""] = key
+          continue
+        }
+        if names[key] == nil {
+          var name = "value \(names.count)"
+          while taken.contains(name) { name += "'" }
+          names[key] = name
+          self.keys[name] = key
+        }
+        self.graphs[index][value].name = names[key]
+      }
+    }
+  }
+
+  /// The network of `model` with these graphs.
+  func source(of model: SourceModel) -> SourceModel {
+    var source = model
+    source.graphs = graphs
+    source.quantization = nil
+    return source
   }
 }
 
@@ -108,8 +160,13 @@ private struct CalibrationReader {
   private func readFolder(
     for session: Session, _ body: (_ inputs: [String: Tensor], _ items: Int) throws -> Void
   ) throws -> [Warning] {
-    let network = try ImageNetwork(session.bundle)
-    let (dataset, opening) = try network.open(path)
+    let network = try ImageNetwork(session.bundle).taking(dataAt: path)
+    // Images may have any classes or none that the network knows.
+    let (dataset, opening) =
+      network.positions == nil && network.picture == nil
+      ? try openDataset(
+        at: path, for: DatasetRequest(inputs: network.inputs, answers: .none, part: .test))
+      : try network.open(path)
     guard session.bundle.manifest.preprocessing != nil || !dataset.holdsImages else {
       throw GraftError(
         .invalidArgument, "these are images, and the network has no preprocessing for images",
@@ -121,14 +178,7 @@ private struct CalibrationReader {
     let order = Array(stride(from: 0, to: dataset.count, by: step).prefix(mostItems))
     let loader = try network.loader(
       dataset, batchSize: 8, threads: session.threads, order: order)
-    while let batch = try loader.next() {
-      var inputs: [String: Tensor] = [:]
-      for (input, values) in zip(network.inputs, batch.inputs) {
-        inputs[input.name] = try Tensor(
-          shape: [batch.indices.count] + input.shape, elements: values)
-      }
-      try body(inputs, batch.indices.count)
-    }
+    while let batch = try loader.next() { try body(network.tensors(batch), batch.count) }
     return opening + loader.warnings
   }
 }

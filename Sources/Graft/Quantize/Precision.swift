@@ -21,7 +21,7 @@ public enum CalibrationMethod: String, CaseIterable, Codable, Sendable {
   case mse
 }
 
-/// What quantizing a network needs.
+/// How a network is put on bytes by data.
 public struct QuantizationOptions: Sendable {
   /// Data like those that the network will see: a folder as for `graft evaluate`, whose classes do not matter, or a
   /// .npy file of N × the input's shape. A few hundred items are enough.

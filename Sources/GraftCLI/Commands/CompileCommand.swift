@@ -63,9 +63,10 @@ struct CompileCommand: ParsableCommand, UsesPaths {
       throw ValidationError(
         "--trainable needs one set of input shapes: give --input-shape once for each input")
     }
-    if training.trainable != nil, precision.quantization != nil {
+    if training.trainable != nil, precision.precision == .int8 {
       throw ValidationError("--trainable is not available with --precision int8")
     }
+    try precision.check(for: model)
     guard let preprocess, !Compiler.preprocessingNames.contains(preprocess),
       !preprocess.contains(where: { "/.".contains($0) }),
       !FileManager.default.fileExists(atPath: preprocess)
@@ -83,6 +84,7 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     }
     uses.read("--labels", labels)
     uses.read("--calibrate", precision.calibrate)
+    uses.read("--data", precision.data)
     uses.write("-o", output, .bundle)
     uses.write("of -o's lock", PathLock.path(for: output), .file)
     if tune != .off {
@@ -98,18 +100,22 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     Console.warn(names?.warnings ?? [])
     options.labels = names?.names
     options.inputShapes = try shapes.parsed()
-    options.target = try target.target(computesOnBytes: precision.quantization != nil)
+    options.precision = precision.precision
+    options.target = try target.target(computesOnBytes: precision.isInt8(for: model))
     options.isCompact = compact
     options.quantization = precision.quantization
+    options.accuracy = precision.accuracy
     options.tuning = tune
     options.training = try training.parsed()
     options.progress = { ProgressLine.show($0) }
     let report = try Compiler(options).compile(model, to: output)
     ProgressLine.clear()
     Console.warn(report.warnings)
+    for line in report.accuracy?.lines ?? [] { try Console.result(line) }
     if explain { try Console.result(report.explanation) }
     if timings { try Console.result(report.timings) }
     if let training = report.training { Console.note(training) }
+    if let quantization = report.quantization { Console.note("\(output): \(quantization)") }
     tell(report)
   }
 

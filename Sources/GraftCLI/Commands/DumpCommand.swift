@@ -74,14 +74,16 @@ struct DumpCommand: ParsableCommand, UsesPaths {
   func run() throws {
     if stage == .training { return try dumpTraining() }
     var options = Compiler.Options()
-    options.target = try target.target()
+    options.target = try target.target(computesOnBytes: ModelBundle.isInt8(at: file))
     let shapes = try shapes.parsed()
     options.inputShapes = shapes.isEmpty ? [] : [shapes]
     let compiler = Compiler(options)
     let model = try compiler.load(file)
     Console.warn(model.warnings)
+    if let quantization = model.quantization { Console.note("\(file): \(quantization.summary)") }
     let moment = try at(SourceLocation(file: file)) {
-      try compiler.lower(model.graph, to: stage, afterPass: after)
+      try compiler.lower(
+        model.graph, to: stage, afterPass: after, quantization: model.quantization)
     }
     if summary {
       return try Console.result(try GraphSummary(moment.graph).text())

@@ -31,8 +31,13 @@ struct ExportCommand: ParsableCommand, UsesPaths {
   }
 
   func run() throws {
+    let opened = try ModelBundle(opening: bundle)
     let written = try Exporter.export(
-      ModelBundle(opening: bundle), to: output, fused: fused, inputShapes: shapes.parsed())
+      opened, to: output, fused: fused, inputShapes: shapes.parsed())
+    if opened.manifest.precision == .int8 {
+      Console.note(
+        "\(bundle): computes in int8; the network is exported in float32, from which it was made")
+    }
     Console.note(
       "\(output): \(written.nodes) nodes, opset \(written.opset), \(written.bytes.asBytes)")
   }

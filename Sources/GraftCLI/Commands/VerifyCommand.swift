@@ -22,6 +22,7 @@ struct VerifyCommand: ParsableCommand, UsesPaths {
     var bytes: Int
     var format: String
     var target: String
+    var precision: Precision
   }
 
   func pathUses() throws -> PathUses {
@@ -38,10 +39,11 @@ struct VerifyCommand: ParsableCommand, UsesPaths {
       bundle: bundle, files: files.count, programs: opened.manifest.programs.count,
       bytes: files.values.reduce(0) { $0 + $1.bytes },
       format: "\(opened.manifest.format.major).\(opened.manifest.format.minor)",
-      target: opened.manifest.target.name)
+      target: opened.manifest.target.name, precision: opened.manifest.precision)
     if json { return try Console.json(report) }
     try Console.result(
       "\(bundle): \(report.files) files, \(report.bytes.asBytes), format \(report.format), "
-        + "for \(report.target): all digests, versions and shapes are correct")
+        + "\(report.precision.rawValue), for \(report.target): all digests, versions and shapes are correct"
+    )
   }
 }

@@ -43,7 +43,8 @@ extension Forecast {
     lines.append(
       "freeze line \(freezeLine.map(\.quotedForDisplay).joined(separator: ", "))")
     lines.append(
-      "work        \(Self.operations(work.trunk)) per image in the frozen layers, "
+      "work        \(Self.operations(work.trunk)) per image in the frozen layers"
+        + (trunkPrecision == .int8 ? " (int8), " : ", ")
         + "\(Self.operations(work.step)) in a step"
         + (work.operatorsAgain == 0
           ? ""

@@ -6,36 +6,76 @@ import Graft
 /// `--precision`, and what quantization needs.
 struct PrecisionOption: ParsableArguments {
   @Option(
-    help:
-      "The number format of layers: float32, or int8, which needs --calibrate and leaves layers that have no such kernel in float32."
-  )
-  var precision = Precision.float32
+    help: ArgumentHelp(
+      "The number format of layers: float32, or int8, which needs --calibrate unless the bundle that is compiled again "
+        + "records the ranges, and leaves layers that have no such kernel in float32. (default: that of the bundle; "
+        + "float32 for an .onnx file)"))
+  var precision: Precision?
 
   @Option(
-    help:
-      "Data like those that the network will see, of which a few hundred items determine the ranges of bytes: a folder as for graft evaluate, or a .npy file of N x the input's shape.",
+    help: ArgumentHelp(
+      "Data like those that the network will see, of which a few hundred items determine the ranges of bytes: a folder "
+        + "as for graft evaluate, or a .npy file of N x the input's shape."),
     completion: .file())
   var calibrate: String?
 
   @Option(
-    help:
-      "How a range is chosen from the numbers seen: all of them (minmax), all but the outermost 0.01 % (percentile), by the Kullback-Leibler divergence (entropy), or by the mean squared error (mse)."
-  )
+    help: ArgumentHelp(
+      "How a range is chosen from the numbers seen: all of them (minmax), all but the outermost 0.01 % (percentile), "
+        + "by the Kullback-Leibler divergence (entropy), or by the mean squared error (mse)."))
   var calibrator = CalibrationMethod.minmax
 
+  @Option(
+    help: ArgumentHelp(
+      "Labeled data as for graft evaluate, on which the drop in accuracy from float32 to int8 is measured and held "
+        + "within --max-drop, by leaving the layers that cost most in float32.", valueName: "folder"
+    ),
+    completion: .directory)
+  var data: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The most that the top-1 accuracy on --data may drop from float32's, from 0 to 100 points. (default: 0.3)",
+      valueName: "points"))
+  var maxDrop: Double?
+
   func validate() throws {
-    if precision == .int8, calibrate == nil {
-      throw ValidationError(
-        "--precision int8 needs --calibrate: a folder of images, or a .npy file of inputs")
+    if data != nil, precision != .int8 { throw ValidationError("--data is for --precision int8") }
+    if let maxDrop {
+      guard data != nil else {
+        throw ValidationError("--max-drop needs --data: labeled data on which to measure the drop")
+      }
+      guard (0...100).contains(maxDrop) else {
+        throw ValidationError("--max-drop must be between 0 and 100 points")
+      }
     }
-    if precision == .float32, calibrate != nil {
+    if precision != .int8, calibrate != nil {
       throw ValidationError("--calibrate is for --precision int8")
     }
   }
 
   var quantization: QuantizationOptions? {
-    guard precision == .int8, let calibrate else { return nil }
-    return QuantizationOptions(calibrationData: calibrate, method: calibrator)
+    calibrate.map { QuantizationOptions(calibrationData: $0, method: calibrator) }
+  }
+
+  var accuracy: AccuracyOptions? {
+    data.map {
+      var options = AccuracyOptions(data: $0)
+      if let maxDrop { options.mostDrop = maxDrop }
+      return options
+    }
+  }
+
+  /// - Throws: `ValidationError` if nothing determines the ranges of bytes.
+  func check(for model: String) throws {
+    guard precision == .int8, calibrate == nil, !ModelBundle.isBundle(at: model) else { return }
+    throw ValidationError(
+      "--precision int8 needs --calibrate: a folder of images, or a .npy file of inputs")
+  }
+
+  /// Whether the layers of `model` will be on bytes.
+  func isInt8(for model: String) throws -> Bool {
+    try precision.map { $0 == .int8 } ?? ModelBundle.isInt8(at: model)
   }
 }
 

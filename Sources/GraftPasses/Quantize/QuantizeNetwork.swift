@@ -36,6 +36,20 @@ public struct QuantizeNetwork: Pass {
     self.kept = kept
   }
 
+  /// The nodes that the pass puts on bytes as layers, in execution order, and the ranges of the values that it then
+  /// stores as bytes.
+  /// - Throws: ``GraftError`` only if the graph is invalid.
+  public func layers(
+    of graph: Graph
+  ) throws -> (nodes: [NodeID], ranges: [ValueID: ClosedRange<Float>]) {
+    var context = PassContext()
+    let plan = try QuantizationPlan(graph, self, &context)
+    let nodes = graph.nodes.map(\.id).filter { id in
+      if case .sum? = plan.forms[id] { true } else { false }
+    }
+    return (nodes, plan.stored.mapValues { $0.real(0)...$0.real(255) })
+  }
+
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     let plan = try QuantizationPlan(graph, self, &context)
     let layers = plan.forms.values.count { if case .sum = $0 { true } else { false } }

@@ -42,6 +42,7 @@ struct Trunk {
       description = "nothing is frozen"
       return
     }
+    let format = bundle.manifest.precision == .int8 ? ", in int8" : ""
     try bundle.checkDigests(of: [BundleLayout.library, BundleLayout.packed])
     let library = try ModelLibrary(path: bundle.path(of: BundleLayout.library))
       .program(network.program)
@@ -54,7 +55,7 @@ struct Trunk {
       let model = try LoadedModel(
         library: library, bundle: bundle.path, largestBatch: largestBatch, threads: threads)
       maker = .taps(model, values: values, steps: 0..<(last + 1))
-      description = "the frozen layers are steps 1 to \(last + 1) of the bundle's library"
+      description = "the frozen layers are steps 1 to \(last + 1) of the bundle's library\(format)"
     } else {
       let folder = try TemporaryFolder()
       var options = Compiler.Options()
@@ -64,12 +65,14 @@ struct Trunk {
       try Compiler(options).compile(
         SourceModel(
           graphs: [parts.trunk], preprocessing: nil, labels: nil,
-          provenance: bundle.manifest.provenance, warnings: []), to: path, reusing: bundle)
+          provenance: bundle.manifest.provenance, warnings: [],
+          quantization: bundle.loadQuantization()?.restricted(to: parts.trunk)),
+        to: path, reusing: bundle)
       let session = try Session(
         ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)
       maker = .session(session, names: parts.cutNames)
       description =
-        "the frozen layers are recompiled: the bundle's library does not keep their output values"
+        "the frozen layers are recompiled\(format): the bundle's library does not keep their output values"
     }
   }
 

@@ -72,6 +72,8 @@ public struct Forecast: Codable, Sendable {
   public var trained: [Parameter]
   /// Constants in the unfrozen layers that do not train, with the reason.
   public var literals: [Literal]
+  /// The number format of the frozen layers.
+  public var trunkPrecision: Precision
   public var trainedParameters: Int
   public var frozenParameters: Int
   /// The names of the values at the freeze line.
@@ -91,6 +93,7 @@ public struct Forecast: Codable, Sendable {
     case trainingItems = "training_items"
     case validationItems = "validation_items"
     case work = "flops_per_image"
+    case trunkPrecision = "trunk_precision"
   }
 }
 
@@ -137,7 +140,7 @@ extension FineTuner {
       literals: plan.parts.tailLiterals.map {
         Forecast.Literal(name: $0.name, reason: $0.reason.rawValue)
       },
-      trainedParameters: plan.trainedParameterCount,
+      trunkPrecision: manifest.precision, trainedParameters: plan.trainedParameterCount,
       frozenParameters: try GraphSummary(plan.parts.network).parameters
         - plan.trainedParameterCount,
       freezeLine: plan.parts.cutNames, trainingItems: size.items, validationItems: size.held,

@@ -141,7 +141,8 @@ extension FineTuner {
       ("validation", validation(ready)),
       ("head", options.trainingChoices.head.description),
       ("unfrozen layers", "\(options.unfreeze)"),
-      ("what trains", plan.summary), ("BatchNorm", options.normalization.rawValue),
+      ("what trains", plan.summary), ("number format", numberFormat),
+      ("BatchNorm", options.normalization.rawValue),
       ("augmentation", augmentation), ("epochs", epochs),
       ("optimizer", rate), ("schedule", schedule),
       (
@@ -156,6 +157,11 @@ extension FineTuner {
     if let folder = options.validationData { return "\(folder): \(count) items" }
     let share = "\(Int((100 * options.validationSplit).rounded())) %"
     return "\(count) items, \(share)" + (ready.data.labels.isEmpty ? "" : " of each class")
+  }
+
+  private var numberFormat: String {
+    bundle.manifest.precision == .int8
+      ? "int8 in the frozen layers and in the bundle, float32 in training" : "float32"
   }
 
   private var augmentation: String {

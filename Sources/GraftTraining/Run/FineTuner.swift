@@ -212,7 +212,8 @@ public struct FineTuner {
     var preprocessing = bundle.manifest.preprocessing
     // A network that was trained for classes does not give images any more.
     if plan.network.picture == nil { preprocessing?.output = nil }
-    try Compiler(compilerOptions).compile(
+    let recorded = try bundle.loadQuantization()
+    let compiled = try Compiler(compilerOptions).compile(
       SourceModel(
         graphs: plan.networks(withWeightsOf: trained.network), preprocessing: preprocessing,
         labels: trained.classes.isEmpty ? bundle.manifest.labels : trained.classes,
@@ -221,14 +222,18 @@ public struct FineTuner {
           weightsSHA256: bundle.manifest.files[BundleLayout.weights]?.sha256 ?? "",
           unfreeze: "\(options.unfreeze)", head: options.trainingChoices.head.description,
           bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
-          loss: trained.loss.rawValue, seed: options.seed, epoch: trained.report.kept)),
-      to: output, keeping: [path], reusing: bundle
+          loss: trained.loss.rawValue, seed: options.seed, epoch: trained.report.kept),
+        quantization: recorded?.restricted(to: plan.training.parts.trunk)),
+      to: output, keeping: [path], reusing: bundle,
+      calibratingOn: recorded.map { plan.calibration($0.method, on: trained.places) }
     ) { folder in
       try observe(.doing("writing the report"))
       try records.finish(
         trained.report.epochs, report: trained.draft.html(network: trained.network, in: folder),
         into: folder)
     }
+    try tell(compiled.warnings, observe: observe)
+    if let sentence = compiled.quantization { try observe(.note("\(output): \(sentence)")) }
     let isKept = checkpoint.record?.isKept ?? (options.checkpoint != nil)
     if !isKept { checkpoint.remove() }
     var report = trained.report
@@ -242,6 +247,8 @@ public struct FineTuner {
     var network: Graph
     var loss: Loss
     var classes: [String]
+    /// The training items, by their indices in the data set.
+    var places: [Int]
     var draft: ReportDraft
     var report: Report
   }
@@ -273,7 +280,8 @@ public struct FineTuner {
     try ready.trainer.releaseActivations()
     return Trained(
       network: try ready.plan.network(trainedBy: ready.trainer),
-      loss: ready.plan.specification.loss, classes: ready.classes, draft: draft,
+      loss: ready.plan.specification.loss, classes: ready.classes,
+      places: ready.items.map { ready.data.places[$0] }, draft: draft,
       report: Report(
         epochs: run.history, kept: run.bestEpoch, trainingItems: ready.items.count,
         validationItems: ready.validation?.items.count ?? 0,

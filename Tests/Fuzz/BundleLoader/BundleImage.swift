@@ -10,7 +10,7 @@ import Graft
 struct BundleImage {
   static let names = [
     BundleLayout.manifest, BundleLayout.manifestDigest, BundleLayout.graph, BundleLayout.weights,
-    BundleLayout.packed,
+    BundleLayout.packed, BundleLayout.ranges,
   ]
 
   /// Which seed's code stands beside the files.
@@ -51,10 +51,11 @@ struct BundleImage {
     func read(_ name: String) throws -> Data {
       try Data(contentsOf: URL(filePath: folder).appending(path: name))
     }
+    let present = Self.names.dropFirst(2).filter {
+      FileManager.default.fileExists(atPath: "\(folder)/\($0)")
+    }
     var manifest = try Manifest.decode(read(BundleLayout.manifest))
-    let kept = [
-      BundleLayout.graph, BundleLayout.weights, BundleLayout.packed, BundleLayout.library,
-    ]
+    let kept = present + [BundleLayout.library]
     var numbers: [String: String] = [:]
     manifest.files = [:]
     for (index, name) in kept.enumerated() {
@@ -68,7 +69,7 @@ struct BundleImage {
     self.init(
       seed: seed,
       files: [Array(text.utf8), Array((Self.digestMark(BundleLayout.manifest) + "\n").utf8)]
-        + (try kept.prefix(3).map { Array(try read($0)) }))
+        + (try Self.names.dropFirst(2).map { present.contains($0) ? Array(try read($0)) : [] }))
   }
 
   /// Writes the files beside the code in `folder`.
@@ -86,7 +87,13 @@ struct BundleImage {
     add(BundleLayout.manifest, manifest)
     let filled = [manifest, Self.fill(files[1], marks)] + files.dropFirst(2)
     for (name, contents) in zip(Self.names, filled) {
-      try Data(contents).write(to: URL(filePath: folder).appending(path: name))
+      let url = URL(filePath: folder).appending(path: name)
+      // Only networks on bytes have ranges.
+      if name == BundleLayout.ranges, contents.isEmpty {
+        try? FileManager.default.removeItem(at: url)
+      } else {
+        try Data(contents).write(to: url)
+      }
     }
   }
 

@@ -21,14 +21,16 @@ public func customMutator(
 
 private func mutate(_ image: inout BundleImage, _ random: inout Randomness) {
   // The manifest and the graph have the most to get wrong.
-  let index = [0, 0, 0, 0, 2, 2, 2, 2, 2, 3, 3, 4, 1].randomElement(using: &random) ?? 0
+  var index = [0, 0, 0, 0, 2, 2, 2, 2, 2, 3, 3, 4, 1, 5].randomElement(using: &random) ?? 0
+  // A float32 network has no ranges, and gets none.
+  if BundleImage.names[index] == BundleLayout.ranges, image.files[index].isEmpty { index = 0 }
   let file = image.files[index]
   if Int.random(in: 0..<24, using: &random) == 0 {
     image.files[index] = Array(file.prefix(Int.random(in: 0...file.count, using: &random)))
     return
   }
   switch BundleImage.names[index] {
-  case BundleLayout.manifest, BundleLayout.graph:
+  case BundleLayout.manifest, BundleLayout.graph, BundleLayout.ranges:
     image.files[index] = mutatedText(file, &random)
   case BundleLayout.weights:
     image.files[index] = mutatedSafetensors(file, &random)

@@ -21,7 +21,10 @@ public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let text = graph.text
     let again = attempt { try Graph(parsing: text).text }
     guard again == text else { fatalError("the text of the graph does not parse back:\n\(text)") }
-    attempt { try Compiler().lower(graph, to: .memory) }
+    attempt {
+      let model = try SourceModel(reading: seed.folder)
+      return try Compiler().lower(graph, to: .memory, quantization: model.quantization)
+    }
     let options = ONNXExportOptions(importedOpset: bundle.manifest.provenance.opset)
     attempt { try ONNXExporter.write(graph, options: options) { _ in } }
   }
@@ -70,6 +73,18 @@ struct Seed {
     } catch { fatalError("\(error)") }
   }()
 
+  /// Writes an item to calibrate with, as x.npy in a new folder; nil for a network that takes no such file.
+  private static func numbers(for graph: Graph) throws -> String? {
+    guard graph.inputs.count == 1, graph.type(of: graph.inputs[0]).dtype == .float32 else {
+      return nil
+    }
+    let shape = try graph.type(of: graph.inputs[0]).shape.extents(batch: 1)
+    let folder = FileManager.default.temporaryDirectory.appending(path: "\(UUID())").path
+    let elements = (0..<shape.reduce(1, *)).map { Float($0 % 7) - 3 }
+    try TensorFiles.write(["x": try Tensor(shape: shape, elements: elements)], to: folder)
+    return folder
+  }
+
   /// Compiles each of `models`: `DIR/NAME` becomes the seed, and the code goes to
   /// `$GRAFT_FUZZ_LIBRARIES`, numbered in this order.
   static func make(_ models: ArraySlice<String>, in folder: String) throws {
@@ -90,6 +105,11 @@ struct Seed {
       {
         // Its input is no square picture.
         options.preprocessing = nil
+        try Compiler(options).compile(model, to: bundle)
+      }
+      if index % 3 == 0, let data = try numbers(for: graph) {
+        defer { try? FileManager.default.removeItem(atPath: data) }
+        options.quantization = QuantizationOptions(calibrationData: data + "/x.npy")
         try Compiler(options).compile(model, to: bundle)
       }
       let image = try BundleImage(seed: UInt8(index), readingFrom: bundle)
