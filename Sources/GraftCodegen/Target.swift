@@ -144,8 +144,8 @@ public struct Target: Hashable, Sendable {
     #endif
   }()
 
-  /// The best target that this machine can run, for networks whose layers compute on bytes.
-  public static let nativeForBytes: Target =
+  /// The best target that this machine can run, for networks whose layers compute on bytes or round to bfloat16.
+  public static let nativeForNarrowTypes: Target =
     [x8664v4amx, x8664v4bf16, x8664v4vnni].first(where: \.isRunnable) ?? native
 
   /// The best x86 target for the text of /proc/cpuinfo.

@@ -90,7 +90,7 @@ private struct HarmedModel {
     _ harmed: HarmedModel, to path: String, mostDrop: Double
   ) throws -> CompilationReport {
     var options = Compiler.Options()
-    options.target = .nativeForBytes
+    options.target = .native(for: .int8)
     options.quantization = QuantizationOptions(calibrationData: harmed.data + "/x.npy")
     options.accuracy = AccuracyOptions(data: harmed.data)
     options.accuracy?.mostDrop = mostDrop

@@ -32,7 +32,7 @@ import Testing
     try withTemporaryFolder { folder in
       let inputs = try fixture.loadInputs()
       var options = Compiler.Options()
-      options.target = .nativeForBytes
+      options.target = .native(for: .int8)
       options.quantization = QuantizationOptions(
         calibrationData: try self.inputs(of: fixture, in: folder), method: method)
       let first = folder + "/first.graft"

@@ -28,7 +28,7 @@ import Testing
         try FileManager.default.contentsOfDirectory(atPath: folder + "/data").first)
       var options = Compiler.Options()
       let wide = try Compiler(options).compile(fixture.modelPath, to: folder + "/wide.graft")
-      options.target = .nativeForBytes
+      options.target = .native(for: .int8)
       options.quantization = QuantizationOptions(
         calibrationData: folder + "/data/" + file, method: method)
       let report = try Compiler(options).compile(fixture.modelPath, to: folder + "/bytes.graft")

@@ -120,4 +120,40 @@ struct TileTests {
       try harness.check(batches: [1])
     }
   }
+
+  // MARK: Products
+
+  /// Any depth and number of rows and outputs, transposed or not, with residuals and several matrices.
+  @Test(arguments: [6, 7]) func products(seed: UInt64) throws {
+    guard Target.x8664v4amx.isRunnable else { return }
+    var harness = KernelHarness(seed: seed, target: .x8664v4amx)
+    harness.roundsFactors = true
+    for (rows, depth, outputs) in [
+      (1, 64, 70), (40, 200, 33), (3, 31, 5), (150, 12, 16), (197, 96, 48),
+    ] {
+      let x = harness.input([Dimension(rows), Dimension(depth)])
+      harness.mapped[x] = { Self.rounded($0) }
+      let isTransposed = harness.random.int(0...1) == 0
+      let w = try Self.parameter(isTransposed ? [outputs, depth] : [depth, outputs], in: &harness)
+      var operands: [ValueID?] = [x, w, try harness.parameter([outputs])]
+      if harness.random.int(0...1) == 0 {
+        operands.append(harness.input([Dimension(rows), Dimension(outputs)]))
+      }
+      let y = try harness.apply(
+        Gemm(transposesB: isTransposed, activation: [.none, .relu][harness.random.int(0...1)]),
+        operands)[0]
+      try harness.output(y)
+      let several = harness.input([.batch, 3, 5, Dimension(depth)])
+      harness.mapped[several] = { Self.rounded($0) }
+      try harness.output(
+        try harness.apply(
+          MatrixMultiply(), [several, try Self.parameter([depth, outputs], in: &harness)])[0])
+    }
+    #expect(try harness.schedules().allSatisfy { $0 is HalfProduct })
+    if seed == 7 {
+      try harness.checkSanitized(batch: 2)
+    } else {
+      try harness.check(batches: [2, 1])
+    }
+  }
 }

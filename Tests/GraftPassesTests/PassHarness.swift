@@ -24,7 +24,7 @@ func checkPass(
   var after = before
   let manager = PassManager(
     [PipelineEntry(pass, because: "this test is about it")], mode: mode,
-    costs: target.map(KernelCostModel.init))
+    costs: target.map { KernelCostModel(target: $0) })
   let report = try manager.run(&after)
   let log = report.notes.map { "// \($0)\n" }.joined()
   let result = before.text == after.text ? "// unchanged\n" : after.text

@@ -16,6 +16,7 @@ struct BundleWriter {
   let generated: GeneratedModel
   let toolchain: Toolchain
   let isCompact: Bool
+  let roundsFactors: Bool
   /// How the layers were put on bytes; nil if they are float32.
   let quantization: QuantizationRecord?
   let schedules: [ConvolutionSite: ConvolutionVariant]
@@ -128,7 +129,7 @@ struct BundleWriter {
         lanes: generated.target.lanes),
       hasFreeBatch: first.hasFreeBatch, arenaBytesPerImage: first.arenaBytesPerImage,
       scratchBytesPerThread: first.scratchBytesPerThread,
-      isCompact: isCompact ? true : nil,
+      isCompact: isCompact ? true : nil, roundsFactors: roundsFactors ? true : nil,
       tuned: schedules.isEmpty
         ? nil
         : Dictionary(uniqueKeysWithValues: schedules.map { ($0.key.description, $0.value) }),

@@ -51,5 +51,7 @@ extension Manifest {
   }
 
   /// The number format of the layers that have kernels for it.
-  public var precision: Precision { quantization?.precision ?? .float32 }
+  public var precision: Precision {
+    quantization?.precision ?? (roundsFactors == true ? .bfloat16 : .float32)
+  }
 }

@@ -203,6 +203,8 @@ public struct Manifest: Codable, Sendable, Equatable {
   public var scratchBytesPerThread: Int?
   /// Whether the bundle was compiled with `--compact`; absent if not.
   public var isCompact: Bool?
+  /// Whether factors of products are rounded to bfloat16 where that is faster; absent if not.
+  public var roundsFactors: Bool?
   /// The tuned schedules of convolutions, keyed by the properties that determine their speed; absent if all
   /// are the cost model's choice.
   public var tuned: [String: ConvolutionVariant]?
@@ -236,6 +238,7 @@ public struct Manifest: Codable, Sendable, Equatable {
     case arenaBytesPerImage = "arena_bytes_per_image"
     case scratchBytesPerThread = "scratch_bytes_per_thread"
     case isCompact = "compact"
+    case roundsFactors = "rounds_factors"
     case tuned, schedule, work, quantization, provenance, build, training, files
     case furtherPrograms = "further_programs"
     case fineTuning = "fine_tuning"

@@ -76,10 +76,10 @@ public struct ModelBundle: Sendable {
     FileManager.default.fileExists(atPath: join(path, BundleLayout.manifest))
   }
 
-  /// Whether `path` is a bundle whose layers are on bytes.
+  /// The precision of the bundle at `path`; float32 for an ONNX file.
   /// - Throws: ``GraftError`` of kind `invalidBundle` if it is a damaged bundle.
-  public static func isInt8(at path: String) throws -> Bool {
-    try isBundle(at: path) && ModelBundle(opening: path).manifest.precision == .int8
+  public static func precision(at path: String) throws -> Precision {
+    try isBundle(at: path) ? ModelBundle(opening: path).manifest.precision : .float32
   }
 
   /// Checks the digests of the named files concurrently.

@@ -4,3 +4,10 @@ import GraftCodegen
 
 /// A CPU that kernels are generated for.
 public typealias CompilationTarget = GraftCodegen.Target
+
+extension CompilationTarget {
+  /// The best target that this machine can run for layers of a precision.
+  public static func native(for precision: Precision) -> Self {
+    precision == .float32 ? .native : .nativeForNarrowTypes
+  }
+}

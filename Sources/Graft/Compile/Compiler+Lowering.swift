@@ -92,7 +92,10 @@ extension Compiler {
     _ pipeline: [PipelineEntry], on moment: inout Moment, keepsGraphs: Bool
   ) throws {
     let manager = PassManager(
-      pipeline, costs: KernelCostModel(target: options.target), keepsGraphs: keepsGraphs)
+      pipeline,
+      costs: KernelCostModel(
+        target: options.target, roundsFactors: options.precision == .bfloat16),
+      keepsGraphs: keepsGraphs)
     moment.passes.append(try manager.run(&moment.graph))
   }
 }

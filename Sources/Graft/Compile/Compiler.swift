@@ -142,6 +142,13 @@ public struct Compiler: Sendable {
     calibratingOn feed: CalibrationFeed? = nil, clock: StageClock = StageClock(),
     addFiles: (_ folder: String) throws -> Void = { _ in }
   ) throws -> CompilationReport {
+    if options.precision == nil, model.precision == .bfloat16 {
+      var own = options
+      own.precision = .bfloat16
+      return try Compiler(own).compile(
+        model, training: training, to: output, keeping: inputs, reusing: relative,
+        calibratingOn: feed, clock: clock, addFiles: addFiles)
+    }
     var clock = clock
     let destination = try DirectoryReplacement(at: output, keeping: inputs)
     let toolchain = try Toolchain.find()
@@ -199,9 +206,18 @@ public struct Compiler: Sendable {
       }
     }
     try training?.check(generated.programs[0], programs[0].graph)
+    let precision: Precision = isOnBytes ? .int8 : generated.roundsFactors ? .bfloat16 : .float32
+    var unrounded: [Warning] = []
+    if options.precision == .bfloat16, precision == .float32 {
+      unrounded.append(
+        Warning(
+          "no layer is faster in bfloat16 on \(options.target.name), so all stay float32; of the targets, "
+            + "\(CompilationTarget.x8664v4amx.name) has kernels for it"))
+    }
     var writer = BundleWriter(
       model: model, scheduled: programs, generated: generated, toolchain: toolchain,
-      isCompact: options.isCompact, quantization: isOnBytes ? quantization?.record : nil,
+      isCompact: options.isCompact, roundsFactors: precision == .bfloat16,
+      quantization: isOnBytes ? quantization?.record : nil,
       schedules: tuned.variants, training: training,
       previous: previous)
     try destination.write { folder in
@@ -213,8 +229,8 @@ public struct Compiler: Sendable {
     }
     return CompilationReport(
       warnings: model.warnings + calibrationWarnings + missing
-        + (accuracy?.warnings ?? []) + tuned.warnings,
-      precision: isOnBytes ? .int8 : .float32, quantization: isOnBytes ? quantization?.note : nil,
+        + (accuracy?.warnings ?? []) + unrounded + tuned.warnings,
+      precision: precision, quantization: isOnBytes ? quantization?.note : nil,
       accuracy: accuracy?.report, training: training?.plan.summary,
       programs: lowered.indices.map { index in
         let (plan, program) = (programs[index].plan, generated.programs[index])
@@ -286,7 +302,10 @@ public struct Compiler: Sendable {
 
   var generator: CodeGenerator {
     var generator = CodeGenerator(target: options.target)
-    if options.isCompact { generator.convolutions.algorithm = .direct }
+    generator.roundsFactors = options.precision == .bfloat16
+    if options.isCompact {
+      generator.convolutions.algorithm = generator.roundsFactors ? .matrixTiles : .direct
+    }
     return generator
   }
 

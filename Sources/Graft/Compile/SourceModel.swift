@@ -18,6 +18,8 @@ public struct SourceModel: Sendable {
   public var fineTuning: Manifest.FineTuning?
   /// How the layers of the bundle were put on bytes; nil for float32.
   public var quantization: QuantizationRecord?
+  /// The precision of the bundle; float32 for a file.
+  public var precision = Precision.float32
   public var warnings: [Warning]
 
   /// The graph for the first set of input shapes.
@@ -43,6 +45,7 @@ public struct SourceModel: Sendable {
         preprocessing: bundle.manifest.preprocessing,
         labels: bundle.manifest.labels, provenance: bundle.manifest.provenance, warnings: [],
         fineTuning: bundle.manifest.fineTuning, quantization: try bundle.loadQuantization())
+      precision = bundle.manifest.precision
       return
     }
     var weights: [String: TensorData] = [:]

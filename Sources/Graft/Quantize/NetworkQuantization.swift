@@ -93,7 +93,7 @@ extension Compiler {
   func quantization(
     of graphs: [Graph], _ model: SourceModel, calibratingOn feed: CalibrationFeed?
   ) throws -> NetworkQuantization? {
-    guard options.precision != .float32 else { return nil }
+    guard options.precision == nil || options.precision == .int8 else { return nil }
     if let calibration = options.quantization {
       return try NetworkQuantization(
         calibrating: graphs, of: model, on: CalibrationFeed(calibration), keeping: nil,

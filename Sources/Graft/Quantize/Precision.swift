@@ -4,6 +4,9 @@
 public enum Precision: String, CaseIterable, Codable, Sendable {
   /// float32 throughout.
   case float32
+  /// Factors of products with constant weights rounded to bfloat16, sums and activations float32. Layers without
+  /// such kernels, or where they are slower, stay float32.
+  case bfloat16
   /// Products of 8-bit integers, activations stored in bytes; layers without such kernels stay float32.
   case int8
 }

@@ -58,7 +58,7 @@ struct BenchCommand: ParsableCommand, UsesPaths {
 
   func run() throws {
     guard let bundle else {
-      let limits = try measureMachine(for: .nativeForBytes)
+      let limits = try measureMachine(for: .nativeForNarrowTypes)
       return try json ? Console.json(limits) : Console.result(limits.summary)
     }
     let benchmark = try Benchmark(

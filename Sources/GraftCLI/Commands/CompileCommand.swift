@@ -63,8 +63,9 @@ struct CompileCommand: ParsableCommand, UsesPaths {
       throw ValidationError(
         "--trainable needs one set of input shapes: give --input-shape once for each input")
     }
-    if training.trainable != nil, precision.precision == .int8 {
-      throw ValidationError("--trainable is not available with --precision int8")
+    if training.trainable != nil, let precision = precision.precision, precision != .float32 {
+      throw ValidationError(
+        "--trainable is not available with --precision \(precision.rawValue)")
     }
     try precision.check(for: model)
     guard let preprocess, !Compiler.preprocessingNames.contains(preprocess),
@@ -101,7 +102,7 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     options.labels = names?.names
     options.inputShapes = try shapes.parsed()
     options.precision = precision.precision
-    options.target = try target.target(computesOnBytes: precision.isInt8(for: model))
+    options.target = try target.target(for: precision.effective(for: model))
     options.isCompact = compact
     options.quantization = precision.quantization
     options.accuracy = precision.accuracy

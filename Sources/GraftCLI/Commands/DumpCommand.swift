@@ -74,7 +74,9 @@ struct DumpCommand: ParsableCommand, UsesPaths {
   func run() throws {
     if stage == .training { return try dumpTraining() }
     var options = Compiler.Options()
-    options.target = try target.target(computesOnBytes: ModelBundle.isInt8(at: file))
+    let precision = try ModelBundle.precision(at: file)
+    options.precision = precision
+    options.target = try target.target(for: precision)
     let shapes = try shapes.parsed()
     options.inputShapes = shapes.isEmpty ? [] : [shapes]
     let compiler = Compiler(options)

@@ -44,7 +44,7 @@ extension Forecast {
       "freeze line \(freezeLine.map(\.quotedForDisplay).joined(separator: ", "))")
     lines.append(
       "work        \(Self.operations(work.trunk)) per image in the frozen layers"
-        + (trunkPrecision == .int8 ? " (int8), " : ", ")
+        + (trunkPrecision == .float32 ? ", " : " (\(trunkPrecision.rawValue)), ")
         + "\(Self.operations(work.step)) in a step"
         + (work.operatorsAgain == 0
           ? ""

@@ -7,7 +7,8 @@ import Graft
 struct PrecisionOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The number format of layers: float32, or int8, which needs --calibrate unless the bundle that is compiled again "
+      "The number format of layers: float32; bfloat16, which rounds the factors of products to it where that is faster "
+        + "and sums in float32; or int8, which needs --calibrate unless the bundle that is compiled again "
         + "records the ranges, and leaves layers that have no such kernel in float32. (default: that of the bundle; "
         + "float32 for an .onnx file)"))
   var precision: Precision?
@@ -73,9 +74,9 @@ struct PrecisionOption: ParsableArguments {
       "--precision int8 needs --calibrate: a folder of images, or a .npy file of inputs")
   }
 
-  /// Whether the layers of `model` will be on bytes.
-  func isInt8(for model: String) throws -> Bool {
-    try precision.map { $0 == .int8 } ?? ModelBundle.isInt8(at: model)
+  /// The precision that `model` will have.
+  func effective(for model: String) throws -> Precision {
+    try precision ?? ModelBundle.precision(at: model)
   }
 }
 

@@ -21,9 +21,9 @@ struct TargetOption: ParsableArguments {
     }
   }
 
-  /// - Parameter computesOnBytes: whether native means what is fastest for bytes.
-  func target(computesOnBytes: Bool = false) throws -> CompilationTarget {
-    computesOnBytes && name == "native" ? .nativeForBytes : try CompilationTarget(named: name)
+  /// - Parameter precision: of the layers, on which it depends what native means.
+  func target(for precision: Precision = .float32) throws -> CompilationTarget {
+    name == "native" ? .native(for: precision) : try CompilationTarget(named: name)
   }
 }
 

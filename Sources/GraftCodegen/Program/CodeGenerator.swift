@@ -74,6 +74,10 @@ public struct GeneratedModel {
   public var buildID: [UInt8]
   /// A model has one for each set of input shapes; a training library has the step and the evaluation.
   public var programs: [GeneratedProgram]
+  /// Whether a step's factors are rounded to bfloat16.
+  public var roundsFactors: Bool {
+    programs.contains { $0.steps.contains { $0.work.arithmetic == .bfloat16 } }
+  }
   /// The file name of the shared library that the sources become.
   public var libraryName = "libmodel.so"
   /// The state tensors of a training library, by index; empty for a model.

@@ -6,7 +6,7 @@ import GraftOps
 enum KernelRegistry {
   static let families: [KernelFamily] = [
     .directConvolution, .winogradConvolution, .halfTiles, .depthwiseConvolution, .plainConvolution,
-    .transposedConvolution, .weightGradient, .matrixProduct, .attention, .pooling, .elementwise,
+    .transposedConvolution, .weightGradient, .matrixProduct, .halfProduct, .attention, .pooling, .elementwise,
     .movement,
     .indexing, .regionPool, .normalization,
     .quantizedConvolution, .quantizedProduct, .quantizedElementwise,

@@ -42,7 +42,8 @@ struct Trunk {
       description = "nothing is frozen"
       return
     }
-    let format = bundle.manifest.precision == .int8 ? ", in int8" : ""
+    let precision = bundle.manifest.precision
+    let format = precision == .float32 ? "" : ", in \(precision.rawValue)"
     try bundle.checkDigests(of: [BundleLayout.library, BundleLayout.packed])
     let library = try ModelLibrary(path: bundle.path(of: BundleLayout.library))
       .program(network.program)

@@ -120,7 +120,7 @@ extension FineTuner {
       let givesPictures = bundle.givesPictures(from: output)
       own.loss = loss ?? (givesPictures ? .meanSquaredError : .crossEntropy)
       own.head = head ?? (givesPictures && own.loss?.measure != nil ? .keep : .linear)
-      if bundle.manifest.precision == .int8, target == .native { own.target = .nativeForBytes }
+      if target == .native { own.target = .native(for: bundle.manifest.precision) }
       try own.validate()
       return own
     }

@@ -160,8 +160,10 @@ extension FineTuner {
   }
 
   private var numberFormat: String {
-    bundle.manifest.precision == .int8
-      ? "int8 in the frozen layers and in the bundle, float32 in training" : "float32"
+    let precision = bundle.manifest.precision
+    return precision == .float32
+      ? "float32"
+      : "\(precision.rawValue) in the frozen layers and in the bundle, float32 in training"
   }
 
   private var augmentation: String {

@@ -18,6 +18,8 @@ struct ConvolutionNode {
   let residual: ImageGeometry?
   let activation: Activation
   let target: Target
+  /// Whether factors may be rounded to bfloat16.
+  let roundsFactors: Bool
 
   /// - Throws: ``GraftError`` if the layouts are not those that a kernel can read and write.
   init(_ operation: Convolution, _ node: Node, _ context: SelectionContext) throws {
@@ -33,6 +35,7 @@ struct ConvolutionNode {
       channels: x.channels, height: x.height, width: x.width, outputs: y.channels,
       resultHeight: y.height, resultWidth: y.width, window: window, groups: operation.groups)
     target = context.target
+    roundsFactors = context.roundsFactors
     try ImageGeometry.check(x: x, y: y, window: window, lanes: target.lanes)
     let y = y
     residual = try addend.map { try Self.residualGeometry(context.type($0), like: y) }
@@ -49,7 +52,10 @@ struct ConvolutionNode {
   var isBlocked: Bool { !isPlain && !isDepthwise }
   var isDepthwise: Bool { !isPlain && !isPlanar && shape.isDepthwise }
 
-  var site: ConvolutionSite { ConvolutionSite(shape, isPlanar: isPlanar, images: y.images) }
+  var site: ConvolutionSite {
+    ConvolutionSite(
+      shape, isPlanar: isPlanar, images: y.images, form: roundsFactors ? "bfloat16" : nil)
+  }
 
   /// The geometry of a residual, which must be blocked like the result.
   private static func residualGeometry(

@@ -209,6 +209,11 @@ struct TileSchedule: Hashable {
     guard gathers else {
       return "const byte *first = \(image);\nconst size_t first_line = 0, first_pixel = 0;"
     }
+    // Weights past the last channel are zero, but what they are multiplied by must not be a NaN.
+    let end = """
+      __builtin_memset(
+          (byte *)scratch + gathered_rows * \(gatheredColumns * pixelBytes), 0, \(2 * Self.rowBytes));
+      """
     let stride = shape.window.strides[0] * x.row
     if isFlat {
       return """
@@ -217,6 +222,7 @@ struct TileSchedule: Hashable {
             smaller(strip * TILE_PIXELS, LINE_PIXELS - TILE_PIXELS) / \(y.width);
         const size_t gathered_rows = (last + \(y.width - 1)) / \(y.width) - gathered_row;
         \(name)_gather(\(image) + gathered_row * \(stride), scratch, gathered_rows, \(y.width));
+        \(end)
         const byte *first = scratch;
         const size_t first_line = 0, first_pixel = gathered_row * \(y.width);
         """
@@ -225,6 +231,7 @@ struct TileSchedule: Hashable {
       const size_t gathered_rows =
           (tiles / LINE_TILES - 1) * \(shape.window.strides[0]) + \(kernelRows);
       \(name)_gather(\(image) + strip * \(stride), scratch, gathered_rows, \(gatheredColumns));
+      \(end)
       const byte *first = scratch;
       const size_t first_line = strip, first_pixel = 0;
       """
