@@ -53,6 +53,15 @@ struct QuantizedBundleErrorTests {
         saying: ["ranges.json"] + says, String(text.prefix(40)))
       #expect(!scratch.listing.contains("out.graft"))
     }
+    // What the error advises helps.
+    let broken = try Scratch()
+    let damaged = try copy(into: broken)
+    try Data("{".utf8).write(to: damaged.appending(path: "ranges.json"))
+    let mended = try GraftProgram.run([
+      "compile", damaged.path, "-o", broken.url("out.graft").path, "--precision", "float32",
+      "--tune", "off",
+    ])
+    #expect(mended.status == 0, "\(mended.errors)")
     let scratch = try Scratch()
     let bundle = try copy(into: scratch)
     try Data(#"{"nothing":[0,1]}"#.utf8).write(to: bundle.appending(path: "ranges.json"))

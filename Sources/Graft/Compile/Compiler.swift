@@ -82,7 +82,9 @@ public struct Compiler: Sendable {
   /// Reads an .onnx file or a bundle.
   public func load(_ path: String) throws -> SourceModel {
     options.progress("reading \(path.escapedForDisplay)")
-    return try SourceModel(reading: path, inputShapes: options.inputShapes)
+    return try SourceModel(
+      reading: path, inputShapes: options.inputShapes,
+      withRanges: options.precision != .float32 && options.quantization == nil)
   }
 
   /// Compiles the model at `path` to a bundle at `output`. The bundle is written atomically.

@@ -29,11 +29,15 @@ public struct SourceModel: Sendable {
   }
 
   /// Reads an .onnx file or a bundle.
-  /// - Parameter inputShapes: the sets of shapes of inputs with dynamic axes, by name; of a bundle, the sets whose
-  ///   programs to read. Empty for the shapes in the file, or all programs.
+  /// - Parameters:
+  ///   - inputShapes: the sets of shapes of inputs with dynamic axes, by name; of a bundle, the sets whose programs to
+  ///     read. Empty for the shapes in the file, or all programs.
+  ///   - withRanges: whether to read how a bundle's layers were put on bytes.
   /// - Throws: ``GraftError`` that names the file, the node and the cause; of kind `invalidArgument` if a bundle
   ///   has no program for a set, with the shapes that it has.
-  public init(reading path: String, inputShapes: [[String: InputShape]] = []) throws {
+  public init(
+    reading path: String, inputShapes: [[String: InputShape]] = [], withRanges: Bool = true
+  ) throws {
     if ModelBundle.isBundle(at: path) {
       let bundle = try ModelBundle(opening: path)
       let programs =
@@ -44,7 +48,8 @@ public struct SourceModel: Sendable {
         graphs: try bundle.loadGraphs(ofPrograms: programs),
         preprocessing: bundle.manifest.preprocessing,
         labels: bundle.manifest.labels, provenance: bundle.manifest.provenance, warnings: [],
-        fineTuning: bundle.manifest.fineTuning, quantization: try bundle.loadQuantization())
+        fineTuning: bundle.manifest.fineTuning,
+        quantization: withRanges ? try bundle.loadQuantization() : nil)
       precision = bundle.manifest.precision
       return
     }

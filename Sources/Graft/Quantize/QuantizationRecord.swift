@@ -91,7 +91,8 @@ extension ModelBundle {
     let ranges = try at(SourceLocation(file: file)) {
       do { return try QuantizationRecord.decodeRanges(data) } catch var error as GraftError {
         error.advice =
-          "Compile it again from float32: graft compile BUNDLE -o NEW.graft --precision float32."
+          "Calibrate again with --precision int8 --calibrate DATA, or go back to float32: graft compile BUNDLE "
+          + "-o NEW.graft --precision float32."
         throw error
       }
     }

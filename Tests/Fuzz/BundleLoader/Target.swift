@@ -107,7 +107,7 @@ struct Seed {
         options.preprocessing = nil
         try Compiler(options).compile(model, to: bundle)
       }
-      if index % 3 == 0, let data = try numbers(for: graph) {
+      if index % 3 == 2, let data = try numbers(for: graph) {
         defer { try? FileManager.default.removeItem(atPath: data) }
         options.quantization = QuantizationOptions(calibrationData: data + "/x.npy")
         try Compiler(options).compile(model, to: bundle)
