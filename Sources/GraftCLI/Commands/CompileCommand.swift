@@ -99,6 +99,7 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     options.labels = names?.names
     options.inputShapes = try shapes.parsed()
     options.target = try target.target(computesOnBytes: precision.quantization != nil)
+    options.targetForBytes = try target.target(computesOnBytes: true)
     options.isCompact = compact
     options.quantization = precision.quantization
     options.tuning = tune

@@ -197,10 +197,14 @@ extension HostTensor {
 public protocol QuantizableSum: ActivationFusing {
   /// The operator on uint8 x and int8 weights, whose axes are in the order of ``outputsFirst(_:)``; nil where
   /// there are no kernels for these types, with the reason.
-  /// - Parameter xZero: the zero point of x.
+  /// - Parameters:
+  ///   - xZero: the zero point of x.
+  ///   - isExact: whether the sums must be those of integers.
   func quantized(
-    xZero: Int, _ requantization: Requantization, operands: [TensorType?]
+    xZero: Int, _ requantization: Requantization, isExact: Bool, operands: [TensorType?]
   ) -> Result<any Operator, GraftError>
+  /// The axis of the weights that has an index for each output.
+  var outputsAxis: Int { get }
   /// The weights with the axis of outputs first.
   func outputsFirst(_ weights: DenseTensor<Float>) -> DenseTensor<Float>
 }

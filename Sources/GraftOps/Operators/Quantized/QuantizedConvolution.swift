@@ -134,7 +134,7 @@ public struct QuantizedConvolution: GroupedConvolution {
 
 extension Convolution: QuantizableSum {
   public func quantized(
-    xZero: Int, _ requantization: Requantization, operands: [TensorType?]
+    xZero: Int, _ requantization: Requantization, isExact: Bool, operands: [TensorType?]
   ) -> Result<any Operator, GraftError> {
     let w = optionalOperand(1, of: operands)?.shape.constants ?? []
     let isDepthwise = w.count == 4 && groups > 1 && w[1] == 1 && w[0] == groups
@@ -146,8 +146,10 @@ extension Convolution: QuantizableSum {
             ? "dilated depthwise convolutions have no int8 kernel"
             : "grouped convolutions have no int8 kernel"))
     }
-    return .success(QuantizedConvolution(self, xZero: xZero, requantization))
+    return .success(QuantizedConvolution(self, xZero: xZero, requantization, isExact: isExact))
   }
+
+  public var outputsAxis: Int { 0 }
 
   public func outputsFirst(_ weights: DenseTensor<Float>) -> DenseTensor<Float> { weights }
 }

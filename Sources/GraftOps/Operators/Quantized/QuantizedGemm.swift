@@ -104,7 +104,7 @@ public struct QuantizedGemm: Operator {
 
 extension Gemm: QuantizableSum {
   public func quantized(
-    xZero: Int, _ requantization: Requantization, operands: [TensorType?]
+    xZero: Int, _ requantization: Requantization, isExact: Bool, operands: [TensorType?]
   ) -> Result<any Operator, GraftError> {
     let depth = optionalOperand(0, of: operands)?.shape.dimensions.last?.constant ?? 0
     let bias = optionalOperand(2, of: operands)
@@ -118,6 +118,8 @@ extension Gemm: QuantizableSum {
     }
     return .success(QuantizedGemm(xZero: xZero, requantization))
   }
+
+  public var outputsAxis: Int { transposesB ? 0 : 1 }
 
   /// [outputs, depth]
   public func outputsFirst(_ weights: DenseTensor<Float>) -> DenseTensor<Float> {
