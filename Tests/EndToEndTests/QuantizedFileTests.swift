@@ -73,20 +73,14 @@ import Testing
     #expect(classes(found) == classes(expected))
   }
 
-  /// The graph of every stage computes the same; so does what is exported and imported again.
+  /// The graph of every stage computes the same; so does what is exported and imported again, from numbers or bytes.
   @Test(arguments: fixtures)
   func theReferenceAgrees(_ fixture: Fixture) throws {
     let model = try SourceModel(reading: fixture.path)
     var graphs = [(graph: model.graph, how: "imported")]
     graphs.append((try Compiler().lower(model.graph, to: .optimized).graph, "optimized"))
-    try withTemporaryFolder { folder in
-      var bytes: [UInt8] = []
-      try ONNXExporter.write(
-        model.graph, options: ONNXExportOptions(importedOpset: model.provenance.opset)
-      ) { bytes += $0 }
-      try Data(bytes).write(to: URL(filePath: folder + "/again.onnx"))
-      let again = try SourceModel(reading: folder + "/again.onnx").graph
-      graphs.append((try Compiler().lower(again, to: .optimized).graph, "exported"))
+    for (graph, how) in [(model.graph, "exported"), (graphs[1].graph, "exported on bytes")] {
+      graphs.append((try Self.exportedAndLowered(graph, model.provenance.opset), how))
     }
     let x = try Self.tensor("x.npy")
     let given = try HostTensor(
@@ -104,6 +98,19 @@ import Testing
       } else {
         try expectOutputs(fixture, found, how)
       }
+    }
+  }
+
+  /// The optimized graph of what is written and read.
+  private static func exportedAndLowered(_ graph: Graph, _ opset: Int) throws -> Graph {
+    try withTemporaryFolder { folder in
+      let path = folder + "/again.onnx"
+      var bytes: [UInt8] = []
+      try ONNXExporter.write(graph, options: ONNXExportOptions(importedOpset: opset)) {
+        bytes += $0
+      }
+      try Data(bytes).write(to: URL(filePath: path))
+      return try Compiler().lower(SourceModel(reading: path).graph, to: .optimized).graph
     }
   }
 

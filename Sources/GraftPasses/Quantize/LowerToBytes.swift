@@ -259,7 +259,8 @@ public struct LowerToBytes: Pass {
         GraftError(.unsupported, "the scales and shifts of its outputs are out of range"))
     }
     var requantization = Requantization(
-      activation: ending.activation, zero: ending.quantization?.zero)
+      activation: ending.activation, zero: ending.quantization?.zero,
+      scale: ending.quantization?.scale ?? 1)
     var multipliers = constants.steps
     if let result = ending.quantization {
       if let scaled = ending.activation.scaled(by: 1 / result.scale) {
@@ -273,7 +274,7 @@ public struct LowerToBytes: Pass {
       return .failure(GraftError(.unsupported, "its scales are too far apart"))
     }
     let lowered = sum.quantized(
-      xZero: source.zero, requantization, isExact: true, operands: graph.operandTypes(of: node))
+      x: source, requantization, isExact: true, operands: graph.operandTypes(of: node))
     guard case .success(let operation) = lowered else { return lowered.map { _ in false } }
     let last = ending.nodes.last ?? node
     var bytes = try stored(x, source, before: node, &graph)

@@ -103,7 +103,7 @@ struct QuantizationRewriter {
     let unit = inSteps == nil ? 1 : step
     var requantization = Requantization(
       activation: inSteps ?? operation.activation, rate: inSteps == nil ? 1 / step : 1,
-      zero: target?.zero)
+      zero: target?.zero, scale: step)
     var operands: [ValueID?] =
       [x]
       + (try graph.addConstants(
@@ -119,7 +119,7 @@ struct QuantizationRewriter {
       }
     }
     let rewritten = try operation.quantized(
-      xZero: quantization.zero, requantization, isExact: false,
+      x: quantization, requantization, isExact: false,
       operands: graph.operandTypes(of: node)
     ).get()
     try place(rewritten, operands, for: node, &graph)

@@ -192,7 +192,7 @@ struct QuantizationPlan {
       return left("an image of one pixel is not worth the conversions")
     }
     let probe = operation.quantized(
-      xZero: quantization.zero, Requantization(), isExact: false,
+      x: quantization, Requantization(), isExact: false,
       operands: graph.operandTypes(of: node))
     if case .failure(let error) = probe { return .failure(error) }
     guard let dense = try? DenseTensor(shape: w.shape, elements: w.floats()),

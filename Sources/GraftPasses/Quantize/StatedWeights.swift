@@ -91,8 +91,16 @@ struct StatedWeights {
   mutating func take(_ affine: ChannelAffine) -> Bool {
     guard affine.scale.count == steps.count, affine.shift.count == steps.count else { return false }
     var result = self
+    let depth = elements.count / max(1, steps.count)
     for output in steps.indices {
-      let step = Float(Double(steps[output]) * affine.scale[output])
+      if affine.scale[output] < 0 {
+        // Scales stay positive.
+        let row = output * depth..<(output + 1) * depth
+        guard !elements[row].contains(-128) else { return false }
+        for place in row { result.elements[place].negate() }
+        result.bias[output].negate()
+      }
+      let step = Float(Double(steps[output]) * abs(affine.scale[output]))
       let added = (affine.shift[output] / Double(step)).rounded(.toNearestOrEven)
       guard step.isNormal, abs(added) <= Self.largestBias else { return false }
       result.steps[output] = step
