@@ -51,7 +51,7 @@ public struct Quantized: Operator {
     let (first, second) = (
       Float(a.scale) / Float(result.scale), Float(b.scale) / Float(result.scale)
     )
-    let zeros = first * Float(a.zero - shift) + second * Float(b.zero - shift)
+    let zeros = (second * Float(b.zero - shift)).addingProduct(first, Float(a.zero - shift))
     return (first, second, Float(result.zero - shift) - zeros)
   }
 
