@@ -80,7 +80,7 @@ struct FrozenWeightsTests {
     let (bundle, folded) = (folder.path + "/network.graft", folder.path + "/folded.graft")
     try Compiler().compile(training.appending(path: "network.onnx").path, to: bundle)
     let file = folder.path + "/folded.onnx"
-    _ = try Exporter.export(try ModelBundle(opening: bundle), to: file, fused: true)
+    _ = try Exporter.export(try ModelBundle(opening: bundle), to: file, as: .optimized)
     #expect(try parameters(of: file).keys.allSatisfy { !$0.contains("running_mean") })
     try Compiler().compile(file, to: folded)
     var options = FineTuner.Options(data: training.path)

@@ -154,4 +154,45 @@ import Testing
       #expect(try graft(["verify", folder + "/bytes.graft"]).output.contains("int8"))
     }
   }
+
+  /// Exported with its conversions, and imported as a file that others quantized, it computes the same.
+  @Test(arguments: ["winograd_residual", "depthwise_separable", "inception_block", "unet"])
+  func exportedQuantized(name: String) throws {
+    let fixture = try ModelFixture.named(name)
+    try withTemporaryFolder { folder in
+      var options = Compiler.Options()
+      options.quantization = QuantizationOptions(
+        calibrationData: try self.inputs(of: fixture, in: folder))
+      try Compiler(options).compile(fixture.modelPath, to: folder + "/bytes.graft")
+      let bundle = try ModelBundle(opening: folder + "/bytes.graft")
+      _ = try Exporter.export(bundle, to: folder + "/model.onnx", as: .quantized)
+      try Compiler().compile(folder + "/model.onnx", to: folder + "/again.graft")
+      let again = try ModelBundle(opening: folder + "/again.graft")
+      #expect(again.manifest.schedule.contains { $0.contains("conv_u8") })
+      let inputs = try fixture.loadInputs()
+      let expected = try Session(bundle).run(inputs)
+      for (output, tensor) in try Session(again).run(inputs) {
+        let numbers = try #require(expected[output]).elements
+        let spread = (numbers.max() ?? 0) - (numbers.min() ?? 0)
+        let error = zip(tensor.elements, numbers).map { abs($0 - $1) }.max() ?? 0
+        // One step of bytes, for a sum that rounds the other way.
+        #expect(error <= 1.01 * spread / 255, "\(error / spread)")
+      }
+    }
+  }
+
+  @Test func onlyBytesAreExportedQuantized() throws {
+    try withTemporaryFolder { folder in
+      try Compiler().compile(
+        ModelFixture.named("residual_block").modelPath, to: folder + "/plain.graft")
+      let done = try GraftProgram.run(
+        ["export", folder + "/plain.graft", "-o", folder + "/model.onnx", "--quantized"])
+      #expect(done.status == 1 && done.errors.contains("records no ranges"), "\(done.errors)")
+      #expect(!FileManager.default.fileExists(atPath: folder + "/model.onnx"))
+      #expect(
+        try GraftProgram.run(
+          ["export", folder + "/plain.graft", "-o", folder + "/m.onnx", "--quantized", "--fused"]
+        ).status == 64)
+    }
+  }
 }

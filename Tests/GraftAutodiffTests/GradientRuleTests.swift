@@ -306,8 +306,8 @@ struct GradientRuleTests {
       Set(others.map { $0.opcode.rawValue }) == [
         // Only passes make them.
         "scale_shift", "channel_shuffle", "convert_layout", "round_to", "interleave_phases",
-        "phase_weights", "quantize", "dequantize", "quantized_convolution", "quantized_gemm",
-        "quantized",
+        "phase_weights", "quantize", "dequantize", "dequantize_weights", "quantized_convolution",
+        "quantized_gemm", "quantized",
         // Applied to constants alone.
         "standardize",
         // Their results do not move smoothly with an operand, or are whole numbers.

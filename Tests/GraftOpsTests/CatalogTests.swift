@@ -132,7 +132,9 @@ import Testing
     let url = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().appending(path: "docs/operators.md")
     let text = try String(contentsOf: url, encoding: .utf8)
-    let names = Dictionary(grouping: ONNXFunction.all, by: \.opType).sorted { $0.key < $1.key }
+    let names = Dictionary(grouping: ONNXFunction.all) { function in
+      function.domain.isEmpty ? function.opType : "\(function.domain).\(function.opType)"
+    }.sorted { $0.key < $1.key }
     let list = names.map { name, functions in
       let first = functions.map(\.opsets.lowerBound).min() ?? 0
       let last = functions.map(\.opsets.upperBound).max() ?? 0
@@ -203,6 +205,12 @@ private func quantizedNodes() -> [(operation: any Operator, types: [TensorType?]
     residualMultiplier: 0.25, residualZero: 3, activation: .relu, rate: 2, zero: 9)
   return [
     (Quantize(to: step), [image]), (Dequantize(from: step), [bytes]),
+    (Quantize(to: step, isSigned: true), [image]),
+    (Dequantize(from: step, isSigned: true), [TensorType(.int8, [.batch, 4, 5, 6])]),
+    (
+      DequantizeWeights(axis: 1),
+      [TensorType(.int8, [8, 4, 2, 3]), TensorType(.float32, [4]), TensorType(.int8, [4])]
+    ),
     (
       QuantizedConvolution(
         Convolution(strides: [2, 1], pads: [1, 0, 2, 3], dilations: [1, 2]), xZero: 7, full),

@@ -108,6 +108,9 @@ private func files(in folder: String, suffix: String) throws -> [(path: String, 
       ["Reshape", "Transpose", "Slice", "Attention"], "what moves, and what takes it in"
     ),
     "GraftPasses/Fuse/LowerToScaleShift.swift": (["ScaleShift"], "what it makes it leaves"),
+    "GraftPasses/Quantize/LowerToBytes.swift": (
+      ["Quantize", "Dequantize"], "the conversions that it takes in"
+    ),
     "GraftPasses/Layout/AssignLayout.swift": (["ConvertLayout"], "what it puts in it takes out"),
     "GraftPasses/Simplify/LowerMatrixMultiply.swift": (
       ["MatrixMultiply"], "a MatMul becomes a Gemm"

@@ -13,10 +13,18 @@ import tempfile
 import numpy as np
 
 
-def onnxruntime(model: pathlib.Path, items: np.ndarray, to: pathlib.Path) -> None:
+def onnxruntime(
+    model: pathlib.Path,
+    items: np.ndarray,
+    to: pathlib.Path,
+    form: str = "QDQ",
+    activations: str = "QUInt8",
+    weights: str = "QInt8",
+) -> None:
     """Writes `model`, a network with one input, as QuantizeLinear and DequantizeLinear around float32
-    operators (QDQ), which onnxruntime fuses to int8 kernels: activations uint8 with the smallest and
-    largest value on `items`, weights int8 with a scale for each channel."""
+    operators (QDQ), which onnxruntime fuses to int8 kernels, or as operators on integers (QOperator):
+    activations uint8 or int8 with the smallest and largest value on `items`, weights int8 with a scale
+    for each channel or uint8 with one for all."""
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization import shape_inference
@@ -38,10 +46,10 @@ def onnxruntime(model: pathlib.Path, items: np.ndarray, to: pathlib.Path) -> Non
             prepared,
             made,
             Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
+            quant_format=quantization.QuantFormat[form],
+            per_channel=weights == "QInt8",
+            activation_type=quantization.QuantType[activations],
+            weight_type=quantization.QuantType[weights],
         )
         made.rename(to)
 

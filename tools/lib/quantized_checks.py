@@ -7,6 +7,7 @@ import pathlib
 import shutil
 
 import numpy as np
+import onnx
 from lib import ort, peer_quantization
 from lib.graft import Graft
 from lib.report import Report
@@ -83,6 +84,19 @@ def top1(model: pathlib.Path, test: pathlib.Path) -> float:
         scores = session.run_each(np.ascontiguousarray(images[start : start + 100]))
         right += int((scores.argmax(1) == labels[start : start + 100]).sum())
     return 100 * right / len(labels)
+
+
+def last_scale(graph: onnx.GraphProto) -> float:
+    """The scale of the quantized value nearest to the first output."""
+    data = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            data[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
+    made = {name: node for node in graph.node for name in node.output}
+    node = made[graph.output[0].name]
+    while node.op_type != "DequantizeLinear":
+        node = made[node.input[0]]
+    return float(data[node.input[1]])
 
 
 def check(name: str, found: dict[str, float], report: Report) -> None:

@@ -78,6 +78,14 @@ extension Compiler {
     return (ScheduledProgram(graph: moment.graph, plan: plan), moment.passes)
   }
 
+  /// The optimized graph on bytes with recorded ranges, in plain layouts.
+  func putOnBytes(_ graph: Graph, _ record: QuantizationRecord) throws -> Graph {
+    var moment = Moment(graph: graph, plan: nil, passes: PassReport())
+    try run(Pipeline.inference, on: &moment, keepsGraphs: false)
+    try quantize(&moment, NetworkQuantization(recorded: record), keepsGraphs: false)
+    return moment.graph
+  }
+
   private func quantize(
     _ moment: inout Moment, _ quantization: NetworkQuantization?, keepsGraphs: Bool
   ) throws {

@@ -29,6 +29,8 @@ public struct Compiler: Sendable {
     /// Empty for one program with the shapes in the file, or all programs of a bundle.
     public var inputShapes: [[String: InputShape]] = []
     public var target: CompilationTarget = .native
+    /// The target of networks that the file says compute on bytes; nil for ``target``.
+    public var targetForBytes: CompilationTarget?
     /// Whether to minimize memory rather than time: no convolution uses transformed weights, which can be
     /// four times as large.
     public var isCompact = false
@@ -96,6 +98,19 @@ public struct Compiler: Sendable {
     let lock = try PathLock(on: output)
     defer { withExtendedLifetime(lock) {} }
     var model = try clock.measure("import") { try load(path) }
+    if let target = options.targetForBytes, options.training == nil, model.graph.isStoredInBytes {
+      var options = options
+      options.target = target
+      options.targetForBytes = nil
+      return try Compiler(options).compile(&model, at: path, to: output, clock)
+    }
+    return try compile(&model, at: path, to: output, clock)
+  }
+
+  private func compile(
+    _ model: inout SourceModel, at path: String, to output: String, _ clock: StageClock
+  ) throws -> CompilationReport {
+    var clock = clock
     let training = try at(SourceLocation(file: path)) {
       // Before the head is replaced, which may make a network of classes of one whose output is an image.
       try applyPreprocessing(to: &model)

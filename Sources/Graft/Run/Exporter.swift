@@ -7,21 +7,41 @@ import GraftONNX
 
 /// Exports bundles as ONNX.
 public enum Exporter {
-  /// Writes the bundle's graph as imported: unfused, with the original names and weights.
+  /// What is written of a bundle.
+  public enum Form: Sendable {
+    /// As imported: unfused, with the original names and weights.
+    case imported
+    /// The optimized graph, whose weights are folded.
+    case optimized
+    /// The optimized graph with its layers on bytes: float operators between QuantizeLinear and DequantizeLinear, weights
+    /// int8 with a scale for each output, biases int32. For bundles on bytes.
+    case quantized
+  }
+
+  /// Writes the bundle's graph.
   /// - Parameters:
-  ///   - isFused: whether to write the optimized graph instead, whose weights are folded.
   ///   - inputShapes: the shapes, by input, of the program whose graph to write; empty for the first.
   /// - Returns: the numbers of nodes and bytes, and the opset.
-  /// - Throws: ``GraftError`` if the bundle is damaged or the file cannot be written.
+  /// - Throws: ``GraftError`` if the bundle is damaged or the file cannot be written; of kind `invalidArgument` for the
+  ///   quantized form of a bundle that is not on bytes.
   public static func export(
-    _ bundle: ModelBundle, to path: String, fused isFused: Bool = false,
+    _ bundle: ModelBundle, to path: String, as form: Form = .imported,
     inputShapes: [String: InputShape] = [:]
   ) throws -> (nodes: Int, opset: Int, bytes: Int) {
     let destination = try FileReplacement(at: path, keeping: [bundle.path])
     var graph = try bundle.loadGraph(ofProgram: bundle.program(withShapes: inputShapes))
-    if isFused {
-      graph = try at(SourceLocation(file: bundle.path)) {
-        try Compiler().lower(graph, to: .optimized).graph
+    try at(SourceLocation(file: bundle.path)) {
+      switch form {
+      case .imported: break
+      case .optimized: graph = try Compiler().lower(graph, to: .optimized).graph
+      case .quantized:
+        guard let record = try bundle.loadQuantization() else {
+          throw GraftError(
+            .invalidArgument,
+            "the bundle records no ranges of values, so it cannot be exported quantized",
+            advice: "Compile it with --precision int8 --calibrate DATA first.")
+        }
+        graph = try Compiler().putOnBytes(graph, record)
       }
     }
     let options = ONNXExportOptions(

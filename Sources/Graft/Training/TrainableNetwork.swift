@@ -28,15 +28,27 @@ public struct TrainableOptions: Sendable {
 }
 
 extension Graph {
-  /// The graph with float16 and bfloat16 weights and intermediate values widened to float32 for training.
+  /// The graph with float16, bfloat16 and quantized weights and intermediate values widened to float32 for training.
   /// Inputs and outputs keep their types.
   package func widened() throws -> Graph {
     var graph = self
-    let widening = PipelineEntry(
-      WidenFloats(), because: "training updates float32 weights")
-    _ = try PassManager([widening], mode: .training).run(&graph)
+    let widening = [
+      PipelineEntry(DropQuantization(), because: "training updates real numbers"),
+      PipelineEntry(WidenFloats(), because: "training updates float32 weights"),
+    ]
+    _ = try PassManager(widening, mode: .training).run(&graph)
     try graph.computeConvertedWeights()
     return graph
+  }
+
+  /// Warnings about what ``widened()`` changes.
+  package var warningsOfWidening: [Warning] {
+    guard isStoredInBytes else { return [] }
+    return [
+      Warning(
+        "the network is quantized; it trains in float32, and so is the result, which graft compile "
+          + "--precision int8 puts on bytes again")
+    ]
   }
 
   /// Replaces each conversion of a weight to float32 by a parameter of its name, which then trains.
@@ -70,6 +82,7 @@ package struct TrainableNetwork {
   init(
     replacingHeadOf model: inout SourceModel, _ options: TrainableOptions, labels: [String]?
   ) throws {
+    model.warnings += model.graph.warningsOfWidening
     model.graph = try model.graph.keepingOutput(nil, labels: (labels ?? model.labels)?.count)
       .widened()
     let classes = try Self.classes(of: model.graph, options, labels)

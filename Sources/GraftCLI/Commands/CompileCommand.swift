@@ -103,6 +103,7 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     options.inputShapes = try shapes.parsed()
     options.precision = precision.precision
     options.target = try target.target(for: precision.effective(for: model))
+    options.targetForBytes = try target.target(for: .int8)
     options.isCompact = compact
     options.quantization = precision.quantization
     options.accuracy = precision.accuracy

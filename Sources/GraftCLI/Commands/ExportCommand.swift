@@ -21,7 +21,19 @@ struct ExportCommand: ParsableCommand, UsesPaths {
   @Flag(help: "Write the optimized graph with folded weights instead.")
   var fused = false
 
+  @Flag(
+    help:
+      "Write a network on bytes as it computes: float operators between QuantizeLinear and DequantizeLinear, with int8 weights, which onnxruntime and OpenVINO run on their own int8 kernels."
+  )
+  var quantized = false
+
   @OptionGroup var shapes: ProgramShapeOption
+
+  func validate() throws {
+    if fused, quantized {
+      throw ValidationError("--quantized writes the optimized graph too: leave out --fused")
+    }
+  }
 
   func pathUses() throws -> PathUses {
     var uses = PathUses()
@@ -33,10 +45,12 @@ struct ExportCommand: ParsableCommand, UsesPaths {
   func run() throws {
     let opened = try ModelBundle(opening: bundle)
     let written = try Exporter.export(
-      opened, to: output, fused: fused, inputShapes: shapes.parsed())
-    if opened.manifest.precision == .int8 {
+      opened, to: output, as: quantized ? .quantized : fused ? .optimized : .imported,
+      inputShapes: shapes.parsed())
+    if opened.manifest.precision == .int8, !quantized {
       Console.note(
-        "\(bundle): computes in int8; the network is exported in float32, from which it was made")
+        "\(bundle): computes in int8; the network is exported in float32, from which it was made; "
+          + "--quantized writes it as it computes")
     }
     Console.note(
       "\(output): \(written.nodes) nodes, opset \(written.opset), \(written.bytes.asBytes)")

@@ -12,13 +12,20 @@ struct ExportLowering {
   /// - Throws: ``GraftError`` that names a node whose attributes do not read.
   init(_ graph: Graph) throws {
     self.graph = graph
-    for id in graph.nodes.map(\.id) {
-      // Read again, because its operands may have been replaced.
-      let node = self.graph[id]
-      if let value = try DecompositionBuilder.decompose(node, in: &self.graph) {
-        replace(node, with: value)
+    var isChanging = true
+    // What an operator becomes may have to become others.
+    while isChanging {
+      isChanging = false
+      for id in self.graph.nodes.map(\.id) {
+        // Read again, because its operands may have been replaced.
+        let node = self.graph[id]
+        if let value = try DecompositionBuilder.decompose(node, in: &self.graph) {
+          replace(node, with: value)
+          isChanging = true
+        }
       }
     }
+    self.graph.removeDeadCode()
   }
 
   private mutating func replace(_ node: Node, with value: ValueID) {

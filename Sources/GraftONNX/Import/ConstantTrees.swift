@@ -32,7 +32,13 @@ enum ConstantTrees {
       else { continue }
       known.formUnion(node.results)
       constants.append(node)
-      let isCompileTimeOnly = try Catalog.operation(of: node).isCompileTimeOnly(
+      let operation = try Catalog.operation(of: node)
+      if operation is any StorageOperator, !node.results.contains(where: graph.isOutput) {
+        // Passes read what it stores, which must be there.
+        tainted.formUnion(node.presentOperands.filter { graph[$0].parameter == nil })
+        continue
+      }
+      let isCompileTimeOnly = operation.isCompileTimeOnly(
         operands: graph.operandTypes(of: node), results: types)
       // Integers do not train, so the converted floats are the weight.
       let becomesReal =

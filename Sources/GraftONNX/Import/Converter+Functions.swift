@@ -11,8 +11,10 @@ extension Converter {
   mutating func convert(
     _ node: FileNode, _ inputs: [ONNXNode.Input?], _ place: Int, byFunction opset: Int
   ) throws -> Bool {
-    guard let function = ONNXFunction.find(node.opType, opset: opset) else { return false }
-    let isBound = !Catalog.bindings(onnx: node.opType).isEmpty
+    guard
+      let function = ONNXFunction.find(node.opType, domain: node.domain, opset: opset)
+    else { return false }
+    let isBound = node.domain.isEmpty && !Catalog.bindings(onnx: node.opType).isEmpty
     if isBound, !function.appliesToConstants, inputs.allSatisfy({ $0 == nil || $0?.data != nil }) {
       return false
     }
@@ -39,7 +41,11 @@ extension Converter {
       functionConstants.insert(name)
     }
     for (output, term) in zip(node.outputs, outputs) where !output.isEmpty {
-      names[term.source] = output
+      if case .constant = term.source, let name = names[term.source], let known = imported(name) {
+        alias(output, to: known, named: name)
+      } else {
+        names[term.source] = output
+      }
     }
     for (index, step) in builder.steps.enumerated() {
       let operands = step.operands.map { $0.flatMap { names[$0] } }

@@ -124,7 +124,7 @@ struct Converter {
     if let reason = SupportCheck.reason(original, opset: model.opset) {
       throw GraftError(.unsupported, reason)
     }
-    switch original.opType {
+    switch original.qualifiedType {
     case "SequenceAt": return try convertSequenceAt(original)
     case "If": return try convertIf(original, place)
     default: break
@@ -135,7 +135,7 @@ struct Converter {
       for output in node.outputs where !output.isEmpty { values[output] = .failed }
       return
     }
-    switch node.opType {
+    switch node.qualifiedType {
     case "CastLike":
       node = try castNode(for: node, inputs)
       inputs.removeLast()
@@ -371,6 +371,12 @@ struct Converter {
     _ operation: any Operator, _ operands: [String?], _ types: [TensorType?],
     _ results: [TensorType]
   ) throws -> [Imported]? {
+    // What is stored stays as it is, but for single numbers.
+    if operation is any StorageOperator,
+      results.contains(where: { $0.shape.elementCount != 1 })
+    {
+      return nil
+    }
     var known = KnownValues(results: results)
     for name in operands {
       switch name.flatMap({ values[$0] }) {

@@ -119,8 +119,9 @@ enum SupportCheck {
 
   /// Why Graft does not support an operator; nil if it does.
   static func reason(_ node: FileNode, opset: Int) -> String? {
-    guard node.domain.isEmpty else {
-      return "Graft does not support the domain \(node.domain.quotedForDisplay)"
+    if !node.domain.isEmpty {
+      return ONNXFunction.find(node.opType, domain: node.domain, opset: opset) == nil
+        ? "Graft does not support this operator of the domain \(node.domain.quotedForDisplay)" : nil
     }
     if Converter.rewrittenOperators.contains(node.opType) { return nil }
     if ONNXFunction.find(node.opType, opset: opset) != nil { return nil }

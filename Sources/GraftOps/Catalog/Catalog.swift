@@ -37,7 +37,8 @@ public enum Catalog {
     TopK.self, Pad.self, Expand.self,
     ChannelShuffle.self, InterleavePhases.self, PhaseWeights.self, ConvertLayout.self,
     // Bytes that stand for real numbers
-    Quantize.self, Dequantize.self, QuantizedConvolution.self, QuantizedGemm.self, Quantized.self,
+    Quantize.self, Dequantize.self, DequantizeWeights.self, QuantizedConvolution.self,
+    QuantizedGemm.self, Quantized.self,
     // Shape arithmetic
     Shape.self, Size.self, Cast.self, ConstantOfShape.self, NumberRange.self,
     Equal.self, Greater.self, Less.self, LogicalNot.self, LogicalAnd.self, LogicalOr.self,

@@ -67,6 +67,17 @@ public struct DecompositionBuilder {
         data: try TensorData(packing: [number], as: type.dtype, shape: [])))
   }
 
+  /// The elements of a constant; nil for another value.
+  func data(of value: ValueID) -> TensorData? { graph[value].parameter?.data }
+
+  /// Adds a constant whose name begins with that of the node.
+  mutating func constant(_ data: TensorData, named suffix: String) throws -> ValueID {
+    let name = "\(node.origins.first ?? node.opcode.rawValue).\(suffix)"
+    return graph.addParameter(
+      graph.unusedName(name), TensorType(data.dtype, TensorShape(data.shape)),
+      Parameter(derivation: "constant of a decomposition", data: data))
+  }
+
   /// Adds nodes that apply `activation`, decomposed if ONNX does not have it.
   public mutating func apply(_ activation: Activation, to x: ValueID) throws -> ValueID {
     guard let function = activation.function else { return x }

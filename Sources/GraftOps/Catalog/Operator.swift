@@ -286,6 +286,9 @@ public protocol StructuralOperator: Operator {
   /// Whether results can have elements that no operand has.
   var addsElements: Bool { get }
 
+  /// The operator on bytes that stand for the elements; nil if there is none.
+  func onBytes(_ quantization: Quantization) -> (any Operator)?
+
   func evaluate<Element: Sendable>(
     moving operands: [DenseTensor<Element>], extents: [[Int]]
   ) throws -> [DenseTensor<Element>]
@@ -293,6 +296,10 @@ public protocol StructuralOperator: Operator {
 
 extension StructuralOperator {
   public var addsElements: Bool { false }
+
+  public func onBytes(_ quantization: Quantization) -> (any Operator)? {
+    addsElements || Self.group != .movement ? nil : self
+  }
 
   public func evaluate(_ operands: [HostTensor?], extents: [[Int]]) throws -> [HostTensor] {
     let present = operands.compactMap(\.self)

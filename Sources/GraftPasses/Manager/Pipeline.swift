@@ -10,6 +10,11 @@ public enum Pipeline {
     PipelineEntry(
       WidenFloats(), because: "before constant folding, because constants are float32 from here on"),
     PipelineEntry(
+      LowerToBytes(),
+      because:
+        "before constants are folded, because it reads how weights are stored, and before other passes move what "
+        + "lies between the conversions"),
+    PipelineEntry(
       FoldConstants(),
       because: "exporters compute weights with nodes, and later passes look for parameters"),
     PipelineEntry(

@@ -103,12 +103,12 @@ struct QuantizationRewriter {
     let unit = inSteps == nil ? 1 : step
     var requantization = Requantization(
       activation: inSteps ?? operation.activation, rate: inSteps == nil ? 1 / step : 1,
-      zero: target?.zero)
+      zero: target?.zero, scale: step)
     var operands: [ValueID?] =
       [x]
-      + (try constants(
-        weights, unit: unit, base: graph[try node.requiredOperand(1)].name ?? "weights",
-        derivation: "quantized for \(graph.title(node))", &graph))
+      + (try graph.addConstants(
+        of: node, elements: weights.elements, shape: weights.shape, bias: weights.bias,
+        multipliers: weights.steps.map { Float($0 / unit) }))
     if let residual {
       if let quantization = residualQuantization {
         operands.append(try stored(residual, quantization, before: node, &graph))
@@ -119,28 +119,10 @@ struct QuantizationRewriter {
       }
     }
     let rewritten = try operation.quantized(
-      xZero: quantization.zero, requantization, operands: graph.operandTypes(of: node)
+      x: quantization, requantization, isExact: false,
+      operands: graph.operandTypes(of: node)
     ).get()
     try place(rewritten, operands, for: node, &graph)
-  }
-
-  /// Weights, bias and multipliers as parameters.
-  /// - Parameter unit: the real number that is 1 for the multipliers.
-  private func constants(
-    _ weights: QuantizedWeights, unit: Double, base: String, derivation: String,
-    _ graph: inout Graph
-  ) throws -> [ValueID?] {
-    let outputs = [weights.steps.count]
-    func add(_ suffix: String, _ data: TensorData) -> ValueID {
-      graph.addParameter(
-        graph.unusedName("\(base).\(suffix)"), TensorType(data.dtype, TensorShape(data.shape)),
-        Parameter(derivation: derivation, data: data))
-    }
-    return [
-      add("int8", try TensorData(packing: weights.elements, as: .int8, shape: weights.shape)),
-      add("bias", try TensorData(packing: weights.bias, as: .int32, shape: outputs)),
-      add("multiplier", try TensorData(weights.steps.map { Float($0 / unit) }, shape: outputs)),
-    ]
   }
 
   private mutating func rewrite(
@@ -174,5 +156,28 @@ struct QuantizationRewriter {
       return try stored(operand, quantization, before: node, &graph)
     }
     try place(try Catalog.operation(of: node), operands, for: node, &graph)
+  }
+}
+
+extension Graph {
+  /// Weights, bias and multipliers of a sum of products on bytes as parameters.
+  /// - Parameters:
+  ///   - node: the node in whose place the sum is.
+  ///   - shape: [outputs, …], of the weights.
+  mutating func addConstants(
+    of node: Node, elements: [Int], shape: [Int], bias: [Int], multipliers: [Float]
+  ) throws -> [ValueID?] {
+    let base = node.operand(1).flatMap { self[$0].name } ?? "weights"
+    let derivation = "quantized for \(title(node))"
+    func add(_ suffix: String, _ data: TensorData) -> ValueID {
+      addParameter(
+        unusedName("\(base).\(suffix)"), TensorType(data.dtype, TensorShape(data.shape)),
+        Parameter(derivation: derivation, data: data))
+    }
+    return [
+      add("int8", try TensorData(packing: elements, as: .int8, shape: shape)),
+      add("bias", try TensorData(packing: bias, as: .int32, shape: [bias.count])),
+      add("multiplier", try TensorData(multipliers, shape: [multipliers.count])),
+    ]
   }
 }

@@ -151,12 +151,12 @@ struct QuantizationPlan {
     return type(of: operation).position(of: .residual)
   }
 
-  private static func size(_ value: ValueID, _ graph: Graph) -> Int {
+  static func size(_ value: ValueID, _ graph: Graph) -> Int {
     (try? graph.type(of: value).shape.extents(batch: 1).reduce(1, *)) ?? 0
   }
 
   /// An elementwise operator or a pool of images, whose kernels read and write bytes in blocks of channels.
-  private static func isElementwise(
+  static func isElementwise(
     _ node: Node, _ operation: any QuantizableElementwise, _ graph: Graph
   ) -> Bool {
     let (operands, results) = (graph.operandTypes(of: node), graph.resultTypes(of: node))
@@ -169,7 +169,7 @@ struct QuantizationPlan {
   }
 
   /// A node whose results' elements all are elements of its operands.
-  private static func isMovement(
+  static func isMovement(
     _ node: Node, _ operation: any Operator, _ graph: Graph
   ) -> Bool {
     guard let movement = operation as? any StructuralOperator, !movement.addsElements,
@@ -206,7 +206,8 @@ struct QuantizationPlan {
       return left("an image of one pixel is not worth the conversions")
     }
     let probe = operation.quantized(
-      xZero: quantization.zero, Requantization(), operands: graph.operandTypes(of: node))
+      x: quantization, Requantization(), isExact: false,
+      operands: graph.operandTypes(of: node))
     if case .failure(let error) = probe { return .failure(error) }
     guard let dense = try? DenseTensor(shape: w.shape, elements: w.floats()),
       let weights = QuantizedWeights(

@@ -26,39 +26,44 @@ public struct LowerMatrixMultiply: Pass {
 
   public func run(_ graph: inout Graph, _ context: inout PassContext) throws {
     for id in graph.nodeIDs {
-      let node = graph[id]
-      guard node.opcode == MatrixMultiply.opcode, let a = node.operand(0), let b = node.operand(1)
-      else { continue }
-      let (left, right) = (graph.type(of: a), graph.type(of: b))
-      let transpose = try graph.producer(of: b, as: Transpose.self)
-        .flatMap { $0.operation.permutation == [1, 0] ? $0.node : nil }
-      let gemm = Gemm(transposesB: transpose != nil)
-      let matrix = transpose?.operand(0) ?? b
-      let absorbed = transpose.map { [$0] } ?? []
-      guard right.rank == 2, left.rank >= 2 else {
-        context.left(
-          graph.title(node), because: "it multiplies \(left) and \(right), not rows and a matrix")
-        continue
-      }
-      let rows = Self.rows(of: left)
-      if left.rank == 2 {
-        context.did("made matmul \(graph.title(node)) a gemm")
-        try graph.replace(node, with: gemm, [a, matrix], absorbing: absorbed)
-        continue
-      }
-      guard let rows else {
-        context.left(graph.title(node), because: "its rows are those of \(left)")
-        continue
-      }
-      context.did("made matmul \(graph.title(node)) a gemm of \(rows) rows")
-      let table = try graph.append(
-        Reshape(shape: [rows, left.shape[left.rank - 1]]), [a], origins: node.origins, before: id)
-      let product = try graph.append(
-        gemm, [table[0], matrix], origins: node.origins, before: id)
-      let shape = graph.type(of: node.results[0]).shape
-      try graph.replace(node, with: Reshape(shape: shape), [product[0]])
-      graph.removeUnread(absorbed)
+      try Self.lower(graph[id], in: &graph, &context)
     }
+  }
+
+  /// Makes a product with one matrix a gemm; leaves any other node.
+  static func lower(
+    _ node: Node, in graph: inout Graph, _ context: inout PassContext
+  ) throws {
+    guard node.opcode == MatrixMultiply.opcode, let a = node.operand(0), let b = node.operand(1)
+    else { return }
+    let (left, right) = (graph.type(of: a), graph.type(of: b))
+    let transpose = try graph.producer(of: b, as: Transpose.self)
+      .flatMap { $0.operation.permutation == [1, 0] ? $0.node : nil }
+    let gemm = Gemm(transposesB: transpose != nil)
+    let matrix = transpose?.operand(0) ?? b
+    let absorbed = transpose.map { [$0] } ?? []
+    guard right.rank == 2, left.rank >= 2 else {
+      return context.left(
+        graph.title(node), because: "it multiplies \(left) and \(right), not rows and a matrix")
+    }
+    let rows = Self.rows(of: left)
+    if left.rank == 2 {
+      context.did("made matmul \(graph.title(node)) a gemm")
+      try graph.replace(node, with: gemm, [a, matrix], absorbing: absorbed)
+      return
+    }
+    guard let rows else {
+      return context.left(graph.title(node), because: "its rows are those of \(left)")
+    }
+    context.did("made matmul \(graph.title(node)) a gemm of \(rows) rows")
+    let table = try graph.append(
+      Reshape(shape: [rows, left.shape[left.rank - 1]]), [a], origins: node.origins,
+      before: node.id)
+    let product = try graph.append(
+      gemm, [table[0], matrix], origins: node.origins, before: node.id)
+    let shape = graph.type(of: node.results[0]).shape
+    try graph.replace(node, with: Reshape(shape: shape), [product[0]])
+    graph.removeUnread(absorbed)
   }
 
   /// The rows of an operand of rank 2 or more; nil if it does not become a matrix.

@@ -58,6 +58,7 @@ struct RunPlan {
     networks = try at(location) {
       try Self.networks(of: network, training: training, plan: trainingPlan)
     }
+    warnings += try bundle.loadGraph(ofProgram: network.program).warningsOfWidening
     warnings += training.warnings
     if let folder = options.validationData {
       let found = try openDataset(at: folder, for: requests.validation(like: whole))

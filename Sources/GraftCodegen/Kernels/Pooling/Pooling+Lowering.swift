@@ -48,12 +48,13 @@ extension Lowering {
       }
       const float count = (float)(rows * columns);
       """ : "float count = 0;"
+    let sum = bytes?.sum ?? "value += next;"
     try pool(
       node, window: window, name: padsCount ? "average_pool_padded" : "average_pool",
       bytes: bytes,
       values: [
         "start": "(element){0}", "count_start": count,
-        "accumulate": padsCount ? "value += next;" : "value += next;\ncount += 1;",
+        "accumulate": padsCount ? sum : sum + "\ncount += 1;",
         "finish": "value /= count;",
       ])
   }
@@ -130,7 +131,7 @@ extension Lowering {
             ? "(element){0}" : bytes?.least ?? "(element){0} - __builtin_inff()",
           "combine_row": isAverage ? "of_row + next" : largest.row,
           "combine": isAverage ? "value + of_row" : largest.all,
-          "finish": isAverage ? "value /= (float)(HEIGHT * WIDTH);" : "",
+          "finish": isAverage && bytes?.factor == nil ? "value /= (float)(HEIGHT * WIDTH);" : "",
           "save": "*(element *)to = value;",
         ]) { $1 }.merging(bytes?.values(at: "to") ?? [:]) { $1 })
     }

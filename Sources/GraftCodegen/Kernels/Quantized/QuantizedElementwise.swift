@@ -19,17 +19,20 @@ extension KernelFamily {
       },
       .emitting(Quantize.self, movesElements: true) { operation, node, program in
         try program.convert(
-          node, convert: "byte_of((",
+          node, convert: operation.isSigned ? "(byte)(byte_of((" : "byte_of((",
           end:
             ") / \(CText.float(operation.to.scale)), \(CText.float(Double(-operation.to.zero))), "
-            + "\(CText.float(Double(255 - operation.to.zero))), \(operation.to.zero))",
-          name: "quantize")
+            + "\(CText.float(Double(255 - operation.to.zero))), \(operation.to.zero))"
+            + (operation.isSigned ? " ^ 128)" : ""),
+          name: operation.isSigned ? "quantize_signed" : "quantize")
       },
       .emitting(Dequantize.self, movesElements: true) { operation, node, program in
         try program.convert(
-          node, convert: "((float)",
-          end: " - \(CText.float(Double(operation.from.zero)))) * "
-            + CText.float(operation.from.scale), name: "dequantize")
+          node, convert: operation.isSigned ? "((float)(" : "((float)",
+          end: (operation.isSigned ? " ^ 128)" : "")
+            + " - \(CText.float(Double(operation.from.zero)))) * "
+            + CText.float(operation.from.scale),
+          name: operation.isSigned ? "dequantize_signed" : "dequantize")
       },
     ])
 }
@@ -49,6 +52,17 @@ private struct QuantizedElementwise: KernelSchedule {
   func emit(_ node: Node, into program: inout Lowering) throws {
     if try program.lowerPool(operation, node) { return }
     let result = try program.result(of: node)
+    if let sum = operation.exactSum {
+      let whole = Quantization(scale: 1, zero: operation.shift)
+      return try program.mapBlocked(
+        MapFunction(
+          name: "exact_add",
+          expression:
+            "a_value * \(CText.float(Double(sum.first))) + (b_value * \(CText.float(Double(sum.second))) + "
+            + "\(CText.float(Double(sum.offset))))"),
+        node.presentOperands.map { .value($0) }, to: result, quantizations: [whole, whole],
+        target: whole)
+    }
     let (function, vectors) = try Lowering.function(of: operation.operation)
     let sources = node.presentOperands.enumerated().map { index, value -> MapSource in
       vectors.contains(index) ? .channels(value) : .value(value)
@@ -67,6 +81,12 @@ struct BytesOfPool {
   var result: Quantization?
   /// Whether elements are only compared, so that they stay bytes.
   var movesElements: Bool
+  /// See ``Quantized/isExactMean``.
+  var isExactMean = false
+  /// See ``Quantized/shift``.
+  var shift = 0
+  /// See ``Quantized/factorOfMean(of:)``.
+  var factor: Float?
 
   var name: String { "\(source == nil ? "f32" : "u8")\(result == nil ? "_to_f32" : "")" }
 
@@ -75,6 +95,12 @@ struct BytesOfPool {
 
   /// C of what no element lies below.
   var least: String { staysBytes ? "(element){0}" : "(element){0} - __builtin_inff()" }
+
+  /// C that adds an element of a mean; an exact one is of real numbers.
+  var sum: String {
+    guard isExactMean, let source else { return "value += next;" }
+    return "const element real = next * \(CText.float(source.scale));\nvalue += real;"
+  }
 
   /// - Parameter place: C of the result's address.
   func values(at place: String) -> [String: String] {
@@ -91,8 +117,19 @@ struct BytesOfPool {
     // Padding counts as zero, so that elements are summed less their zero point.
     let moved = source.map { $0.zero == 0 ? "" : "\(CText.float(Double(-$0.zero))) + " } ?? ""
     values["load"] = source == nil ? "load" : "\(moved)from_bytes"
-    let real = source.map { "value = value * \(CText.float($0.scale));\n" } ?? ""
-    let epilogue = EpilogueC(.none, result).templateValues
+    if let result, isExactMean {
+      values["save"] =
+        "value = value / \(CText.float(result.scale));\n"
+        + "value = value + \(CText.float(Double(result.zero - shift)));\n"
+        + "store_bytes(\(place), bytes_of(value, \(CText.float(Double(-shift))), "
+        + "\(CText.float(Double(255 - shift))), \(shift)));"
+      return values
+    }
+    let step = factor.map(Double.init) ?? source?.scale
+    let real = step.map { "value = value * \(CText.float($0));\n" } ?? ""
+    // A factor gives steps of the result.
+    let target = factor == nil ? result : result.map { Quantization(scale: 1, zero: $0.zero) }
+    let epilogue = EpilogueC(.none, target).templateValues
     values["save"] =
       real + (epilogue["finish"].map { $0.isEmpty ? "" : $0 + "\n" } ?? "")
       + "\(epilogue["store"] ?? "store")(\(place), \(epilogue["stored"] ?? "value"));"
@@ -115,12 +152,17 @@ extension Lowering {
     let selects =
       (operation.operation as? any QuantizableElementwise)
       .map { Swift.type(of: $0).selectsElements } ?? false
-    let bytes = BytesOfPool(
-      source: operation.sources.first ?? nil, result: operation.result, movesElements: selects)
+    var bytes = BytesOfPool(
+      source: operation.sources.first ?? nil, result: operation.result, movesElements: selects,
+      isExactMean: operation.isExactMean, shift: operation.shift)
     switch operation.operation {
     case let pool as MaxPool: try lower(pool, node, bytes)
     case let pool as AveragePool: try lower(pool, node, bytes)
-    case is GlobalAveragePool: try lowerGlobalPool(node, isAverage: true, bytes)
+    case is GlobalAveragePool:
+      let image = try type(operand(0, of: node)).shape.dimensions.dropFirst(2)
+      bytes.factor = TensorShape(Array(image)).elementCount?.constant.flatMap(
+        operation.factorOfMean(of:))
+      try lowerGlobalPool(node, isAverage: true, bytes)
     case is GlobalMaxPool: try lowerGlobalPool(node, isAverage: false, bytes)
     default: return false
     }
@@ -135,7 +177,7 @@ extension Lowering {
     _ node: Node, convert: String, end: String, name: String
   ) throws {
     let (input, output) = (try operand(0, of: node), try result(of: node))
-    let isQuantizing = type(output).dtype == .uint8
+    let isQuantizing = type(output).dtype != .float32
     let scalars = isQuantizing ? ("float", "byte") : ("byte", "float")
     let addresses = [
       isQuantizing ? try address(input) : try bytes(input),

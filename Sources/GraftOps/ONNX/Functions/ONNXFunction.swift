@@ -6,9 +6,11 @@ import GraftIR
 
 /// An ONNX operator as a function of Graft's operators.
 public struct ONNXFunction: Sendable {
-  /// `ReduceL1`; the domain is ONNX's own.
+  /// `ReduceL1`
   public let opType: String
-  /// The opsets of the model in which the function is the operator.
+  /// Empty for ONNX's own.
+  public let domain: String
+  /// The opsets of ONNX's own domain in the model in which the function is the operator.
   public let opsets: ClosedRange<Int>
   /// Whether it also applies where all inputs are constants, which a binding else folds.
   public let appliesToConstants: Bool
@@ -18,11 +20,12 @@ public struct ONNXFunction: Sendable {
   public let build: @Sendable (inout FunctionBuilder) throws -> [FunctionBuilder.Term]?
 
   init(
-    _ opType: String, opsets: ClosedRange<Int>? = nil, since first: Int = 1,
+    _ opType: String, domain: String = "", opsets: ClosedRange<Int>? = nil, since first: Int = 1,
     appliesToConstants: Bool = false,
     build: @escaping @Sendable (inout FunctionBuilder) throws -> [FunctionBuilder.Term]?
   ) {
     self.opType = opType
+    self.domain = domain
     self.appliesToConstants = appliesToConstants
     self.opsets = opsets ?? first...ONNXBinding.supportedOpsets.upperBound
     self.build = build
@@ -32,15 +35,15 @@ public struct ONNXFunction: Sendable {
   public static let all =
     elementwise + reductions + normalizations + movements + indexing + losses + attention
     + powerPools + spatial + sampling + windows + regions
-    + scans + random + quantization + states
+    + scans + random + quantization + runtimeQuantization + states
     + [einsum]
     + [resize] + upsamples
 
   private static let byName = Dictionary(grouping: all, by: \.opType)
 
-  /// The function for an ONNX operator at an opset; nil if there is none.
-  public static func find(_ opType: String, opset: Int) -> ONNXFunction? {
-    byName[opType]?.first { $0.opsets.contains(opset) }
+  /// The function for an ONNX operator at an opset of ONNX's own domain; nil if there is none.
+  public static func find(_ opType: String, domain: String = "", opset: Int) -> ONNXFunction? {
+    byName[opType]?.first { $0.domain == domain && $0.opsets.contains(opset) }
   }
 }
 

@@ -9,39 +9,12 @@ extension ONNXFunction {
     /// ONNX QuantizeLinear, opsets 10, 13 (axis), 21 (blocks), 23;
     /// https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html
     ONNXFunction("QuantizeLinear", since: 10) { f in
-      let (x, scale, zero) = (try f.input(0), try f.input(1), f.optionalInput(2))
-      var dtype = zero?.type.dtype ?? .uint8
-      let code = try f.node.int("output_dtype", default: 0)
-      if zero == nil, code != 0 {
-        guard let stated = DataType(onnx: code) else {
-          throw GraftError(.unsupported, "numbers quantized to \(DataType.onnxName(code))")
-        }
-        dtype = stated
-      }
-      let real = try f.cast(x, to: scale.type.dtype)
-      let steps = try f.quantizer(scale, for: x)
-      let offset = try zero.map { try f.cast(try f.quantizer($0, for: x), to: scale.type.dtype) }
-      return [try f.quantized(try f.apply(Divide(), real, steps), offset, to: dtype)]
+      [try f.quantized(try f.input(0), scale: 1, zero: 2)]
     },
     /// ONNX DequantizeLinear, opsets 10, 13 (axis), 21 (blocks), 23;
     /// https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html
     ONNXFunction("DequantizeLinear", since: 10) { f in
-      let (x, scale) = (try f.input(0), try f.input(1))
-      guard x.type.dtype.isInteger, scale.type.dtype.isFloatingPoint else {
-        throw GraftError(.unsupported, "quantized \(x.type) in steps of \(scale.type)")
-      }
-      var real = try f.cast(x, to: scale.type.dtype)
-      if let zero = f.optionalInput(2) {
-        real = try f.apply(
-          Subtract(), real, try f.cast(try f.quantizer(zero, for: x), to: scale.type.dtype))
-      }
-      let y = try f.apply(Multiply(), real, try f.quantizer(scale, for: x))
-      let code = try f.node.int("output_dtype", default: 0)
-      guard code != 0 else { return [y] }
-      guard let dtype = DataType(onnx: code) else {
-        throw GraftError(.unsupported, "numbers of \(DataType.onnxName(code))")
-      }
-      return [try f.cast(y, to: dtype)]
+      [try f.dequantized(0, scale: 1, zero: 2, axis: try f.node.int("axis", default: 1))]
     },
     /// ONNX DynamicQuantizeLinear, opset 11: uint8 over the range of all elements, with 0;
     /// https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html
@@ -63,7 +36,7 @@ extension ONNXFunction {
         Clip(low: 0, high: 255),
         try f.apply(Round(), try f.apply(Divide(), try f.apply(Subtract(), zero, low), step)))
       return [
-        try f.quantized(try f.apply(Divide(), x, step), offset, to: .uint8), scale,
+        try f.rounded(try f.apply(Divide(), x, step), offset, to: .uint8), scale,
         try f.cast(offset, to: .uint8),
       ]
     },
@@ -76,6 +49,13 @@ extension ONNXFunction {
     },
     /// ONNX QLinearMatMul, opsets 10, 21; https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html
     ONNXFunction("QLinearMatMul", since: 10) { f in
+      if try f.isStatedInBytes((0, 1, 2), weights: (3, 4, 5), result: (6, 7)) {
+        let b = try f.input(3)
+        let product = try f.apply(
+          MatrixMultiply(), try f.dequantized(0, scale: 1, zero: 2, axis: 0),
+          try f.dequantized(3, scale: 4, zero: 5, axis: b.rank - 1))
+        return [try f.quantized(product, scale: 6, zero: 7)]
+      }
       let product = try f.wholeProduct(
         try f.whole(0, zero: 2, isColumn: true), try f.whole(3, zero: 5, isColumn: false))
       let (a, b, y) = (try f.input(1), try f.input(4), try f.input(6))
@@ -84,7 +64,7 @@ extension ONNXFunction {
       let factor = try f.apply(Divide(), try f.apply(Multiply(), rows, b), y)
       let zero = try f.input(7)
       return [
-        try f.quantized(
+        try f.rounded(
           try f.apply(Multiply(), try f.cast(product, to: factor.type.dtype), factor),
           try f.cast(zero, to: factor.type.dtype), to: zero.type.dtype)
       ]
@@ -95,6 +75,9 @@ extension ONNXFunction {
     },
     /// ONNX QLinearConv, opset 10; https://onnx.ai/onnx/operators/onnx__QLinearConv.html
     ONNXFunction("QLinearConv", since: 10) { f in
+      if try f.isStatedInBytes((0, 1, 2), weights: (3, 4, 5), result: (6, 7)) {
+        return [try f.statedConvolution()]
+      }
       var sum = try f.wholeConvolution(x: 0, zero: 2, w: 3, zero: 5)
       if let bias = f.optionalInput(8) {
         guard bias.rank == 1 else {
@@ -107,7 +90,7 @@ extension ONNXFunction {
         w.rank == 1 && w.shape[0] != 1 ? try f.reshape(w, to: [w.shape[0], 1, 1]) : w
       let factor = try f.apply(Divide(), try f.apply(Multiply(), channels, x), y)
       return [
-        try f.quantized(
+        try f.rounded(
           try f.apply(Multiply(), try f.cast(sum, to: factor.type.dtype), factor),
           try f.cast(zero, to: factor.type.dtype), to: zero.type.dtype)
       ]
@@ -120,7 +103,7 @@ extension ONNXFunction {
 
 extension FunctionBuilder {
   /// Whole numbers of a type: the nearest to `x` plus an offset, and the limits of the type beyond them.
-  fileprivate mutating func quantized(
+  mutating func rounded(
     _ x: Term, _ offset: Term?, to dtype: DataType
   ) throws -> Term {
     let limits: [DataType: (Double, Double)] = [
@@ -134,9 +117,9 @@ extension FunctionBuilder {
     return try cast(try apply(Clip(low: low, high: high), rounded), to: dtype)
   }
 
-  /// A scale or a zero point so that it broadcasts to `x`: one for all, one for each index of the node's axis, or one for
-  /// each block along it.
-  fileprivate mutating func quantizer(_ value: Term, for x: Term) throws -> Term {
+  /// A scale or a zero point so that it broadcasts to `x`: one for all, one for each index of the node's axis, or one
+  /// for each block along it.
+  mutating func quantizer(_ value: Term, for x: Term) throws -> Term {
     if value.rank == 0 { return value }
     if value.rank == 1, value.shape[0] == 1 { return try reshape(value, to: []) }
     let axis = try x.shape.axis(try node.int("axis", default: 1))

@@ -32,6 +32,7 @@ extension ONNXFunction {
     ["Conv", "ConvTranspose", "MaxPool", "AveragePool"].map { opType in
       ONNXFunction(opType) { f in
         let x = try f.input(0)
+        if opType == "MaxPool", let y = try f.poolOfBytes(x) { return [y] }
         if opType == "MaxPool", f.node.readOutputCount > 1 || x.type.dtype.isInteger {
           return try f.maxima(x)
         }
@@ -71,6 +72,19 @@ extension FunctionBuilder {
       $0.flatMap { terms.indices.contains($0) ? terms[$0] : nil }
     }
     return try results(of: imported.operation, operands)[0]
+  }
+
+  /// The maxima of images of 8-bit integers as those of the real numbers that are the same; nil for others.
+  fileprivate mutating func poolOfBytes(_ x: Term) throws -> Term? {
+    guard node.readOutputCount <= 1, x.rank == 4, [.int8, .uint8].contains(x.type.dtype) else {
+      return nil
+    }
+    let isSigned = x.type.dtype == .int8
+    let whole = Quantization(scale: 1, zero: isSigned ? Quantization.signShift : 0)
+    let real = try apply(Dequantize(from: whole, isSigned: isSigned), x)
+    return try pool("MaxPool", real).map {
+      try apply(Quantize(to: whole, isSigned: isSigned), $0)
+    }
   }
 
   /// A pool of one to three spatial axes; nil for others.

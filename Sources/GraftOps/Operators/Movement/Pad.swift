@@ -59,6 +59,11 @@ public struct Pad: StructuralOperator, ONNXExportable {
 
   public var addsElements: Bool { true }
 
+  public func onBytes(_ quantization: Quantization) -> (any Operator)? {
+    Pad(
+      pads: pads, mode: mode, value: .integer(quantization.element(Float(value.real))))
+  }
+
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {
     let x = try operand(0, of: operands)
     try require(

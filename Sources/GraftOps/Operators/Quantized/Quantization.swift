@@ -79,16 +79,19 @@ public struct Requantization: Hashable, Sendable {
   public var rate: Double
   /// The zero point of the uint8 result; nil for a float32 result.
   public var zero: Int?
+  /// The scale of the uint8 result, which only exports tell; 1 where it is unknown.
+  public var scale: Double
 
   public init(
     residualMultiplier: Double = 1, residualZero: Int = 0, activation: Activation = .none,
-    rate: Double = 1, zero: Int? = nil
+    rate: Double = 1, zero: Int? = nil, scale: Double = 1
   ) {
     self.residualMultiplier = residualMultiplier
     self.residualZero = residualZero
     self.activation = activation
     self.rate = rate
     self.zero = zero
+    self.scale = scale
   }
 
   init(attributes: Attributes) throws {
@@ -96,7 +99,8 @@ public struct Requantization: Hashable, Sendable {
       residualMultiplier: try attributes.float("residual_multiplier", default: 1),
       residualZero: try attributes.int("residual_zero", default: 0),
       activation: try attributes.activation(), rate: try attributes.float("rate", default: 1),
-      zero: attributes["zero"] == nil ? nil : try attributes.int("zero"))
+      zero: attributes["zero"] == nil ? nil : try attributes.int("zero"),
+      scale: try attributes.float("scale", default: 1))
   }
 
   func write(to attributes: inout Attributes) {
@@ -105,6 +109,7 @@ public struct Requantization: Hashable, Sendable {
     attributes.set(activation)
     if rate != 1 { attributes["rate"] = .float(rate) }
     if let zero { attributes["zero"] = .int(zero) }
+    if scale != 1 { attributes["scale"] = .float(scale) }
   }
 
   public var dtype: DataType { zero == nil ? .float32 : .uint8 }
@@ -113,7 +118,8 @@ public struct Requantization: Hashable, Sendable {
   func check(_ label: String) throws {
     try require(
       label,
-      rate > 0 && rate.isFinite && (zero != nil || rate == 1) && residualMultiplier.isFinite
+      rate > 0 && rate.isFinite && scale > 0 && scale.isFinite && (zero != nil || rate == 1)
+        && residualMultiplier.isFinite
         && (0...255).contains(residualZero) && (0...255).contains(zero ?? 0),
       "a rate of \(rate), a residual's multiplier of \(residualMultiplier) and zero points "
         + "\(residualZero) and \(zero ?? 0)")
@@ -197,10 +203,14 @@ extension HostTensor {
 public protocol QuantizableSum: ActivationFusing {
   /// The operator on uint8 x and int8 weights, whose axes are in the order of ``outputsFirst(_:)``; nil where
   /// there are no kernels for these types, with the reason.
-  /// - Parameter xZero: the zero point of x.
+  /// - Parameters:
+  ///   - x: the quantization of x.
+  ///   - isExact: whether the sums must be those of integers.
   func quantized(
-    xZero: Int, _ requantization: Requantization, operands: [TensorType?]
+    x: Quantization, _ requantization: Requantization, isExact: Bool, operands: [TensorType?]
   ) -> Result<any Operator, GraftError>
+  /// The axis of the weights that has an index for each output.
+  var outputsAxis: Int { get }
   /// The weights with the axis of outputs first.
   func outputsFirst(_ weights: DenseTensor<Float>) -> DenseTensor<Float>
 }

@@ -34,6 +34,8 @@ public struct QuantizedConvolution: GroupedConvolution {
   public var dilations: [Int]
   public var groups: Int
   public var xZero: Int
+  /// The scale of x, which only exports tell; 1 where it is unknown.
+  public var xScale = 1.0
   public var requantization: Requantization
   /// Whether the sum must be the exact one of integers, as files that others quantized ask for. Where not, kernels
   /// may compute it from bfloat16 numbers.
@@ -57,6 +59,7 @@ public struct QuantizedConvolution: GroupedConvolution {
       try Convolution(attributes: attributes),
       xZero: try attributes.int("x_zero", default: 0), try Requantization(attributes: attributes),
       isExact: try attributes.bool("exact", default: false))
+    xScale = try attributes.float("x_scale", default: 1)
   }
 
   /// The same convolution on real numbers, without what follows the sum.
@@ -67,6 +70,7 @@ public struct QuantizedConvolution: GroupedConvolution {
   public var attributes: Attributes {
     var attributes = convolution.attributes
     if xZero != 0 { attributes["x_zero"] = .int(xZero) }
+    if xScale != 1 { attributes["x_scale"] = .float(xScale) }
     if isExact { attributes["exact"] = .bool(true) }
     requantization.write(to: &attributes)
     return attributes
@@ -78,7 +82,7 @@ public struct QuantizedConvolution: GroupedConvolution {
     try require(
       "C1", x.dtype == .uint8 && w.dtype == .int8, "x must be uint8 and w int8, found \(x), \(w)")
     try requantization.check("C7")
-    try require("C7", (0...255).contains(xZero), "a zero point of \(xZero)")
+    try Quantization(scale: xScale, zero: xZero).check("C7")
     let real = try convolution.inferTypes([
       TensorType(.float32, x.shape), TensorType(.float32, w.shape),
     ])[0]
@@ -115,6 +119,11 @@ public struct QuantizedConvolution: GroupedConvolution {
     ]
   }
 
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    try builder.sum(
+      of: convolution, x: Quantization(scale: xScale, zero: xZero), requantization)
+  }
+
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
     convolution.cost(operands: operands, results: results)
   }
@@ -134,7 +143,7 @@ public struct QuantizedConvolution: GroupedConvolution {
 
 extension Convolution: QuantizableSum {
   public func quantized(
-    xZero: Int, _ requantization: Requantization, operands: [TensorType?]
+    x: Quantization, _ requantization: Requantization, isExact: Bool, operands: [TensorType?]
   ) -> Result<any Operator, GraftError> {
     let w = optionalOperand(1, of: operands)?.shape.constants ?? []
     let isDepthwise = w.count == 4 && groups > 1 && w[1] == 1 && w[0] == groups
@@ -146,8 +155,12 @@ extension Convolution: QuantizableSum {
             ? "dilated depthwise convolutions have no int8 kernel"
             : "grouped convolutions have no int8 kernel"))
     }
-    return .success(QuantizedConvolution(self, xZero: xZero, requantization))
+    var quantized = QuantizedConvolution(self, xZero: x.zero, requantization, isExact: isExact)
+    quantized.xScale = x.scale
+    return .success(quantized)
   }
+
+  public var outputsAxis: Int { 0 }
 
   public func outputsFirst(_ weights: DenseTensor<Float>) -> DenseTensor<Float> { weights }
 }

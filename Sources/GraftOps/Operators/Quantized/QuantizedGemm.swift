@@ -25,6 +25,8 @@ public struct QuantizedGemm: Operator {
   ]
 
   public var xZero: Int
+  /// The scale of x, which only exports tell; 1 where it is unknown.
+  public var xScale = 1.0
   public var requantization: Requantization
 
   public init(xZero: Int, _ requantization: Requantization) {
@@ -34,12 +36,14 @@ public struct QuantizedGemm: Operator {
 
   public init(attributes: Attributes) throws {
     xZero = try attributes.int("x_zero", default: 0)
+    xScale = try attributes.float("x_scale", default: 1)
     requantization = try Requantization(attributes: attributes)
   }
 
   public var attributes: Attributes {
     var attributes = Attributes()
     if xZero != 0 { attributes["x_zero"] = .int(xZero) }
+    if xScale != 1 { attributes["x_scale"] = .float(xScale) }
     requantization.write(to: &attributes)
     return attributes
   }
@@ -68,7 +72,7 @@ public struct QuantizedGemm: Operator {
         "residual must have the shape \(result.shape), found \(residual)")
     }
     try requantization.check("C7")
-    try require("C7", (0...255).contains(xZero), "a zero point of \(xZero)")
+    try Quantization(scale: xScale, zero: xZero).check("C7")
     return [result]
   }
 
@@ -96,6 +100,11 @@ public struct QuantizedGemm: Operator {
     ]
   }
 
+  public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? {
+    try builder.sum(
+      of: Gemm(transposesB: true), x: Quantization(scale: xScale, zero: xZero), requantization)
+  }
+
   public func cost(operands: [TensorType?], results: [TensorType]) -> OperatorCost {
     let depth = optionalOperand(0, of: operands)?.shape.dimensions.last?.constant ?? 0
     return OperatorCost(multiplyAdds: saturatingProduct([elementCount(results.first), depth]))
@@ -104,7 +113,7 @@ public struct QuantizedGemm: Operator {
 
 extension Gemm: QuantizableSum {
   public func quantized(
-    xZero: Int, _ requantization: Requantization, operands: [TensorType?]
+    x: Quantization, _ requantization: Requantization, isExact: Bool, operands: [TensorType?]
   ) -> Result<any Operator, GraftError> {
     let depth = optionalOperand(0, of: operands)?.shape.dimensions.last?.constant ?? 0
     let bias = optionalOperand(2, of: operands)
@@ -116,8 +125,12 @@ extension Gemm: QuantizableSum {
           .unsupported, "only x · W + bias with a depth that is a multiple of 4 has an int8 kernel")
       )
     }
-    return .success(QuantizedGemm(xZero: xZero, requantization))
+    var quantized = QuantizedGemm(xZero: x.zero, requantization)
+    quantized.xScale = x.scale
+    return .success(quantized)
   }
+
+  public var outputsAxis: Int { transposesB ? 0 : 1 }
 
   /// [outputs, depth]
   public func outputsFirst(_ weights: DenseTensor<Float>) -> DenseTensor<Float> {
