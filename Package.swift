@@ -30,7 +30,8 @@ let parser = Target.Dependency.product(name: "ArgumentParser", package: "swift-a
 /// program around them.
 let templateFolders =
   [
-    "Convolution/Direct", "Convolution/Tiles", "Convolution/Winograd", "Convolution/Depthwise", "Convolution/Plain",
+    "Convolution/Direct", "Convolution/Tiles", "Convolution/Winograd", "Convolution/Depthwise",
+    "Convolution/Plain",
     "TransposedConvolution", "WeightGradient", "MatrixProduct", "Attention", "Pooling",
     "Elementwise",
     "Movement", "Indexing", "RegionPool", "Normalization",

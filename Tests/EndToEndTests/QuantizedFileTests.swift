@@ -122,7 +122,8 @@ import Testing
       let done = try GraftProgram.run(["compile", model, "-o", path, "--tune", "off"])
       #expect(done.status == 0, "\(done.errors)")
       #expect(
-        done.errors.contains("for \(CompilationTarget.nativeForNarrowTypes.name)"), "\(done.errors)")
+        done.errors.contains("for \(CompilationTarget.nativeForNarrowTypes.name)"), "\(done.errors)"
+      )
       #expect(try GraftProgram.run(["verify", path]).status == 0)
       let trained = try GraftProgram.run([
         "compile", model, "-o", folder + "/trains.graft", "--tune", "off", "--trainable", "none",

@@ -13,8 +13,8 @@ public enum Exporter {
     case imported
     /// The optimized graph, whose weights are folded.
     case optimized
-    /// The optimized graph with its layers on bytes: float operators between QuantizeLinear and DequantizeLinear, weights
-    /// int8 with a scale for each output, biases int32. For bundles on bytes.
+    /// The optimized graph with its layers on bytes: float operators between QuantizeLinear and DequantizeLinear,
+    /// weights int8 with a scale for each output, biases int32. For bundles on bytes.
     case quantized
   }
 

@@ -22,8 +22,9 @@ struct ExportCommand: ParsableCommand, UsesPaths {
   var fused = false
 
   @Flag(
-    help:
-      "Write a network on bytes as it computes: float operators between QuantizeLinear and DequantizeLinear, with int8 weights, which onnxruntime and OpenVINO run on their own int8 kernels."
+    help: ArgumentHelp(
+      "Write a network on bytes as it computes: float operators between QuantizeLinear and DequantizeLinear, with int8 "
+        + "weights, which onnxruntime and OpenVINO run on their own int8 kernels.")
   )
   var quantized = false
 

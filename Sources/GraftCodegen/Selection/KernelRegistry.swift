@@ -5,9 +5,10 @@ import GraftOps
 
 enum KernelRegistry {
   static let families: [KernelFamily] = [
-    .directConvolution, .winogradConvolution, .halfTiles, .depthwiseConvolution, .plainConvolution,
-    .transposedConvolution, .weightGradient, .matrixProduct, .halfProduct, .attention, .pooling, .elementwise,
-    .movement,
+    .directConvolution, .winogradConvolution, .halfTiles, .depthwiseConvolution,
+    .plainConvolution,
+    .transposedConvolution, .weightGradient, .matrixProduct, .halfProduct, .attention, .pooling,
+    .elementwise, .movement,
     .indexing, .regionPool, .normalization,
     .quantizedConvolution, .quantizedProduct, .quantizedElementwise,
     .layerNormalization, .reduction, .loss, .update,
