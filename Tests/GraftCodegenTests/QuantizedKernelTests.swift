@@ -220,6 +220,23 @@ struct QuantizedKernelTests {
     try harness.check(batches: [2], tolerance: 0)
   }
 
+  /// Pixels of four bytes are not gathered: windows of one pixel with a stride, or from an image with a border.
+  @Test func pixelsOfFewBytes() throws {
+    guard Target.x8664v4amx.isRunnable else { return }
+    var harness = KernelHarness(seed: 17, target: .x8664v4amx, convolutions: .matrixTiles)
+    for (strides, kernel, pads) in [
+      ([2, 2], [1, 1], [0, 0, 0, 0]), ([1, 1], [1, 1], [0, 0, 0, 0]),
+      ([1, 1], [1, 1], [1, 1, 1, 1]), ([2, 1], [3, 3], [1, 1, 1, 1]),
+    ] {
+      try Self.add(
+        Case(
+          channels: 3, height: 21, width: 30, outputs: 40, kernel: kernel, strides: strides,
+          pads: pads, zero: 7, xZero: 100),
+        to: &harness)
+    }
+    try harness.check(batches: [2], tolerance: 0)
+  }
+
   // MARK: Products
 
   @Test(arguments: [7, 8], targets) func products(seed: UInt64, target: String) throws {

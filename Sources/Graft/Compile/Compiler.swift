@@ -98,6 +98,7 @@ public struct Compiler: Sendable {
     let lock = try PathLock(on: output)
     defer { withExtendedLifetime(lock) {} }
     var model = try clock.measure("import") { try load(path) }
+    try at(SourceLocation(file: path)) { try checkPrecision(of: model) }
     if let target = options.targetForBytes, options.training == nil, model.graph.isStoredInBytes {
       var options = options
       options.target = target
@@ -105,6 +106,17 @@ public struct Compiler: Sendable {
       return try Compiler(options).compile(&model, at: path, to: output, clock)
     }
     return try compile(&model, at: path, to: output, clock)
+  }
+
+  /// - Throws: ``GraftError`` of kind `invalidArgument` where the options say what the file says already.
+  private func checkPrecision(of model: SourceModel) throws {
+    guard model.graph.isStoredInBytes,
+      options.precision != nil || options.quantization != nil || options.accuracy != nil
+    else { return }
+    throw GraftError(
+      .invalidArgument, "the network says itself how it is quantized, and computes so",
+      advice:
+        "Leave out --precision, --calibrate and --data, or give the network that it was made from.")
   }
 
   private func compile(
@@ -128,10 +140,12 @@ public struct Compiler: Sendable {
 
   /// - Throws: ``GraftError`` of kind `invalidArgument` for a network of several sizes, or on bytes.
   private func checkTrains(_ model: SourceModel) throws {
-    guard options.quantization == nil && model.quantization == nil || options.precision == .float32
-    else {
+    let precision =
+      options.precision ?? (options.quantization == nil ? model.precision : .int8)
+    guard precision == .float32 else {
       throw GraftError(
-        .invalidArgument, "a training step computes in float32, the network is int8",
+        .invalidArgument,
+        "a training step computes in float32, the network is \(precision.rawValue)",
         advice: "Compile it with --precision float32, or train it with graft finetune.")
     }
     guard model.graphs.count > 1 else { return }
@@ -159,7 +173,7 @@ public struct Compiler: Sendable {
     calibratingOn feed: CalibrationFeed? = nil, clock: StageClock = StageClock(),
     addFiles: (_ folder: String) throws -> Void = { _ in }
   ) throws -> CompilationReport {
-    if options.precision == nil, model.precision == .bfloat16 {
+    if options.precision == nil, options.quantization == nil, model.precision == .bfloat16 {
       var own = options
       own.precision = .bfloat16
       return try Compiler(own).compile(
@@ -320,9 +334,8 @@ public struct Compiler: Sendable {
   var generator: CodeGenerator {
     var generator = CodeGenerator(target: options.target)
     generator.roundsFactors = options.precision == .bfloat16
-    if options.isCompact {
-      generator.convolutions.algorithm = generator.roundsFactors ? .matrixTiles : .direct
-    }
+    // No transforms: tiles where there are any, else direct sums.
+    if options.isCompact { generator.convolutions.algorithm = .matrixTiles }
     return generator
   }
 

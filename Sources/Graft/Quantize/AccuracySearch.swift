@@ -112,7 +112,7 @@ struct AccuracySearch {
     let path = ModelBundle.join(folder.path, "\(candidates).graft")
     var source = model
     source.quantization = record
-    try compiler.plain(record == nil ? .float32 : nil).compile(
+    try compiler.plain(record == nil ? .float32 : .int8).compile(
       source, to: path, reusing: relative)
     var found = Candidate(bundle: try ModelBundle(opening: path))
     let network = try ImageNetwork(found.bundle).taking(dataAt: options.data)

@@ -59,7 +59,11 @@ struct NetworkQuantization {
     let missing = Set(graphs.flatMap { ValueKeys($0).values.map(\.key) })
       .filter { record.ranges[$0] == nil }.count
     let advice = "calibrate again with --precision int8 --calibrate DATA"
-    guard missing > 0 else { return [] }
+    guard missing > 0 else {
+      return isOnBytes
+        ? []
+        : [Warning("none of the layers can be put on bytes by the recorded ranges; \(advice)")]
+    }
     guard isOnBytes else {
       throw GraftError(
         .invalidBundle,

@@ -39,7 +39,9 @@ public enum Exporter {
           throw GraftError(
             .invalidArgument,
             "the bundle records no ranges of values, so it cannot be exported quantized",
-            advice: "Compile it with --precision int8 --calibrate DATA first.")
+            advice:
+              "Compile it with --precision int8 --calibrate DATA first. A file that was quantized already is "
+              + "written so with --fused.")
         }
         graph = try Compiler().putOnBytes(graph, record)
       }

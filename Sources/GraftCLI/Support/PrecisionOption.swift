@@ -23,8 +23,9 @@ struct PrecisionOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "How a range is chosen from the numbers seen: all of them (minmax), all but the outermost 0.01 % (percentile), "
-        + "by the Kullback-Leibler divergence (entropy), or by the mean squared error (mse)."))
-  var calibrator = CalibrationMethod.minmax
+        + "by the Kullback-Leibler divergence (entropy), or by the mean squared error (mse). (default: minmax)"
+    ))
+  var calibrator: CalibrationMethod?
 
   @Option(
     help: ArgumentHelp(
@@ -50,13 +51,16 @@ struct PrecisionOption: ParsableArguments {
         throw ValidationError("--max-drop must be between 0 and 100 points")
       }
     }
+    if calibrator != nil, calibrate == nil {
+      throw ValidationError("--calibrator needs --calibrate: the data that determine the ranges")
+    }
     if precision != .int8, calibrate != nil {
       throw ValidationError("--calibrate is for --precision int8")
     }
   }
 
   var quantization: QuantizationOptions? {
-    calibrate.map { QuantizationOptions(calibrationData: $0, method: calibrator) }
+    calibrate.map { QuantizationOptions(calibrationData: $0, method: calibrator ?? .minmax) }
   }
 
   var accuracy: AccuracyOptions? {

@@ -90,7 +90,10 @@ struct QuantizationPlan {
       // Sums are decided when the quantization of x is known.
       if operation is any QuantizableSum { continue }
       if let map = operation as? any QuantizableElementwise {
-        guard Self.isElementwise(node, map, graph) else { continue }
+        // Pictures of few channels are quantized on their way into pixels of four bytes, from planes.
+        guard Self.isElementwise(node, map, graph),
+          graph.type(of: node.results[0]).shape[1].constant ?? .max > Layout.fewChannels
+        else { continue }
         candidates[node.id] = .elementwise(map)
         if type(of: map).selectsElements {
           groups.join(node.presentOperands + node.results)

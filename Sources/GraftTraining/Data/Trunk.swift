@@ -62,6 +62,7 @@ struct Trunk {
       var options = Compiler.Options()
       options.target = target
       options.isCompact = bundle.manifest.isCompact ?? false
+      if bundle.manifest.precision == .bfloat16 { options.precision = .bfloat16 }
       let path = folder.path + "/trunk.graft"
       try Compiler(options).compile(
         SourceModel(

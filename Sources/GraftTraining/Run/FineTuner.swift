@@ -209,6 +209,7 @@ public struct FineTuner {
     var compilerOptions = Compiler.Options()
     compilerOptions.target = options.target
     compilerOptions.isCompact = bundle.manifest.isCompact ?? false
+    if bundle.manifest.precision == .bfloat16 { compilerOptions.precision = .bfloat16 }
     var preprocessing = bundle.manifest.preprocessing
     // A network that was trained for classes does not give images any more.
     if plan.network.picture == nil { preprocessing?.output = nil }

@@ -75,7 +75,7 @@ extension ONNXFunction {
     },
     /// ONNX QLinearConv, opset 10; https://onnx.ai/onnx/operators/onnx__QLinearConv.html
     ONNXFunction("QLinearConv", since: 10) { f in
-      if try f.isStatedInBytes((0, 1, 2), weights: (3, 4, 5), result: (6, 7)) {
+      if try f.isStatedInBytes((0, 1, 2), weights: (3, 4, 5), bias: 8, result: (6, 7)) {
         return [try f.statedConvolution()]
       }
       var sum = try f.wholeConvolution(x: 0, zero: 2, w: 3, zero: 5)

@@ -53,10 +53,13 @@ extension FunctionBuilder {
   /// Whether a node is a sum of products of bytes by constant weights, all scales known.
   /// - Parameters:
   ///   - x: the activations.
+  ///   - bias: the index of one, which must be a constant too.
   ///   - result: the indices of the result's scale and zero point.
   func isStatedInBytes(
-    _ x: QuantizedInput, weights: QuantizedInput, result: (scale: Int, zero: Int)
+    _ x: QuantizedInput, weights: QuantizedInput, bias: Int? = nil,
+    result: (scale: Int, zero: Int)
   ) throws -> Bool {
+    if let bias, node.optionalInput(bias) != nil, data(bias) == nil { return false }
     guard let image = node.optionalInput(x.x), data(x.x) == nil,
       let zero = node.optionalInput(result.zero), storesWeights(weights)
     else { return false }

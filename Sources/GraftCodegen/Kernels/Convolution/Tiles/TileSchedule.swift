@@ -33,7 +33,8 @@ struct TileSchedule: Hashable {
   /// Channels of a pixel that is made of planes.
   static let planes = 4
 
-  /// Nil for images of a few pixels, for grouped convolutions, and for more than a few planes.
+  /// Nil for images of a few pixels, for grouped convolutions, for more than a few planes, and for pixels of few bytes
+  /// that would have to be gathered.
   init?(
     _ shape: ConvolutionShape, x: ImageGeometry, y: ImageGeometry, residual: ImageGeometry?,
     factorBytes: Int, converts: Bool, _ variant: ConvolutionVariant?, target: Target
@@ -45,6 +46,7 @@ struct TileSchedule: Hashable {
     isFlat = shape.window.kernel == [1, 1] && !hasBorder
     gathers =
       converts || x.blocks > 1 || isFlat && (x.hasBorder || shape.window.strides != [1, 1])
+    guard !gathers || x.block == 1 || x.block == y.block else { return nil }
     let width = isFlat ? shape.resultPixels : y.width
     let tiles = (width + Self.rows - 1) / Self.rows
     tilePixels = (width + tiles - 1) / tiles
