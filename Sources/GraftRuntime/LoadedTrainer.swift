@@ -64,7 +64,7 @@ public final class LoadedTrainer: @unchecked Sendable {
     public var learningRate: Float
     public var momentum: Float
     public var weightDecay: Float
-    /// Of Adam (Kingma and Ba 2015), like the next two.
+    /// Adam's (Kingma and Ba 2015), like the next two.
     public var beta1: Float
     public var beta2: Float
     public var epsilon: Float

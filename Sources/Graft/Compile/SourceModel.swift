@@ -19,7 +19,7 @@ public struct SourceModel: Sendable {
   /// How the layers of the bundle were put on bytes; nil for float32.
   public var quantization: QuantizationRecord?
   /// The precision of the bundle; float32 for a file.
-  public var precision = Precision.float32
+  public var precision: Precision
   public var warnings: [Warning]
 
   /// The graph for the first set of input shapes.
@@ -49,8 +49,8 @@ public struct SourceModel: Sendable {
         preprocessing: bundle.manifest.preprocessing,
         labels: bundle.manifest.labels, provenance: bundle.manifest.provenance, warnings: [],
         fineTuning: bundle.manifest.fineTuning,
-        quantization: withRanges ? try bundle.loadQuantization() : nil)
-      precision = bundle.manifest.precision
+        quantization: withRanges ? try bundle.loadQuantization() : nil,
+        precision: bundle.manifest.precision)
       return
     }
     var weights: [String: TensorData] = [:]
@@ -73,7 +73,8 @@ public struct SourceModel: Sendable {
   package init(
     graphs: [Graph], preprocessing: Preprocessing?, labels: [String]?,
     provenance: Manifest.Provenance, warnings: [Warning],
-    fineTuning: Manifest.FineTuning? = nil, quantization: QuantizationRecord? = nil
+    fineTuning: Manifest.FineTuning? = nil, quantization: QuantizationRecord? = nil,
+    precision: Precision = .float32
   ) {
     self.graphs = graphs
     self.preprocessing = preprocessing
@@ -82,5 +83,6 @@ public struct SourceModel: Sendable {
     self.warnings = warnings
     self.fineTuning = fineTuning
     self.quantization = quantization
+    self.precision = precision
   }
 }

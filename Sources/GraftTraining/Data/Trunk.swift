@@ -62,13 +62,13 @@ struct Trunk {
       var options = Compiler.Options()
       options.target = target
       options.isCompact = bundle.manifest.isCompact ?? false
-      if bundle.manifest.precision == .bfloat16 { options.precision = .bfloat16 }
       let path = folder.path + "/trunk.graft"
       try Compiler(options).compile(
         SourceModel(
           graphs: [parts.trunk], preprocessing: nil, labels: nil,
           provenance: bundle.manifest.provenance, warnings: [],
-          quantization: bundle.loadQuantization()?.restricted(to: parts.trunk)),
+          quantization: bundle.loadQuantization()?.restricted(to: parts.trunk),
+          precision: bundle.manifest.precision),
         to: path, reusing: bundle)
       let session = try Session(
         ModelBundle(opening: path), threads: threads, largestBatch: largestBatch)

@@ -209,7 +209,6 @@ public struct FineTuner {
     var compilerOptions = Compiler.Options()
     compilerOptions.target = options.target
     compilerOptions.isCompact = bundle.manifest.isCompact ?? false
-    if bundle.manifest.precision == .bfloat16 { compilerOptions.precision = .bfloat16 }
     var preprocessing = bundle.manifest.preprocessing
     // A network that was trained for classes does not give images any more.
     if plan.network.picture == nil { preprocessing?.output = nil }
@@ -224,7 +223,8 @@ public struct FineTuner {
           unfreeze: "\(options.unfreeze)", head: options.trainingChoices.head.description,
           bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
           loss: trained.loss.rawValue, seed: options.seed, epoch: trained.report.kept),
-        quantization: recorded?.restricted(to: plan.training.parts.trunk)),
+        quantization: recorded?.restricted(to: plan.training.parts.trunk),
+        precision: bundle.manifest.precision),
       to: output, keeping: [path], reusing: bundle,
       calibratingOn: recorded.map { plan.calibration($0.method, on: trained.places) }
     ) { folder in

@@ -8,9 +8,9 @@ struct QuantizedTiles: MeasuredKernel {
   let convolution: QuantizedConvolutionNode
   private let schedule: TileSchedule
 
-  /// Nil for targets without tiles, and where ``TileSchedule`` has none.
+  /// Nil where there is no ``TileSchedule``.
   init?(_ convolution: QuantizedConvolutionNode, _ variant: ConvolutionVariant?) {
-    guard convolution.target.hasTiles,
+    guard
       let schedule = TileSchedule(
         convolution.shape, x: convolution.x, y: convolution.y, residual: convolution.residual,
         factorBytes: 1, converts: false, variant, target: convolution.target)

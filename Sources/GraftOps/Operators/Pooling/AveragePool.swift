@@ -7,9 +7,9 @@ import RealModule
 
 /// y[n, c, i, j] = the mean of the window at (i, j).
 ///
-/// x [batch, channels, height, width]; constraints C1 to C4 of ``Pooling``. The divisor is the number
-/// of elements of the window inside the image, or with ``countIncludePad`` inside the padded image:
-/// what a last window of `ceil` reaches beyond that never counts.
+/// x [batch, channels, height, width]; constraints C1 to C4 of ``Pooling``. The divisor counts
+/// the window's elements inside the image, or with ``countIncludePad`` inside the padded image: what a
+/// last window of `ceil` reaches beyond that never counts.
 public struct AveragePool: Pooling {
   public static let opcode: Opcode = "average_pool"
   public static let summary = "mean over a sliding window"

@@ -19,7 +19,7 @@ public struct RegionPool: Operator, ONNXExportable {
   public enum Kind: String, Sendable, CaseIterable {
     /// The mean of interpolated places, He et al. 2017.
     case average
-    /// Of these places the largest weighted pixel.
+    /// The largest weighted pixel at these places.
     case largest
     /// The largest of the bin's pixels, Girshick 2015.
     case pixels
@@ -207,7 +207,7 @@ public struct RegionPool: Operator, ONNXExportable {
 }
 
 extension RegionPool: DifferentiableOperator {
-  /// Of means with respect to x. Regions are taken as given, as in torchvision.
+  /// The gradient of means with respect to x. Regions are taken as given, as in torchvision.
   public func buildGradient(_ builder: inout GradientBuilder) throws {
     guard builder.wants(0) else { return }
     guard kind == .average else {

@@ -195,7 +195,7 @@ public struct AttentionViews: Hashable, Sendable {
   public var keys: Int
   public var size: Int
   public var width: Int
-  /// Of q, k and v.
+  /// The views of q, k and v.
   public var views: [AttentionView]
   /// Axis i of y is axis order[i] of […, queries, width].
   public var order: [Int]

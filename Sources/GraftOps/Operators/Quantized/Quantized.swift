@@ -21,11 +21,11 @@ public struct Quantized: Operator {
   public static let operands: [OperandRule] = [.variadic("a")]
 
   public var operation: any Operator
-  /// Of each operand; nil for float32 ones.
+  /// The quantization of each operand; nil for float32 ones.
   public var sources: [Quantization?]
-  /// Of the result; nil for float32.
+  /// The quantization of the result; nil for float32.
   public var result: Quantization?
-  /// Whether elements must be those that a runtime computes for which the file was made.
+  /// Whether elements must be those that the runtime computes for which the file was made.
   public var isExact: Bool
   /// Whether the file has all bytes as int8, 128 less; exact sums and means are then rounded so.
   public var isSigned = false

@@ -23,12 +23,11 @@ struct HalfTiles: MeasuredKernel {
   private let convolution: ConvolutionNode
   private let schedule: TileSchedule
 
-  /// Nil for targets without tiles, for weights that are computed, and where ``TileSchedule`` has none.
+  /// Nil for weights that are computed, and where there is no ``TileSchedule``.
   init?(
     _ convolution: ConvolutionNode, _ variant: ConvolutionVariant?, _ context: SelectionContext
   ) {
-    guard convolution.target.hasTiles,
-      context.graph[convolution.weight].parameter?.data != nil,
+    guard context.graph[convolution.weight].parameter?.data != nil,
       let schedule = TileSchedule(
         convolution.shape, x: convolution.x, y: convolution.y, residual: convolution.residual,
         factorBytes: 2, converts: true, variant, target: convolution.target)

@@ -33,13 +33,15 @@ struct TileSchedule: Hashable {
   /// Channels of a pixel that is made of planes.
   static let planes = 4
 
-  /// Nil for images of a few pixels, for grouped convolutions, for more than a few planes, and for pixels of few bytes
-  /// that would have to be gathered.
+  /// Nil for targets without tiles, for images of a few pixels, for grouped convolutions, for more than a few planes,
+  /// and for pixels of few bytes that would have to be gathered.
   init?(
     _ shape: ConvolutionShape, x: ImageGeometry, y: ImageGeometry, residual: ImageGeometry?,
     factorBytes: Int, converts: Bool, _ variant: ConvolutionVariant?, target: Target
   ) {
-    guard shape.groups == 1, x.block > 1 || x.channels <= Self.planes else { return nil }
+    guard target.hasTiles, shape.groups == 1, x.block > 1 || x.channels <= Self.planes else {
+      return nil
+    }
     (self.shape, self.x, self.y, self.residual) = (shape, x, y, residual)
     self.factorBytes = factorBytes
     let hasBorder = y.hasBorder || residual?.hasBorder ?? false
