@@ -7,7 +7,7 @@ import Testing
 @testable import Graft
 
 /// A classifier with one layer that int8 harms, and data that float32 classifies without an error.
-private struct HarmedModel {
+struct HarmedModel {
   let model: String
   let data: String
 

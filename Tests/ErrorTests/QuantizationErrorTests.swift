@@ -20,6 +20,8 @@ struct QuantizationErrorTests {
       ["--precision", "int8"], ["--calibrate", "data"], ["--precision", "int4"],
       ["--precision", "int8", "--calibrate", "data", "--calibrator", "best"],
       ["--precision", "int8", "--calibrate", "data", "--trainable", "last:1", "--classes", "3"],
+      ["--precision", "auto", "--trainable", "last:1", "--classes", "3"],
+      ["--precision", "auto", "--max-drop", "1"],
       ["--data", "data"], ["--precision", "float32", "--data", "data"],
       ["--precision", "int8", "--calibrate", "data", "--max-drop", "1"],
       ["--precision", "int8", "--calibrate", "data", "--data", "data", "--max-drop", "101"],

@@ -31,6 +31,8 @@ public struct CompilationReport: Sendable {
   public var quantization: String?
   /// What int8 costs; nil if it was not measured.
   public var accuracy: AccuracyReport?
+  /// The precisions that were compared; nil if one was given.
+  public var choice: PrecisionReport?
   /// A sentence about the training step, if there is one.
   public var training: String?
   /// One for each set of input shapes, at least one.

@@ -29,8 +29,9 @@ public struct Compiler: Sendable {
     /// Empty for one program with the shapes in the file, or all programs of a bundle.
     public var inputShapes: [[String: InputShape]] = []
     public var target: CompilationTarget = .native
-    /// The target of networks that the file says compute on bytes; nil for ``target``.
-    public var targetForBytes: CompilationTarget?
+    /// The target of networks that the file says compute on bytes, and of the narrow precisions that
+    /// ``Compiler/compileFastest(_:to:)`` tries; nil for ``target``.
+    public var narrowTarget: CompilationTarget?
     /// Whether to minimize memory rather than time: no convolution uses transformed weights, which can be
     /// four times as large.
     public var isCompact = false
@@ -99,10 +100,10 @@ public struct Compiler: Sendable {
     defer { withExtendedLifetime(lock) {} }
     var model = try clock.measure("import") { try load(path) }
     try at(SourceLocation(file: path)) { try checkPrecision(of: model) }
-    if let target = options.targetForBytes, options.training == nil, model.graph.isStoredInBytes {
+    if let target = options.narrowTarget, options.training == nil, model.graph.isStoredInBytes {
       var options = options
       options.target = target
-      options.targetForBytes = nil
+      options.narrowTarget = nil
       return try Compiler(options).compile(&model, at: path, to: output, clock)
     }
     return try compile(&model, at: path, to: output, clock)

@@ -32,13 +32,7 @@ struct AccuracySearch {
   /// A compiled candidate and its predictions.
   private struct Candidate {
     var bundle: ModelBundle
-    var labels: [Int] = []
-    var predictions: [Int] = []
-    var warnings: [Warning] = []
-
-    var top1: Double {
-      Double(zip(labels, predictions).count { $0 == $1 }) / Double(max(1, labels.count))
-    }
+    var answers: LabeledPredictions
   }
 
   /// The results of the search.
@@ -57,8 +51,7 @@ struct AccuracySearch {
     let wide = try candidate(nil, like: nil)
     let all = try candidate(quantization.record, like: nil)
     func compare(_ candidate: Candidate) -> PairedComparison {
-      PairedComparison(
-        labels: wide.labels, first: wide.predictions, second: candidate.predictions)
+      wide.answers.comparison(with: candidate.answers)
     }
     let network = try ImageNetwork(wide.bundle).taking(dataAt: options.data)
     let layers = try quantization.pass(for: graphs[network.program])
@@ -89,7 +82,7 @@ struct AccuracySearch {
     let report = AccuracyReport(
       float32: try measured(wide), int8: try measured(chosen), comparison: compare(chosen),
       dropOfAll: compare(all).drop, layers: layers, kept: kept)
-    var warnings = wide.warnings
+    var warnings = wide.answers.warnings
     if !isOnBytes {
       warnings.append(
         Warning(
@@ -114,36 +107,12 @@ struct AccuracySearch {
     source.quantization = record
     try compiler.plain(record == nil ? .float32 : .int8).compile(
       source, to: path, reusing: relative)
-    var found = Candidate(bundle: try ModelBundle(opening: path))
-    let network = try ImageNetwork(found.bundle).taking(dataAt: options.data)
-    try network.requireClasses()
-    let (dataset, opening) = try network.open(options.data)
-    let session = try Session(
-      found.bundle, largestBatch: network.batchSize(Self.batchSize), program: network.program)
-    let name = record == nil ? "float32" : "int8"
-    let progress = compiler.options.progress
-    let run = try network.run(
-      on: dataset, with: session, batchSize: Self.batchSize,
-      progress: { progress("evaluating \(name): \($0) of \($1) items") }
-    ) { answer in
-      guard case .label(let label) = answer.target, !network.isMultiLabel else {
-        throw GraftError(
-          .unsupported, "the accuracy of int8 is measured where every item has one class",
-          at: SourceLocation(file: options.data),
-          advice: "Leave out --data, and compare the bundles with graft evaluate.")
-      }
-      found.labels.append(label)
-      found.predictions.append(network.best(1, of: answer.row).first ?? 0)
-    }
-    guard !found.labels.isEmpty else {
-      throw GraftError(
-        .invalidData, "no item could be read", at: SourceLocation(file: options.data))
-    }
-    found.warnings = network.warnings + opening + run.warnings
-    return found
+    let bundle = try ModelBundle(opening: path)
+    let answers = try LabeledPredictions(
+      of: bundle, record == nil ? "float32" : "int8", on: options.data,
+      progress: compiler.options.progress)
+    return Candidate(bundle: bundle, answers: answers)
   }
-
-  private static let batchSize = 64
 
   private func ranking(
     _ quantization: NetworkQuantization, _ network: ImageNetwork
@@ -166,7 +135,7 @@ struct AccuracySearch {
     compiler.options.progress("measuring the time of an image")
     let report = try Benchmark(loading: candidate.bundle.path).run(seconds: 0.3)
     return AccuracyReport.Network(
-      top1: candidate.top1, milliseconds: report.medianMilliseconds,
+      top1: candidate.answers.top1, milliseconds: report.medianMilliseconds,
       weightBytes: candidate.bundle.manifest.files[BundleLayout.packed]?.bytes ?? 0)
   }
 }

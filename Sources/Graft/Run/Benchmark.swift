@@ -225,21 +225,13 @@ public struct Benchmark {
     let layers = call.stepNames.enumerated().map { index, name in
       let all = steps.map { index < $0.count ? Double($0[index]) / 1e6 : 0 }
       return Report.Layer(
-        name: index < schedule.count ? schedule[index] : name, milliseconds: median(all),
+        name: index < schedule.count ? schedule[index] : name, milliseconds: all.median,
         work: work.flatMap { index < $0.count ? $0[index] : nil }, batch: batch, machine: machine)
     }
     return Report(
-      inputs: program.inputs, loadMilliseconds: loadMilliseconds, medianMilliseconds: median(times),
+      inputs: program.inputs, loadMilliseconds: loadMilliseconds, medianMilliseconds: times.median,
       minimumMilliseconds: times.min() ?? 0, runs: times.count, batch: fixedBatch ?? batch,
       threads: session.threads, peakArenaBytes: call.arenaBytes, layers: layers,
       machine: machine)
-  }
-
-  private func median(_ values: [Double]) -> Double {
-    let sorted = values.sorted()
-    guard !sorted.isEmpty else { return 0 }
-    let middle = sorted.count / 2
-    return sorted.count.isMultiple(of: 2)
-      ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
   }
 }

@@ -63,9 +63,11 @@ struct CompileCommand: ParsableCommand, UsesPaths {
       throw ValidationError(
         "--trainable needs one set of input shapes: give --input-shape once for each input")
     }
-    if training.trainable != nil, let precision = precision.precision, precision != .float32 {
+    if training.trainable != nil, let precision = precision.precision, precision != .fixed(.float32)
+    {
       throw ValidationError(
-        "--trainable is not available with --precision \(precision.rawValue)")
+        "--trainable is not available with --precision "
+          + (precision.precision?.rawValue ?? "auto"))
     }
     try precision.check(for: model)
     guard let preprocess, !Compiler.preprocessingNames.contains(preprocess),
@@ -101,19 +103,23 @@ struct CompileCommand: ParsableCommand, UsesPaths {
     Console.warn(names?.warnings ?? [])
     options.labels = names?.names
     options.inputShapes = try shapes.parsed()
-    options.precision = precision.precision
+    options.precision = precision.precision?.precision
     options.target = try target.target(for: precision.effective(for: model))
-    options.targetForBytes = try target.target(for: .int8)
+    options.narrowTarget = try target.target(for: .int8)
     options.isCompact = compact
     options.quantization = precision.quantization
     options.accuracy = precision.accuracy
     options.tuning = tune
     options.training = try training.parsed()
     options.progress = { ProgressLine.show($0) }
-    let report = try Compiler(options).compile(model, to: output)
+    let compiler = Compiler(options)
+    let report =
+      try precision.precision == .auto
+      ? compiler.compileFastest(model, to: output) : compiler.compile(model, to: output)
     ProgressLine.clear()
     Console.warn(report.warnings)
     for line in report.accuracy?.lines ?? [] { try Console.result(line) }
+    for line in report.choice?.lines ?? [] { try Console.result(line) }
     if explain { try Console.result(report.explanation) }
     if timings { try Console.result(report.timings) }
     if let training = report.training { Console.note(training) }

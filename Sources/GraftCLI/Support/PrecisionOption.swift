@@ -8,10 +8,12 @@ struct PrecisionOption: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "The number format of layers: float32; bfloat16, which rounds the factors of products to it where that is faster "
-        + "and sums in float32; or int8, which needs --calibrate unless the bundle that is compiled again "
-        + "records the ranges, and leaves layers that have no such kernel in float32. (default: that of the bundle; "
-        + "float32 for an .onnx file)"))
-  var precision: Precision?
+        + "and sums in float32; int8, which needs --calibrate unless the bundle that is compiled again "
+        + "records the ranges, and leaves layers that have no such kernel in float32; or auto, which compiles all of "
+        + "these, int8 with --calibrate, measures them on this machine, and keeps the fastest, with --data only if its "
+        + "accuracy is within --max-drop. (default: that of the bundle; float32 for an .onnx file)")
+  )
+  var precision: PrecisionChoice?
 
   @Option(
     help: ArgumentHelp(
@@ -29,8 +31,8 @@ struct PrecisionOption: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Labeled data as for graft evaluate, on which the drop in accuracy from float32 to int8 is measured and held "
-        + "within --max-drop, by leaving the layers that cost most in float32.", valueName: "folder"
+      "Labeled data as for graft evaluate, on which the drop in accuracy from float32 is measured and held within "
+        + "--max-drop: int8 leaves the layers that cost most in float32.", valueName: "folder"
     ),
     completion: .directory)
   var data: String?
@@ -42,7 +44,9 @@ struct PrecisionOption: ParsableArguments {
   var maxDrop: Double?
 
   func validate() throws {
-    if data != nil, precision != .int8 { throw ValidationError("--data is for --precision int8") }
+    if data != nil, precision != .fixed(.int8), precision != .auto {
+      throw ValidationError("--data is for --precision int8 and --precision auto")
+    }
     if let maxDrop {
       guard data != nil else {
         throw ValidationError("--max-drop needs --data: labeled data on which to measure the drop")
@@ -54,8 +58,8 @@ struct PrecisionOption: ParsableArguments {
     if calibrator != nil, calibrate == nil {
       throw ValidationError("--calibrator needs --calibrate: the data that determine the ranges")
     }
-    if precision != .int8, calibrate != nil {
-      throw ValidationError("--calibrate is for --precision int8")
+    if precision != .fixed(.int8), precision != .auto, calibrate != nil {
+      throw ValidationError("--calibrate is for --precision int8 and --precision auto")
     }
   }
 
@@ -73,16 +77,44 @@ struct PrecisionOption: ParsableArguments {
 
   /// - Throws: `ValidationError` if nothing determines the ranges of bytes.
   func check(for model: String) throws {
-    guard precision == .int8, calibrate == nil, !ModelBundle.isBundle(at: model) else { return }
+    guard precision == .fixed(.int8), calibrate == nil, !ModelBundle.isBundle(at: model) else {
+      return
+    }
     throw ValidationError(
       "--precision int8 needs --calibrate: a folder of images, or a .npy file of inputs")
   }
 
   /// The precision that `model` will have.
   func effective(for model: String) throws -> Precision {
-    try precision ?? ModelBundle.precision(at: model)
+    switch precision {
+    case .fixed(let precision): precision
+    // float32 is what the others are compared with.
+    case .auto: .float32
+    case nil: try ModelBundle.precision(at: model)
+    }
   }
 }
 
-extension Precision: ExpressibleByArgument {}
+/// A precision, or that which is the fastest.
+enum PrecisionChoice: ExpressibleByArgument, Equatable {
+  case fixed(Precision)
+  case auto
+
+  init?(argument: String) {
+    if argument == "auto" {
+      self = .auto
+    } else if let precision = Precision(rawValue: argument) {
+      self = .fixed(precision)
+    } else {
+      return nil
+    }
+  }
+
+  static var allValueStrings: [String] { Precision.allCases.map(\.rawValue) + ["auto"] }
+
+  var precision: Precision? {
+    if case .fixed(let precision) = self { precision } else { nil }
+  }
+}
+
 extension CalibrationMethod: ExpressibleByArgument {}
