@@ -53,11 +53,14 @@ extension Manifest {
     public var seed: UInt64
     /// The epoch whose weights are in the bundle.
     public var epoch: Int
+    /// Nil if nothing was pruned.
+    public var pruning: Pruning?
 
     package init(
       weightsSHA256: String, unfreeze: String, head: String, bn: String, optimizer: String,
-      loss: String, seed: UInt64, epoch: Int
+      loss: String, seed: UInt64, epoch: Int, pruning: Pruning? = nil
     ) {
+      self.pruning = pruning
       self.weightsSHA256 = weightsSHA256
       self.unfreeze = unfreeze
       self.head = head
@@ -70,7 +73,56 @@ extension Manifest {
 
     enum CodingKeys: String, CodingKey {
       case weightsSHA256 = "weights_sha256"
-      case unfreeze, head, bn, optimizer, loss, seed, epoch
+      case unfreeze, head, bn, optimizer, loss, seed, epoch, pruning
+    }
+  }
+
+  /// What `graft finetune --prune` removed.
+  public struct Pruning: Codable, Sendable, Equatable {
+    /// A layer that lost outputs.
+    public struct Layer: Codable, Sendable, Equatable {
+      public var name: String
+      public var outputsBefore: Int
+      public var outputs: Int
+
+      package init(name: String, outputsBefore: Int, outputs: Int) {
+        (self.name, self.outputsBefore, self.outputs) = (name, outputsBefore, outputs)
+      }
+
+      enum CodingKeys: String, CodingKey {
+        case name, outputs
+        case outputsBefore = "outputs_before"
+      }
+    }
+
+    /// The share of multiply-adds that was to be removed, between 0 and 1.
+    public var share: Double
+    /// Multiply-adds of an item in convolutions and products.
+    public var multiplyAddsBefore: Int
+    public var multiplyAdds: Int
+    /// Elements of all parameters.
+    public var parametersBefore: Int
+    public var parameters: Int
+    /// In execution order.
+    public var layers: [Layer]
+
+    package init(
+      share: Double, multiplyAddsBefore: Int, multiplyAdds: Int, parametersBefore: Int,
+      parameters: Int, layers: [Layer]
+    ) {
+      self.share = share
+      self.multiplyAddsBefore = multiplyAddsBefore
+      self.multiplyAdds = multiplyAdds
+      self.parametersBefore = parametersBefore
+      self.parameters = parameters
+      self.layers = layers
+    }
+
+    enum CodingKeys: String, CodingKey {
+      case share, parameters, layers
+      case multiplyAddsBefore = "multiply_adds_before"
+      case multiplyAdds = "multiply_adds"
+      case parametersBefore = "parameters_before"
     }
   }
 

@@ -8,7 +8,7 @@ import GraftDiagnostics
 import GraftIR
 
 /// Reads and writes safetensors files.
-enum Safetensors {
+package enum Safetensors {
   /// One tensor in the header.
   private struct Entry: Codable {
     var dtype: String
@@ -20,7 +20,7 @@ enum Safetensors {
     }
   }
 
-  /// The header of a file to read: tensors by name. Metadata is ignored.
+  /// The header of a file to read: tensors by name, and metadata.
   private struct Header: Decodable {
     private struct Name: CodingKey {
       var stringValue: String
@@ -30,12 +30,13 @@ enum Safetensors {
     }
 
     var entries: [String: Entry] = [:]
+    var metadata: [String: String] = [:]
 
     init(from decoder: any Decoder) throws {
       let container = try decoder.container(keyedBy: Name.self)
       for name in container.allKeys {
         if name.stringValue == metadataKey {
-          _ = try container.decode([String: String].self, forKey: name)
+          metadata = try container.decode([String: String].self, forKey: name)
         } else {
           entries[name.stringValue] = try container.decode(Entry.self, forKey: name)
         }
@@ -94,13 +95,19 @@ enum Safetensors {
     try file.close()
   }
 
-  /// The tensors of the file at `path`, by reference into its mapping.
-  /// - Throws: ``GraftError`` of kind `invalidBundle` that names the file and what is wrong with it.
-  static func read(_ path: String) throws -> [String: TensorData] {
+  /// The metadata of the file at `path`; empty if it has none.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` if its header is damaged.
+  package static func metadata(of path: String) throws -> [String: String] {
+    try header(of: MappedFile(path, following: false), at: path).header.metadata
+  }
+
+  /// The header of a file, and where the tensors start.
+  private static func header(
+    of file: MappedFile, at path: String
+  ) throws -> (header: Header, start: Int) {
     func damaged(_ message: String) -> GraftError {
       GraftError(.invalidBundle, message, at: SourceLocation(file: path))
     }
-    let file = try MappedFile(path, following: false)
     guard file.count >= 8 else {
       throw damaged("it is shorter than 8 bytes, the length of its header size")
     }
@@ -110,10 +117,20 @@ enum Safetensors {
     }
     let start = 8 + Int(length)
     let text = file.withUnsafeBytes { Data($0[8..<start]) }
-    let header: [String: Entry]
-    do { header = try JSONDecoder().decode(Header.self, from: text).entries } catch {
+    do { return (try JSONDecoder().decode(Header.self, from: text), start) } catch {
       throw damaged("its header is not valid JSON that describes tensors")
     }
+  }
+
+  /// The tensors of the file at `path`, by reference into its mapping.
+  /// - Throws: ``GraftError`` of kind `invalidBundle` that names the file and what is wrong with it.
+  static func read(_ path: String) throws -> [String: TensorData] {
+    func damaged(_ message: String) -> GraftError {
+      GraftError(.invalidBundle, message, at: SourceLocation(file: path))
+    }
+    let file = try MappedFile(path, following: false)
+    let (found, start) = try header(of: file, at: path)
+    let header = found.entries
     var tensors: [String: TensorData] = [:]
     var ranges: [(range: Range<Int>, name: String)] = []
     for (name, entry) in header {

@@ -273,8 +273,19 @@ package struct FineTuningPlan {
       + parts.cutNames.map(\.quotedForDisplay).joined(separator: ", ")
   }
 
+  /// Whether a network that keeps its head can learn from a teacher, which needs one class per item.
+  package static func takesTeacher(_ graph: Graph) throws -> Bool {
+    let ending = try ending(of: graph)
+    return !ending.isMultiLabel && ending.classAxis == nil
+  }
+
   /// The whole network with the trained weights.
   package func network(trainedBy trainer: LoadedTrainer) throws -> Graph {
+    try Self.weights(of: trainer, in: network)
+  }
+
+  /// A graph with the trained weights for its parameters of their names.
+  package static func weights(of trainer: LoadedTrainer, in network: Graph) throws -> Graph {
     var graph = network
     for (index, entry) in trainer.description.states.enumerated() {
       guard entry.role != .optimizer, entry.role != .accumulator,

@@ -12,7 +12,7 @@ extension TrainingGraph {
     var totals = gradients
     if specification.accumulates {
       for (index, entry) in gradients.enumerated() {
-        let name = (step[entry.parameter].name ?? "") + "/gradient"
+        let name = (step[entry.parameter].name ?? "") + TrainingInterface.gradientSuffix
         let sum = try addState(name, like: entry.parameter, role: .accumulator)
         let total = try step.append(Accumulate(), [sum, entry.gradient, settings])[0]
         newContents.append((name, total))

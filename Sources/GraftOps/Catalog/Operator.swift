@@ -151,6 +151,13 @@ public protocol Operator: Sendable {
   /// - Parameter permutation: axis i of the current operand is axis `permutation[i]` of the new one.
   func permuted(by permutation: [Int]) -> PermutedOperator?
 
+  /// Says which indices along the axes of operands and results are one channel, which structured pruning removes
+  /// as a whole. The default understands none, so that all indices stay.
+  func relateChannels(_ relations: inout ChannelRelations) throws
+
+  /// The operator on operands of which only these indices stay.
+  func keeping(_ channels: KeptChannels) -> any Operator
+
   /// A simpler or canonical equivalent of a node with one result; nil if there is none.
   func simplified(_ node: SimplifiableNode) throws -> Simplification?
 
@@ -200,6 +207,8 @@ extension Operator {
   public static var isRandom: Bool { false }
   public func axesWorkedAlong(rank: Int) -> [Int] { [] }
   public func permuted(by permutation: [Int]) -> PermutedOperator? { nil }
+  public func relateChannels(_ relations: inout ChannelRelations) throws {}
+  public func keeping(_ channels: KeptChannels) -> any Operator { self }
   public func simplified(_ node: SimplifiableNode) throws -> Simplification? { nil }
   public func decomposed(_ builder: inout DecompositionBuilder) throws -> ValueID? { nil }
   public var attributes: Attributes { [:] }
@@ -296,6 +305,10 @@ public protocol StructuralOperator: Operator {
 
 extension StructuralOperator {
   public var addsElements: Bool { false }
+
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    if !addsElements { try relations.move(by: self) }
+  }
 
   public func onBytes(_ quantization: Quantization) -> (any Operator)? {
     addsElements || Self.group != .movement ? nil : self

@@ -112,6 +112,9 @@ public enum TrainingInterface {
     case temperature
   }
 
+  /// What the name of an accumulator has after that of its weight.
+  public static let gradientSuffix = "/gradient"
+
   public static let hyperparameterCount = Hyperparameter.allCases.count
   public static let settingCount = 8
   public static let randomWordCount = 4

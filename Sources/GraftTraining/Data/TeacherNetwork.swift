@@ -7,25 +7,26 @@ import GraftDiagnostics
 
 /// A compiled network whose class probabilities are additional targets (Hinton, Vinyals and Dean 2015).
 struct TeacherNetwork {
-  private let options: FineTuner.Teacher
+  private let path: String
   private let network: ImageNetwork
   private let columns: [Int]
 
-  private var location: SourceLocation { SourceLocation(file: options.bundle) }
+  private var location: SourceLocation { SourceLocation(file: path) }
 
+  /// - Parameters:
+  ///   - path: that of the teacher's bundle.
+  ///   - output: the output of class scores; nil takes the one that looks most like it.
   /// - Throws: ``GraftError`` if the teacher's classes are not those of `dataset`.
-  init(
-    _ options: FineTuner.Teacher, of dataset: any Dataset, classCount: Int
-  ) throws {
-    self.options = options
-    network = try ImageNetwork(ModelBundle(opening: options.bundle)).taking(
+  init(at path: String, output: String?, of dataset: any Dataset, classCount: Int) throws {
+    self.path = path
+    network = try ImageNetwork(ModelBundle(opening: path), output: output).taking(
       dataAt: dataset.location)
     guard network.picture == nil else {
       throw GraftError(
         .unsupported, "the teacher's output is an image, not scores of classes",
-        at: SourceLocation(file: options.bundle))
+        at: SourceLocation(file: path))
     }
-    columns = try Self.columns(of: network, options.bundle, dataset, classCount)
+    columns = try Self.columns(of: network, path, dataset, classCount)
     try network.checkCanRead(dataset)
   }
 
@@ -35,7 +36,7 @@ struct TeacherNetwork {
   func loaded(batchSize: Int, threads: Int) throws -> LoadedTeacher {
     let size = network.batchSize(batchSize)
     return LoadedTeacher(
-      options: options, network: network, columns: columns, batchSize: size,
+      path: path, network: network, columns: columns, batchSize: size,
       session: try Session(
         network.bundle, threads: threads, largestBatch: size, program: network.program))
   }
@@ -84,7 +85,7 @@ struct TeacherNetwork {
 
 /// A teacher whose library is loaded.
 struct LoadedTeacher {
-  fileprivate let options: FineTuner.Teacher
+  fileprivate let path: String
   fileprivate let network: ImageNetwork
   fileprivate let columns: [Int]
   fileprivate let batchSize: Int
@@ -92,7 +93,7 @@ struct LoadedTeacher {
 
   var classCount: Int { columns.count }
 
-  private var location: SourceLocation { SourceLocation(file: options.bundle) }
+  private var location: SourceLocation { SourceLocation(file: path) }
 
   /// The teacher's logits [N, C] for a batch of inputs, in the order of the student's classes.
   func logits(of batch: Batch) throws -> [Float] {

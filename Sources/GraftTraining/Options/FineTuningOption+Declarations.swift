@@ -69,6 +69,41 @@ extension FineTuningOption {
       "bn", .head,
       "The statistics that BatchNorms of the unfrozen layers normalize with, the stored ones (frozen) or each "
         + "batch's (train)", \.normalization)
+    number(
+      "prune", .head,
+      "Remove channels with this share of the network's multiply-adds while it trains; the unpruned network is the "
+        + "teacher unless --teacher names one, and --alpha 0 trains without",
+      .above(0.0, below: 1), absence: "nothing is removed", placeholder: "share",
+      get: { $0.prune }, set: { $0.prune = $1 }
+    ).refused(when: pruningConflict)
+  }
+
+  @Sendable private static func pruningConflict(_ options: Options) -> String? {
+    if options.unfreeze != .all {
+      return "frozen layers keep their code, so pruning needs --unfreeze all"
+    }
+    if !options.auxiliary.isEmpty {
+      return "auxiliary outputs are no part of the tuned network, whose channels are judged"
+    }
+    guard let head = options.head, head != .keep else { return nil }
+    return
+      "a new head has no channels to judge yet; train it first (--head \(head)), then prune the tuned bundle with "
+      + "--head keep"
+  }
+
+  /// Why options of a teacher have no effect.
+  @Sendable private static func lacksTeacher(_ options: Options) -> String? {
+    options.teacher == nil && options.prune == nil ? "there is no --teacher" : nil
+  }
+
+  /// Sets a property of the teacher, which is the unpruned network if there is no other.
+  private static func setTeacher<Value>(
+    _ path: WritableKeyPath<FineTuner.Teacher, Value>, of options: inout Options, to value: Value
+  ) {
+    if options.teacher == nil, options.prune != nil {
+      options.teacher = FineTuner.Teacher(bundle: nil)
+    }
+    options.teacher?[keyPath: path] = value
   }
 
   @OptionList private static var optimization: [FineTuningOption] {
@@ -227,14 +262,15 @@ extension FineTuningOption {
     number(
       "temperature", .distillation,
       "The temperature that divides the teacher's and the student's logits before softmax",
-      .positive, get: { $0.teacher?.temperature }, set: { $0.teacher?.temperature = $1 }
-    ).idle { $0.teacher == nil ? "there is no --teacher" : nil }
+      .positive, get: { $0.teacher?.temperature },
+      set: { setTeacher(\.temperature, of: &$0, to: $1) }
+    ).idle(when: lacksTeacher)
     number(
       "alpha", .distillation,
       "The weight of the teacher's soft targets in the loss; the labels have the weight 1 - alpha",
       .from(0.0, to: 1), placeholder: "weight",
-      get: { $0.teacher?.alpha }, set: { $0.teacher?.alpha = $1 }
-    ).idle { $0.teacher == nil ? "there is no --teacher" : nil }
+      get: { $0.teacher?.alpha }, set: { setTeacher(\.alpha, of: &$0, to: $1) }
+    ).idle(when: lacksTeacher)
   }
 
   @OptionList private static var run: [FineTuningOption] {

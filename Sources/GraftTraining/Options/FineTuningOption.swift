@@ -197,6 +197,11 @@ struct NumberRange<Value: OptionNumber>: Sendable {
   static func from(_ low: Value, below high: Value) -> Self {
     Self(text: "at least \(low.optionText) and below \(high.optionText)") { low <= $0 && $0 < high }
   }
+  static func above(_ low: Value, below high: Value) -> Self {
+    Self(text: "greater than \(low.optionText) and below \(high.optionText)") {
+      low < $0 && $0 < high
+    }
+  }
   static func above(_ low: Value, to high: Value) -> Self {
     Self(text: "greater than \(low.optionText) and at most \(high.optionText)") {
       low < $0 && $0 <= high

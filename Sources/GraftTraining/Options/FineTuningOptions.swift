@@ -28,14 +28,14 @@ extension FineTuner {
 
   /// A network that is distilled: its class probabilities are additional targets (Hinton et al. 2015).
   public struct Teacher: Sendable {
-    /// The path of a bundle.
-    public var bundle: String
+    /// The path of a bundle; nil is the network of the run before it is pruned.
+    public var bundle: String?
     /// The divisor of the logits of both networks before softmax; greater than 0.
     public var temperature: Double
     /// The weight of the teacher's term in the loss, 0 to 1.
     public var alpha: Double
 
-    public init(bundle: String, temperature: Double = 4, alpha: Double = 0.7) {
+    public init(bundle: String?, temperature: Double = 4, alpha: Double = 0.7) {
       self.bundle = bundle
       self.temperature = temperature
       self.alpha = alpha
@@ -66,6 +66,9 @@ extension FineTuner {
     public var head: HeadReplacement?
     public var unfreeze = Unfreezing.none
     public var normalization = TrainingSpecification.Normalization.frozen
+    /// The share of the network's multiply-adds that is removed with channels, between 0 and 1; nil for none. The
+    /// unpruned network is the teacher if ``teacher`` is nil; a weight of 0 trains without one.
+    public var prune: Double?
     public var epochs = 10
     public var batchSize = 32
     public var optimizer = OptimizerName.sgd
@@ -119,11 +122,18 @@ extension FineTuner {
       var own = self
       let givesPictures = bundle.givesPictures(from: output)
       own.loss = loss ?? (givesPictures ? .meanSquaredError : .crossEntropy)
-      own.head = head ?? (givesPictures && own.loss?.measure != nil ? .keep : .linear)
+      let keepsHead = givesPictures && own.loss?.measure != nil || prune != nil
+      own.head = head ?? (keepsHead ? .keep : .linear)
+      if prune != nil, own.loss?.measure == nil, teacher == nil {
+        own.teacher = Teacher(bundle: nil)
+      }
       if target == .native { own.target = .native(for: bundle.manifest.precision) }
       try own.validate()
       return own
     }
+
+    /// Whether a teacher's outputs are part of the loss; the unpruned network's are not with a weight of 0.
+    var distills: Bool { teacher.map { $0.bundle != nil || $0.alpha > 0 } ?? false }
 
     /// Whether inputs differ between epochs.
     var isRandom: Bool { !augmentation.isNone || !mixing.isNone }
@@ -140,8 +150,9 @@ extension FineTuner {
       choices.isNesterov = isNesterov
       choices.layerDecay = layerDecay
       choices.headRateFactor = (headLearningRate ?? learningRate) / learningRate
-      choices.distills = teacher != nil
-      choices.accumulates = accumulate > 1
+      choices.distills = distills
+      // Channels are judged by accumulated gradients.
+      choices.accumulates = accumulate > 1 || prune != nil
       choices.clips = clipNorm != nil
       choices.auxiliaryWeights = auxiliary.map(\.weight)
       choices.shapesTargets = labelSmoothing != 0 || classWeights != .none

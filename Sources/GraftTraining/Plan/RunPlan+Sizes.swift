@@ -45,7 +45,14 @@ extension RunPlan {
 
   /// The network of every program with the trained weights of `tuned`.
   func networks(withWeightsOf tuned: Graph) -> [Graph] {
-    networks.enumerated().map { index, graph in
+    programs(networks, withWeightsOf: tuned)
+  }
+
+  /// The same of the networks before they are split.
+  func sources(withWeightsOf tuned: Graph) -> [Graph] { programs(sources, withWeightsOf: tuned) }
+
+  private func programs(_ graphs: [Graph], withWeightsOf tuned: Graph) -> [Graph] {
+    graphs.enumerated().map { index, graph in
       guard index != network.program else { return tuned }
       var graph = graph
       for name in training.parts.tailParameters {

@@ -6,6 +6,7 @@ import GraftAutodiff
 import GraftData
 import GraftDiagnostics
 import GraftIR
+import GraftRuntime
 
 /// A planned run: everything that can be checked without computing has been checked.
 struct RunPlan {
@@ -15,9 +16,14 @@ struct RunPlan {
   let path: String
   let network: ImageNetwork
   /// The split network and its training step.
-  let training: FineTuningPlan
+  private(set) var training: FineTuningPlan
   /// The network of every program with its new head.
-  let networks: [Graph]
+  private(set) var networks: [Graph]
+  /// The network of every program before it is split, and the number of its classes.
+  private(set) var sources: [Graph]
+  private let classCount: Int
+  /// Of a run that prunes.
+  private(set) var pruning: Pruning?
   /// All of the data, and separate validation data.
   let whole: any Dataset
   let validation: (any Dataset)?
@@ -47,17 +53,31 @@ struct RunPlan {
     warnings += classes.warnings
     let location = SourceLocation(file: path)
     let output = network.picture == nil ? options.output : network.output.name
-    func trainingPlan(ofProgram index: Int) throws -> FineTuningPlan {
-      let graph = try bundle.loadGraph(ofProgram: index).keepingOutput(
-        output, labels: bundle.manifest.labels?.count, auxiliary: options.auxiliary.map(\.name)
-      ).widened()
-      return try FineTuningPlan(graph, classes: classes.count, options: options.trainingChoices)
+    let sources = try at(location) {
+      try bundle.manifest.programs.indices.map {
+        try bundle.loadGraph(ofProgram: $0).keepingOutput(
+          output, labels: bundle.manifest.labels?.count, auxiliary: options.auxiliary.map(\.name)
+        ).widened()
+      }
     }
-    let training = try at(location) { try trainingPlan(ofProgram: network.program) }
+    (self.sources, classCount) = (sources, classes.count)
+    if try !Self.usesTeacher(options, sources[network.program]) { self.options.teacher = nil }
+    let choices = self.options.trainingChoices
+    let training = try at(location) {
+      try FineTuningPlan(sources[network.program], classes: classes.count, options: choices)
+    }
     self.training = training
     networks = try at(location) {
-      try Self.networks(of: network, training: training, plan: trainingPlan)
+      try Self.networks(of: network, training: training) {
+        try FineTuningPlan(sources[$0], classes: classes.count, options: choices)
+      }
     }
+    pruning = try at(location) {
+      try options.prune.map {
+        try Pruning($0, of: sources[network.program], options)
+      }
+    }
+    warnings += pruning?.warnings(options) ?? []
     warnings += try bundle.loadGraph(ofProgram: network.program).warningsOfWidening
     warnings += training.warnings
     if let folder = options.validationData {
@@ -67,8 +87,10 @@ struct RunPlan {
     } else {
       validation = nil
     }
-    if let choice = options.teacher {
-      teacher = try TeacherNetwork(choice, of: whole, classCount: training.outputWidth)
+    if self.options.distills, let choice = self.options.teacher {
+      teacher = try TeacherNetwork(
+        at: choice.bundle ?? path, output: choice.bundle == nil ? options.output : nil, of: whole,
+        classCount: training.outputWidth)
     } else {
       teacher = nil
     }
@@ -92,6 +114,35 @@ struct RunPlan {
       advice:
         "Leave out --loss, or use --loss mse, mae or charbonnier; with --loss \(loss.rawValue), give data with "
         + "classes.")
+  }
+
+  /// Whether the options of a teacher apply: the unpruned network only teaches classes of items.
+  private static func usesTeacher(
+    _ options: FineTuner.Options, _ network: Graph
+  ) throws -> Bool {
+    guard let teacher = options.teacher else { return false }
+    return try teacher.bundle != nil || FineTuningPlan.takesTeacher(network)
+  }
+
+  /// The plan of the network without some channels.
+  /// - Parameter trainer: a trainer with the weights of this plan; nil keeps the bundle's.
+  func removing(_ cuts: [ChannelCut], trainedBy trainer: LoadedTrainer?) throws -> RunPlan {
+    var own = self
+    if let trainer {
+      let tuned = try FineTuningPlan.weights(of: trainer, in: sources[network.program])
+      own.sources = sources(withWeightsOf: tuned)
+    }
+    own.sources = try at(SourceLocation(file: path)) {
+      try own.sources.map { try $0.removing(cuts) }
+    }
+    let (sources, classes, choices) = (own.sources, classCount, options.trainingChoices)
+    own.training = try FineTuningPlan(
+      sources[network.program], classes: classes, options: choices)
+    own.networks = try Self.networks(of: network, training: own.training) {
+      try FineTuningPlan(sources[$0], classes: classes, options: choices)
+    }
+    own.pruning?.rounds.append(cuts)
+    return own
   }
 
   /// Throws if the output is an image, and would not be one of the same size with the new head.

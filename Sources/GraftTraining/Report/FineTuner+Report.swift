@@ -63,7 +63,8 @@ extension FineTuner {
   /// Evaluates the network of a finished run.
   /// - Parameter run: a run whose trainer has the final state.
   func draftReport(
-    on run: TrainingRun, _ ready: Preparation, _ plan: RunPlan, to output: String
+    on run: TrainingRun, _ ready: Preparation, _ plan: RunPlan, _ pruned: Manifest.Pruning?,
+    to output: String
   ) throws -> ReportDraft {
     let findings = try findings(ready)
     let mistakes = findings?.mistakes ?? []
@@ -80,7 +81,7 @@ extension FineTuner {
             file: $0.name, label: $0.label, predicted: $0.predicted, confidence: $0.confidence,
             ownProbability: $0.ownProbability)
         },
-        leftOut: warnings.map(\.sentence), settings: settings(ready, plan.options),
+        pruning: pruned, leftOut: warnings.map(\.sentence), settings: settings(ready, plan.options),
         command: options.command(bundle: path, output: output)),
       images: ready.validationSet,
       places: (segmentation?.worst.map(\.item) ?? pictures?.worst.map(\.item)
@@ -148,7 +149,7 @@ extension FineTuner {
       (
         "batch", "\(options.batchSize)" + (options.accumulate > 1 ? " × \(options.accumulate)" : "")
       ),
-      ("loss", loss(ready.plan)), ("seed", "\(options.seed)"),
+      ("loss", loss(ready.plan, options)), ("seed", "\(options.seed)"),
     ]
   }
 
@@ -182,16 +183,16 @@ extension FineTuner {
         ?? "")
   }
 
-  private func loss(_ plan: FineTuningPlan) -> String {
+  private func loss(_ plan: FineTuningPlan, _ options: Options) -> String {
     var parts = [plan.specification.loss.rawValue]
     if options.labelSmoothing > 0 { parts.append("label smoothing \(options.labelSmoothing)") }
     if options.classWeights != .none { parts.append("class weights \(options.classWeights)") }
     if !options.auxiliary.isEmpty {
       parts.append("auxiliary outputs \(FineTuningOption.text(of: options.auxiliary))")
     }
-    if let teacher = options.teacher {
+    if options.distills, let teacher = options.teacher {
       parts.append(
-        "teacher \(teacher.bundle) with weight \(teacher.alpha) in the loss at temperature "
+        "teacher \(teacher.bundle ?? "the unpruned network") with weight \(teacher.alpha) in the loss at temperature "
           + "\(teacher.temperature)")
     }
     if let norm = options.clipNorm { parts.append("gradients clipped to norm \(norm)") }

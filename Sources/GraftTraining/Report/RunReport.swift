@@ -28,6 +28,8 @@ struct RunReport {
   var mistakes: [Mistake]
   /// The feature map of the heat maps.
   var featureMap: String?
+  /// What was pruned, if anything was.
+  var pruning: Manifest.Pruning?
   /// The warnings of the run: skipped files, classes with too few items.
   var leftOut: [String] = []
   /// Name and value, in order.
@@ -44,7 +46,7 @@ struct RunReport {
           "default-src 'none'; img-src data:; style-src \(PageTemplate.digest(Self.style)); "
           + "base-uri 'none'; form-action 'none'",
         "style": Self.style, "output": output.escapedForDisplay.escapedForMarkup,
-        "summary": summary, "curves": curves, "findings": try findingsSection(),
+        "summary": summary, "curves": curves, "findings": pruningSection + (try findingsSection()),
         "left_out": leftOutSection, "settings": table(settings.map { [$0.name, $0.value] }),
         "command": command.escapedForMarkup, "tool": GraftVersion.tool.escapedForMarkup,
       ])
@@ -172,6 +174,26 @@ struct RunReport {
     guard !leftOut.isEmpty else { return "" }
     let items = leftOut.map { "<li>\($0.escapedForMarkup)</li>" }.joined(separator: "\n")
     return "<h2>Warnings</h2>\n<ul>\n\(items)\n</ul>"
+  }
+
+  private var pruningSection: String {
+    guard let pruning else { return "" }
+    func left(_ now: Int, of before: Int) -> [String] {
+      [
+        "\(before)", "\(now)",
+        before == 0 ? "–" : ReportFigures.decimal(100 * Double(now) / Double(before), 1) + " %",
+      ]
+    }
+    let totals = [
+      ["multiply-adds"] + left(pruning.multiplyAdds, of: pruning.multiplyAddsBefore),
+      ["parameters"] + left(pruning.parameters, of: pruning.parametersBefore),
+    ]
+    let layers = pruning.layers.map {
+      [$0.name.escapedForDisplay] + left($0.outputs, of: $0.outputsBefore)
+    }
+    return "<h2>Pruned channels</h2>\n<div class=\"row\"><div>"
+      + table(totals, header: ["network", "before", "after", "left"]) + "</div><div>"
+      + table(layers, header: ["outputs of", "before", "after", "left"]) + "</div></div>\n"
   }
 
   private func findingsSection() throws -> String {

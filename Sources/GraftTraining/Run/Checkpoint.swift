@@ -3,6 +3,7 @@
 
 import Foundation
 import Graft
+import GraftAutodiff
 import GraftData
 import GraftDiagnostics
 import GraftRuntime
@@ -13,6 +14,8 @@ struct Checkpoint {
   struct Progress: Codable, Equatable {
     var history: [FineTuner.Epoch]
     var bestEpoch: Int
+    /// What each round of pruning removed so far; nil of a run that does not prune.
+    var pruned: [[ChannelCut]]?
   }
 
   let folder: String
@@ -35,6 +38,9 @@ struct Checkpoint {
   private func best(_ epoch: Int) -> String {
     ModelBundle.join(folder, "best-\(epoch).safetensors")
   }
+
+  /// The key of the progress in the metadata of a state (``LoadedTrainer/save(to:note:)``).
+  private static let noteKey = "graft.note"
 
   var exists: Bool { FileManager.default.fileExists(atPath: state) }
 
@@ -59,8 +65,9 @@ struct Checkpoint {
   /// missing best epoch.
   /// - Parameter keepsBest: whether this epoch's weights may be needed after later epochs.
   mutating func save(
-    _ trainer: LoadedTrainer, history: [FineTuner.Epoch], bestEpoch: Int, keepsBest: Bool
+    _ trainer: LoadedTrainer, _ progress: Progress, keepsBest: Bool
   ) throws {
+    let bestEpoch = progress.bestEpoch
     // Ctrl-C before the first state removes what would be an empty checkpoint.
     let isNewFolder = !FileManager.default.fileExists(atPath: folder)
     if isNewFolder { TemporaryPaths.add(folder) }
@@ -70,9 +77,8 @@ struct Checkpoint {
       try write(record)
       hasRecord = true
     }
-    if keepsBest, bestEpoch == history.count { try trainer.save(to: best(bestEpoch)) }
-    let note = try JSONEncoder().encode(
-      Progress(history: history, bestEpoch: bestEpoch))
+    if keepsBest, bestEpoch == progress.history.count { try trainer.save(to: best(bestEpoch)) }
+    let note = try JSONEncoder().encode(progress)
     try trainer.save(to: state, note: String(decoding: note, as: UTF8.self))
     removeFiles { $0.hasPrefix("best-") && $0 != "best-\(bestEpoch).safetensors" }
   }
@@ -84,10 +90,23 @@ struct Checkpoint {
     guard exists else {
       throw GraftError(.invalidData, "there is no checkpoint to resume", at: location)
     }
-    let note = try trainer.load(from: state)
+    return try progress(in: trainer.load(from: state))
+  }
+
+  /// The progress of the state, which says what the state is of.
+  /// - Throws: ``GraftError`` if there is no state, or it cannot be read.
+  func progress() throws -> Progress {
+    let metadata = try Safetensors.metadata(of: state)
+    return try progress(in: metadata[Self.noteKey] ?? "")
+  }
+
+  private func progress(in note: String) throws -> Progress {
     guard let progress = try? JSONDecoder().decode(Progress.self, from: Data(note.utf8)),
       (1...max(1, progress.history.count)).contains(progress.bestEpoch)
-    else { throw GraftError(.invalidData, "the checkpoint contains no progress", at: location) }
+    else {
+      throw GraftError(
+        .invalidData, "the checkpoint contains no progress", at: SourceLocation(file: folder))
+    }
     return progress
   }
 

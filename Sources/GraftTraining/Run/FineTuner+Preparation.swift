@@ -29,6 +29,13 @@ extension FineTuner {
     /// The folder of the compiled step.
     fileprivate var folder: TemporaryFolder
 
+    /// Continues with another step.
+    mutating func replaceStep(
+      _ plan: FineTuningPlan, _ trainer: LoadedTrainer, in folder: TemporaryFolder
+    ) {
+      (self.plan, self.trainer, self.folder) = (plan, trainer, folder)
+    }
+
     /// The options with the actual batch size.
     func stepOptions(_ options: Options) -> Options {
       var own = options
@@ -70,7 +77,7 @@ extension FineTuner {
       validationSet: read.validationSet, feed: feed, views: views, folder: folder)
   }
 
-  private mutating func compileStep(
+  mutating func compileStep(
     _ plan: RunPlan, into folder: String, observe: (Event) throws -> Void
   ) throws -> LoadedTrainer {
     let (options, batchSize) = (plan.options, plan.batchSize)

@@ -59,12 +59,14 @@ public struct FineTuner {
     public var trainingItems: Int
     public var validationItems: Int
     public var trainedParameters: Int
+    /// Nil if nothing was pruned.
+    public var pruning: Manifest.Pruning?
     public var seconds: Double
     /// The peak resident memory of the process in bytes.
     public var peakBytes: Int
 
     enum CodingKeys: String, CodingKey {
-      case epochs, kept, seconds
+      case epochs, kept, seconds, pruning
       case peakBytes = "peak_bytes"
       case trainingItems = "training_items"
       case validationItems = "validation_items"
@@ -153,7 +155,7 @@ public struct FineTuner {
     defer { TemporaryPaths.sayWhenInterrupted(nil) }
     do {
       let recorded = options.resumes ? try CheckpointRecord(of: checkpoint.folder) : nil
-      if options.resumes { tellHowToGoOn(from: checkpoint) }
+      if options.resumes { Self.tellHowToGoOn(from: checkpoint) }
       try observe(.doing("reading \(path.escapedForDisplay)"))
       let plan = try plan(observe: observe)
       checkpoint.record = try CheckpointRecord(plan, output: output)
@@ -192,7 +194,7 @@ public struct FineTuner {
   }
 
   /// Sets the message for Ctrl-C.
-  private func tellHowToGoOn(from checkpoint: Checkpoint) {
+  private static func tellHowToGoOn(from checkpoint: Checkpoint) {
     guard checkpoint.exists else { return }
     TemporaryPaths.sayWhenInterrupted(
       "graft: interrupted; the state is saved, continue with:\n  " + checkpoint.resumeCommand)
@@ -200,11 +202,11 @@ public struct FineTuner {
 
   /// Trains as planned, and writes the tuned bundle.
   mutating func execute(
-    _ plan: RunPlan, to output: String, checkpoint: Checkpoint, records: RunRecords,
+    _ planned: RunPlan, to output: String, checkpoint: Checkpoint, records: RunRecords,
     since start: ContinuousClock.Instant, observe: (Event) throws -> Void
   ) throws -> Report {
-    let trained = try train(plan, to: output, checkpoint, records, observe: observe)
-    let options = plan.options
+    let trained = try train(planned, to: output, checkpoint, records, observe: observe)
+    let (plan, options) = (trained.plan, trained.plan.options)
     try observe(.doing("compiling the tuned network"))
     var compilerOptions = Compiler.Options()
     compilerOptions.target = options.target
@@ -222,7 +224,8 @@ public struct FineTuner {
           weightsSHA256: bundle.manifest.files[BundleLayout.weights]?.sha256 ?? "",
           unfreeze: "\(options.unfreeze)", head: options.trainingChoices.head.description,
           bn: options.normalization.rawValue, optimizer: options.optimizer.rawValue,
-          loss: trained.loss.rawValue, seed: options.seed, epoch: trained.report.kept),
+          loss: trained.loss.rawValue, seed: options.seed, epoch: trained.report.kept,
+          pruning: trained.report.pruning),
         quantization: recorded?.restricted(to: plan.training.parts.trunk),
         precision: bundle.manifest.precision),
       to: output, keeping: [path], reusing: bundle,
@@ -245,6 +248,8 @@ public struct FineTuner {
 
   /// The results of training after the trainer and the data have been released.
   private struct Trained {
+    /// That of the network that was trained at last.
+    var plan: RunPlan
     var network: Graph
     var loss: Loss
     var classes: [String]
@@ -260,32 +265,38 @@ public struct FineTuner {
     observe: (Event) throws -> Void
   ) throws -> Trained {
     let peakBefore = try ResidentMemory.peak()
-    let ready = try prepare(plan, observe: observe)
+    let plan = try plan.resumed(from: checkpoint)
+    var ready = try prepare(plan, observe: observe)
     if !plan.options.resumes { checkpoint.removeState() }
     var run = try TrainingRun(
       options: ready.stepOptions(plan.options), plan: ready.plan, trainer: ready.trainer,
       data: ready.data, items: ready.items, validation: ready.validation,
       classCount: ready.plan.outputWidth, feed: ready.feed, checkpoint: checkpoint,
-      records: records)
-    try run.perform {
-      if case .finished = $0, plan.sampleSize == nil { tellHowToGoOn(from: checkpoint) }
-      try observe($0)
+      records: records, pruning: plan.pruning)
+    func tell(_ event: Event) throws {
+      if case .finished = event, plan.sampleSize == nil { Self.tellHowToGoOn(from: checkpoint) }
+      try observe(event)
     }
+    let final = try prune(plan, &run, &ready, observe: tell)
+    try run.perform(observe: tell)
     let peakAfter = try ResidentMemory.peak()
     measurements.trainingPeak =
       peakAfter > peakBefore ? peakAfter : try ResidentMemory.now()
     measurements.pictureBytes = ready.views?.meanPictureBytes ?? 0
     try run.restoreBest()
-    let draft = try draftReport(on: run, ready, plan, to: output)
     // The network is a copy of the weights.
+    let network = try ready.plan.network(trainedBy: ready.trainer)
+    let pruned = try final.pruning?.record(of: network)
+    let draft = try draftReport(on: run, ready, final, pruned, to: output)
     try ready.trainer.releaseActivations()
     return Trained(
-      network: try ready.plan.network(trainedBy: ready.trainer),
+      plan: final, network: network,
       loss: ready.plan.specification.loss, classes: ready.classes,
       places: ready.items.map { ready.data.places[$0] }, draft: draft,
       report: Report(
         epochs: run.history, kept: run.bestEpoch, trainingItems: ready.items.count,
         validationItems: ready.validation?.items.count ?? 0,
-        trainedParameters: ready.plan.trainedParameterCount, seconds: 0, peakBytes: 0))
+        trainedParameters: ready.plan.trainedParameterCount, pruning: pruned, seconds: 0,
+        peakBytes: 0))
   }
 }

@@ -10,15 +10,19 @@ import GraftRuntime
 /// The training loop of one run.
 struct TrainingRun {
   let options: FineTuner.Options
-  let plan: FineTuningPlan
-  let trainer: LoadedTrainer
+  private(set) var plan: FineTuningPlan
+  private(set) var trainer: LoadedTrainer
   let data: TrainingData
   let items: [Int]
   let validation: (data: TrainingData, items: [Int])?
   let classCount: Int
   private(set) var history: [FineTuner.Epoch] = []
   private(set) var bestEpoch = 0
-  private let feed: any TrainingFeed
+  /// The rounds of pruning in all, one before each of the first epochs, and what was removed so far; nil of a run that
+  /// does not prune.
+  private let pruningRounds: Int
+  private var pruned: [[ChannelCut]]?
+  let feed: any TrainingFeed
   private var checkpoint: Checkpoint?
   private let records: RunRecords?
   private let encoder: TargetEncoder
@@ -27,8 +31,11 @@ struct TrainingRun {
   init(
     options: FineTuner.Options, plan: FineTuningPlan, trainer: LoadedTrainer, data: TrainingData,
     items: [Int], validation: (data: TrainingData, items: [Int])?, classCount: Int,
-    feed: any TrainingFeed, checkpoint: Checkpoint?, records: RunRecords? = nil
+    feed: any TrainingFeed, checkpoint: Checkpoint?, records: RunRecords? = nil,
+    pruning: Pruning? = nil
   ) throws {
+    pruningRounds = pruning?.roundCount ?? 0
+    pruned = pruning?.rounds
     self.feed = feed
     self.checkpoint = checkpoint
     self.records = records
@@ -55,11 +62,11 @@ struct TrainingRun {
     divergence = Self.divergence(options, classCount: classCount, lossOfZeros: data.lossOfZeros)
   }
 
-  private var isClassification: Bool { plan.task == .classes }
+  var isClassification: Bool { plan.task == .classes }
 
   /// How many decisions were right: one per item, for multi-label data one per class of an item, for maps one
   /// per position with a class, for a regression none.
-  private struct Decisions {
+  struct Decisions {
     var right = 0
     var count = 0
 
@@ -75,17 +82,28 @@ struct TrainingRun {
   var batchCount: Int { (items.count + options.batchSize - 1) / options.batchSize }
   private var updatesPerEpoch: Int { (batchCount + options.accumulate - 1) / options.accumulate }
 
-  mutating func perform(observe: (FineTuner.Event) throws -> Void) throws {
+  /// Continues with a network that has fewer channels and a new state of the optimizer.
+  mutating func go(on plan: FineTuningPlan, _ trainer: LoadedTrainer, without cuts: [ChannelCut]) {
+    (self.plan, self.trainer) = (plan, trainer)
+    pruned?.append(cuts)
+  }
+
+  /// Trains up to an epoch.
+  /// - Parameter last: the epoch, from 1; nil for all.
+  mutating func perform(
+    upTo last: Int? = nil, observe: (FineTuner.Event) throws -> Void
+  ) throws {
     let clock = ContinuousClock()
-    if options.resumes, let checkpoint {
+    let last = last ?? options.epochs
+    if options.resumes, history.isEmpty, let checkpoint {
       let progress = try checkpoint.resume(trainer)
       history = progress.history
       bestEpoch = progress.bestEpoch
       for epoch in history { try observe(.finished(epoch)) }
       try records?.add(history.count, of: history)
     }
-    guard history.count < options.epochs, !isExhausted else { return }
-    for epoch in (history.count + 1)...options.epochs {
+    guard history.count < last, !isExhausted else { return }
+    for epoch in (history.count + 1)...last {
       let start = clock.now
       var (loss, decisions, done) = (0.0, Decisions(), 0)
       let order = try order(of: epoch)
@@ -112,7 +130,7 @@ struct TrainingRun {
                 + Double(options.epochs - epoch) * epochSeconds)))
       }
       let trained = (clock.now - start) / .seconds(1)
-      if epoch < options.epochs {
+      if epoch < last {
         // Reading for the next epoch overlaps with the validation of this one.
         try feed.prepare(epoch: epoch, order: try self.order(of: epoch + 1)) {
           try? observe(.doing($0))
@@ -130,7 +148,9 @@ struct TrainingRun {
       history.append(finished)
       if isBetter(finished) { bestEpoch = epoch }
       try checkpoint?.save(
-        trainer, history: history, bestEpoch: bestEpoch, keepsBest: validation != nil)
+        trainer,
+        Checkpoint.Progress(history: history, bestEpoch: bestEpoch, pruned: pruned),
+        keepsBest: validation != nil)
       try records?.add(1, of: history)
       try observe(.finished(finished))
       if isExhausted {
@@ -141,7 +161,7 @@ struct TrainingRun {
   }
 
   /// The items of an epoch (from 1) in training order.
-  private func order(of epoch: Int) throws -> [Int] {
+  func order(of epoch: Int) throws -> [Int] {
     try trainer.order(epoch: epoch - 1, count: items.count).map { items[$0] }
   }
 
@@ -206,7 +226,7 @@ struct TrainingRun {
   /// Whether too many epochs have passed without a better one.
   private var isExhausted: Bool {
     guard let patience = options.earlyStop, validation != nil else { return false }
-    return history.count - bestEpoch >= patience
+    return history.count - max(bestEpoch, pruningRounds) >= patience
   }
 
   private func factor(update: Int) -> Double {
@@ -216,7 +236,8 @@ struct TrainingRun {
   /// Without validation data, the last epoch is best; otherwise the one with the highest accuracy (for maps
   /// the highest mean intersection over union), and with the lowest loss if they are equal or absent.
   private func isBetter(_ epoch: FineTuner.Epoch) -> Bool {
-    guard validation != nil, bestEpoch > 0 else { return true }
+    // A network that is not pruned as much as it will be is no result.
+    guard validation != nil, bestEpoch >= max(1, pruningRounds) else { return true }
     let (new, old) = (score(of: epoch), score(of: history[bestEpoch - 1]))
     if new != old { return new > old }
     return (epoch.validationLoss ?? .infinity)
@@ -227,7 +248,7 @@ struct TrainingRun {
     epoch.validationMeanIoU ?? epoch.validationAccuracy ?? 0
   }
 
-  private func rows(of batch: Int, in order: [Int]) -> ArraySlice<Int> {
+  func rows(of batch: Int, in order: [Int]) -> ArraySlice<Int> {
     order[(batch * options.batchSize)..<min((batch + 1) * options.batchSize, order.count)]
   }
 
@@ -249,8 +270,10 @@ struct TrainingRun {
     }
   }
 
-  private func step(
-    _ rows: ArraySlice<Int>, batch: Int, epoch: Int, rate: Double
+  /// - Parameter updates: whether weights change; if not, gradients are accumulated from 0.
+  @discardableResult
+  func step(
+    _ rows: ArraySlice<Int>, batch: Int, epoch: Int, rate: Double, updates: Bool = true
   ) throws -> (loss: Double, decisions: Decisions) {
     let settings = LoadedTrainer.StepSettings(
       hyperparameters: plan.specification.groupNames.indices.map { group in
@@ -260,8 +283,9 @@ struct TrainingRun {
       },
       clipNorm: options.clipNorm.map { Float($0) },
       temperature: options.teacher.map { Float($0.temperature) } ?? 1,
-      continuesAccumulation: batch % options.accumulate != 0,
-      awaitsMicroBatches: (batch + 1) % options.accumulate != 0 && batch + 1 < batchCount)
+      continuesAccumulation: updates && batch % options.accumulate != 0,
+      awaitsMicroBatches: !updates
+        || (batch + 1) % options.accumulate != 0 && batch + 1 < batchCount)
     let fed = try feed.next(rows, epoch: epoch - 1, batch: batch)
     var inputs = fed.features
     let stored = plan.targetWidth == nil ? nil : inputs.popLast()
@@ -322,7 +346,7 @@ struct TrainingRun {
     return 1 / Double(min(options.accumulate, batchCount - first))
   }
 
-  private func decisions(
+  func decisions(
     _ logits: [Float], _ rows: [Int], of data: TrainingData? = nil
   ) -> Decisions {
     guard plan.task != .regression else { return Decisions() }
@@ -340,56 +364,5 @@ struct TrainingRun {
         right: zip(own, answers).count { ($0 >= 0) == ($1 >= 0.5) }, count: classCount)
     }
     return found
-  }
-
-  /// The mean loss, without smoothing and class weights, the accuracy, and for maps the mean intersection over
-  /// union.
-  private struct Held {
-    var loss: Double
-    var accuracy: Double?
-    var meanIoU: Double?
-  }
-
-  /// Evaluates maps.
-  private func evaluatePositions(_ data: TrainingData, _ items: [Int]) throws -> Held {
-    let metrics = try data.positionMetrics(
-      of: trainer, items, classCount: classCount, batchSize: options.batchSize)
-    return Held(
-      loss: metrics.loss ?? .nan, accuracy: metrics.accuracy,
-      meanIoU: metrics.meanIntersectionOverUnion)
-  }
-
-  private func evaluate(_ data: TrainingData, _ items: [Int]) throws -> Held {
-    if plan.task == .positions { return try evaluatePositions(data, items) }
-    var metrics =
-      isClassification
-      ? try ClassificationMetrics(classCount: classCount, outputKind: .logits) : nil
-    var (sum, found) = (0.0, Decisions())
-    let measure = options.loss?.measure ?? .squared
-    for start in stride(from: 0, to: items.count, by: options.batchSize) {
-      let rows = items[start..<min(start + options.batchSize, items.count)]
-      var inputs = try data.features.gather(rows)
-      let stored = plan.targetWidth == nil ? nil : inputs.popLast()
-      let outputs = try trainer.evaluate(batch: rows.count, inputs: inputs)
-      if isClassification {
-        try metrics?.add(outputs: outputs, labels: rows.map { data.labels[$0] })
-      } else if plan.task == .labels {
-        found += decisions(outputs, Array(rows), of: data)
-        for (position, row) in rows.enumerated() {
-          for index in 0..<classCount {
-            sum += Scores.binaryCrossEntropy(
-              logit: Double(outputs[position * classCount + index]),
-              target: Double(data.values[row * classCount + index]))
-          }
-        }
-      } else {
-        for (output, target) in zip(outputs, stored ?? []) {
-          sum += measure(Double(output - target))
-        }
-      }
-    }
-    if let metrics { return Held(loss: metrics.loss ?? .nan, accuracy: metrics.top1) }
-    return Held(
-      loss: sum / Double(max(1, items.count * classCount)), accuracy: found.accuracy)
   }
 }

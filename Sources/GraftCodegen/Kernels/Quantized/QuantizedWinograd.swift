@@ -112,7 +112,9 @@ struct QuantizedWinograd: MeasuredKernel {
       "factor_argument": "factor, ", "multiplier_argument": "multiplier, ",
       "multiply": "value = value * factor;",
     ]
-    return convolution.commonValues.merging(schedule.templateValues(shape, x: convolution.x)) {
+    return convolution.commonValues.merging(
+      schedule.templateValues(shape, x: convolution.x, lanes: lanes)
+    ) {
       $1
     }.merging(values) { $1 }.merging(half) { $1 }
   }

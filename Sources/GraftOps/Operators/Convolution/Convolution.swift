@@ -295,3 +295,35 @@ extension Convolution: DifferentiableOperator {
     return try builder.apply(transposed, [gradient, turned])
   }
 }
+
+extension Convolution {
+  /// Each group loses equally many channels and outputs; with one channel in each, groups go with their channel.
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    guard let w = relations.type(ofOperand: 1)?.shape.constants, w.count == 4, groups > 0 else {
+      return
+    }
+    let outputs = relations.channels(ofOperand: 1, axis: 0)
+    let x = relations.channels(ofOperand: 0, axis: 1)
+    if groups > 1, w[1] == 1 {
+      let perChannel = w[0] / groups
+      relations.unite(outputs, x?.flatMap { Array(repeating: $0, count: perChannel) })
+    } else {
+      relations.unite(partsOf: x, groups)
+      relations.unite(partsOf: outputs, groups)
+      if let x { relations.unite(Array(x.prefix(w[1])), relations.channels(ofOperand: 1, axis: 1)) }
+    }
+    for (index, axis) in [(2, 0), (3, 1)] where relations.type(ofOperand: index) != nil {
+      relations.unite(outputs, relations.channels(ofOperand: index, axis: axis))
+    }
+    relations.set(outputs, ofResult: 0, axis: 1)
+  }
+
+  public func keeping(_ channels: KeptChannels) -> any Operator {
+    guard groups > 1, let kept = channels.operand(0, axis: 1), kept.count == groups else {
+      return self
+    }
+    var convolution = self
+    convolution.groups = kept.count(where: \.self)
+    return convolution
+  }
+}

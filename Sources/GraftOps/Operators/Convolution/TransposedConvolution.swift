@@ -274,3 +274,18 @@ extension TransposedConvolution: DifferentiableOperator {
     }
   }
 }
+
+extension TransposedConvolution {
+  /// In several groups, all channels stay.
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    guard groups == 1 else { return }
+    if let x = relations.channels(ofOperand: 0, axis: 1) {
+      relations.unite(x, relations.channels(ofOperand: 1, axis: 0))
+    }
+    let outputs = relations.channels(ofOperand: 1, axis: 1)
+    if relations.type(ofOperand: 2) != nil {
+      relations.unite(outputs, relations.channels(ofOperand: 2, axis: 0))
+    }
+    relations.set(outputs, ofResult: 0, axis: 1)
+  }
+}

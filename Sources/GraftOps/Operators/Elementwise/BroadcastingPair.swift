@@ -17,6 +17,9 @@ public protocol BroadcastingPair: ONNXExportable {
 
 extension BroadcastingPair {
   public var isElementwise: Bool { true }
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.carryElements()
+  }
   public static var group: OperatorGroup { .arithmetic }
   public static var operands: [OperandRule] { [.required("a"), .required("b")] }
 

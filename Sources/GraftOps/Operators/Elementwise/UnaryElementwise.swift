@@ -72,6 +72,9 @@ extension UnaryElementwise {
   }
 
   public var isElementwise: Bool { true }
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.carryElements()
+  }
   public func permuted(by permutation: [Int]) -> PermutedOperator? {
     PermutedOperator(self, resultPermutation: permutation)
   }

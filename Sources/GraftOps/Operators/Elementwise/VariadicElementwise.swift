@@ -18,6 +18,9 @@ public protocol VariadicElementwise: ONNXExportable {
 
 extension VariadicElementwise {
   public var isElementwise: Bool { true }
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.carryElements()
+  }
   public static var group: OperatorGroup { .arithmetic }
   public static var operands: [OperandRule] { [.variadic("x")] }
   public init(attributes: Attributes) throws { self.init() }

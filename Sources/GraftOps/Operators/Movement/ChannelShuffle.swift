@@ -56,6 +56,12 @@ public struct ChannelShuffle: StructuralOperator {
 }
 
 extension ChannelShuffle {
+  /// Each group loses equally many.
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.unite(partsOf: relations.channels(ofOperand: 0, axis: 1), groups)
+    try relations.move(by: self)
+  }
+
   public var keepsValues: Bool { true }
 
   /// A transpose of [groups, channels of a group].

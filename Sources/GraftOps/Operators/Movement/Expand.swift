@@ -72,3 +72,9 @@ extension Expand: DifferentiableOperator {
     try builder.setGradient(of: 0, summing: try builder.incoming())
   }
 }
+
+extension Expand {
+  public func keeping(_ channels: KeptChannels) -> any Operator {
+    Expand(shape: channels.shape(ofResult: 0, shape))
+  }
+}

@@ -192,3 +192,15 @@ extension Gather: DifferentiableOperator {
     try builder.setGradient(of: 0, dx)
   }
 }
+
+extension Gather {
+  /// Along the axis of the indices, all channels stay.
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    guard let x = relations.type(ofOperand: 0), let indices = relations.type(ofOperand: 1) else {
+      return
+    }
+    for axis in 0..<x.rank where axis != self.axis {
+      relations.carry(axis: axis, axis: axis < self.axis ? axis : axis - 1 + indices.rank)
+    }
+  }
+}

@@ -247,3 +247,31 @@ extension Pad: DifferentiableOperator {
     try builder.setGradient(of: 0, gradient)
   }
 }
+
+extension Pad {
+  /// Added channels are new ones, which what they are added to may have.
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    guard let x = relations.type(ofOperand: 0), pads.count == 2 * x.rank, !relations.isParameter(0)
+    else { return }
+    for axis in 0..<x.rank {
+      let (before, after) = (pads[axis], pads[axis + x.rank])
+      let isPadded = before != 0 || after != 0
+      guard !isPadded || mode == .constant && before >= 0 && after >= 0,
+        let own = relations.channels(ofOperand: 0, axis: axis)
+      else { continue }
+      let added = [before, after].map { relations.makeChannels($0) }
+      relations.set(added[0] + own + added[1], ofResult: 0, axis: axis)
+    }
+  }
+
+  public func keeping(_ channels: KeptChannels) -> any Operator {
+    var pad = self
+    let rank = pads.count / 2
+    for axis in 0..<rank {
+      guard let kept = channels.result(0, axis: axis) else { continue }
+      pad.pads[axis] = kept.prefix(pads[axis]).count(where: \.self)
+      pad.pads[axis + rank] = kept.suffix(pads[axis + rank]).count(where: \.self)
+    }
+    return pad
+  }
+}

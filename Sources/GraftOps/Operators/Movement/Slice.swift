@@ -261,3 +261,22 @@ extension Slice: DifferentiableOperator {
     try builder.setGradient(of: 0, gradient)
   }
 }
+
+extension Slice {
+  /// With steps along an axis, all its channels stay.
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    try relations.move(
+      by: self, stuck: Set(zip(axes, steps).filter { $0.1 != 1 }.map(\.0)))
+  }
+
+  public func keeping(_ channels: KeptChannels) -> any Operator {
+    var slice = self
+    for (index, axis) in axes.enumerated() {
+      guard let kept = channels.operand(0, axis: axis), starts[index] >= 0 else { continue }
+      let end = min(starts[index] + extents[index], kept.count)
+      slice.starts[index] = kept.prefix(starts[index]).count(where: \.self)
+      slice.extents[index] = kept.prefix(end).count(where: \.self) - slice.starts[index]
+    }
+    return slice
+  }
+}

@@ -157,3 +157,15 @@ extension Split: DifferentiableOperator {
     if let sum { try builder.setGradient(of: 0, sum) }
   }
 }
+
+extension Split {
+  public func keeping(_ channels: KeptChannels) -> any Operator {
+    var split = self
+    for index in sizes.indices {
+      if let kept = channels.result(index, axis: axis) {
+        split.sizes[index] = kept.count(where: \.self)
+      }
+    }
+    return split
+  }
+}

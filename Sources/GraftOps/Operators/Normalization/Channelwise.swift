@@ -14,6 +14,10 @@ public protocol ChannelwiseOperator: RealOperator, ActivationFusing {
 extension ChannelwiseOperator {
   public static var keepsScores: Bool { true }
 
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.carryChannels()
+  }
+
   public func permuted(by permutation: [Int]) -> PermutedOperator? {
     guard permutation.count > 1, permutation[1] == 1 else { return nil }
     return PermutedOperator(self, resultPermutation: permutation)

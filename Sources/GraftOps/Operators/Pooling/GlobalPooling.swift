@@ -18,6 +18,9 @@ public protocol GlobalPooling: RealOperator, ONNXExportable, QuantizableElementw
 extension GlobalPooling {
   public static var operands: [OperandRule] { [.required("x")] }
   public static var group: OperatorGroup { .pooling }
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.carry(axis: 1, axis: 1)
+  }
   public init(attributes: Attributes) throws { self.init() }
 
   public func inferTypes(_ operands: [TensorType?]) throws -> [TensorType] {

@@ -20,6 +20,9 @@ public protocol Pooling: RealOperator, ONNXExportable, QuantizableElementwise {
 extension Pooling {
   public static var operands: [OperandRule] { [.required("x")] }
   public static var group: OperatorGroup { .pooling }
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.carry(axis: 1, axis: 1)
+  }
 
   /// A window of one element that moves by one is nothing.
   public func simplified(_ node: SimplifiableNode) throws -> Simplification? {

@@ -183,3 +183,20 @@ extension Gemm: DifferentiableOperator {
     if builder.wants(3) { try builder.setGradient(of: 3, dy) }
   }
 }
+
+extension Gemm {
+  /// A channel is a column of A′ with its row of B′, or a column of B′.
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    if let depth = relations.channels(ofOperand: 0, axis: transposesA ? 0 : 1) {
+      relations.unite(depth, relations.channels(ofOperand: 1, axis: transposesB ? 1 : 0))
+    }
+    let columns = relations.channels(ofOperand: 1, axis: transposesB ? 0 : 1)
+    if let c = relations.type(ofOperand: 2), c.rank > 0, c.shape[c.rank - 1] != 1 {
+      relations.unite(columns, relations.channels(ofOperand: 2, axis: c.rank - 1))
+    }
+    if relations.type(ofOperand: 3) != nil {
+      relations.unite(columns, relations.channels(ofOperand: 3, axis: 1))
+    }
+    relations.set(columns, ofResult: 0, axis: 1)
+  }
+}

@@ -164,3 +164,19 @@ extension MatrixMultiply: DifferentiableOperator {
     return try builder.apply(Transpose.ofMatrices(rank: rank), [matrices])
   }
 }
+
+extension MatrixMultiply {
+  /// A channel is a column of a with its row of b, or a column of b, where b is one matrix.
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    guard let a = relations.type(ofOperand: 0), let b = relations.type(ofOperand: 1), a.rank >= 2,
+      b.rank == 2
+    else { return }
+    if let depth = relations.channels(ofOperand: 0, axis: a.rank - 1) {
+      relations.unite(depth, relations.channels(ofOperand: 1, axis: 0))
+    }
+    for axis in 0..<(a.rank - 1) where !relations.isParameter(0) {
+      relations.carry(axis: axis, axis: axis)
+    }
+    relations.set(relations.channels(ofOperand: 1, axis: 1), ofResult: 0, axis: a.rank - 1)
+  }
+}

@@ -21,6 +21,9 @@ extension AxisReduction {
   public static var operands: [OperandRule] { [.required("x")] }
   public static var group: OperatorGroup { .pooling }
   public func axesWorkedAlong(rank: Int) -> [Int] { axes }
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.carryReduced(axes: axes, keepsAxes: keepsAxes)
+  }
 
   public init(attributes: Attributes) throws {
     self.init(

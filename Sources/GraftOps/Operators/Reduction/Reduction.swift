@@ -51,6 +51,9 @@ public struct Reduction: Operator, ONNXExportable {
   public static let opcode: Opcode = "reduce"
   public static let group = OperatorGroup.pooling
   public func axesWorkedAlong(rank: Int) -> [Int] { axes }
+  public func relateChannels(_ relations: inout ChannelRelations) throws {
+    relations.carryReduced(axes: axes, keepsAxes: keepsAxes)
+  }
   public static let summary = "norm, product, minimum, maximum or log-sum over axes"
   public static let operands: [OperandRule] = [.required("x")]
   /// The norms and the logarithms of sums.

@@ -115,3 +115,9 @@ extension Reshape: DifferentiableOperator {
     try builder.setGradient(of: 0, try builder.reshaped(try builder.incoming(), to: shape))
   }
 }
+
+extension Reshape {
+  public func keeping(_ channels: KeptChannels) -> any Operator {
+    Reshape(shape: channels.shape(ofResult: 0, shape))
+  }
+}

@@ -72,7 +72,7 @@ struct WinogradConvolution: ConvolutionKernel {
   var template: Template { Templates.convolutionWinograd }
 
   var templateValues: [String: String] {
-    var values = schedule.templateValues(shape, x: convolution.x).merging([
+    var values = schedule.templateValues(shape, x: convolution.x, lanes: lanes).merging([
       "x_scalar": "float", "v_scalar": "float", "w_vector": "vf", "v_vector": "float",
       "load_x": "load", "store_v": "store", "load_w": "load", "load_v": "*",
       "add_product": "sum[o][p] += weight[o] * value;", "inputs_together": "1",
@@ -98,12 +98,16 @@ struct WinogradConvolution: ConvolutionKernel {
 
 extension WinogradSchedule {
   /// What the template needs for any element type.
-  func templateValues(_ shape: ConvolutionShape, x: ImageGeometry) -> [String: String] {
+  func templateValues(
+    _ shape: ConvolutionShape, x: ImageGeometry, lanes: Int
+  ) -> [String: String] {
     [
       "input_statements": transform.inputStatements(from: "d", to: "t"),
       "output_statements": transform.outputStatements(from: "p", to: "t"),
       "side": "\(transform.side)", "step": "\(transform.step)",
       "tile_columns": "\(tiling.tileColumns)", "tiles": "\(tiles)",
+      // The channels of the only block, if it is not full; those of several blocks are multiplied with zeros.
+      "block_inputs": shape.channels <= lanes - 4 ? "\((shape.channels + 3) / 4 * 4)" : "LANES",
       "input_blocks": "\(inputBlocks)", "chunk": "\(chunk)",
       // From the first pixel that a window reads to the end of the border.
       "x_rows": "\(x.height + x.borderHeight + shape.window.pads[0])",
