@@ -196,6 +196,7 @@ struct RunRecordTests {
     options.head = .mlp(hidden: 3)
     options.unfreeze = .last(2)
     options.normalization = .train
+    options.prune = 0.25
     options.epochs = 3
     options.batchSize = 4
     options.optimizer = .adam
@@ -235,7 +236,8 @@ struct RunRecordTests {
     #expect(
       options.command(bundle: "a b", output: "o")
         == "graft finetune 'a b' --data data -o o --val val --val-split 0.5 --output logits "
-        + "--auxiliary early=0.5,late=1 --head mlp:3 --unfreeze last:2 --bn train --epochs 3 --batch-size 4 --optimizer adam --lr 0.5 --head-lr 0.25 --layer-decay 0.875 --momentum 0.75 "
+        + "--auxiliary early=0.5,late=1 --head mlp:3 --unfreeze last:2 --bn train --prune 0.25 --epochs 3 "
+        + "--batch-size 4 --optimizer adam --lr 0.5 --head-lr 0.25 --layer-decay 0.875 --momentum 0.75 "
         + "--nesterov --weight-decay 0.125 --loss mse --clip-norm 2 --accumulate 6 --schedule step --warmup 1.5 "
         + "--step-size 2 --gamma 0.5 --early-stop 5 --label-smoothing 0.0625 --class-weights balanced --augment flip "
         + "--mixup 0.2 --cutmix 1 --cache-views 8 --teacher t --temperature 3 --alpha 0.5 --seed 9 "
